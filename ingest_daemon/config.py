@@ -1,0 +1,153 @@
+"""Typed settings: how a section of `site.toml` (or the environment) becomes a frozen dataclass, and the daemon's own sections.
+
+A wrong setting is named at start with the allowed values. `sample()` prints the sections as commented TOML, so the file that
+`mainflow init` writes can never drift from what is read.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ingest_daemon import codecs
+
+ENVIRONMENT_PREFIX = "MAINFLOW_"
+
+
+class SettingError(ValueError):
+    """A setting is wrong: says which, what was there, what is allowed and where to mend it."""
+
+
+def setting(
+    default: Any,
+    en: str,
+    zh: str,
+    *,
+    choices: tuple[str, ...] = (),
+    minimum: float | None = None,
+    maximum: float | None = None,
+    secret: bool = False,
+) -> Any:
+    """A dataclass field with its default, its explanation in both languages and its allowed values."""
+    metadata = {"en": en, "zh": zh, "choices": choices, "minimum": minimum, "maximum": maximum, "secret": secret}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonSettings:
+    """`[daemon]`: the listeners and the journal."""
+
+    bind: str = setting("127.0.0.1", "address that terminals connect to; 0.0.0.0 for all", "监听地址；0.0.0.0 表示全部")
+    data_port: int = setting(4000, "TCP port for data, 0 picks a free one", "数据端口，0 为自动", minimum=0, maximum=65535)
+    alarm_port: int = setting(5000, "TCP port for alarms, 0 picks a free one", "报警端口，0 为自动", minimum=0, maximum=65535)
+    protocol: str = setting("sl651", "protocol of both ports", "两个端口的规约", choices=tuple(codecs.names()))
+    connections: int = setting(20000, "most connections at a time", "最大连接数", minimum=1)
+    idle_s: float = setting(300.0, "a silent connection is closed after this many seconds", "空闲断开秒数", minimum=1)
+    bad_bytes: int = setting(65536, "rejected bytes after which a connection is closed", "单连接坏字节上限", minimum=0)
+    future_s: float = setting(300.0, "a device time further ahead than this is kept aside", "允许的超前秒数", minimum=0)
+    drift_s: float = setting(120.0, "a device clock further off than this raises CLOCK", "时钟偏差报警秒数", minimum=1)
+    segment_mb: int = setting(64, "size of a journal segment", "日志分段大小 MB", minimum=1)
+    journal_mb: int = setting(4096, "disk budget of the journal; beyond it frames are refused", "日志磁盘预算 MB", minimum=1)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """`[store]`: where raw readings are kept."""
+
+    kind: str = setting("parquet", "raw store", "原始数据存储", choices=("parquet", "influxdb"))
+    influx_url: str = setting("http://127.0.0.1:8086", "InfluxDB address (1.x, 2.x or 3.x)", "InfluxDB 地址")
+    influx_database: str = setting("mainflow", "InfluxDB database or bucket", "InfluxDB 库名")
+    influx_auth: str = setting("none", "how to log in", "认证方式", choices=("none", "basic", "token"))
+    influx_user: str = setting("", "user for basic", "用户名")
+    influx_password: str = setting("", "password for basic, token for token", "口令或令牌", secret=True)
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresSettings:
+    """`[postgres]`: where marts and alarm events are served from."""
+
+    dsn: str = setting("", "connection string; empty: an embedded server of our own", "连接串；空为内置", secret=True)
+    port: int = setting(0, "TCP port of the embedded server on 127.0.0.1, 0 picks a free one", "内置库端口", minimum=0, maximum=65535)
+
+
+Section = TypeVar("Section")
+
+
+def read_tables(path: Path) -> Mapping[str, Any]:
+    """The settings file as TOML tables. Raises `SettingError` where it is absent or not TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingError(f"no settings file at {path}; make a site with: mainflow init {path.parent}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingError(f"{path} is not valid TOML: {error}") from None
+
+
+def read_section(kind: type[Section], name: str, tables: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Section:
+    """Section `name` as `kind`; `MAINFLOW_<SECTION>_<KEY>` in the environment wins over the file."""
+    table = tables.get(name, {})
+    known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
+    for key in table:
+        if key not in known:
+            raise SettingError(f"[{name}] {key} is unknown; allowed: {', '.join(known)}")
+    values = {}
+    for key, item in known.items():
+        variable = f"{ENVIRONMENT_PREFIX}{name}_{key}".upper()
+        if variable in environment:
+            values[key] = _checked(f"{variable} (environment)", environment[variable], item, text=True)
+        elif key in table:
+            values[key] = _checked(f"[{name}] {key}", table[key], item, text=False)
+    return kind(**values)
+
+
+def sample(name: str, kind: type[Any], values: Mapping[str, Any] | None = None) -> str:
+    """The section as commented TOML: explanation, then `key = value` (the default unless `values` has the key)."""
+    lines = [f"[{name}]"]
+    for item in fields(kind):
+        meta = item.metadata
+        allowed = f" ({' | '.join(meta['choices'])})" if meta["choices"] else ""
+        lines.append(f"# {meta['zh']} / {meta['en']}{allowed}")
+        lines.append(f"{item.name} = {_toml((values or {}).get(item.name, _default(item)))}")
+    return "\n".join(lines) + "\n"
+
+
+def _default(item: Any) -> Any:
+    return item.default if item.default is not MISSING else item.default_factory()
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return f"'{value}'" if isinstance(value, str) else str(value)
+
+
+def _checked(where: str, value: Any, item: Any, *, text: bool) -> Any:
+    meta, default = item.metadata, _default(item)
+    wanted = type(default)
+    shown = "***" if meta["secret"] else repr(value)
+    try:
+        if wanted is bool:
+            value = {"true": True, "false": False}[str(value).lower()]
+        elif wanted is int and (text or (isinstance(value, int) and not isinstance(value, bool))):
+            value = int(value)
+        elif wanted is float and (text or isinstance(value, (int, float))):
+            value = float(value)
+        elif wanted is str and isinstance(value, str):
+            pass
+        else:
+            raise ValueError
+    except (ValueError, KeyError):
+        raise SettingError(f"{where} = {shown}: expected {_NAMES[wanted]}") from None
+    if meta["choices"] and value not in meta["choices"]:
+        raise SettingError(f"{where} = {shown}: allowed: {', '.join(meta['choices'])}")
+    if meta["minimum"] is not None and value < meta["minimum"] or meta["maximum"] is not None and value > meta["maximum"]:
+        bounds = f"at least {meta['minimum']}" + (f" and at most {meta['maximum']}" if meta["maximum"] is not None else "")
+        raise SettingError(f"{where} = {shown}: expected a number of {bounds}")
+    return value
+
+
+_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text in quotes"}

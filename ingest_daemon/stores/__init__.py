@@ -1,0 +1,58 @@
+"""The raw store: where decoded readings lie, one point a (terminal, device time), whichever engine keeps them.
+
+`parquet.py` and `influxdb.py` each offer the `RawStore` functions; which one a site uses is a setting.
+"""
+
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+import polars as pl
+
+from ingest_daemon.config import StoreSettings
+from ingest_daemon.site import Site
+
+
+class StoreAway(Exception):
+    """The store cannot take or give data now (refused, hanging, 5xx, wrong token): wait, keep everything, try again."""
+
+
+class Arrivals(NamedTuple):
+    """What came since a cursor: spans of event time (`start`, `end`, UTC, both ends touched) and the new cursor."""
+
+    spans: pl.DataFrame
+    cursor: str
+
+
+class RawStore(Protocol):
+    """Raw readings of a site. The columns are those of `schema.READING`."""
+
+    def write(self, readings: pl.DataFrame) -> pl.DataFrame:
+        """Store readings durably and note their spans as arrived; idempotent.
+
+        Gives the rows that the store refused for good, with a column `detail` (the store's words); usually none.
+        Raises `StoreAway`.
+        """
+        ...
+
+    def read(self, start: datetime, end: datetime) -> pl.DataFrame:
+        """Readings with start <= ts <= end, one row a (terminal, ts), sorted by both; later arrivals have won.
+
+        Raises `StoreAway`.
+        """
+        ...
+
+    def arrivals(self, cursor: str | None) -> Arrivals:
+        """Spans of event time written since `cursor` (None: since the beginning). Raises `StoreAway`."""
+        ...
+
+    def check(self) -> str:
+        """One sentence about the store's state for `mainflow doctor`. Raises `StoreAway` saying what is wrong."""
+        ...
+
+
+def open_store(site: Site, settings: StoreSettings) -> RawStore:
+    """The raw store that the site's settings name."""
+    from ingest_daemon.stores.influxdb import InfluxStore
+    from ingest_daemon.stores.parquet import ParquetStore
+
+    return InfluxStore(settings) if settings.kind == "influxdb" else ParquetStore(site.raw)
