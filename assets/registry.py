@@ -1,0 +1,159 @@
+"""The registry: CSV files a person edits in a spreadsheet, read and validated as a whole.
+
+Either every file is right and comes back typed, or `RegistryError` lists every wrong cell with file, row and what was expected.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+RELATION_KINDS = ("network", "line", "industry", "region", "group", "book")
+READS = ("register", "flow")
+SHOWN = 20
+
+
+class RegistryError(ValueError):
+    """The registry cannot be used; the text lists what to mend where."""
+
+
+class Column(NamedTuple):
+    """One column: its Polars type, whether a cell may be empty, and the allowed values if they are few."""
+
+    dtype: pl.DataType
+    required: bool = False
+    allowed: tuple[str, ...] = ()
+
+
+TEXT, NUMBER, WHOLE, DAY, TIME = pl.String(), pl.Float64(), pl.Int64(), pl.Date(), pl.Datetime("us", "UTC")
+
+FILES: dict[str, dict[str, Column]] = {
+    "terminals": {
+        "terminal": Column(TEXT, required=True),
+        "meter": Column(TEXT, required=True),
+        "customer_no": Column(TEXT),
+        "protocol": Column(TEXT, required=True),
+        "dn_mm": Column(WHOLE),
+        "technology": Column(TEXT),
+        "q1_m3h": Column(NUMBER),
+        "q2_m3h": Column(NUMBER),
+        "q3_m3h": Column(NUMBER),
+        "q4_m3h": Column(NUMBER, required=True),
+        "digits": Column(WHOLE, required=True),
+        "resolution_m3": Column(NUMBER, required=True),
+        "step_min": Column(WHOLE, required=True),
+        "reads": Column(TEXT, required=True, allowed=READS),
+        "pressure_low_mpa": Column(NUMBER),
+        "pressure_high_mpa": Column(NUMBER),
+        "installed_on": Column(DAY),
+        "removed_on": Column(DAY),
+    },
+    "replacements": {
+        "meter": Column(TEXT, required=True),
+        "replaced_at": Column(TIME, required=True),
+        "old_final_m3": Column(NUMBER, required=True),
+        "new_initial_m3": Column(NUMBER, required=True),
+    },
+    "customers": {
+        "customer_no": Column(TEXT, required=True),
+        "name": Column(TEXT, required=True),
+        "industry": Column(TEXT),
+        "region": Column(TEXT),
+        "address": Column(TEXT),
+    },
+    "relations": {
+        "meter": Column(TEXT, required=True),
+        "kind": Column(TEXT, required=True, allowed=RELATION_KINDS),
+        "code": Column(TEXT, required=True),
+        "valid_from": Column(DAY),
+        "valid_to": Column(DAY),
+    },
+    "vocabulary": {
+        "kind": Column(TEXT, required=True),
+        "code": Column(TEXT, required=True),
+        "zh": Column(TEXT, required=True),
+        "en": Column(TEXT, required=True),
+    },
+}
+"""The files (`registry/<name>.csv`) and their columns: the one place that fixes them."""
+
+UNIQUE = {"terminals": ("terminal", "meter"), "customers": ("customer_no",)}
+"""Columns whose values must not repeat."""
+
+
+class Registry(NamedTuple):
+    """The validated files, typed as `FILES` says; a file that is absent (but terminals) is an empty frame."""
+
+    terminals: pl.DataFrame
+    replacements: pl.DataFrame
+    customers: pl.DataFrame
+    relations: pl.DataFrame
+    vocabulary: pl.DataFrame
+
+
+def load(folder: Path) -> Registry:
+    """Read and validate `folder/*.csv`. Raises `RegistryError`."""
+    problems: list[str] = []
+    frames = {name: _read(folder / f"{name}.csv", columns, problems) for name, columns in FILES.items()}
+    registry = Registry(**frames)
+    problems.extend(_references(registry))
+    if problems:
+        more = f"\n… and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        raise RegistryError("the registry is not used until this is mended:\n" + "\n".join(problems[:SHOWN]) + more)
+    return registry
+
+
+def _read(path: Path, columns: dict[str, Column], problems: list[str]) -> pl.DataFrame:
+    empty = pl.DataFrame(schema={name: column.dtype for name, column in columns.items()})
+    if not path.exists():
+        if path.stem == "terminals":
+            problems.append(f"{path}: the file is absent; expected the columns {', '.join(columns)}")
+        return empty
+    try:
+        text = pl.read_csv(path, infer_schema=False, encoding="utf8")
+    except pl.exceptions.PolarsError as error:
+        problems.append(f"{path}: not a CSV file: {error}")
+        return empty
+    text = text.rename({name: name.lstrip("\ufeff").strip() for name in text.columns})
+    missing = [name for name in columns if name not in text.columns]
+    if missing:
+        problems.append(f"{path}: columns missing: {', '.join(missing)}")
+        return empty
+    text = text.select(pl.col(list(columns)).str.strip_chars().replace("", None))
+    typed = text.select(_typed(pl.col(name), column.dtype).alias(name) for name, column in columns.items())
+    for name, column in columns.items():
+        problems.extend(_cells(path, text[name], typed[name], column))
+    for name in UNIQUE.get(path.stem, ()):
+        twice = text.filter(pl.col(name).is_duplicated())[name].unique(maintain_order=True).to_list()
+        problems.extend(f"{path}: {name} {value} appears more than once" for value in twice)
+    return typed
+
+
+def _typed(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    if isinstance(dtype, pl.Date):
+        return column.str.to_date("%Y-%m-%d", strict=False)
+    if isinstance(dtype, pl.Datetime):
+        return column.str.to_datetime("%Y-%m-%dT%H:%M:%S%#z", time_unit="us", strict=False).dt.convert_time_zone("UTC")
+    return column.cast(dtype, strict=False)
+
+
+def _cells(path: Path, text: pl.Series, typed: pl.Series, column: Column) -> Iterator[str]:
+    expected = {TEXT: "text", NUMBER: "a number", WHOLE: "a whole number", DAY: "a date like 2026-01-31"}
+    for row, (before, after) in enumerate(zip(text, typed, strict=True), start=2):
+        where = f"{path} row {row}, {text.name}"
+        if before is None:
+            if column.required:
+                yield f"{where}: empty, expected a value"
+        elif after is None:
+            yield f"{where}: {before!r}, expected {expected.get(column.dtype, 'a time like 2026-01-31T08:00:00+08:00')}"
+        elif column.allowed and before not in column.allowed:
+            yield f"{where}: {before!r}, allowed: {', '.join(column.allowed)}"
+
+
+def _references(registry: Registry) -> Iterator[str]:
+    known = registry.terminals["meter"].drop_nulls()
+    for name in ("replacements", "relations"):
+        frame: pl.DataFrame = getattr(registry, name)
+        for meter in frame.filter(~pl.col("meter").is_in(known.implode()))["meter"].unique(maintain_order=True):
+            yield f"{name}.csv: meter {meter} is not in terminals.csv"

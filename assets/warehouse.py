@@ -1,0 +1,92 @@
+"""marts.duckdb: how it is opened and how a frame becomes rows of a partition. No formula, no order of work."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+STORAGE_VERSION = "v1.4.0"
+"""The newest file format that every DuckDB since 1.4 reads; the library's default would shut older readers out."""
+
+
+class WarehouseBusy(RuntimeError):
+    """Another program has marts.duckdb open."""
+
+
+@contextmanager
+def opened(path: Path, zone: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection whose current database is `path` (made if absent), in the site's zone. One writer at a time.
+
+    Raises `WarehouseBusy`.
+    """
+    connection = duckdb.connect()
+    try:
+        try:
+            connection.execute(f"attach '{path}' as marts (storage_version '{STORAGE_VERSION}')").fetchall()
+        except duckdb.IOException as error:
+            raise WarehouseBusy(f"{path} is open in another program ({error}); close it, then try again") from None
+        connection.execute("use marts").fetchall()
+        connection.execute(f"set timezone = '{zone}'").fetchall()
+        connection.execute("set preserve_insertion_order = true").fetchall()
+        connection.execute("set enable_progress_bar = false").fetchall()
+        yield connection
+    finally:
+        connection.close()
+
+
+@contextmanager
+def exclusive(lock: Path) -> Iterator[None]:
+    """Hold `lock` while computing: the second run waits for the first instead of failing on the locked database."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def replace_rows(warehouse: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame, column: str, keys: list[date]) -> int:
+    """Put the frame's rows in place of the table's rows whose `column` is one of `keys`, in one transaction; the table is made if absent."""
+    warehouse.register("incoming", frame)
+    warehouse.register("incoming_keys", pl.DataFrame({"key": keys}, schema={"key": pl.Date}))
+    try:
+        warehouse.execute(f"create table if not exists {table} as select * from incoming limit 0").fetchall()
+        warehouse.execute("begin").fetchall()
+        warehouse.execute(f"delete from {table} where {column} in (select key from incoming_keys)").fetchall()
+        warehouse.execute(f"insert into {table} by name select * from incoming").fetchall()
+        warehouse.execute("commit").fetchall()
+    except duckdb.Error:
+        warehouse.execute("rollback").fetchall()
+        raise
+    finally:
+        warehouse.unregister("incoming")
+        warehouse.unregister("incoming_keys")
+    return frame.height
+
+
+def append(warehouse: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame) -> None:
+    """Add the frame's rows to the table, made if absent."""
+    warehouse.register("incoming", frame)
+    try:
+        warehouse.execute(f"create table if not exists {table} as select * from incoming limit 0").fetchall()
+        warehouse.execute(f"insert into {table} by name select * from incoming").fetchall()
+    finally:
+        warehouse.unregister("incoming")
+
+
+def replace_all(warehouse: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame) -> None:
+    """Make the table exactly the frame."""
+    warehouse.register("incoming", frame)
+    try:
+        warehouse.execute(f"create or replace table {table} as select * from incoming").fetchall()
+    finally:
+        warehouse.unregister("incoming")
+
+
+def has_table(warehouse: duckdb.DuckDBPyConnection, table: str) -> bool:
+    """Whether a table (`name` or `schema.name`) is there."""
+    schema, _, name = table.rpartition(".")
+    query = "select count(*) from duckdb_tables() where database_name = 'marts' and schema_name = ? and table_name = ?"
+    return bool(warehouse.execute(query, [schema or "main", name]).fetchall()[0][0])

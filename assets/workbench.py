@@ -1,0 +1,27 @@
+"""What making a table needs: the site's paths, zone, raw store, warehouse and servers. Built once a run by `pipelines`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+from ingest_daemon.site import Site
+from ingest_daemon.stores import RawStore
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """The tools of a run.
+
+    `serving_dsn` gives the connection string of the PostgreSQL to publish to, None where the site serves nothing; `billing` is the ODBC connection
+    string, empty where there is no billing system.
+    """
+
+    site: Site
+    utility: str
+    zone: ZoneInfo
+    max_hole: timedelta
+    store: RawStore
+    serving_dsn: Callable[[], str | None]
+    billing: str
+    billing_overlap_days: int

@@ -1,0 +1,34 @@
+/*
+zh: 客户
+group: people
+description: One row a customer; billing is the truth where it knows the customer, the registry adds the others.
+grain: [customer_no]
+deps: [meter]
+partitions: whole
+*/
+with known as (
+    select customer_no, name, industry, region, address, 'billing' as source from billing.customer
+    union all
+    select customer_no, name, industry, region, address, 'registry' from registry.customers
+    where customer_no not in (select customer_no from billing.customer)
+    union all
+    select distinct customer_no, customer_no, null, null, null, 'registry' from registry.terminals
+    where customer_no is not null
+        and customer_no not in (select customer_no from billing.customer)
+        and customer_no not in (select customer_no from registry.customers)
+),
+
+owned as (
+    select customer_no, count(*) as meters from meter group by customer_no
+)
+
+select
+    known.customer_no,
+    name,
+    industry,
+    region,
+    address,
+    coalesce(meters, 0) as meters,
+    source
+from known
+left join owned using (customer_no)

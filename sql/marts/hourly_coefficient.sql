@@ -1,0 +1,23 @@
+/*
+zh: 时差系数
+group: figures
+description: Hour volume divided by the mean hour volume of that day (domain.md B1); no figure on a day without water.
+grain: [meter, hour_start]
+deps: [hourly_usage]
+partitions: day
+*/
+with means as (
+    select meter, day, avg(volume_m3 order by hour_start) as mean_hour_m3
+    from hourly_usage
+    join touched_day using (day)
+    group by meter, day
+)
+
+select
+    meter,
+    hour_start,
+    day,
+    volume_m3 / mean_hour_m3 as coefficient
+from hourly_usage
+join means using (meter, day)
+where volume_m3 is not null and mean_hour_m3 > 0

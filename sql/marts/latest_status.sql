@@ -1,0 +1,52 @@
+/*
+zh: 最新数据
+group: people
+description: >-
+  The latest reading of each meter by event time, whenever it arrived, with the volume of its local day and month so far. Values that the latest
+  reading lacks are missing; pressure is the last that was measured, with its time.
+grain: [meter]
+deps: [interval_reading, daily_usage, meter]
+partitions: whole
+*/
+with month_so_far as (
+    select latest_reading.meter, sum(volume_m3 order by daily_usage.day) as month_m3
+    from latest_reading
+    join daily_usage on daily_usage.meter = latest_reading.meter
+        and daily_usage.day between date_trunc('month', latest_reading.day) and latest_reading.day
+    group by latest_reading.meter
+),
+
+today as (
+    select
+        latest_reading.meter,
+        sum(interval_reading.volume_m3 order by interval_start) as today_m3,
+        coalesce(sum(seconds order by interval_start) filter (where flags & 1 = 0), 0) as known_s
+    from latest_reading
+    join interval_reading using (meter, day)
+    group by latest_reading.meter
+)
+
+select
+    meter,
+    customer_no,
+    customer_name,
+    reading_at,
+    register_m3,
+    latest_reading.reverse_m3,
+    flow_m3h,
+    latest_reading.pressure_mpa,
+    pressure_at,
+    pressure_low_mpa,
+    latest_reading.battery_v,
+    signal,
+    status,
+    today_m3,
+    least(1.0, known_s / (epoch((day + interval 1 day)::timestamptz) - epoch(day::timestamptz))) as today_coverage,
+    month_m3,
+    received_at,
+    channel,
+    frame
+from meter
+left join latest_reading using (meter)
+left join today using (meter)
+left join month_so_far using (meter)
