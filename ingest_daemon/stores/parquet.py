@@ -1,0 +1,219 @@
+"""The embedded raw store: a folder of Parquet files by UTC day of the device time, and a list of what arrived when.
+
+    readings/day=YYYY-MM-DD/<sequence>.parquet   every row as it was written; the merge of points is made when reading
+    arrivals.csv                                 start,end of each span of event time; the byte offset is the cursor
+
+One process writes (the daemon); any number may read at any moment. What a point is and which one wins: `points.py`.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from io import BytesIO
+from pathlib import Path
+
+import polars as pl
+
+from ingest_daemon.schema import READING, TIMESTAMP
+from ingest_daemon.stores import Arrivals, StoreAway
+from ingest_daemon.stores.points import merge, sift, spans
+
+FILES_PER_DAY = 32
+"""A day's folder with more files than this is compacted."""
+
+READ_TRIES = 20
+"""A file that goes while it is read was compacted into another: list again, but not for ever."""
+
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%S%.6fZ"
+
+
+class ParquetStore:
+    """The raw store in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._readings = folder / "readings"
+        self._arrivals = folder / "arrivals.csv"
+        self._torn_line_cut = False
+
+    def write(self, readings: pl.DataFrame) -> pl.DataFrame:
+        """See `RawStore.write`. Durable when it returns: files, their folders and the arrival are synced, in this order."""
+        good, refused = sift(readings)
+        if good.is_empty():
+            return refused
+        with self._away("cannot be written"):
+            days = good.with_columns(day=pl.col("ts").dt.date()).partition_by("day", as_dict=True, include_key=False)
+            for (day,), rows in days.items():
+                folder = self._readings / f"day={day}"
+                _make_folder(folder)
+                _write_file(folder, rows)
+                if len(_files(folder)) > FILES_PER_DAY:
+                    _compact(folder)
+            self._note(spans(good["ts"]))
+        return refused
+
+    def read(self, start: datetime, end: datetime) -> pl.DataFrame:
+        """See `RawStore.read`. One scan over the folders of the days touched."""
+        start, end = start.astimezone(UTC), end.astimezone(UTC)
+        with self._away("cannot be read"):
+            for attempt in range(1, READ_TRIES + 1):
+                files = [file for folder in self._day_folders(start.date(), end.date()) for file in _files(folder)]
+                if not files:
+                    return pl.DataFrame(schema=READING)
+                try:
+                    rows = pl.scan_parquet(files, hive_partitioning=False).filter(pl.col("ts").is_between(start, end)).collect()
+                except FileNotFoundError:
+                    if attempt == READ_TRIES:
+                        raise
+                except pl.exceptions.PolarsError as error:
+                    bad = ", ".join(str(file) for file in files if not _readable(file))
+                    raise StoreAway(
+                        f"the Parquet archive cannot be read; restore these files or move them away: {bad}: {error}"
+                    ) from error
+                else:
+                    return merge(rows)
+        raise AssertionError("unreachable")
+
+    def arrivals(self, cursor: str | None) -> Arrivals:
+        """See `RawStore.arrivals`. A cursor that is not the end of a line belongs to another archive: all is new then."""
+        with self._away("cannot be read"):
+            if not self._arrivals.exists():
+                return Arrivals(pl.DataFrame(schema={"start": TIMESTAMP, "end": TIMESTAMP}), "0")
+            # From the byte before, which must be the end of a line.
+            offset = max(int(cursor or 0) - 1, 0)
+            data = _tail(self._arrivals, offset)
+            if offset and not data.startswith(b"\n"):
+                offset, data = 0, _tail(self._arrivals, 0)
+        whole = data.rfind(b"\n") + 1
+        return Arrivals(_parse_spans(data[:whole].lstrip(b"\n")), str(offset + whole))
+
+    def check(self) -> str:
+        """See `RawStore.check`."""
+        with self._away("cannot be read"):
+            days = [folder.name.removeprefix("day=") for folder in self._day_folders(date.min, date.max)]
+        if not days:
+            return f"Parquet 归档 {self._folder}：尚无数据 / Parquet archive {self._folder}: no readings yet"
+        held = f"{days[0]} … {days[-1]} ({len(days)} d)"
+        return f"Parquet 归档 {self._folder}：{held} / Parquet archive {self._folder}: {held}"
+
+    def _day_folders(self, first: date, last: date) -> list[Path]:
+        try:
+            names = sorted(os.listdir(self._readings))
+        except FileNotFoundError:
+            return []
+        return [self._readings / name for name in names if f"day={first}" <= name <= f"day={last}"]
+
+    def _note(self, arrived: pl.DataFrame) -> None:
+        """Append the spans; a line that a kill tore is cut off first, once a process."""
+        existed = self._arrivals.exists()
+        with self._arrivals.open("ab") as file:
+            if not self._torn_line_cut:
+                file.truncate(_whole_lines(self._arrivals))
+                self._torn_line_cut = True
+            try:
+                file.write(arrived.write_csv(include_header=False, datetime_format=TIME_FORMAT).encode())
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                self._torn_line_cut = False
+                raise
+        if not existed:
+            _sync_folder(self._folder)
+
+    @contextmanager
+    def _away(self, what: str) -> Iterator[None]:
+        """A full or broken disk is waited for like an absent server."""
+        try:
+            yield
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise StoreAway(f"the Parquet archive {self._folder} {what}: {error}") from error
+
+
+def _files(folder: Path) -> list[Path]:
+    """A day's files in the order of writing; half-written ones have another suffix."""
+    return [folder / name for name in sorted(os.listdir(folder)) if name.endswith(".parquet")]
+
+
+def _readable(file: Path) -> bool:
+    try:
+        pl.read_parquet(file, hive_partitioning=False)
+    except (pl.exceptions.PolarsError, OSError):
+        return False
+    return True
+
+
+def _write_file(folder: Path, rows: pl.DataFrame) -> None:
+    files = _files(folder)
+    sequence = int(files[-1].stem) + 1 if files else 1
+    target = folder / f"{sequence:08}.parquet"
+    half = target.with_suffix(".half")
+    buffer = BytesIO()
+    rows.write_parquet(buffer, compression="zstd")
+    with half.open("wb") as file:
+        file.write(buffer.getbuffer())
+        file.flush()
+        os.fsync(file.fileno())
+    half.rename(target)
+    _sync_folder(folder)
+
+
+def _compact(folder: Path) -> None:
+    """Join the newest files into one, then delete them; a kill between leaves duplicates, which every read merges.
+
+    Every distinct row is kept: a row that lost against a later one may still win a field against one that comes later
+    but was received before. An older file stays as it is while it outweighs all newer ones together, so that a row is
+    rewritten only a logarithmic number of times.
+    """
+    files = _files(folder)
+    weight = 0
+    joined = files[-1:]
+    for index in range(len(files) - 1, -1, -1):
+        size = files[index].stat().st_size
+        if size <= weight:
+            joined = files[index:]
+        weight += size
+    rows = pl.read_parquet(joined, hive_partitioning=False).unique(keep="last", maintain_order=True)
+    _write_file(folder, rows.sort("terminal", "ts", maintain_order=True))
+    for file in joined:
+        file.unlink()
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the folder and its parents, and sync the entry of each new one."""
+    if folder.exists():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _tail(path: Path, offset: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read()
+
+
+def _whole_lines(path: Path) -> int:
+    """Length of the file up to the end of its last whole line."""
+    return path.read_bytes().rfind(b"\n") + 1
+
+
+def _parse_spans(lines: bytes) -> pl.DataFrame:
+    if not lines:
+        return pl.DataFrame(schema={"start": TIMESTAMP, "end": TIMESTAMP})
+    text = pl.read_csv(
+        lines,
+        has_header=False,
+        new_columns=["start", "end"],
+        schema_overrides=[pl.String(), pl.String()],
+    )
+    return text.select(pl.col("start", "end").str.to_datetime(TIME_FORMAT, time_unit="us", time_zone="UTC"))

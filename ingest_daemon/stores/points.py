@@ -1,0 +1,73 @@
+"""What both raw stores agree on: which rows can be a point, which spans of time arrived, which of two points wins.
+
+Pure functions on columns, so that two engines give identical answers; no file and no network here.
+"""
+
+from datetime import timedelta
+from typing import NamedTuple
+
+import polars as pl
+
+from ingest_daemon.schema import FIELDS, READING, TIMESTAMP
+
+KEY = ["terminal", "ts"]
+SPAN_GAP = timedelta(hours=1)
+"""Event times further apart than this belong to two spans, so that one old reading does not touch all days since."""
+
+
+class Sifted(NamedTuple):
+    """Rows that can be stored, with the columns of `READING`, and those that cannot, with `detail` besides."""
+
+    good: pl.DataFrame
+    refused: pl.DataFrame
+
+
+def sift(readings: pl.DataFrame) -> Sifted:
+    """Part the rows that no store can hold from the others, and put the others in the order of their arrival.
+
+    Device times are cut to whole milliseconds, the finest that both stores keep.
+    """
+    finite = [
+        pl.when(pl.col(field.name).is_finite().not_()).then(pl.lit(f"{field.name} is not a finite number"))
+        for field in FIELDS
+        if field.dtype.is_float()
+    ]
+    bad_name = pl.col("terminal").is_null() | pl.col("terminal").str.contains(r"^$|[\x00-\x1f\x7f\\]")
+    detail = pl.coalesce(
+        pl.when(bad_name).then(pl.lit("terminal: expected a number without control characters or backslashes")),
+        pl.when(pl.col("ts").is_null() | pl.col("received_at").is_null()).then(pl.lit("ts and received_at must be times")),
+        *finite,
+    )
+    judged = readings.select(pl.col(name).cast(dtype) for name, dtype in READING.items()).with_columns(detail=detail)
+    good = judged.filter(pl.col("detail").is_null()).drop("detail").with_columns(pl.col("ts").dt.truncate("1ms"))
+    return Sifted(
+        good.sort("received_at", "frame", maintain_order=True),
+        judged.filter(pl.col("detail").is_not_null()),
+    )
+
+
+def spans(times: pl.Series) -> pl.DataFrame:
+    """Contiguous spans of the given times: `start`, `end` (UTC, both ends touched), sorted."""
+    sorted_times = times.unique().sort().alias("ts").to_frame()
+    span = (pl.col("ts").diff() > SPAN_GAP).fill_null(False).cum_sum().alias("span")
+    return (
+        sorted_times.group_by(span, maintain_order=True)
+        .agg(pl.col("ts").first().alias("start"), pl.col("ts").last().alias("end"))
+        .select(pl.col("start", "end").cast(TIMESTAMP))
+    )
+
+
+def merge(rows: pl.DataFrame) -> pl.DataFrame:
+    """One row a (terminal, ts), sorted by both: the later arrival wins field by field, and a null never overwrites.
+
+    Later is by `received_at`, then `frame`, then the order of the rows. This is InfluxDB's upsert, in columns.
+    """
+    rows = rows.select(*READING).sort(*KEY, "received_at", "frame", maintain_order=True)
+    again = pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in KEY).fill_null(False)
+    rows = rows.with_columns(again=again)
+    if not rows["again"].any():
+        return rows.drop("again")
+    # Only the few rows that share a point are grouped: grouping every row would cost more than the whole read.
+    shared = pl.col("again") | pl.col("again").shift(-1, fill_value=False)
+    merged = rows.filter(shared).drop("again").group_by(KEY, maintain_order=True).agg(pl.all().drop_nulls().last())
+    return pl.concat([rows.filter(~shared).drop("again"), merged]).sort(KEY)
