@@ -1,0 +1,68 @@
+"""Grafana as code: boards and alert rules in Python become the committed files in `generated/`.
+
+Here: finding what there is (one file a board in `boards/`, one file a rule in `alerts/`) and the panels' SQL made runnable
+outside Grafana. Not here: any figure; the panels only select what is published in the schemas `mart` and `ops`.
+"""
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+Json = dict[str, Any]
+
+MACROS = {"__timeFilter": "{0} BETWEEN '{start}' AND '{end}'", "__timeFrom": "'{start}'", "__timeTo": "'{end}'"}
+"""The data source's macros that our SQL may use, as PostgreSQL."""
+
+
+def uid(module: str) -> str:
+    """The Grafana uid of a board or rule: the last part of its module's name, with dashes."""
+    return module.rpartition(".")[2].replace("_", "-")
+
+
+def all_boards() -> dict[str, Json]:
+    """Every board's dashboard JSON by uid: each file of `boards/` offers `board()`."""
+    return {uid(name): importlib.import_module(name).board() for name in _modules("boards")}
+
+
+def all_rules() -> dict[str, Json]:
+    """Every alert rule by uid: each file of `alerts/` offers `alert()`."""
+    return {uid(name): importlib.import_module(name).alert() for name in _modules("alerts")}
+
+
+def queries() -> list[tuple[str, str, str]]:
+    """(uid of the board or rule, panel title or variable name or refId, SQL) of every query that Grafana would send."""
+    found = []
+    for name, board in all_boards().items():
+        for variable in board["templating"]["list"]:
+            if variable["type"] == "query":
+                found.append((name, f"${variable['name']}", variable["query"]))
+        for panel in board["panels"]:
+            found += [(name, panel["title"], target["rawSql"]) for target in panel.get("targets", [])]
+    for name, rule in all_rules().items():
+        found += [(name, step["refId"], step["model"]["rawSql"]) for step in rule["data"] if "rawSql" in step["model"]]
+    return found
+
+
+def runnable(sql: str, variables: Mapping[str, str], start: datetime, end: datetime) -> str:
+    """`sql` as Grafana would send it to PostgreSQL.
+
+    `variables`: value by variable name, for `${name:sqlstring}`; `start` and `end` (aware) are the panel's time range.
+    Raises `KeyError` for a variable that is not given and `ValueError` for a macro that is not in `MACROS`.
+    """
+    sql = sql.replace("$__searchFilter", "%")
+    sql = re.sub(r"\$\{(\w+):sqlstring\}", lambda found: "'" + variables[found[1]].replace("'", "''") + "'", sql)
+
+    def expanded(found: re.Match[str]) -> str:
+        if found[1] not in MACROS:
+            raise ValueError(f"${found[1]}: unknown macro; allowed: {', '.join(MACROS)}; in: {sql}")
+        return MACROS[found[1]].format(found[2], start=start.isoformat(), end=end.isoformat())
+
+    return re.sub(r"\$(__\w+)\(([^)]*)\)", expanded, sql)
+
+
+def _modules(folder: str) -> Iterator[str]:
+    package = importlib.import_module(f"{__name__}.{folder}")
+    return (f"{package.__name__}.{module.name}" for module in pkgutil.iter_modules(package.__path__))

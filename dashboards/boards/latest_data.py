@@ -1,0 +1,91 @@
+"""The board of all customers: how the fleet is now, a row a meter, and the newest alarms. The home page."""
+
+from dashboards import Json, style, thresholds, uid
+from dashboards.boards import ALARM_COLUMNS
+from dashboards.panels import dashboard, drill_down, layout, mapping, painted, stat, steps, table, text_box
+from dashboards.vocabulary import ALARMS, PRESSURE_STATES
+
+_ALARM_WORDS = ", ".join(f"('{code}', '{word.zh} {code}')" for code, word in ALARMS.items())
+
+# The age is the one value that cannot be published: it changes by itself.
+LATEST = f"""WITH open_alarm AS (
+  SELECT last.meter, string_agg(coalesce(word.name, last.code), ', ' ORDER BY last.code) AS alarms
+  FROM (
+    SELECT DISTINCT ON (meter, code) meter, code, state
+    FROM ops.alarm_event ORDER BY meter, code, event_at DESC, received_at DESC
+  ) AS last
+  LEFT JOIN (VALUES {_ALARM_WORDS}) AS word (code, name) ON word.code = last.code
+  WHERE last.state = 'raised'
+  GROUP BY last.meter
+)
+SELECT s.customer_name, s.customer_no, s.meter, s.reading_at,
+  CAST(extract(epoch FROM now() - s.reading_at) AS double precision) AS age_s,
+  s.pressure_mpa, s.pressure_low_mpa,
+  CASE WHEN s.pressure_mpa < s.pressure_low_mpa THEN 'below' WHEN s.pressure_mpa >= s.pressure_low_mpa THEN 'good' END AS pressure_state,
+  s.register_m3, s.flow_m3h, s.today_m3, s.today_coverage, s.month_m3, s.battery_v, o.alarms
+FROM mart.latest_status AS s
+LEFT JOIN open_alarm AS o ON o.meter = s.meter
+WHERE concat_ws(' ', s.customer_no, s.customer_name, s.meter) ILIKE '%' || ${{search:sqlstring}} || '%'
+ORDER BY o.alarms IS NULL, s.pressure_mpa < s.pressure_low_mpa DESC NULLS LAST, s.customer_no, s.meter
+LIMIT {thresholds.LATEST_ROWS}"""
+
+ALARM_EVENTS = f"""SELECT a.event_at, a.state, a.code, s.customer_name, a.meter, a.value, a.limit_value, a.unit, a.origin, a.received_at
+FROM ops.alarm_event AS a
+LEFT JOIN mart.latest_status AS s ON s.meter = a.meter
+WHERE $__timeFilter(a.event_at)
+ORDER BY a.event_at DESC, a.received_at DESC
+LIMIT {thresholds.ALARM_ROWS}"""
+
+REPORTING = f"""SELECT count(*) AS reporting FROM mart.latest_status
+WHERE reading_at >= now() - interval '{thresholds.REPORTING_HOURS} hours'"""
+
+
+def board() -> Json:
+    """The dashboard JSON."""
+    link: Json = {"links": drill_down("customer")}
+    hour = 3600
+    latest: dict[str, Json] = {
+        "customer_name": {**link, "custom__minWidth": 180},
+        "customer_no": {},
+        "meter": link,
+        "reading_at": {"custom__width": 165},
+        "age_s": painted(
+            unit="dtdurations",
+            thresholds=steps(
+                (None, style.GOOD), (thresholds.REPORTING_HOURS * hour, style.WARN), (thresholds.NO_DATA_HOURS * hour, style.BAD)
+            ),
+        ),
+        "pressure_mpa": {},
+        "pressure_low_mpa": {},
+        "pressure_state": painted(mappings=mapping(PRESSURE_STATES, {"below": style.BAD, "good": style.GOOD})),
+        "register_m3": {},
+        "flow_m3h": {},
+        "today_m3": {},
+        "today_coverage": {},
+        "month_m3": {},
+        "battery_v": {
+            "custom__cellOptions": {"type": "color-text"},
+            "thresholds": steps((None, style.BAD), (thresholds.BATTERY_LOW_V, style.NEUTRAL)),
+        },
+        "alarms": {
+            "custom__minWidth": 180,
+            "color": {"mode": "fixed", "fixedColor": style.BAD},
+            "custom__cellOptions": {"type": "color-text"},
+        },
+    }
+    events: dict[str, Json] = {**ALARM_COLUMNS, "customer_name": link, "meter": link}
+    bad_from_one = steps((None, style.GOOD), (1, style.BAD))
+    below = "SELECT count(*) AS meters FROM mart.latest_status WHERE pressure_mpa < pressure_low_mpa"
+    raised = "SELECT count(*) AS alarms FROM ops.alarm_event WHERE state = 'raised' AND $__timeFilter(event_at)"
+    tiles = [
+        (4, stat("meters", "SELECT count(*) AS meters FROM mart.latest_status", ["meters"])),
+        (5, stat("reporting", REPORTING, ["reporting"], thresholds=steps((None, style.GOOD)))),
+        (5, stat("pressure_below", below, ["meters"], thresholds=bad_from_one)),
+        # The panel's own range starts at midnight of the board's zone, so that the SQL need not know the zone.
+        (5, stat("alarms_today", raised, ["alarms"], thresholds=bad_from_one, timeFrom="now/d", hideTimeOverride=True)),
+        (5, stat("today_volume", "SELECT sum(today_m3) AS today_m3 FROM mart.latest_status", ["today_m3"])),
+    ]
+    panels = layout(
+        [(4, tiles), (16, [(24, table("latest", LATEST, latest))]), (10, [(24, table("alarm_events", ALARM_EVENTS, events))])]
+    )
+    return dashboard(uid(__name__), panels, [text_box("search")], since="now-7d")

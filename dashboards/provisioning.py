@@ -1,0 +1,272 @@
+"""Boards and rules as files that Grafana reads at its start, and a look whether a running Grafana took them.
+
+`generate()` writes the committed files (for containers, with values from the environment); `write()` the configuration of a
+Grafana that `mainflow up` starts. Not here: what boards and rules contain.
+"""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import yaml
+from grafana_api.grafana_api import GrafanaException  # type: ignore[import-untyped]
+from grafana_api.grafana_face import GrafanaFace  # type: ignore[import-untyped]
+from psycopg.conninfo import conninfo_to_dict
+from requests import RequestException
+
+from dashboards import Json, all_boards, all_rules
+from dashboards.panels import DATASOURCE
+
+GENERATED = Path(__file__).parent / "generated"
+FOLDER = "Mainflow"
+CONTACT = "mainflow-webhook"
+LANGUAGES = {"zh": "zh-Hans", "en": "en-US"}
+CONTAINER_BOARDS = "/etc/grafana/provisioning/boards"
+WEBHOOK_VARIABLE = "MAINFLOW_ALERT_WEBHOOK"
+
+CONTAINER_POSTGRES = {
+    "host": "$MAINFLOW_GRAFANA_PG_HOST",
+    "dbname": "$MAINFLOW_GRAFANA_PG_DATABASE",
+    "user": "$MAINFLOW_GRAFANA_PG_USER",
+    "password": "$MAINFLOW_GRAFANA_PG_PASSWORD",
+}
+"""Grafana puts the environment's values in when it reads the file."""
+
+
+class Check(NamedTuple):
+    """One thing looked at in a running Grafana: what, whether it is well, and what was seen."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def files(postgres: Mapping[str, str], webhook: str | None, board_folder: str) -> dict[str, Json]:
+    """The provisioning tree as content by relative path.
+
+    `postgres`: libpq keywords; `webhook`: the URL alarms are posted to, None for none; `board_folder`: where the boards' JSON lies.
+    """
+    return {
+        "datasources/mainflow.yaml": _datasource(postgres),
+        "dashboards/mainflow.yaml": _provider(board_folder),
+        "alerting/rules.yaml": _groups(),
+        "alerting/notifications.yaml": _notifications(webhook),
+    }
+
+
+def generate(folder: Path = GENERATED) -> list[Path]:
+    """Write the committed files below `folder`: the provisioning tree of a container and `boards/*.json`. Gives their paths."""
+    texts = {
+        path: _yaml(content) for path, content in files(CONTAINER_POSTGRES, f"${WEBHOOK_VARIABLE}", CONTAINER_BOARDS).items()
+    }
+    texts |= {f"boards/{name}.json": json.dumps(board, ensure_ascii=False, indent=1) + "\n" for name, board in all_boards().items()}
+    for path, text in texts.items():
+        _write(folder / path, text)
+    return [folder / path for path in texts]
+
+
+def write(folder: Path, *, postgres_dsn: str, zone: str, language: str, http_port: int, webhook_url: str | None) -> Path:
+    """Write `grafana.ini` and the provisioning tree into `folder` (of a site) and give the ini's path.
+
+    `zone`: IANA zone of the utility; `language`: `zh` or `en`; anonymous people on this machine may look. Nothing of it calls
+    the internet. Passwords lie in files of mode 0600; the administrator's is made once, in `admin_password`.
+    """
+    if language not in LANGUAGES:
+        raise ValueError(f"language {language!r}: allowed: {', '.join(LANGUAGES)}")
+    ZoneInfo(zone)
+    folder = folder.resolve()
+    secret = folder / "admin_password"
+    if not secret.exists():
+        _write(secret, secrets.token_urlsafe(24), private=True)
+    postgres = {key: _literal(str(value)) for key, value in conninfo_to_dict(postgres_dsn).items() if value is not None}
+    webhook = None if webhook_url is None else _literal(webhook_url)
+    for path, content in files(postgres, webhook, str(GENERATED / "boards")).items():
+        _write(folder / "provisioning" / path, _yaml(content), private=True)
+    for empty in ("plugins", "provisioning/plugins"):  # the server logs an error for each that is not there
+        (folder / empty).mkdir(exist_ok=True)
+    ini = folder / "grafana.ini"
+    _write(ini, _ini(folder, secret, zone, LANGUAGES[language], http_port), private=True)
+    return ini
+
+
+def admin_password(folder: Path) -> str:
+    """The administrator's password of the Grafana that `write` prepared in `folder`."""
+    return (folder / "admin_password").read_text(encoding="utf-8")
+
+
+def find_server() -> Path | None:
+    """Home folder of an installed Grafana: `GRAFANA_HOME`, else where the `grafana` on the PATH belongs; None without one."""
+    if home := os.environ.get("GRAFANA_HOME"):
+        return Path(home)
+    binary = shutil.which("grafana")
+    return Path(binary).resolve().parents[1] if binary else None
+
+
+def launch(home: Path, ini: Path, zone: str) -> tuple[list[str], dict[str, str]]:
+    """Command and environment that start the server. Alerts print times in the zone of the environment (TZ)."""
+    command = [str(home / "bin" / "grafana"), "server", "--homepath", str(home), "--config", str(ini)]
+    return command, {**os.environ, "TZ": zone}
+
+
+def verify(url: str, user: str, password: str) -> list[Check]:
+    """Whether the Grafana at `url` answers, reaches the marts, and has every board and rule without an error."""
+    place = urlsplit(url)
+    api = GrafanaFace(auth=(user, password), host=place.hostname, port=place.port, protocol=place.scheme).api
+    return [
+        _check("datasource", partial(_datasource_health, api)),
+        *[_check(f"board {name}", partial(_board_title, api, name)) for name in all_boards()],
+        *[_check(f"rule {name}", partial(_rule_health, api, name)) for name in all_rules()],
+    ]
+
+
+def _check(name: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(name, True, look())
+    except (GrafanaException, RequestException, LookupError, ValueError) as error:
+        return Check(name, False, str(error))
+
+
+def _datasource_health(api: Any) -> str:
+    answer = api.GET(f"/datasources/uid/{DATASOURCE['uid']}/health")
+    if answer["status"] != "OK":
+        raise ValueError(answer["message"])
+    return str(answer["message"])
+
+
+def _board_title(api: Any, uid: str) -> str:
+    return str(api.GET(f"/dashboards/uid/{uid}")["dashboard"]["title"])
+
+
+def _rule_health(api: Any, uid: str) -> str:
+    title = api.GET(f"/v1/provisioning/alert-rules/{uid}")["title"]
+    groups = api.GET("/prometheus/grafana/api/v1/rules")["data"]["groups"]
+    found = next((rule for group in groups for rule in group["rules"] if rule["uid"] == uid), None)
+    if found is None:
+        raise LookupError(f"{title}: provisioned, but no evaluation is scheduled")
+    if found["health"] == "error":
+        raise ValueError(f"{title}: {found.get('lastError', 'evaluation failed')}")
+    return f"{title}: {found['state']}"
+
+
+def _datasource(postgres: Mapping[str, str]) -> Json:
+    host = postgres.get("host") or postgres.get("hostaddr", "127.0.0.1")
+    mode = postgres.get("sslmode", "disable")
+    # Grafana knows no "prefer"; what is not a demand for encryption is none.
+    sslmode = mode if mode in ("require", "verify-ca", "verify-full") else "disable"
+    source = {
+        "name": "Mainflow mart",
+        "type": DATASOURCE["type"],
+        "uid": DATASOURCE["uid"],
+        "access": "proxy",
+        "isDefault": True,
+        "editable": False,
+        "url": f"{host}:{postgres.get('port', '5432')}",
+        "user": postgres.get("user", "postgres"),
+        "jsonData": {
+            "database": postgres.get("dbname", "postgres"),
+            "sslmode": sslmode,
+            "postgresVersion": 1500,
+            "maxOpenConns": 10,
+        },
+        "secureJsonData": {"password": postgres.get("password", "")},
+    }
+    return {"apiVersion": 1, "datasources": [source]}
+
+
+def _provider(board_folder: str) -> Json:
+    provider = {
+        "name": "mainflow",
+        "orgId": 1,
+        "folder": FOLDER,
+        "type": "file",
+        "disableDeletion": True,
+        "allowUiUpdates": False,
+        "updateIntervalSeconds": 60,
+        "options": {"path": board_folder, "foldersFromFilesStructure": False},
+    }
+    return {"apiVersion": 1, "providers": [provider]}
+
+
+def _groups() -> Json:
+    groups = []
+    for name, found in all_rules().items():
+        rule = dict(found)
+        groups.append({"orgId": 1, "name": name, "folder": FOLDER, "interval": rule.pop("every"), "rules": [rule]})
+    return {"apiVersion": 1, "groups": groups}
+
+
+def _notifications(webhook: str | None) -> Json:
+    if webhook is None:  # also takes back what an earlier start had provisioned
+        return {"apiVersion": 1, "resetPolicies": [1], "deleteContactPoints": [{"orgId": 1, "uid": CONTACT}]}
+    receiver = {
+        "uid": CONTACT,
+        "type": "webhook",
+        "settings": {"url": webhook, "httpMethod": "POST"},
+        "disableResolveMessage": False,
+    }
+    policy = {
+        "orgId": 1,
+        "receiver": CONTACT,
+        "group_by": ["grafana_folder", "alertname"],
+        "group_wait": "5s",
+        "group_interval": "1m",
+        "repeat_interval": "12h",
+    }
+    return {
+        "apiVersion": 1,
+        "contactPoints": [{"orgId": 1, "name": CONTACT, "receivers": [receiver]}],
+        "policies": [policy],
+    }
+
+
+def _ini(folder: Path, secret: Path, zone: str, language: str, port: int) -> str:
+    sections: dict[str, dict[str, object]] = {
+        "paths": {
+            "data": folder / "data",
+            "logs": folder / "logs",
+            "plugins": folder / "plugins",
+            "provisioning": folder / "provisioning",
+        },
+        "server": {"http_addr": "127.0.0.1", "http_port": port, "root_url": f"http://127.0.0.1:{port}/"},
+        "analytics": {
+            "reporting_enabled": "false",
+            "check_for_updates": "false",
+            "check_for_plugin_updates": "false",
+            "feedback_links_enabled": "false",
+        },
+        "plugins": {"preinstall_disabled": "true", "plugin_admin_enabled": "false", "public_key_retrieval_disabled": "true"},
+        "news": {"news_feed_enabled": "false"},
+        "snapshots": {"external_enabled": "false"},
+        "security": {"admin_user": "admin", "admin_password": f"$__file{{{secret}}}", "disable_gravatar": "true"},
+        "users": {"allow_sign_up": "false", "default_language": language},
+        "auth.anonymous": {"enabled": "true", "org_role": "Viewer"},
+        "date_formats": {"default_timezone": zone},
+        "dashboards": {"default_home_dashboard_path": GENERATED / "boards" / "latest-data.json"},
+        "log": {"mode": "console", "level": "warn"},
+    }
+    lines = [f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in values.items()) for name, values in sections.items()]
+    return "\n".join(lines)
+
+
+def _literal(value: str) -> str:
+    """`value` so that Grafana's interpolation gives it back unchanged."""
+    return value.replace("$", "$$")
+
+
+def _yaml(content: Json) -> str:
+    return yaml.safe_dump(content, allow_unicode=True, sort_keys=False, width=1000)
+
+
+def _write(path: Path, text: str, *, private: bool = False) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mode = 0o600 if private else 0o644
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(text)

@@ -1,0 +1,232 @@
+"""The words of the boards and alerts, Chinese and English: the one place where they are written.
+
+Not here: units (`style.py`) and limits (`thresholds.py`). Alarm and state words equal those of the reading contract; a test holds it.
+"""
+
+from typing import NamedTuple
+
+
+class Word(NamedTuple):
+    """One expression in both languages."""
+
+    zh: str
+    en: str
+
+    def __str__(self) -> str:
+        return f"{self.zh} {self.en}"
+
+
+class Text(NamedTuple):
+    """A panel's words: title and description."""
+
+    title: Word
+    description: Word
+
+
+COLUMNS: dict[str, Word] = {
+    "address": Word("地址", "Address"),
+    "age_s": Word("数据时效", "Age"),
+    "alarms": Word("未恢复报警", "Open alarms"),
+    "battery_v": Word("电池", "Battery"),
+    "book_no": Word("册本", "Book"),
+    "change_pct": Word("环比", "Change"),
+    "code": Word("报警", "Alarm"),
+    "coefficient": Word("变化系数", "Coefficient"),
+    "complete": Word("完整", "Complete"),
+    "coverage": Word("覆盖率", "Coverage"),
+    "customer_name": Word("客户", "Customer"),
+    "customer_no": Word("客户编号", "Customer no."),
+    "day": Word("日期", "Day"),
+    "days_complete": Word("完整天数", "Complete days"),
+    "dn_mm": Word("口径", "Size"),
+    "event_at": Word("发生时间", "Event time"),
+    "flow_m3h": Word("流量", "Flow"),
+    "flow_max_at": Word("最大时刻", "Max at"),
+    "flow_max_m3h": Word("最大流量", "Max flow"),
+    "flow_mean_m3h": Word("平均流量", "Mean flow"),
+    "flow_min_at": Word("最小时刻", "Min at"),
+    "flow_min_m3h": Word("最小流量", "Min flow"),
+    "hour_start": Word("时", "Hour"),
+    "industry": Word("行业", "Industry"),
+    "installed_on": Word("安装日期", "Installed"),
+    "last_year_m3": Word("去年同期", "Last year"),
+    "limit_value": Word("限值", "Limit"),
+    "meter": Word("水表", "Meter"),
+    "meters": Word("水表数", "Meters"),
+    "month": Word("月份", "Month"),
+    "month_m3": Word("本月水量", "Month volume"),
+    "origin": Word("来源", "Origin"),
+    "period": Word("时段", "Period"),
+    "pressure_low_mpa": Word("压力下限", "Pressure limit"),
+    "pressure_max_at": Word("最高时刻", "Max at"),
+    "pressure_max_mpa": Word("最高压力", "Max pressure"),
+    "pressure_mean_mpa": Word("平均压力", "Mean pressure"),
+    "pressure_min_at": Word("最低时刻", "Min at"),
+    "pressure_min_mpa": Word("最低压力", "Min pressure"),
+    "pressure_mpa": Word("压力", "Pressure"),
+    "pressure_state": Word("压力状态", "Pressure state"),
+    "previous_m3": Word("上期水量", "Previous"),
+    "q1_m3h": Word("Q1 最小流量", "Q1"),
+    "q2_m3h": Word("Q2 分界流量", "Q2"),
+    "q3_m3h": Word("Q3 常用流量", "Q3"),
+    "q4_m3h": Word("Q4 过载流量", "Q4"),
+    "reading_at": Word("读数时间", "Reading time"),
+    "received_at": Word("接收时间", "Received"),
+    "region": Word("区域", "Region"),
+    "register_m3": Word("水表读数", "Register"),
+    "removed_on": Word("拆除日期", "Removed"),
+    "reporting": Word("24 小时内有数据", "Reporting in 24 h"),
+    "source": Word("资料来源", "Source"),
+    "state": Word("状态", "State"),
+    "step_min": Word("采集间隔", "Step"),
+    "technology": Word("水表类型", "Technology"),
+    "terminal": Word("终端", "Terminal"),
+    "today_coverage": Word("当天覆盖率", "Today's coverage"),
+    "today_m3": Word("当天水量", "Today"),
+    "unit": Word("单位", "Unit"),
+    "value": Word("数值", "Value"),
+    "volume_m3": Word("水量", "Volume"),
+    "yoy_pct": Word("同比", "Year on year"),
+}
+
+VARIABLES: dict[str, Word] = {
+    "search": Word("查找", "Search"),
+    "meter": Word("水表", "Meter"),
+    "month": Word("月份", "Month"),
+    "day": Word("日期", "Day"),
+    "grain": Word("峰谷值周期", "Peak–valley by"),
+}
+
+ALARMS: dict[str, Word] = {
+    "P_HI": Word("压力越上限", "Pressure above limit"),
+    "P_LO": Word("压力越下限", "Pressure below limit"),
+    "P_JUMP": Word("压力突变", "Sudden pressure change"),
+    "Q_HI": Word("流量越上限", "Flow above limit"),
+    "Q_LO": Word("流量越下限", "Flow below limit"),
+    "Q_REV": Word("流量转向", "Reverse flow"),
+    "MAG": Word("强磁干扰", "Magnetic interference"),
+    "BATT": Word("电池低电压", "Low battery"),
+    "EMPTY": Word("空管", "Empty pipe"),
+    "SENSOR": Word("传感器故障", "Sensor fault"),
+    "DOOR": Word("箱门打开", "Box open"),
+    "MAINS": Word("市电中断", "Mains lost"),
+    "CLOCK": Word("时钟偏差", "Clock wrong"),
+    "NO_DATA": Word("无数据", "No data"),
+}
+
+STATES: dict[str, Word] = {"raised": Word("发生", "raised"), "cleared": Word("恢复", "cleared")}
+ORIGINS: dict[str, Word] = {"device": Word("终端", "device"), "server": Word("平台", "server")}
+PRESSURE_STATES: dict[str, Word] = {"below": Word("越下限", "below limit"), "good": Word("正常", "good")}
+GRAINS: dict[str, Word] = {"day": Word("日", "day"), "month": Word("月", "month"), "year": Word("年", "year")}
+ANSWERS: dict[str, Word] = {"true": Word("是", "yes"), "false": Word("否", "no")}
+SOURCES: dict[str, Word] = {"billing": Word("营收系统", "billing"), "registry": Word("登记表", "registry")}
+
+BOARDS: dict[str, Text] = {
+    "latest-data": Text(
+        Word("最新数据", "Latest data"),
+        Word("全部大客户的最新读数、压力、水量与报警。", "Latest reading, pressure, volume and alarms of every major customer."),
+    ),
+    "customer": Text(
+        Word("客户监测", "Customer"),
+        Word("一个客户的供水全过程。", "The whole supply of one customer."),
+    ),
+}
+
+PANELS: dict[str, Text] = {
+    "meters": Text(Word("水表总数", "Meters"), Word("已登记、有状态的水表数。", "Meters with a status row.")),
+    "reporting": Text(
+        Word("24 小时内有数据", "Reporting in 24 h"),
+        Word("最近读数不早于 24 小时的水表数。", "Meters whose last reading is at most 24 h old."),
+    ),
+    "pressure_below": Text(
+        Word("压力越下限", "Pressure below limit"),
+        Word("最新压力低于本表下限的水表数。", "Meters whose latest pressure is below their own limit."),
+    ),
+    "alarms_today": Text(
+        Word("当天报警", "Alarms raised today"),
+        Word("当天（本地日）发生的报警数，按发生时间计。", "Alarms raised since local midnight, by event time."),
+    ),
+    "today_volume": Text(
+        Word("当天总水量", "Today's volume"),
+        Word(
+            "有当天数据的水表的水量之和；缺数不按零计。",
+            "Sum of the meters that have data of today; a missing one is not a zero.",
+        ),
+    ),
+    "latest": Text(
+        Word("最新实时数据表", "Latest data"),
+        Word(
+            "每表一行，有未恢复报警和压力越下限的排在前面；最多 5000 行，其余请用上方查找。点击客户或水表进入客户监测。",
+            "One row a meter, open alarms and low pressure first; at most 5000 rows, search reaches the rest. "
+            "Click a customer or meter for its board.",
+        ),
+    ),
+    "alarm_events": Text(
+        Word("最新报警", "Latest alarm events"),
+        Word("所选时段的报警，最新在前，最多 500 行。", "Alarm events of the chosen period, newest first, at most 500."),
+    ),
+    "customer_card": Text(Word("客户资料", "Customer card"), Word("营收系统资料优先。", "Billing wins over the local registry.")),
+    "meter_card": Text(
+        Word("水表资料", "Meter card"),
+        Word("水表与终端的登记资料；换过终端时一行一个终端。", "Registry of meter and terminal; one row a terminal it has had."),
+    ),
+    "flow_pressure": Text(
+        Word("流量与压力", "Flow and pressure"),
+        Word(
+            "原始采集间隔，时刻为间隔的结束；缺数处断线。虚线为本表压力下限。",
+            "At the raw step, labelled by the interval's end; holes stay open. Dashed: the meter's lower pressure limit.",
+        ),
+    ),
+    "register": Text(
+        Word("读数累计曲线", "Register curve"),
+        Word("间隔结束时的累计读数；缺数处断线。", "Register at each interval's end; holes stay open."),
+    ),
+    "hourly_coefficient": Text(
+        Word("24 小时水量时差系数", "Hourly coefficients"),
+        Word("所选日期每小时水量与当天平均小时水量之比。", "Hour volume over that day's mean hour volume, for the chosen day."),
+    ),
+    "day_volume": Text(
+        Word("日用水量", "Daily volume"), Word("所选日期的水量与覆盖率。", "Volume and coverage of the chosen day.")
+    ),
+    "daily_coefficient": Text(
+        Word("日差系数", "Daily coefficients"),
+        Word(
+            "所选月份每日水量与完整日平均水量之比。",
+            "Day volume over the mean of the month's complete days, for the chosen month.",
+        ),
+    ),
+    "month_volume": Text(
+        Word("月用水量", "Monthly volume"), Word("所选月份的水量与完整天数。", "Volume and complete days of the chosen month.")
+    ),
+    "month_comparison": Text(
+        Word("月用水量环比、同比", "Monthly comparison"),
+        Word(
+            "最近 24 个月；基期缺失、为零或不完整时不计算。",
+            "Last 24 months; no rate where the base is missing, zero or incomplete.",
+        ),
+    ),
+    "day_comparison": Text(
+        Word("日用水量环比、同比", "Daily comparison"),
+        Word(
+            "所选月份；基期缺失、为零或不完整时不计算。",
+            "The chosen month; no rate where the base is missing, zero or incomplete.",
+        ),
+    ),
+    "peak_valley": Text(
+        Word("流量、压力峰谷值", "Peak and valley values"),
+        Word(
+            "最大、最小、平均及其时刻；按日时为所选月份。不完整的时段如实标出。",
+            "Maximum, minimum, mean and when; by day: the chosen month. Incomplete periods are marked.",
+        ),
+    ),
+    "meter_alarms": Text(
+        Word("本表报警", "Alarms of this meter"), Word("所选时段，最新在前。", "The chosen period, newest first.")
+    ),
+    "quality": Text(
+        Word("数据质量：日覆盖率", "Data quality: coverage by day"),
+        Word(
+            "所选月份每天有数据的比例；95% 以上为完整日。",
+            "Share of each day of the chosen month that is covered; complete from 95 %.",
+        ),
+    ),
+}
