@@ -51,24 +51,20 @@ def table(*rows: dict[str, object]) -> pl.DataFrame:
 def meters_day(n: int, day: datetime = NOON) -> pl.DataFrame:
     """`n` readings of 50 meters, one received each microsecond."""
     i = pl.int_range(n, dtype=pl.Int64)
-    return (
-        pl.select(
-            terminal=pl.format("42010{}", (i % 50).cast(pl.String).str.zfill(5)),
-            ts=pl.lit(day).dt.cast_time_unit("us") + pl.duration(seconds=i // 50),
-            forward_m3=i * 0.001,
-            reverse_m3=pl.lit(0.0),
-            flow_m3h=i * 0.1 - 5,
-            pressure_mpa=pl.lit(0.31),
-            battery_v=pl.when(i % 3 == 0).then(3.6),
-            signal=-i,
-            status=i,
-            received_at=pl.lit(day).dt.cast_time_unit("us") + pl.duration(days=1, microseconds=i),
-            channel=pl.lit("tcp"),
-            frame=i,
-        )
-        .select(*READING)
-        .cast(dict(READING))
-    )
+    return pl.select(
+        terminal=pl.format("42010{}", (i % 50).cast(pl.String).str.zfill(5)),
+        ts=pl.lit(day).dt.cast_time_unit("us") + pl.duration(seconds=i // 50),
+        forward_m3=i * 0.001,
+        reverse_m3=pl.lit(0.0),
+        flow_m3h=i * 0.1 - 5,
+        pressure_mpa=pl.lit(0.31),
+        battery_v=pl.when(i % 3 == 0).then(3.6),
+        signal=-i,
+        status=i,
+        received_at=pl.lit(day).dt.cast_time_unit("us") + pl.duration(days=1, microseconds=i),
+        channel=pl.lit("tcp"),
+        frame=i,
+    ).select(pl.col(name).cast(dtype) for name, dtype in READING.items())
 
 
 def spans_of(store: RawStore, cursor: str | None = None) -> list[tuple[datetime, datetime]]:

@@ -311,7 +311,7 @@ def _reading_lines() -> pl.Expr:
 def _blocks(answer: urllib3.BaseHTTPResponse, address: str) -> Iterator[BytesIO]:
     """The answer's table as CSV texts with a header each. Raises `StoreAway` where the proof of its end is absent."""
     header = rest = b""
-    for piece in answer.stream(BLOCK):
+    while piece := answer.read(BLOCK):
         rest += piece
         if not header:
             line, newline, after = rest.partition(b"\n")
