@@ -23,6 +23,9 @@ SLOW_CLOCK = timedelta(minutes=7)
 SHORT_GAP, LONG_GAP, MIDNIGHT_GAP, DUPLICATE, LATE, CLOCK, FUTURE, BAD_CRC = 7, 8, 12, 3, 4, 10, 9, 6
 """Numbers of the meters whose terminal or line has a fault; one fault a meter, so that each can be judged alone."""
 
+BILL_SHORT, BILL_ESTIMATED, BILL_MISSING = 1, 8, 12
+"""Numbers of the meters with a faulty last bill (made in `billing.py`): a quarter short, estimated, none."""
+
 FUTURE_AHEAD = timedelta(days=3650)
 ALARM_SEQUENCE = 60001
 LATE_SEQUENCE = 50001
@@ -58,7 +61,7 @@ KNOWN: dict[str, pl.DataType] = {
 
 
 def faults(fleet: Fleet) -> list[Fault]:
-    """Everything planned, faults first, then the customers' own events."""
+    """Everything planned: faults of terminals and lines, the customers' own events, faulty bills (of their last period)."""
     middle = fleet.days // 2
     placed: tuple[tuple[int, str, datetime, datetime | None, str, Reason | None], ...] = (
         (SHORT_GAP, "gap_short", fleet.at(middle, 9.25), fleet.at(middle, 10.75), "repaired", None),
@@ -80,6 +83,9 @@ def faults(fleet: Fleet) -> list[Fault]:
         becomes = "repaired" if event.kind in ("replacement", "rollover") else "flagged"
         meter = meters[event.number]
         listed.append(Fault(meter.terminal, meter.name, event.kind, event.start, event.end, becomes))
+    start, end = (fleets.local(fleet.until, fleet.zone, fleets.days_after(fleet, day)) for day in fleets.periods(fleet)[-1])
+    for number, kind in ((BILL_SHORT, "bill_short"), (BILL_ESTIMATED, "bill_estimated"), (BILL_MISSING, "bill_missing")):
+        listed.append(Fault(meters[number].terminal, meters[number].name, kind, start, end, "flagged"))
     return listed
 
 

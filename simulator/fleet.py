@@ -4,6 +4,7 @@ Here belong the meters' true readings, with what happens at the customer (leak, 
 pressure). What goes wrong between meter and centre is in `faults.py`; how it is sent in `terminal.py`.
 """
 
+import itertools
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -304,7 +305,7 @@ def _recorded(meter: Meter, seed: int, start: datetime, until: datetime, zone: Z
     ts = pl.datetime_range(start, until, step, time_unit="us", time_zone="UTC", eager=True).alias("ts")
     seconds = ts.dt.epoch("s").to_numpy().astype(np.float64)
     middles = (ts - step / 2).dt.convert_time_zone(zone.key)
-    flow = _flow(meter, middles, rng) * np.clip(1 + meter_noise(meter, len(ts), rng), 0.05, None)
+    flow = _flow(meter, middles, rng) * np.clip(1 + _step_noise(meter, len(ts), rng), 0.05, None)
     if "leak" in mine:
         flow += LEAK_M3H * _during(seconds, mine["leak"])
     backwards = REVERSE_M3H * _during(seconds, mine["reverse"]) if "reverse" in mine else np.zeros(len(ts))
@@ -313,7 +314,7 @@ def _recorded(meter: Meter, seed: int, start: datetime, until: datetime, zone: Z
     gone = np.concatenate([[0.0], np.cumsum(flow[1:] * hours)])
     back = np.concatenate([[0.0], np.cumsum(backwards[1:] * hours)])
 
-    first = rng.uniform(0.3, 0.6) * meter.modulus_m3
+    first = min(rng.uniform(2, 6) * 365 * 24 * meter.mean_m3h, 0.6 * meter.modulus_m3)
     carries: tuple[Carry, ...] = ()
     replacements = pl.DataFrame(schema=REPLACEMENT)
     if "rollover" in mine:
@@ -354,7 +355,7 @@ def _during(seconds: Floats, event: Event) -> Floats:
     return ((seconds > event.start.timestamp()) & (seconds <= end)).astype(np.float64)
 
 
-def meter_noise(meter: Meter, count: int, rng: np.random.Generator) -> Floats:
+def _step_noise(meter: Meter, count: int, rng: np.random.Generator) -> Floats:
     """Relative noise of each step: partly carried on from the step before, as taps that stay open are."""
     white = rng.standard_normal(count) * USES[meter.use].step_noise
     return np.asarray(0.7 * white + 0.5 * np.concatenate([[0.0], white[:-1]]))
@@ -369,7 +370,9 @@ def _flow(meter: Meter, middles: pl.Series, rng: np.random.Generator) -> Floats:
     factors = np.clip(1 + use.day_noise * rng.standard_normal(len(days)), 0.3, 2.0)
     index = days.search_sorted(dates).to_numpy().astype(np.int64)
     clock = (middles.dt.hour().cast(pl.Float64) + middles.dt.minute().cast(pl.Float64) / 60).to_numpy()
-    shapes = np.array([np.interp(clock, np.arange(24) + 0.5, shape, period=24) for shape in (use.weekday, use.weekend, use.holiday)])
+    shapes = np.array(
+        [np.interp(clock, np.arange(24) + 0.5, shape, period=24) for shape in (use.weekday, use.weekend, use.holiday)]
+    )
     scale = meter.mean_m3h / np.mean(use.weekday)
     return np.asarray(shapes[kinds[index], np.arange(len(clock))] * factors[index] * scale)
 
@@ -405,6 +408,35 @@ def _battery(seconds: Floats, low: Event | None, rng: np.random.Generator) -> Fl
     if low is not None:
         volts -= 0.45 * _during(seconds, low)
     return np.asarray(np.round(volts, 2))
+
+
+PERIODS = 12
+"""Billing periods a meter, the last of them ending at or just before the fleet's last midnight."""
+
+LAST_CYCLE_DAY = 28
+
+
+class Period(NamedTuple):
+    """A billing period in local civil dates; `end` is exclusive and the day of the read."""
+
+    start: date
+    end: date
+
+
+def periods(fleet: Fleet) -> list[Period]:
+    """The last `PERIODS` billing periods up to the fleet's last midnight, oldest first."""
+    until = fleet.until.astimezone(fleet.zone).date()
+    end = until.replace(day=min(until.day, LAST_CYCLE_DAY))
+    ends = [end]
+    while len(ends) <= PERIODS:
+        ends.append((ends[-1].replace(day=1) - timedelta(days=1)).replace(day=end.day))
+    ends.reverse()
+    return [Period(start, end) for start, end in itertools.pairwise(ends)]
+
+
+def days_after(fleet: Fleet, day: date) -> int:
+    """Local days from the fleet's last midnight to that of `day` (negative: before)."""
+    return (day - fleet.until.astimezone(fleet.zone).date()).days
 
 
 INDUSTRIES = {
@@ -462,7 +494,9 @@ def registry(fleet: Fleet) -> dict[str, pl.DataFrame]:
             pl.Series("replaced_at", [at.astimezone(fleet.zone).isoformat() for at in fleet.replacements["replaced_at"]])
         ),
         "customers": pl.DataFrame([_customer_row(number, fleet) for number in CUSTOMERS]),
-        "relations": pl.DataFrame([row for meter in fleet.meters for row in _relation_rows(meter, fleet)], infer_schema_length=None),
+        "relations": pl.DataFrame(
+            [row for meter in fleet.meters for row in _relation_rows(meter, fleet)], infer_schema_length=None
+        ),
         "vocabulary": _vocabulary(fleet),
     }
 
@@ -512,9 +546,11 @@ def _relation_rows(meter: Meter, fleet: Fleet) -> list[dict[str, str | None]]:
     industry = CUSTOMERS[meter.customer].industry
     moved = fleet.at(fleet.days // 2).astimezone(fleet.zone).date().isoformat()
     begun = INSTALLED_ON.isoformat()
-    lines = [(meter.line, begun, None)] if meter.use != "market" else [("L6", begun, moved), (meter.line, moved, None)]
+    lines: list[tuple[str, str, str | None]] = (
+        [(meter.line, begun, None)] if meter.use != "market" else [("L6", begun, moved), (meter.line, moved, None)]
+    )
     groups = [code for code, members in _GROUPED.items() if meter.number in members]
-    rows = [("network", "N1" if meter.region == "east" else "N2", begun, None)]
+    rows: list[tuple[str, str, str, str | None]] = [("network", "N1" if meter.region == "east" else "N2", begun, None)]
     rows += [("line", *line) for line in lines]
     rows += [("industry", industry, begun, None), ("region", meter.region, begun, None)]
     rows += [("group", code, begun, None) for code in groups] + [("book", book_of(meter), begun, None)]

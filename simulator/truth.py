@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from simulator import faults
-from simulator.fleet import Fleet, Floats, Meter, local
+from simulator.fleet import Fleet, Floats, Meter, days_after, local
 
 LONGEST_HOLE_S = 2 * 3600.0
 """Between two readings further apart than this the register is not known."""
@@ -104,8 +104,7 @@ def _of_meter(fleet: Fleet, meter: Meter, rows: pl.DataFrame) -> tuple[pl.DataFr
 
 
 def _midnight(fleet: Fleet, day: date) -> float:
-    days = (day - fleet.until.astimezone(fleet.zone).date()).days
-    return local(fleet.until, fleet.zone, days).timestamp()
+    return local(fleet.until, fleet.zone, days_after(fleet, day)).timestamp()
 
 
 def _next_month(month: date) -> date:
