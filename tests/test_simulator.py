@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Self
 from zoneinfo import ZoneInfo
@@ -45,9 +46,7 @@ class Centre:
         self.hang_up_after = hang_up_after
 
     async def __aenter__(self) -> Self:
-        self.servers = [
-            await asyncio.start_server(lambda r, w, name=name: self._serve(name, r, w), "127.0.0.1", 0) for name in self.frames
-        ]
+        self.servers = [await asyncio.start_server(partial(self._serve, name), "127.0.0.1", 0) for name in self.frames]
         self.ports = [server.sockets[0].getsockname()[1] for server in self.servers]
         return self
 
@@ -79,7 +78,7 @@ class Centre:
 def delivered(plan: terminal.Plan, centre: Centre, patience: terminal.Patience = QUICK) -> terminal.Delivery:
     async def run() -> terminal.Delivery:
         async with centre:
-            return await terminal.deliver("127.0.0.1", *centre.ports, plan, patience=patience)
+            return await terminal.deliver("127.0.0.1", centre.ports[0], centre.ports[1], plan, patience=patience)
 
     return asyncio.run(run())
 
