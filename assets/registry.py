@@ -3,7 +3,7 @@
 Either every file is right and comes back typed, or `RegistryError` lists every wrong cell with file, row and what was expected.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +12,15 @@ import polars as pl
 RELATION_KINDS = ("network", "line", "industry", "region", "group", "book")
 READS = ("register", "flow")
 SHOWN = 20
+
+KEYS = {
+    "terminals": ("terminal",),
+    "replacements": ("meter", "replaced_at"),
+    "customers": ("customer_no",),
+    "relations": ("meter", "kind", "code", "valid_from"),
+    "vocabulary": ("kind", "code"),
+}
+"""What makes two rows of a file the same row."""
 
 
 class RegistryError(ValueError):
@@ -102,6 +111,26 @@ def load(folder: Path) -> Registry:
         more = f"\n… and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         raise RegistryError("the registry is not used until this is mended:\n" + "\n".join(problems[:SHOWN]) + more)
     return registry
+
+
+def merge(folder: Path, additions: Mapping[str, pl.DataFrame]) -> dict[str, int]:
+    """Add rows to the files (by name, columns as in `FILES`); a row whose key is there already is left as the person wrote it.
+
+    Gives the rows added a file. Files are replaced whole, so a reader never sees half of one.
+    """
+    added = {}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in additions.items():
+        path, keys = folder / f"{name}.csv", list(KEYS[name])
+        fresh = pl.read_csv(rows.select(list(FILES[name])).write_csv().encode(), infer_schema=False)
+        there = pl.read_csv(path, infer_schema=False) if path.exists() else fresh.clear()
+        there = there.rename({column: column.lstrip("\ufeff").strip() for column in there.columns})
+        new = fresh.join(there, on=keys, how="anti", nulls_equal=True)
+        draft = path.with_suffix(".new")
+        pl.concat([there, new], how="diagonal").write_csv(draft, include_bom=True)
+        draft.replace(path)
+        added[name] = new.height
+    return added
 
 
 def _read(path: Path, columns: dict[str, Column], problems: list[str]) -> pl.DataFrame:

@@ -1,0 +1,320 @@
+"""The `mainflow` command: what each subcommand takes and prints. The work is done elsewhere, imported when it is needed."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from ingest_daemon.config import SettingError
+
+console = Console()
+SITE = click.option(
+    "--site",
+    "root",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("."),
+    envvar="MAINFLOW_SITE",
+    show_default="the current folder",
+    help="站点目录 / site folder (or MAINFLOW_SITE)",
+)
+
+
+def _examples(*lines: str) -> str:
+    """The epilogue of a help page."""
+    return "\b\n例 / Examples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _told(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Known failures become one sentence and exit code 2 instead of a traceback."""
+
+    @wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except (SettingError, ValueError, RuntimeError, OSError) as error:
+            console.print(f"[red]错误 / error:[/red] {type(error).__name__}: ", end="")
+            console.print(str(error), markup=False, highlight=False)
+            sys.exit(2)
+        except Exception as error:
+            from ingest_daemon.stores import StoreAway
+
+            if not isinstance(error, StoreAway):
+                raise
+            console.print("[red]原始库不可用 / raw store away:[/red] ", end="")
+            console.print(str(error), markup=False, highlight=False)
+            sys.exit(3)
+
+    return wrapped
+
+
+class DayRange(click.ParamType):
+    """`A..B` or one day, both local and included."""
+
+    name = "A..B"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[date, date]:
+        try:
+            first, _, last = str(value).partition("..")
+            begin, end = date.fromisoformat(first), date.fromisoformat(last or first)
+        except ValueError:
+            self.fail(f"{value!r}: expected days like 2026-01-01..2026-01-31", param, ctx)
+        if end < begin:
+            self.fail(f"{value!r}: the last day lies before the first", param, ctx)
+        return begin, end
+
+
+@contextmanager
+def progress_bar(title: str, total: float | None) -> Iterator[Callable[[float, str], None]]:
+    """A progress bar; gives a function (done, text)."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[text]}"))
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(title, total=total, text="")
+        yield lambda done, text: bar.update(task, completed=done, text=text)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Mainflow 大用户用水监测 / major customer flow monitoring."""
+
+
+@main.command(epilog=_examples("mainflow init site", "mainflow init site --zone Europe/Rome --utility 'Acque'"))
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--profile", type=click.Choice(["embedded", "site"]), default="embedded", show_default=True, help="规模 / size")
+@click.option("--zone", default="Asia/Shanghai", show_default=True, help="本地时区 / IANA time zone of the local days")
+@click.option("--utility", default=None, help="水务公司名称 / name of the utility")
+@_told
+def init(folder: Path, profile: str, zone: str, utility: str | None) -> None:
+    """新建站点目录 / make a site folder: commented settings and a registry with example rows."""
+    from pipelines.settings import load
+    from pipelines.site_folder import create
+
+    site = create(folder, profile, {"site": {"zone": zone, **({"utility": utility} if utility else {})}})
+    load(site.root)
+    console.print(f"已建立 / made {site.root}")
+    console.print(f"  设置 / settings  {site.settings}\n  档案 / registry  {site.registry}/*.csv")
+    console.print(f"下一步 / next: mainflow up --site {folder}")
+
+
+@main.command(epilog=_examples("mainflow up --site site", "GRAFANA_HOME=/usr/share/grafana mainflow up --site site"))
+@SITE
+@_told
+def up(root: Path) -> None:
+    """启动全部服务 / run daemon, PostgreSQL, Dagster and Grafana until Ctrl-C."""
+    from pipelines.settings import load
+    from pipelines.up import run_all
+
+    run_all(load(root), console)
+
+
+@main.command(epilog=_examples("mainflow status --site site"))
+@SITE
+@_told
+def status(root: Path) -> None:
+    """现状 / what runs, what waits, what was kept aside."""
+    from pipelines.settings import load
+    from pipelines.status import report
+
+    console.print(report(load(root)))
+
+
+@main.command(epilog=_examples("mainflow doctor --site site"))
+@SITE
+@_told
+def doctor(root: Path) -> None:
+    """体检 / check ports, disk, clock, stores, drivers and Grafana; says what is wrong and what to do."""
+    from pipelines.doctor import examine
+    from pipelines.settings import load
+
+    findings = examine(load(root))
+    table = Table("项目 / check", "", "所见 / seen", "怎么办 / what to do")
+    for finding in findings:
+        mark = {True: "[green]✓[/green]", False: "[red]✗[/red]", None: "[yellow]–[/yellow]"}[finding.ok]
+        table.add_row(finding.name, mark, finding.seen, finding.advice)
+    console.print(table)
+    sys.exit(1 if any(finding.ok is False for finding in findings) else 0)
+
+
+@main.command(epilog=_examples("mainflow simulate --site site --days 60", "mainflow simulate --site site --days 20 --seed 7"))
+@SITE
+@click.option("--days", default=60, show_default=True, help="天数 / local days up to the last midnight")
+@click.option("--seed", default=1, show_default=True, help="随机种子 / same seed, same fleet")
+@_told
+def simulate(root: Path, days: int, seed: int) -> None:
+    """模拟终端上报 / let a simulated fleet speak to the daemon over TCP, faults included; writes its truth beside."""
+    from pipelines import fleet_site, servers
+    from pipelines.settings import load
+    from simulator import faults
+
+    settings = load(root)
+    fleet = fleet_site.fleet_of(settings.folder, settings.zone, seed, days)
+    fleet_site.settle(settings.folder, fleet)
+    with servers.daemon(settings.folder) as ports:
+        delivery = _deliver(settings, ports, faults.plan(fleet), sum(frame.height for frame in faults.reported(fleet).values()))
+    console.print(delivery_line(delivery))
+
+
+@main.command(epilog=_examples(
+    "mainflow send --site site readings.parquet --register registry_synthetic.csv",
+    "mainflow send --site site flows.parquet --stamp start",
+))
+@SITE
+@click.argument("readings", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--register", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="未知水表的档案 / sizes of meters to register")
+@click.option(
+    "--stamp", type=click.Choice(["end", "start"]), default="end", show_default=True, help="时标在区间末或始 / what a row's time labels"
+)
+@_told
+def send(root: Path, readings: Path, register: Path | None, stamp: str) -> None:
+    """把读数文件按终端规约上报 / send a file of readings over TCP as terminals would."""
+    import polars as pl
+
+    from assets import registry
+    from pipelines import servers
+    from pipelines.settings import load
+    from simulator import readings_file
+
+    settings = load(root)
+    recorded = readings_file.load(readings, stamp="start" if stamp == "start" else "end")
+    known = registry.load(settings.folder.registry).terminals
+    unknown = [meter for meter in recorded.steps if meter not in set(known["meter"])]
+    if unknown and register:
+        taken = set(known["terminal"])
+        rows = readings_file.register_rows(register, recorded, taken).filter(pl.col("meter").is_in(unknown))
+        registry.merge(settings.folder.registry, {"terminals": rows})
+        known = registry.load(settings.folder.registry).terminals
+    plan = readings_file.plan(recorded, dict(known.select("meter", "terminal").iter_rows()))
+    with servers.daemon(settings.folder) as ports:
+        delivery = _deliver(settings, ports, plan, recorded.readings.height)
+    console.print(delivery_line(delivery))
+    sys.exit(4 if delivery.given_up else 0)
+
+
+def _deliver(settings: Any, ports: Any, plan: Any, total: int) -> Any:
+    from pipelines import deliver
+
+    with progress_bar("上报 send", total) as told:
+        delivery = deliver.send(ports, plan, lambda so_far: told(sum(so_far.readings_acknowledged.values()), f"{so_far.refused} 拒 refused"))
+    with progress_bar("入库 store", None) as told:
+        deliver.drain(settings.folder, lambda left: told(0, f"{left:,} B"))
+    return delivery
+
+
+def delivery_line(delivery: Any) -> str:
+    """What was sent and answered, in one line."""
+    sent, answered = sum(delivery.readings_sent.values()), sum(delivery.readings_acknowledged.values())
+    lost = f", [red]放弃 given up: {', '.join(delivery.given_up)}[/red]" if delivery.given_up else ""
+    return (
+        f"读数 readings: {sent:,} 发 sent, {answered:,} 确认 acknowledged; "
+        f"帧 frames: {delivery.sent:,} 发 sent, {delivery.repeated:,} 重发 repeated, {delivery.refused:,} 拒 refused{lost}"
+    )
+
+
+@main.command(epilog=_examples("mainflow run --site site", "mainflow run --site site --days 2026-01-01..2026-01-31"))
+@SITE
+@click.option("--days", type=DayRange(), help="只算这些天 / these local days instead of the touched ones")
+@_told
+def run(root: Path, days: tuple[date, date] | None) -> None:
+    """立即计算 / compute the touched local days and all that follows from them, and publish."""
+    from assets.calendar import days_between
+    from pipelines import servers
+    from pipelines.bench import workbench
+    from pipelines.run import run_days, run_touched
+    from pipelines.settings import load
+
+    settings = load(root)
+    with servers.postgres(settings), progress_bar("计算 compute", None) as told:
+        bench = workbench(settings)
+
+        def step(name: str, done: int, total: int) -> None:
+            told(done, f"{name} ({done}/{total})")
+
+        outcome = run_days(bench, days_between(*days), "cli", step) if days else run_touched(bench, "cli", step)
+    if not outcome.days:
+        console.print("没有新数据 / nothing new: no day was touched since the last run")
+        return
+    console.print(
+        f"{len(outcome.days)} 天 days ({min(outcome.days)} … {max(outcome.days)}), {outcome.readings_read:,} 读数 readings read, "
+        f"{outcome.rows_written:,} 行写 rows written, {outcome.rows_published:,} 行发布 rows published"
+    )
+
+
+@main.command(epilog=_examples("mainflow decode 7E7E01…B042", "mainflow decode --json '7E 7E 01 …'"))
+@click.argument("hexadecimal", metavar="HEX", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="输出 JSON / print JSON")
+@click.option("--protocol", default="sl651", show_default=True, help="规约 / protocol")
+@_told
+def decode(hexadecimal: tuple[str, ...], as_json: bool, protocol: str) -> None:
+    """逐字段解释一帧 / explain a frame field by field."""
+    from ingest_daemon import codecs
+
+    text = "".join("".join(hexadecimal).split())
+    try:
+        frame = bytes.fromhex(text)
+    except ValueError:
+        raise ValueError(f"{text[:40]!r}…: expected pairs of hexadecimal digits") from None
+    parts = codecs.load(protocol).explain(frame)
+    if as_json:
+        rows = [
+            {"offset": part.offset, "bytes": part.raw.hex().upper(), "zh": part.zh, "en": part.en, "value": part.value, "unit": part.unit}
+            for part in parts
+        ]
+        click.echo(json.dumps(rows, ensure_ascii=False, indent=1))
+        return
+    table = Table("位置 offset", "字节 bytes", "名称", "name", "值 value", "单位 unit")
+    for part in parts:
+        table.add_row(str(part.offset), part.raw.hex(" ").upper(), part.zh, part.en, part.value, part.unit)
+    console.print(table)
+
+
+@main.command(epilog=_examples("mainflow export --site site", "mainflow export --site site daily_volume --days 2026-01-01..2026-01-31"))
+@SITE
+@click.argument("report", default="daily_volume")
+@click.option("--days", type=DayRange(), help="期间 / period; default: the month of the newest day")
+@_told
+def export(root: Path, report: str, days: tuple[date, date] | None) -> None:
+    """导出报表 / write a report as XLSX and CSV."""
+    from pipelines.bench import workbench
+    from pipelines.export import export_report
+    from pipelines.settings import load
+
+    for written in export_report(workbench(load(root)), report, days):
+        console.print(f"{written.file}  {written.rows:,} 行 rows  sha256 {written.sha256[:16]}…")
+
+
+@main.command(epilog=_examples("mainflow sync --site site"))
+@SITE
+@_told
+def sync(root: Path) -> None:
+    """与营收系统同步 / read customers, cards, reads, bills and payments from the billing system through ODBC."""
+    from pipelines import servers
+    from pipelines.bench import workbench
+    from pipelines.settings import load
+    from pipelines.sync import sync_billing
+
+    settings = load(root)
+    with servers.postgres(settings):
+        counts = sync_billing(workbench(settings))
+    if not counts:
+        console.print("未设置营收系统 / no billing system is set: give [billing] connection an ODBC connection string")
+    for table, rows in counts.items():
+        console.print(f"{table}: {rows:,} 行 rows")
+
+
+@main.command(epilog=_examples("mainflow demo demo", "mainflow demo demo --days 30"))
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path("demo"))
+@click.option("--days", default=60, show_default=True, help="天数 / local days up to the last midnight")
+@_told
+def demo(folder: Path, days: int) -> None:
+    """演示 / the whole way once: fleet, TCP, journal, raw store, figures, billing, PostgreSQL, reports; then a summary."""
+    from pipelines.demo import run_demo
+
+    sys.exit(run_demo(folder, days, console))

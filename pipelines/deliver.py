@@ -1,0 +1,35 @@
+"""Terminals' uploads over TCP to the site's daemon, and the wait until what it journaled is in the raw store.
+
+Serves `mainflow simulate`, `mainflow send` and `mainflow demo`; what is sent is the simulator's business.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from ingest_daemon.journal import backlog
+from ingest_daemon.site import Site
+from pipelines.servers import Ports
+from simulator.terminal import Delivery, Plan, deliver
+
+DRAIN_S = 600.0
+
+
+class NotDrained(RuntimeError):
+    """The daemon did not bring its backlog to the raw store in time."""
+
+
+def send(ports: Ports, plan: Plan, progress: Callable[[Delivery], None]) -> Delivery:
+    """Send the plan to the daemon on this machine, as its terminals would."""
+    return asyncio.run(deliver("127.0.0.1", ports.data, ports.alarm, plan, progress))
+
+
+def drain(site: Site, progress: Callable[[int], None] = lambda _: None) -> None:
+    """Wait until every journaled frame has been forwarded; `progress` gets the bytes left. Raises `NotDrained`."""
+    deadline = time.monotonic() + DRAIN_S
+    while left := sum(size for name, size in backlog(site).items() if name != "bad"):
+        progress(left)
+        if time.monotonic() > deadline:
+            raise NotDrained(f"{left} bytes of the journal are not forwarded after {DRAIN_S:.0f} s; see {site.logs / 'daemon.log'}")
+        time.sleep(0.1)
+    progress(0)

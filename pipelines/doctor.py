@@ -1,0 +1,124 @@
+"""`mainflow doctor`: what could be wrong with a site, each looked at by trying it, with what to do about it."""
+
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from pipelines import servers
+from pipelines.settings import Settings
+
+LOW_DISK_GB = 5
+
+
+class Finding(NamedTuple):
+    """One thing looked at: well (True), wrong (False) or not in use (None); what was seen and what to do."""
+
+    name: str
+    ok: bool | None
+    seen: str
+    advice: str = ""
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Every finding, in the order a reading takes through the product."""
+    looks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_ports, _disk, _clock, _registry, _store, _postgres, _billing, _grafana)
+    return [finding for look in looks for finding in look(settings)]
+
+
+def _ports(settings: Settings) -> Iterator[Finding]:
+    running = servers.running_daemon(settings.folder)
+    if running:
+        yield Finding("接收进程 / daemon", True, f"runs on ports {running.data} and {running.alarm}")
+        return
+    for name, port in (("data", settings.daemon.data_port), ("alarm", settings.daemon.alarm_port)):
+        with socket.socket() as probe:
+            try:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((settings.daemon.bind, port))
+                yield Finding(f"端口 / port {port}", True, f"free for {name}")
+            except OSError as error:
+                yield Finding(f"端口 / port {port}", False, str(error), f"stop what uses it, or set [daemon] {name}_port")
+
+
+def _disk(settings: Settings) -> Iterator[Finding]:
+    free_gb = shutil.disk_usage(settings.folder.root).free / 1e9
+    wanted = LOW_DISK_GB + settings.daemon.journal_mb / 1000
+    yield Finding("磁盘 / disk", free_gb > wanted, f"{free_gb:.0f} GB free", f"keep {wanted:.0f} GB free, or lower [daemon] journal_mb")
+
+
+def _clock(_: Settings) -> Iterator[Finding]:
+    try:
+        synchronised = open("/run/systemd/timesync/synchronized").close() is None
+    except OSError:
+        synchronised = False
+    year = time.gmtime().tm_year
+    if year < 2024:
+        yield Finding("时钟 / clock", False, f"the year is {year}", "set the clock: device times are judged by it")
+    elif synchronised:
+        yield Finding("时钟 / clock", True, "synchronised")
+    else:
+        yield Finding("时钟 / clock", None, "no sign of time synchronisation", "run chrony or systemd-timesyncd")
+
+
+def _registry(settings: Settings) -> Iterator[Finding]:
+    from assets.registry import RegistryError, load
+
+    try:
+        yield Finding("档案 / registry", True, f"{load(settings.folder.registry).terminals.height} terminals")
+    except RegistryError as error:
+        yield Finding("档案 / registry", False, str(error), f"mend the files in {settings.folder.registry}")
+
+
+def _store(settings: Settings) -> Iterator[Finding]:
+    from ingest_daemon.stores import StoreAway, open_store
+
+    try:
+        yield Finding("原始库 / raw store", True, open_store(settings.folder, settings.store).check())
+    except StoreAway as error:
+        yield Finding("原始库 / raw store", False, str(error), "start it, or mend [store]")
+
+
+def _postgres(settings: Settings) -> Iterator[Finding]:
+    import psycopg
+
+    from pipelines.postgres import running_dsn
+
+    if not settings.postgres.dsn:
+        running = running_dsn(settings.folder)
+        yield Finding("PostgreSQL", True if running else None, "embedded, runs" if running else "embedded, starts with `mainflow up` and `run`")
+        return
+    try:
+        with psycopg.connect(settings.postgres.dsn, connect_timeout=5) as connection:
+            yield Finding("PostgreSQL", True, f"server {connection.info.server_version // 10000}")
+    except psycopg.Error as error:
+        yield Finding("PostgreSQL", False, str(error).splitlines()[0], "start it, or mend [postgres] dsn")
+
+
+def _billing(settings: Settings) -> Iterator[Finding]:
+    import pyodbc
+
+    from assets.billing import BillingError, connect
+
+    drivers = ", ".join(pyodbc.drivers()) or "none"
+    if not settings.billing.connection:
+        yield Finding("营收 / billing", None, f"not set; ODBC drivers: {drivers}", "give [billing] connection to join bills")
+        return
+    try:
+        connect(settings.billing.connection).close()
+        yield Finding("营收 / billing", True, "connects")
+    except BillingError as error:
+        yield Finding("营收 / billing", False, str(error), "mend [billing] connection")
+
+
+def _grafana(settings: Settings) -> Iterator[Finding]:
+    home = servers.grafana_home()
+    port = settings.servers.grafana_port
+    if servers.port_answers(port):
+        from dashboards.provisioning import verify
+
+        for check in verify(f"http://127.0.0.1:{port}"):
+            yield Finding(f"Grafana {check.name}", check.ok, check.detail, "" if check.ok else f"see {settings.folder.logs / 'grafana.log'}")
+    else:
+        yield Finding("Grafana", None, f"not running; program: {home or 'not found'}", "" if home else "install Grafana 12 or set GRAFANA_HOME")

@@ -1,0 +1,52 @@
+"""A simulated fleet in a site folder: which one it is, its rows in the registry, its truth and its billing database."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from assets import calendar, registry
+from ingest_daemon.site import Site
+from simulator import fleet as fleets
+from simulator.fleet import Fleet
+
+
+def truth_folder(site: Site) -> Path:
+    """Where the simulator writes what it did."""
+    return site.root / "truth"
+
+
+def billing_file(site: Site) -> Path:
+    """The simulated billing database."""
+    return site.root / "billing.sqlite"
+
+
+def fleet_of(site: Site, zone: ZoneInfo, seed: int, days: int) -> Fleet:
+    """The site's fleet: the one simulated before, else a new one over the local days up to the last midnight.
+
+    A second simulation sends the same readings again instead of contradicting the first.
+    """
+    note = truth_folder(site) / "fleet.json"
+    if note.exists():
+        told = json.loads(note.read_text())
+        return fleets.make(told["seed"], told["days"], datetime.fromisoformat(told["until"]), zone)
+    until = calendar.midnight(datetime.now(zone).date(), zone)
+    fleet = fleets.make(seed, days, until, zone)
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.write_text(json.dumps({"seed": seed, "days": days, "until": until.astimezone(UTC).isoformat()}))
+    return fleet
+
+
+def settle(site: Site, fleet: Fleet) -> None:
+    """Write the fleet's registry rows, truth and billing database into the site."""
+    from simulator.billing import write_billing
+    from simulator.truth import write_truth
+
+    registry.merge(site.registry, fleets.registry(fleet))
+    write_truth(fleet, truth_folder(site))
+    write_billing(fleet, billing_file(site))
+
+
+def days_of(fleet: Fleet) -> int:
+    """How many local days the fleet has data for."""
+    return round((fleet.until - fleet.at(0)) / timedelta(days=1))
