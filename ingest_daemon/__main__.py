@@ -1,0 +1,168 @@
+"""`python -m ingest_daemon --site DIR`: puts the parts together, starts them, and stops them in the right order."""
+
+import argparse
+import asyncio
+import logging
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ingest_daemon import codecs
+from ingest_daemon.alarm_sink import AlarmSink
+from ingest_daemon.config import DaemonSettings, PostgresSettings, SettingError, StoreSettings, read_section, read_tables
+from ingest_daemon.forwarder import Forwarder
+from ingest_daemon.journal import ALARM, BAD, DATA, EVENT, Journals, backlog
+from ingest_daemon.server import Server
+from ingest_daemon.site import Site
+from ingest_daemon.state import LOG, Counters, SiteBusy, lock_site, write_json
+from ingest_daemon.stores import open_store
+
+QUICK_S = 5.0
+"""How long a clean stop waits for what is still to be forwarded."""
+
+FAILED, MISUSED = 1, 2
+"""Exit codes: something broke; a setting or an argument is wrong."""
+
+
+class Daemon:
+    """The running parts of a site's daemon."""
+
+    def __init__(self, site: Site, daemon: DaemonSettings, store: StoreSettings, postgres: PostgresSettings) -> None:
+        """Open what is needed. Raises `OSError`, `ValueError` with the reason."""
+        self._site = site
+        self._started_at = datetime.now(UTC)
+        self._counters = Counters()
+        self._journals = Journals(site, daemon.segment_mb << 20, daemon.journal_mb << 20)
+        codec = codecs.load(daemon.protocol)
+        self._server = Server(daemon, codec, self._journals, self._counters)
+        self._forwarder = Forwarder(site, daemon, codec, open_store(site, store), self._journals, self._counters)
+        self._sink = AlarmSink(site, postgres.dsn, codec, self._journals, self._counters)
+        self._loop: asyncio.AbstractEventLoop
+        self._broken: asyncio.Future[Exception]
+
+    async def run(self) -> int:
+        """Serve until told to stop; gives the exit code."""
+        self._loop = loop = asyncio.get_running_loop()
+        self._broken = loop.create_future()
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        self._journals.start(self._needed_from, self._server.settled, self._break)
+        data_port, alarm_port = await self._server.start()
+        self._forwarder.start()
+        self._sink.start()
+        address = {
+            "pid": os.getpid(),
+            "data_port": data_port,
+            "alarm_port": alarm_port,
+            "started_at": self._started_at.isoformat(),
+        }
+        write_json(self._site.state / "daemon.json", address, durable=False)
+        print(f"采集进程就绪 / ready: data {data_port}, alarm {alarm_port}, site {self._site.root}", flush=True)
+        counting = asyncio.create_task(self._count())
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait((stopping, self._broken), return_when=asyncio.FIRST_COMPLETED)
+            if self._broken.done():
+                return self._give_up()
+            await self._stop()
+        finally:
+            counting.cancel()
+            stopping.cancel()
+            (self._site.state / "daemon.json").unlink(missing_ok=True)
+        return self._give_up() if self._broken.done() else 0
+
+    async def _stop(self) -> None:
+        LOG.info("stopping")
+        await self._server.stop_listening()
+        await asyncio.to_thread(self._journals.finish)
+        await asyncio.sleep(0)  # the last acknowledgements were handed to this loop just now
+        await self._server.close()
+        deadline = time.monotonic() + QUICK_S
+        await asyncio.to_thread(self._forwarder.stop, QUICK_S)
+        await asyncio.to_thread(self._sink.stop, max(0.0, deadline - time.monotonic()) + 0.5)
+        self._write_counters()
+
+    def _needed_from(self, stream: str) -> int:
+        """Position of a stream from which somebody still needs it; nobody reads rejected bytes on."""
+        if stream == BAD:
+            return sys.maxsize
+        needed = [self._forwarder.position(stream)] if stream in (DATA, ALARM) else []
+        return min(needed + ([self._sink.position(stream)] if stream in (ALARM, EVENT) else []))
+
+    def _break(self, error: Exception) -> None:
+        """Called in a thread of the journal or the forwarder."""
+        self._loop.call_soon_threadsafe(lambda: self._broken.done() or self._broken.set_result(error))
+
+    def _give_up(self) -> int:
+        error = self._broken.result()
+        print(
+            f"日志无法写入磁盘，采集进程退出 / the journal cannot be kept on disk, the daemon ends: {error}",
+            file=sys.stderr,
+            flush=True,
+        )
+        return FAILED
+
+    async def _count(self) -> None:
+        """Keep `state/counters.json` up to date: each second, and with many terminals at most 5 % of the time."""
+        while True:
+            began = time.monotonic()
+            try:
+                await asyncio.to_thread(self._write_counters)
+            except OSError as error:  # a full disk: the journal says so, and these are only figures
+                LOG.debug("counters: %s", error)
+            await asyncio.sleep(max(1.0, 20 * (time.monotonic() - began)))
+
+    def _write_counters(self) -> None:
+        figures = {
+            "at": datetime.now(UTC).isoformat(),
+            "started_at": self._started_at.isoformat(),
+            **self._counters.snapshot(),
+            "backlog_bytes": backlog(self._site),
+        }
+        write_json(self._site.state / "counters.json", figures, durable=False)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the daemon of a site in the foreground; gives the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m ingest_daemon", description="采集进程 / the daemon that terminals report to")
+    parser.add_argument("--site", type=Path, required=True, help="站点目录 / site folder (mainflow init DIR)")
+    site = Site(parser.parse_args(arguments).site.resolve())
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
+    try:
+        tables = read_tables(site.settings)
+        daemon = read_section(DaemonSettings, "daemon", tables)
+        store = read_section(StoreSettings, "store", tables)
+        postgres = read_section(PostgresSettings, "postgres", tables)
+    except SettingError as error:
+        print(error, file=sys.stderr)
+        return MISUSED
+    try:
+        lock_site(site)
+        _allow_files(daemon.connections + 256)
+        return asyncio.run(Daemon(site, daemon, store, postgres).run())
+    except (SiteBusy, OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return FAILED
+
+
+def _allow_files(wanted: int) -> None:
+    """Raise this process's limit of open files towards what the connections need; the usual soft limit is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if allowed > soft != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        LOG.warning("open files are limited to %d, [daemon] connections needs %d: raise LimitNOFILE (ulimit -n)", allowed, wanted)
+
+
+if __name__ == "__main__":
+    code = main()
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)  # a store call that hangs in its thread must not hold the process

@@ -1,0 +1,398 @@
+"""From the journal to the raw store: decode groups of frames, part what cannot be stored, store the rest, move the cursor.
+
+At least once, and the same reading twice is the same point; so a kill at any moment loses nothing and doubles nothing. One
+thread serves both streams, alarms first: the store sees one writer, and what is known of a terminal needs no lock.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Container, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import polars as pl
+
+from ingest_daemon.alarm_sink import SERVER, Word, words
+from ingest_daemon.config import DaemonSettings
+from ingest_daemon.decoding import decode
+from ingest_daemon.frames import Codec
+from ingest_daemon.journal import ALARM, DATA, EVENT_KIND, Chunk, JournalBroken, Journals, Record, cursor_path, read, read_cursor
+from ingest_daemon.kept import Entry, keep
+from ingest_daemon.registry import Registry
+from ingest_daemon.schema import FIELDS, READING, TIMESTAMP, Channel, Reason
+from ingest_daemon.site import Site
+from ingest_daemon.state import LOG, Counters, Limited, read_json, write_json
+from ingest_daemon.stores import RawStore, StoreAway
+from ingest_daemon.stores.points import KEY, spans
+
+GROUP_BYTES = 4 << 20
+GATHER_S = 0.2
+"""After a silence the first frame waits this long for others: many small groups would cost the store more than one."""
+WAIT_S = (0.5, 30.0)
+"""First and longest pause before the store is tried again."""
+MEMORY_S = 60.0
+"""The memory of terminals is saved this often; after a kill it is read back and brought up to date from the journal."""
+
+STREAMS = (ALARM, DATA)
+_NAMES = [field.name for field in FIELDS]
+T = TypeVar("T")
+
+
+class Stopped(Exception):
+    """The forwarder was told to stop while it waited for the store."""
+
+
+class Group(NamedTuple):
+    """What a group of frames says about registered terminals, and what of it is kept aside.
+
+    `readings`: columns of `READING` and `index`, the frame's place in the group. `offsets`: see `clock_offsets`.
+    """
+
+    readings: pl.DataFrame
+    kept: list[Entry]
+    words: list[Word]
+    offsets: pl.DataFrame
+
+
+class Compared(NamedTuple):
+    """Readings to store, entries of those that contradict a stored one (which are stored, too), number of exact duplicates."""
+
+    readings: pl.DataFrame
+    kept: list[Entry]
+    duplicates: int
+
+
+def stamp(readings: pl.DataFrame, records: Sequence[Record]) -> pl.DataFrame:
+    """`Decoded.readings` with all columns of `READING`, and `index`; `ts` in whole milliseconds as stores keep it."""
+    index = readings["frame"].to_numpy()
+    received = np.array([record.received_us for record in records], dtype=np.int64)
+    positions = np.array([record.position for record in records], dtype=np.int64)
+    return readings.with_columns(
+        pl.col("ts").dt.truncate("1ms"),
+        index=pl.col("frame"),
+        received_at=pl.Series(received[index], dtype=pl.Int64).cast(TIMESTAMP),
+        channel=pl.lit(Channel.TCP.value),
+        frame=pl.Series(positions[index], dtype=pl.Int64),
+    ).select(*READING, "index")
+
+
+def understand(codec: Codec, stream: str, records: Sequence[Record], terminals: Container[str], future: timedelta) -> Group:
+    """Decode, and take out what the raw store must not see: unusable frames, terminals nobody registered, times of the future."""
+    decoded = decode(codec, records)
+    readings = stamp(decoded.readings, records)
+    kept = [
+        _entry(reason, stream, records[index], codec.terminal(records[index].payload), None, detail)
+        for index, reason, detail in decoded.rejected.select("frame", "reason", "detail").iter_rows()
+    ]
+
+    names = pl.concat([frame["terminal"] for frame in decoded[:3]]).unique()
+    is_known = pl.col("terminal").is_in([name for name in names if name in terminals])
+    strangers = pl.concat([readings.select("index", "terminal"), decoded.alarms.select(index="frame", terminal="terminal")])
+    kept += [
+        _entry(Reason.UNKNOWN_TERMINAL, stream, records[index], terminal, None, f"{terminal} is not in registry/terminals.csv")
+        for index, terminal in strangers.filter(~is_known).unique(maintain_order=True).iter_rows()
+    ]
+    readings = readings.filter(is_known)
+
+    ahead = pl.col("ts") - pl.col("received_at")
+    for index, terminal, ts, by in readings.filter(ahead > future).select("index", "terminal", "ts", by=ahead).iter_rows():
+        detail = f"device time is {by.total_seconds():.0f} s ahead of the server's; allowed: {future.total_seconds():.0f} s"
+        kept.append(_entry(Reason.FUTURE_TIME, stream, records[index], terminal, ts, detail))
+
+    return Group(
+        readings.filter(ahead <= future),
+        kept,
+        words(decoded.alarms.filter(is_known), records),
+        clock_offsets(decoded.clocks.filter(is_known), records),
+    )
+
+
+def compare(stream: str, records: Sequence[Record], readings: pl.DataFrame, stored: pl.DataFrame) -> Compared:
+    """Compare each reading with the point before it: what is stored (columns of `READING`), then earlier rows of the group.
+
+    A field that was empty and is now given completes the point; one given twice with different values is a contradiction.
+    """
+    both = pl.concat([stored.with_columns(index=pl.lit(None, pl.Int64)), readings.with_columns(pl.col("index").cast(pl.Int64))])
+    before = {name: f"{name}_before" for name in _NAMES}
+    judged = both.with_columns(
+        *(pl.col(name).forward_fill().shift().over(KEY).alias(old) for name, old in before.items()),
+        again=pl.int_range(pl.len()).over(KEY) > 0,
+    ).filter(pl.col("index").is_not_null())
+    differs = pl.any_horizontal((pl.col(name) != pl.col(old)).fill_null(False) for name, old in before.items())
+    completes = pl.any_horizontal(pl.col(name).is_not_null() & pl.col(old).is_null() for name, old in before.items())
+    judged = judged.with_columns(differs=differs, new=~pl.col("again") | differs | completes)
+    kept = [
+        _entry(Reason.CONFLICT, stream, records[row["index"]], row["terminal"], row["ts"], _changes(row, before))
+        for row in judged.filter("differs").iter_rows(named=True)
+    ]
+    news = judged.filter("new")
+    return Compared(news.select(*READING, "index"), kept, len(judged) - len(news))
+
+
+def _changes(row: Mapping[str, Any], before: Mapping[str, str]) -> str:
+    pairs = [(name, row[old], row[name]) for name, old in before.items()]
+    return "; ".join(f"{name}: {old} → {new}" for name, old, new in pairs if None not in (old, new) and old != new)
+
+
+def _entry(reason: str, stream: str, record: Record, terminal: str, ts: datetime | None, detail: str) -> Entry:
+    return Entry(str(reason), stream, record.position, record.received_us, terminal, ts, detail, record.payload)
+
+
+def _refusals(stream: str, records: Sequence[Record], written: pl.DataFrame, refused: pl.DataFrame) -> list[Entry]:
+    """`written`: what the store was given, with `index`; `refused`: what it gave back, with `detail`."""
+    if refused.is_empty():  # nearly always; then it need not have the column
+        return []
+    places = dict(written.select("frame", "index").iter_rows())
+    return [
+        _entry(Reason.STORE_REFUSED, stream, records[places[frame]], terminal, ts, detail)
+        for frame, terminal, ts, detail in refused.select("frame", "terminal", "ts", "detail").iter_rows()
+    ]
+
+
+def clock_offsets(clocks: pl.DataFrame, records: Sequence[Record]) -> pl.DataFrame:
+    """Median of receive time minus device clock of each terminal: `terminal`, `offset_s`, `index` (last frame), sorted."""
+    received = pl.Series([record.received_us for record in records], dtype=pl.Int64)
+    offset = (received.gather(clocks["frame"]) - clocks["sent_at"].dt.epoch("us")).alias("offset_us")
+    return (
+        clocks.with_columns(offset)
+        .drop_nulls("offset_us")
+        .group_by("terminal")
+        .agg(offset_s=pl.col("offset_us").median() / 1e6, index=pl.col("frame").max())
+        .sort("terminal")
+    )
+
+
+class Memory:
+    """What is known of terminals: newest device time stored, last alarm word, and whether the clock is off.
+
+    It is what the journal up to some position says; so it can always be made again from there.
+    """
+
+    def __init__(self, saved: Mapping[str, Any] | None = None) -> None:
+        """`saved`: what `save` gave."""
+        saved = saved or {}
+        self.positions: dict[str, int] = {stream: saved.get("positions", {}).get(stream, 0) for stream in STREAMS}
+        self.newest_us: dict[str, int] = saved.get("newest_us", {})
+        self._words: dict[str, tuple[int, tuple[str, ...]]] = {
+            terminal: (at, tuple(active)) for terminal, (at, active) in saved.get("words", {}).items()
+        }
+        self._drifted: set[str] = set(saved.get("drifted", ()))
+
+    def save(self) -> dict[str, Any]:
+        """The memory as JSON."""
+        return {"positions": self.positions, "newest_us": self.newest_us, "words": self._words, "drifted": sorted(self._drifted)}
+
+    def suspects(self, readings: pl.DataFrame) -> pl.Series:
+        """Which readings may meet a stored point or one of the same group; all others are new for certain."""
+        names = readings["terminal"].unique()
+        newest = pl.Series([self.newest_us.get(name) for name in names], dtype=pl.Int64).cast(TIMESTAMP)
+        table = pl.DataFrame({"terminal": names, "newest": newest})
+        joined = readings.select(KEY).join(table, on="terminal", how="left", maintain_order="left")
+        return joined.select((pl.col("ts") <= pl.col("newest")).fill_null(False) | pl.struct(KEY).is_duplicated()).to_series()
+
+    def note(self, readings: pl.DataFrame) -> None:
+        """The readings are stored."""
+        latest = readings.group_by("terminal").agg(pl.col("ts").max().dt.epoch("us"))
+        for terminal, at in latest.iter_rows():
+            self.newest_us[terminal] = max(at, self.newest_us.get(terminal, at))
+
+    def news(self, found: Sequence[Word]) -> list[Word]:
+        """Those of the words that may tell something new: a change, or an alarm older than the last known word."""
+        changed = []
+        for word in found:
+            at, active = self._words.get(word.terminal, (word.event_us, ()))
+            if word.event_us < at:
+                changed += [word] if word.active else []
+                continue
+            changed += [word] if word.active != active else []
+            self._words[word.terminal] = (word.event_us, word.active)
+        return changed
+
+    def clock_news(self, offsets: pl.DataFrame, records: Sequence[Record], drift_s: float) -> list[Word]:
+        """CLOCK words of terminals whose clock went wrong or came right. `offsets`: of `clock_offsets`."""
+        changed = []
+        for terminal, offset_s, index in offsets.filter(
+            (pl.col("offset_s").abs() > drift_s) != pl.col("terminal").is_in(list(self._drifted))
+        ).iter_rows():
+            record, off = records[index], abs(offset_s) > drift_s
+            (self._drifted.add if off else self._drifted.discard)(terminal)
+            active = ("CLOCK",) if off else ()
+            values = {"CLOCK": offset_s}
+            changed.append(
+                Word(terminal, SERVER, record.received_us, record.received_us, record.position, active, values, drift_s)
+            )
+        return changed
+
+
+class Forwarder:
+    """The thread that brings frames from the journal to the raw store."""
+
+    def __init__(
+        self, site: Site, settings: DaemonSettings, codec: Codec, store: RawStore, journals: Journals, counters: Counters
+    ) -> None:
+        self._site, self._settings, self._codec, self._store = (site, settings, codec, store)
+        self._journals, self._counters = journals, counters
+        self._registry = Registry(site.registry)
+        self._positions = {stream: read_cursor(site, stream) for stream in STREAMS}
+        self._memory = Memory()
+        self._saved_at = time.monotonic()
+        self._stopping = threading.Event()
+        self._limited = Limited()
+        self._thread = threading.Thread(target=self._run, name="forwarder", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """Forward what is quick and end; what is left follows after the next start."""
+        self._stopping.set()
+        self._thread.join(timeout_s)
+
+    def position(self, stream: str) -> int:
+        """Position before which the forwarder needs nothing more of a stream."""
+        return self._positions[stream]
+
+    def _run(self) -> None:
+        wait, remembered = WAIT_S[0], False
+        while True:
+            try:
+                if not remembered:
+                    self._remember()
+                    remembered = True
+                if self._step():
+                    wait = WAIT_S[0]
+                    continue
+                if self._stopping.is_set():
+                    self._save_memory()
+                    return
+                if self._journals.wait(self._positions, 0.5):
+                    self._stopping.wait(GATHER_S)
+            except Stopped:
+                return
+            except JournalBroken as error:
+                self._journals.fail(error)
+                return
+            except Exception as error:  # noqa: BLE001 - whatever it is, the frames are safe: say it and try again
+                self._counters.health["store"] = repr(error)
+                LOG.exception("forwarding failed; the group stays in the journal and is tried again in %.1f s", wait)
+                if self._stopping.wait(wait):
+                    return
+                wait = min(wait * 2, WAIT_S[1])
+
+    def _step(self) -> bool:
+        """Forward one group, of alarms before data; False where there is none."""
+        for stream in STREAMS:
+            chunk = self._read(stream, self._positions[stream])
+            if chunk.next_position > self._positions[stream]:
+                self._forward(stream, chunk)
+                return True
+        return False
+
+    def _read(self, stream: str, position: int) -> Chunk:
+        return read(self._site.journal / stream, position, self._journals.end(stream), GROUP_BYTES)
+
+    def _forward(self, stream: str, chunk: Chunk) -> None:
+        for gap in chunk.damaged:
+            LOG.error("journal %s is damaged at %d: %d bytes hold no valid record and are passed over", stream, *gap)
+        if chunk.records:
+            self._settle(stream, chunk.records)
+        self._patiently(lambda: write_json(cursor_path(self._site, stream), {"position": chunk.next_position}, durable=True))
+        self._positions[stream] = chunk.next_position
+        if time.monotonic() - self._saved_at > MEMORY_S:
+            self._save_memory()
+
+    def _settle(self, stream: str, records: Sequence[Record]) -> None:
+        """Bring a group to where it belongs: store, ledgers, events. Doing it twice changes nothing."""
+        group = self._understand(stream, records)
+        compared = self._compare(stream, records, group.readings)
+        # Before the store changes: afterwards nobody could tell the old value any more.
+        self._keep(group.kept + compared.kept)
+        stored = compared.readings.select(*READING)
+        if len(stored):
+            refused = self._patiently(lambda: self._store.write(stored))
+            self._keep(_refusals(stream, records, compared.readings, refused))
+            self._counters.readings += len(stored) - len(refused)
+        changed = self._memory.news(group.words)
+        if stream == ALARM:
+            changed = []  # the sink reads alarm frames by itself
+        self._tell(changed + self._memory.clock_news(group.offsets, records, self._settings.drift_s))
+        self._memory.note(group.readings)
+        self._counters.duplicates += compared.duplicates
+
+    def _understand(self, stream: str, records: Sequence[Record]) -> Group:
+        future = timedelta(seconds=self._settings.future_s)
+        return understand(self._codec, stream, records, self._registry.terminals(), future)
+
+    def _compare(self, stream: str, records: Sequence[Record], readings: pl.DataFrame) -> Compared:
+        suspects = self._memory.suspects(readings)
+        if not suspects.any():
+            return Compared(readings, [], 0)
+        suspected = readings.filter(suspects)
+        keys = suspected.select(KEY).unique()
+        found = []
+        for start, end in spans(suspected["ts"]).iter_rows():
+            span = self._patiently(partial(self._store.read, start, end))
+            found.append(span.join(keys, on=KEY, how="semi"))
+        compared = compare(stream, records, suspected, pl.concat(found).select(*READING))
+        return compared._replace(readings=pl.concat([readings.filter(~suspects), compared.readings]))
+
+    def _keep(self, entries: Sequence[Entry]) -> None:
+        if entries:
+            counts: Counter[str] = self._patiently(lambda: keep(self._site.kept, entries))
+            self._counters.kept += counts
+            for reason, count in counts.items():
+                self._limited.warn(reason, f"{count} kept aside in {self._site.kept / reason}.jsonl; {entries[0].detail}")
+
+    def _tell(self, found: Sequence[Word]) -> None:
+        """Put words into the journal's stream `event`, where the alarm sink finds them."""
+
+        def store() -> None:
+            for word in found:
+                self._journals.event.append(word.payload(), word.received_us, EVENT_KIND)
+            self._journals.event.commit()
+
+        if found:
+            self._patiently(store)
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """The call's result, however long the store is away or the disk full. Raises `Stopped` when the daemon stops."""
+        wait = WAIT_S[0]
+        while True:
+            try:
+                result = call()
+            except JournalBroken:
+                raise
+            except (StoreAway, OSError) as error:
+                self._counters.health["store"] = str(error)
+                self._limited.warn("store away", f"{error}; everything stays in the journal, tried again from time to time")
+                if self._stopping.wait(wait):
+                    raise Stopped from None
+                wait = min(wait * 2, WAIT_S[1])
+            else:
+                self._counters.health["store"] = "ok"
+                return result
+
+    def _remember(self) -> None:
+        """Read the memory and bring it up to date with what was forwarded since it was saved."""
+        memory = Memory(read_json(self._site.state / "terminals.json"))
+        for stream in STREAMS:
+            while (position := memory.positions[stream]) < self._positions[stream]:
+                chunk = read(self._site.journal / stream, position, self._positions[stream], GROUP_BYTES)
+                if chunk.next_position == position:
+                    break  # the segments are gone, forwarded long ago
+                if chunk.records:
+                    group = self._understand(stream, chunk.records)
+                    memory.news(group.words)
+                    memory.clock_news(group.offsets, chunk.records, self._settings.drift_s)
+                    memory.note(group.readings)
+                memory.positions[stream] = chunk.next_position
+        self._memory = memory
+
+    def _save_memory(self) -> None:
+        self._memory.positions = dict(self._positions)
+        self._patiently(lambda: write_json(self._site.state / "terminals.json", self._memory.save(), durable=True))
+        self._saved_at = time.monotonic()
