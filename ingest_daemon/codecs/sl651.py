@@ -33,8 +33,10 @@ LONGEST = 0xFFF
 MAX_FRAME = OVERHEAD + LONGEST
 
 TEST, SERIES, TIMED, EVENT, KEEP_ALIVE = 0x30, 0x31, 0x32, 0x33, 0x2F
-_ELEMENT_FUNCTIONS = frozenset((0x30, 0x31, 0x32, 0x33, 0x34, 0x37, 0x38, 0x3A))
-_READING_FUNCTIONS = _ELEMENT_FUNCTIONS - {TEST}
+_ELEMENT_FUNCTIONS = frozenset(range(0x30, 0x3B))
+"""Functions whose body is made of station with type, observation times and elements."""
+_READING_FUNCTIONS = frozenset((SERIES, TIMED, EVENT, 0x34, 0x37, 0x38, 0x3A))
+"""Of those, the ones with measurements: test report, manual text and pictures have none."""
 _SERIES_FUNCTIONS = frozenset((SERIES, 0x38))
 _ANSWERS = frozenset((*range(0x37, 0x3B), *range(0x40, 0x52)))
 """Functions with which a station answers our query (mode M4): the exchange ends with the answer, nothing is acknowledged."""
@@ -243,7 +245,8 @@ def reply(frame: bytes, now: datetime) -> bytes | None:
     """The acknowledgement (mode M2): same sequence, our time; after ETX `1B` (stay on line), after ETB `06` (go on).
 
     None after a keep-alive, an answer to a query, a centre's own frame, any other end symbol, and a packet of a multi-packet
-    message: those are not put together here, and silence makes the station keep them. Raises `ValueError` for a `now` without a time zone.
+    message: those are not put together here, and silence makes the station keep them. Raises `ValueError` for a `now` without
+    a time zone.
     """
     sequence = sequence_of(frame)
     silent = frame[10] == KEEP_ALIVE or frame[10] in _ANSWERS or _packet(frame)[0] != 1 or frame[-3] not in (ETX, ETB)
@@ -429,7 +432,7 @@ class _Collector:
             for element in _elements(frame, start + 15, end):
                 if element.id == TIME:
                     break
-                if element.id in (STATION, TEXT, PICTURE) or element.id == SECONDS and (elements or element.definition != 0x12):
+                if element.id in (STATION, TEXT, PICTURE) or (element.id == SECONDS and (elements or element.definition != 0x12)):
                     return None
                 elements.append((element.id, element.definition))
         except _Torn:
@@ -1108,7 +1111,7 @@ def reports(
         groups = rows[first : first + fit]
         last = groups[-1].tobytes()
         body = groups[:-1].tobytes() + last[:before] + word + last[before:]
-        wrapped = (sequence - 1 + number) % 0xFFFF + 1
+        wrapped = (sequence - 1 + number) % 0xFFFF + 1 if number else sequence
         frames.append(_up(terminal, function, _sequence(wrapped) + prefix + body))
     return frames
 
