@@ -20,7 +20,7 @@ today as (
     select
         latest_reading.meter,
         sum(interval_reading.volume_m3 order by interval_start) as today_m3,
-        coalesce(sum(seconds order by interval_start) filter (where flags & 1 = 0), 0) as known_s
+        coalesce(sum(seconds order by interval_start) filter (where flags & 1 = 0 and interval_reading.volume_m3 is not null), 0) as known_s
     from latest_reading
     join interval_reading using (meter, day)
     group by latest_reading.meter
@@ -41,7 +41,8 @@ select
     signal,
     status,
     today_m3,
-    least(1.0, known_s / (epoch((day + interval 1 day)::timestamptz) - epoch(day::timestamptz))) as today_coverage,
+    -- least() passes over a null: a meter that never reported would show a whole day.
+    case when day is not null then least(1.0, known_s / (epoch((day + interval 1 day)::timestamptz) - epoch(day::timestamptz))) end as today_coverage,
     month_m3,
     received_at,
     channel,
