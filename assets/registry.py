@@ -28,11 +28,12 @@ class RegistryError(ValueError):
 
 
 class Column(NamedTuple):
-    """One column: its Polars type, whether a cell may be empty, and the allowed values if they are few."""
+    """One column: its Polars type, whether a cell may be empty, the allowed values if they are few, whether 0 and less are wrong."""
 
     dtype: pl.DataType
     required: bool = False
     allowed: tuple[str, ...] = ()
+    positive: bool = False
 
 
 TEXT, NUMBER, WHOLE, DAY, TIME = pl.String(), pl.Float64(), pl.Int64(), pl.Date(), pl.Datetime("us", "UTC")
@@ -43,15 +44,15 @@ FILES: dict[str, dict[str, Column]] = {
         "meter": Column(TEXT, required=True),
         "customer_no": Column(TEXT),
         "protocol": Column(TEXT, required=True),
-        "dn_mm": Column(WHOLE),
+        "dn_mm": Column(WHOLE, positive=True),
         "technology": Column(TEXT),
-        "q1_m3h": Column(NUMBER),
-        "q2_m3h": Column(NUMBER),
-        "q3_m3h": Column(NUMBER),
-        "q4_m3h": Column(NUMBER, required=True),
-        "digits": Column(WHOLE, required=True),
-        "resolution_m3": Column(NUMBER, required=True),
-        "step_min": Column(WHOLE, required=True),
+        "q1_m3h": Column(NUMBER, positive=True),
+        "q2_m3h": Column(NUMBER, positive=True),
+        "q3_m3h": Column(NUMBER, positive=True),
+        "q4_m3h": Column(NUMBER, required=True, positive=True),
+        "digits": Column(WHOLE, required=True, positive=True),
+        "resolution_m3": Column(NUMBER, required=True, positive=True),
+        "step_min": Column(WHOLE, required=True, positive=True),
         "reads": Column(TEXT, required=True, allowed=READS),
         "pressure_low_mpa": Column(NUMBER),
         "pressure_high_mpa": Column(NUMBER),
@@ -149,13 +150,15 @@ def _read(path: Path, columns: dict[str, Column], problems: list[str]) -> pl.Dat
     if missing:
         problems.append(f"{path}: columns missing: {', '.join(missing)}")
         return empty
-    text = text.select(pl.col(list(columns)).str.strip_chars().replace("", None))
+    text = text.select(pl.col(list(columns)).str.strip_chars().replace("", None)).with_row_index("row", offset=2)
+    # A spreadsheet keeps rows that were emptied; the others keep the number that the spreadsheet shows.
+    text = text.filter(~pl.all_horizontal(pl.col(list(columns)).is_null()))
     typed = text.select(_typed(pl.col(name), column.dtype).alias(name) for name, column in columns.items())
     for name, column in columns.items():
-        problems.extend(_cells(path, text[name], typed[name], column))
+        problems.extend(_cells(path, text["row"], text[name], typed[name], column))
     for name in UNIQUE.get(path.stem, ()):
-        twice = text.filter(pl.col(name).is_duplicated())[name].unique(maintain_order=True).to_list()
-        problems.extend(f"{path}: {name} {value} appears more than once" for value in twice)
+        twice = text.filter(pl.col(name).is_not_null() & pl.col(name).is_duplicated()).group_by(name, maintain_order=True).agg("row")
+        problems.extend(f"{path} rows {', '.join(map(str, rows))}, {name}: {value!r}, expected once" for value, rows in twice.iter_rows())
     return typed
 
 
@@ -164,12 +167,13 @@ def _typed(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
         return column.str.to_date("%Y-%m-%d", strict=False)
     if isinstance(dtype, pl.Datetime):
         return column.str.to_datetime("%Y-%m-%dT%H:%M:%S%#z", time_unit="us", strict=False).dt.convert_time_zone("UTC")
-    return column.cast(dtype, strict=False)
+    typed = column.cast(dtype, strict=False)
+    return pl.when(typed.is_finite()).then(typed) if dtype.is_float() else typed
 
 
-def _cells(path: Path, text: pl.Series, typed: pl.Series, column: Column) -> Iterator[str]:
+def _cells(path: Path, rows: pl.Series, text: pl.Series, typed: pl.Series, column: Column) -> Iterator[str]:
     expected = {TEXT: "text", NUMBER: "a number", WHOLE: "a whole number", DAY: "a date like 2026-01-31"}
-    for row, (before, after) in enumerate(zip(text, typed, strict=True), start=2):
+    for row, before, after in zip(rows, text, typed, strict=True):
         where = f"{path} row {row}, {text.name}"
         if before is None:
             if column.required:
@@ -178,6 +182,8 @@ def _cells(path: Path, text: pl.Series, typed: pl.Series, column: Column) -> Ite
             yield f"{where}: {before!r}, expected {expected.get(column.dtype, 'a time like 2026-01-31T08:00:00+08:00')}"
         elif column.allowed and before not in column.allowed:
             yield f"{where}: {before!r}, allowed: {', '.join(column.allowed)}"
+        elif column.positive and after <= 0:
+            yield f"{where}: {before!r}, expected {expected[column.dtype]} above 0"
 
 
 def _references(registry: Registry) -> Iterator[str]:
