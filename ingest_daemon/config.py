@@ -4,6 +4,7 @@ A wrong setting is named at start with the allowed values. `sample()` prints the
 `mainflow init` writes can never drift from what is read.
 """
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -32,7 +33,7 @@ def setting(
 ) -> Any:
     """A dataclass field with its default, its explanation in both languages and its allowed values."""
     metadata = {"en": en, "zh": zh, "choices": choices, "minimum": minimum, "maximum": maximum, "secret": secret}
-    return field(default=default, metadata=metadata)
+    return field(default=default, repr=not secret, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +79,11 @@ Section = TypeVar("Section")
 def read_tables(path: Path) -> Mapping[str, Any]:
     """The settings file as TOML tables. Raises `SettingError` where it is absent or not TOML."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise SettingError(f"no settings file at {path}; make a site with: mainflow init {path.parent}") from None
+    except UnicodeDecodeError as error:
+        raise SettingError(f"{path} is not UTF-8 ({error}); save it again as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise SettingError(f"{path} is not valid TOML: {error}") from None
 
@@ -122,7 +125,10 @@ def _toml(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
-    return f"'{value}'" if isinstance(value, str) else str(value)
+    if isinstance(value, str):
+        # Literal where that can be, for the backslashes of Windows; else quoted as JSON, which TOML reads but for a bare DEL.
+        return f"'{value}'" if value.isprintable() and "'" not in value else json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return str(value)
 
 
 def _checked(where: str, value: Any, item: Any, *, text: bool) -> Any:
@@ -144,7 +150,8 @@ def _checked(where: str, value: Any, item: Any, *, text: bool) -> Any:
         raise SettingError(f"{where} = {shown}: expected {_NAMES[wanted]}") from None
     if meta["choices"] and value not in meta["choices"]:
         raise SettingError(f"{where} = {shown}: allowed: {', '.join(meta['choices'])}")
-    if meta["minimum"] is not None and value < meta["minimum"] or meta["maximum"] is not None and value > meta["maximum"]:
+    # Written so that nan, which TOML and float() know, is outside of every bound.
+    if meta["minimum"] is not None and not value >= meta["minimum"] or meta["maximum"] is not None and not value <= meta["maximum"]:
         bounds = f"at least {meta['minimum']}" + (f" and at most {meta['maximum']}" if meta["maximum"] is not None else "")
         raise SettingError(f"{where} = {shown}: expected a number of {bounds}")
     return value

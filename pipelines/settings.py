@@ -115,9 +115,11 @@ def load(root: Path) -> Settings:
     """The settings of the site folder `root`. Raises `SettingError`."""
     folder = Site(root.resolve())
     tables = read_tables(folder.settings)
-    for name in tables:
+    for name, table in tables.items():
         if name not in SECTIONS:
             raise SettingError(f"{folder.settings}: section [{name}] is unknown; allowed: {', '.join(SECTIONS)}")
+        if not isinstance(table, dict):
+            raise SettingError(f"{folder.settings}: {name} = …: expected a section [{name}] with keys below it")
     settings = Settings(folder, **{name: read_section(kind, name, tables) for name, kind in SECTIONS.items()})
     if settings.site.zone not in available_timezones():
         raise SettingError(f"[site] zone = {settings.site.zone!r}: not an IANA time zone; for example Asia/Shanghai, Europe/Rome")
