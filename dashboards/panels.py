@@ -55,7 +55,8 @@ def plain(names: str) -> dict[str, Json]:
 
 def painted(**properties: Any) -> Json:
     """Properties of a table column whose cells are filled with the colour of their mapping or threshold."""
-    return {"custom__cellOptions": {"type": "color-background", "mode": "basic"}, **properties}
+    unpainted = steps((None, "transparent"))  # a missing value has no colour
+    return {"custom__cellOptions": {"type": "color-background", "mode": "basic"}, "thresholds": unpainted, **properties}
 
 
 def drill_down(board: str) -> list[Json]:
@@ -107,10 +108,10 @@ def stat(key: str, sql: str, columns: Sequence[str], *, thresholds: Json | None 
 def table(key: str, sql: str, columns: Mapping[str, Json]) -> Json:
     """A table; `columns` in order, each with its further properties."""
     defaults = {
-        "unit": "none",
+        "unit": style.TEXT.id,
         "color": {"mode": "thresholds"},
         "thresholds": steps((None, style.NEUTRAL)),
-        "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "filterable": True, "inspect": False, "minWidth": 90},
+        "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False, "minWidth": 60, "wrapHeaderText": True},
     }
     overrides = [column(name, table=True, **properties) for name, properties in columns.items()]
     options = {
@@ -142,7 +143,7 @@ def curves(key: str, sql: str, columns: Mapping[str, Json], *, joined_gap_ms: in
         },
     }
     options = {
-        "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": ["min", "mean", "max"]},
+        "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": ["min", "max"]},
         "tooltip": {"mode": "multi", "sort": "none"},
     }
     overrides = [column(name, **properties) for name, properties in columns.items()]
@@ -183,7 +184,7 @@ def bars(
         "legend": {"displayMode": "list", "placement": "bottom", "showLegend": False, "calcs": []},
         "tooltip": {"mode": "single", "sort": "none"},
     }
-    return panel("barchart", key, sql, defaults=defaults, overrides=[column(x), column(y)], options=options)
+    return panel("barchart", key, sql, defaults=defaults, overrides=[column(x, noValue=" "), column(y)], options=options)
 
 
 def choice(name: str, sql: str) -> Json:

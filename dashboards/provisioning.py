@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import yaml
-from grafana_api.grafana_api import GrafanaException  # type: ignore[import-untyped]
-from grafana_api.grafana_face import GrafanaFace  # type: ignore[import-untyped]
+from grafana_api.grafana_api import GrafanaException
+from grafana_api.grafana_face import GrafanaFace
 from psycopg.conninfo import conninfo_to_dict
 from requests import RequestException
 
@@ -51,7 +51,7 @@ class Check(NamedTuple):
 def files(postgres: Mapping[str, str], webhook: str | None, board_folder: str) -> dict[str, Json]:
     """The provisioning tree as content by relative path.
 
-    `postgres`: libpq keywords; `webhook`: the URL alarms are posted to, None for none; `board_folder`: where the boards' JSON lies.
+    `postgres`: libpq keywords; `webhook`: the URL alarms are posted to, None for none; `board_folder`: where the boards' JSON is.
     """
     return {
         "datasources/mainflow.yaml": _datasource(postgres),
@@ -66,7 +66,9 @@ def generate(folder: Path = GENERATED) -> list[Path]:
     texts = {
         path: _yaml(content) for path, content in files(CONTAINER_POSTGRES, f"${WEBHOOK_VARIABLE}", CONTAINER_BOARDS).items()
     }
-    texts |= {f"boards/{name}.json": json.dumps(board, ensure_ascii=False, indent=1) + "\n" for name, board in all_boards().items()}
+    texts |= {
+        f"boards/{name}.json": json.dumps(board, ensure_ascii=False, indent=1) + "\n" for name, board in all_boards().items()
+    }
     for path, text in texts.items():
         _write(folder / path, text)
     return [folder / path for path in texts]
@@ -120,6 +122,8 @@ def verify(url: str, user: str, password: str) -> list[Check]:
     place = urlsplit(url)
     api = GrafanaFace(auth=(user, password), host=place.hostname, port=place.port, protocol=place.scheme).api
     return [
+        # Where anonymous people may look, a wrong password is silently one of them.
+        _check("login", partial(_login, api)),
         _check("datasource", partial(_datasource_health, api)),
         *[_check(f"board {name}", partial(_board_title, api, name)) for name in all_boards()],
         *[_check(f"rule {name}", partial(_rule_health, api, name)) for name in all_rules()],
@@ -131,6 +135,10 @@ def _check(name: str, look: Callable[[], str]) -> Check:
         return Check(name, True, look())
     except (GrafanaException, RequestException, LookupError, ValueError) as error:
         return Check(name, False, str(error))
+
+
+def _login(api: Any) -> str:
+    return str(api.GET("/user")["login"])
 
 
 def _datasource_health(api: Any) -> str:

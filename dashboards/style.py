@@ -20,12 +20,13 @@ class Unit(NamedTuple):
     decimals: int | None
 
 
-NONE = Unit("none", "", None)
-TIME = Unit("dateTimeAsIso", "", None)
+TEXT = Unit("string", "", None)
+"""Text stays text: with any other unit Grafana reads the terminal number 0012 as the number 12."""
+TIME = Unit("time:YYYY-MM-DD HH:mm", "", None)
 COUNT = Unit("none", "", 0)
-VOLUME_M3 = Unit("suffix: m³", "m³", 1)
-FLOW_M3H = Unit("suffix: m³/h", "m³/h", 2)
-PRESSURE_MPA = Unit("suffix: MPa", "MPa", 3)
+VOLUME_M3 = Unit("suffix:m³", "m³", 1)
+FLOW_M3H = Unit("suffix:m³/h", "m³/h", 2)
+PRESSURE_MPA = Unit("suffix:MPa", "MPa", 3)
 SHARE = Unit("percentunit", "", 1)
 RATE = Unit("percent", "", 1)
 
@@ -35,10 +36,11 @@ BY_SUFFIX: tuple[tuple[str, Unit], ...] = (
     ("_mpa", PRESSURE_MPA),
     ("_at", TIME),
     ("_pct", RATE),
-    ("_v", Unit("suffix: V", "V", 2)),
-    ("_mm", Unit("suffix: mm", "mm", 0)),
-    ("_min", Unit("suffix: min", "min", 0)),
+    ("_v", Unit("suffix:V", "V", 2)),
+    ("_mm", Unit("suffix:mm", "mm", 0)),
+    ("_min", Unit("suffix:min", "min", 0)),
     ("_s", Unit("s", "", 0)),
+    ("value", Unit("none", "", 3)),
     ("coverage", SHARE),
     ("coefficient", Unit("none", "", 2)),
     ("days_complete", COUNT),
@@ -51,4 +53,4 @@ BY_SUFFIX: tuple[tuple[str, Unit], ...] = (
 
 def unit(column: str) -> Unit:
     """The unit of a column, from its name (marts carry units in the names)."""
-    return next((found for suffix, found in BY_SUFFIX if column.endswith(suffix)), NONE)
+    return next((found for suffix, found in BY_SUFFIX if column.endswith(suffix)), TEXT)

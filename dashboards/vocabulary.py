@@ -1,6 +1,7 @@
 """The words of the boards and alerts, Chinese and English: the one place where they are written.
 
-Not here: units (`style.py`) and limits (`thresholds.py`). Alarm and state words equal those of the reading contract; a test holds it.
+Not here: units (`style.py`) and limits (`thresholds.py`). Alarm and state words equal those of the
+reading contract; a test holds it.
 """
 
 from typing import NamedTuple
@@ -116,7 +117,7 @@ ALARMS: dict[str, Word] = {
 
 STATES: dict[str, Word] = {"raised": Word("发生", "raised"), "cleared": Word("恢复", "cleared")}
 ORIGINS: dict[str, Word] = {"device": Word("终端", "device"), "server": Word("平台", "server")}
-PRESSURE_STATES: dict[str, Word] = {"below": Word("越下限", "below limit"), "good": Word("正常", "good")}
+PRESSURE_STATES: dict[str, Word] = {"below": Word("偏低", "low"), "good": Word("正常", "good")}
 GRAINS: dict[str, Word] = {"day": Word("日", "day"), "month": Word("月", "month"), "year": Word("年", "year")}
 ANSWERS: dict[str, Word] = {"true": Word("是", "yes"), "false": Word("否", "no")}
 SOURCES: dict[str, Word] = {"billing": Word("营收系统", "billing"), "registry": Word("登记表", "registry")}

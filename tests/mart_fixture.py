@@ -1,7 +1,7 @@
 """A PostgreSQL of our own with the published tables and a few invented rows, for tests of boards and alerts.
 
-Column names and types are those of docs/data-flow.md. Meters: M1 is well, M2's pressure is below its limit, M3 has been silent for
-days and has no limit, M4 has never sent.
+Column names and types are those of docs/data-flow.md. Meters: M1 is well, M2's pressure is below its limit, M3 has been silent
+for days and has no limit, M4 has never sent.
 """
 
 import os
@@ -20,7 +20,8 @@ ZONE = "Asia/Shanghai"
 
 TABLES = {
     "mart.interval_reading": (
-        "meter text, interval_start timestamptz, interval_end timestamptz, day date, volume_m3 real8, reverse_m3 real8, flow_m3h real8,"
+        "meter text, interval_start timestamptz, interval_end timestamptz, day date, volume_m3 real8,"
+        "reverse_m3 real8, flow_m3h real8,"
         "pressure_mpa real8, register_m3 real8, device_flow_m3h real8, battery_v real8, seconds real8, flags bigint"
     ),
     "mart.daily_usage": (
@@ -34,32 +35,41 @@ TABLES = {
     "mart.hourly_coefficient": "meter text, hour_start timestamptz, day date, coefficient real8",
     "mart.daily_coefficient": "meter text, day date, month date, coefficient real8",
     "mart.peak_valley": (
-        "meter text, grain text, period date, flow_max_m3h real8, flow_max_at timestamptz, flow_min_m3h real8, flow_min_at timestamptz,"
-        "flow_mean_m3h real8, pressure_max_mpa real8, pressure_max_at timestamptz, pressure_min_mpa real8, pressure_min_at timestamptz,"
+        "meter text, grain text, period date, flow_max_m3h real8, flow_max_at timestamptz, flow_min_m3h real8,"
+        "flow_min_at timestamptz,"
+        "flow_mean_m3h real8, pressure_max_mpa real8, pressure_max_at timestamptz, pressure_min_mpa real8,"
+        "pressure_min_at timestamptz,"
         "pressure_mean_mpa real8, coverage real8, complete boolean"
     ),
     "mart.usage_comparison": (
-        "meter text, grain text, period date, volume_m3 real8, previous_m3 real8, change_pct real8, last_year_m3 real8, yoy_pct real8,"
+        "meter text, grain text, period date, volume_m3 real8, previous_m3 real8, change_pct real8,"
+        "last_year_m3 real8, yoy_pct real8,"
         "previous_comparable boolean, last_year_comparable boolean"
     ),
     "mart.latest_status": (
-        "meter text, customer_no text, customer_name text, reading_at timestamptz, register_m3 real8, reverse_m3 real8, flow_m3h real8,"
-        "pressure_mpa real8, pressure_at timestamptz, pressure_low_mpa real8, battery_v real8, signal bigint, status bigint, today_m3 real8,"
+        "meter text, customer_no text, customer_name text, reading_at timestamptz, register_m3 real8,"
+        "reverse_m3 real8, flow_m3h real8,"
+        "pressure_mpa real8, pressure_at timestamptz, pressure_low_mpa real8, battery_v real8, signal bigint,"
+        "status bigint, today_m3 real8,"
         "today_coverage real8, month_m3 real8, received_at timestamptz, channel text, frame bigint"
     ),
     "mart.customer": "customer_no text, name text, industry text, region text, address text, meters bigint, source text",
     "mart.meter": (
-        "meter text, terminal text, customer_no text, customer_name text, dn_mm bigint, technology text, q1_m3h real8, q2_m3h real8,"
+        "meter text, terminal text, customer_no text, customer_name text, dn_mm bigint, technology text, q1_m3h real8,"
+        "q2_m3h real8,"
         "q3_m3h real8, q4_m3h real8, digits bigint, resolution_m3 real8, step_min bigint, reads text, pressure_low_mpa real8,"
         "pressure_high_mpa real8, installed_on date, removed_on date, book_no text, in_billing boolean"
     ),
     "mart.data_quality": (
-        "meter text, day date, readings bigint, expected_readings bigint, coverage real8, holes bigint, falls bigint, impossible_rises bigint,"
-        "bridged bigint, rollovers bigint, replacements bigint, reversals bigint, resets bigint, off_grid bigint, conflicts bigint,"
+        "meter text, day date, readings bigint, expected_readings bigint, coverage real8, holes bigint, falls bigint,"
+        "impossible_rises bigint,"
+        "bridged bigint, rollovers bigint, replacements bigint, reversals bigint, resets bigint, off_grid bigint,"
+        "conflicts bigint,"
         "complete boolean, clean boolean"
     ),
     "ops.alarm_event": (
-        "meter text, terminal text, code text, state text, event_at timestamptz, received_at timestamptz, value real8, limit_value real8,"
+        "meter text, terminal text, code text, state text, event_at timestamptz, received_at timestamptz, value real8,"
+        "limit_value real8,"
         "unit text, origin text, frame bigint, PRIMARY KEY (terminal, code, state, event_at)"
     ),
 }
@@ -68,14 +78,21 @@ ROWS = """
 INSERT INTO mart.customer VALUES
   ('C1', '第一纺织厂', '纺织', '城东', '东路 1 号', 1, 'billing'), ('C2', '市人民医院', '医疗', '城西', NULL, 2, 'registry');
 INSERT INTO mart.meter VALUES
-  ('M1', '0001', 'C1', '第一纺织厂', 150, 'electromagnetic', 0.625, 1, 250, 312.5, 8, 0.1, 15, 'register', 0.14, 0.6, '2024-03-01', NULL, 'B1', true),
-  ('M2', '0002', 'C2', '市人民医院', 100, 'ultrasonic', 0.4, 0.64, 160, 200, 8, 0.1, 15, 'register', 0.14, 0.6, '2024-03-01', NULL, 'B1', true),
-  ('M3', '0003', 'C2', '市人民医院', 80, 'ultrasonic', NULL, NULL, 63, NULL, 8, 0.1, 15, 'register', NULL, NULL, '2024-03-01', NULL, NULL, false),
-  ('M4', '0004', NULL, NULL, 80, NULL, NULL, NULL, NULL, NULL, 8, 0.1, 15, 'register', 0.14, NULL, '2024-03-01', NULL, NULL, false);
+  ('M1', '0001', 'C1', '第一纺织厂', 150, 'electromagnetic', 0.625, 1, 250, 312.5, 8, 0.1, 15, 'register', 0.14,
+    0.6, '2024-03-01', NULL, 'B1', true),
+  ('M2', '0002', 'C2', '市人民医院', 100, 'ultrasonic', 0.4, 0.64, 160, 200, 8, 0.1, 15, 'register', 0.14, 0.6,
+    '2024-03-01', NULL, 'B1', true),
+  ('M3', '0003', 'C2', '市人民医院', 80, 'ultrasonic', NULL, NULL, 63, NULL, 8, 0.1, 15, 'register', NULL, NULL,
+    '2024-03-01', NULL, NULL, false),
+  ('M4', '0004', NULL, NULL, 80, NULL, NULL, NULL, NULL, NULL, 8, 0.1, 15, 'register', 0.14, NULL,
+    '2024-03-01', NULL, NULL, false);
 INSERT INTO mart.latest_status VALUES
-  ('M1', 'C1', '第一纺织厂', now() - interval '10 min', 123456.7, 0, 42.4, 0.312, now() - interval '10 min', 0.14, 3.61, 25, 0, 512.3, 0.98, 10123.4, now(), 'tcp', 1),
-  ('M2', 'C2', '市人民医院', now() - interval '25 h', 5678.9, 1.2, 3.2, 0.121, now() - interval '25 h', 0.14, 3.21, 18, 1, 40.5, 0.5, 901.2, now(), 'tcp', 2),
-  ('M3', 'C2', '市人民医院', now() - interval '5 days', 77.1, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, now() - interval '5 days', 'sms', 3);
+  ('M1', 'C1', '第一纺织厂', now() - interval '10 min', 123456.7, 0, 42.4, 0.312, now() - interval '10 min', 0.14,
+    3.61, 25, 0, 512.3, 0.98, 10123.4, now(), 'tcp', 1),
+  ('M2', 'C2', '市人民医院', now() - interval '25 h', 5678.9, 1.2, 3.2, 0.121, now() - interval '25 h', 0.14,
+    3.21, 18, 1, 40.5, 0.5, 901.2, now(), 'tcp', 2),
+  ('M3', 'C2', '市人民医院', now() - interval '5 days', 77.1, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+    NULL, NULL, NULL, now() - interval '5 days', 'sms', 3);
 INSERT INTO ops.alarm_event VALUES
   ('M1', '0001', 'P_LO', 'raised', now() - interval '3 h', now(), 0.13, 0.14, 'MPa', 'device', 5),
   ('M1', '0001', 'P_LO', 'cleared', now() - interval '2 h', now(), 0.2, 0.14, 'MPa', 'device', 6),
@@ -100,14 +117,16 @@ SELECT 'M1', m::date, 27000, 26900, 29, true, true, 30, 900, 0
 FROM generate_series(date_trunc('month', current_date) - interval '14 months', current_date, interval '1 month') AS m;
 INSERT INTO mart.hourly_coefficient
 SELECT 'M1', d + h * interval '1 hour', d::date, 1 + 0.5 * sin(h / 4.0)
-FROM generate_series(current_date::timestamptz - interval '3 days', current_date, interval '1 day') AS d, generate_series(0, 23) AS h;
+FROM generate_series(current_date::timestamptz - interval '3 days', current_date, interval '1 day') AS d,
+    generate_series(0, 23) AS h;
 INSERT INTO mart.daily_coefficient
 SELECT meter, day, date_trunc('month', day)::date, volume_m3 / 900 FROM mart.daily_usage;
 INSERT INTO mart.usage_comparison
 SELECT meter, 'day', day, volume_m3, volume_m3 * 0.9, 11.1, NULL, NULL, true, false FROM mart.daily_usage
 UNION ALL SELECT meter, 'month', month, volume_m3, 25000, 8, 30000, -10, true, true FROM mart.monthly_usage;
 INSERT INTO mart.peak_valley
-SELECT meter, 'day', day, flow_max_m3h, day + time '10:15', flow_min_m3h, day + time '03:30', flow_mean_m3h, 0.35, day + time '02:00',
+SELECT meter, 'day', day, flow_max_m3h, day + time '10:15', flow_min_m3h, day + time '03:30', flow_mean_m3h,
+    0.35, day + time '02:00',
   0.25, day + time '19:00', 0.3, coverage, extract(day FROM day)::int % 7 <> 0 FROM mart.daily_usage;
 """
 

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
-from mart_fixture import mart_server
 
 import dashboards
+from tests.mart_fixture import mart_server
 
 COMPARE = {"gt": float.__gt__, "lt": float.__lt__}
 
@@ -30,7 +30,8 @@ def values(marts: psycopg.Connection, rule: dict, ref: str) -> dict[tuple[str, .
     found = {}
     for row in marts.execute(sql).fetchall():
         numbers = [value for value in row.values() if not isinstance(value, str)]
-        assert len(numbers) == 1 and isinstance(numbers[0], float), row
+        assert len(numbers) == 1, row
+        assert isinstance(numbers[0], float), row
         labels = tuple(value for value in row.values() if isinstance(value, str))
         assert labels not in found, "labels must be unique a row"
         found[labels] = numbers[0]
@@ -98,7 +99,8 @@ def test_a_rule_fires_for_just_these_meters(marts, name, case, change, expected)
 def test_every_rule_has_a_case_that_fires_and_one_that_is_silent():
     for name in dashboards.all_rules():
         outcomes = [bool(expected) for rule, _, _, expected in CASES if rule == name]
-        assert True in outcomes and False in outcomes
+        assert True in outcomes
+        assert False in outcomes
 
 
 def test_a_recovered_meter_keeps_its_row_so_that_the_alert_resolves_with_values(marts):
@@ -112,7 +114,8 @@ def test_all_queries_of_a_rule_speak_of_the_same_meters(marts, name):
     rule = dashboards.all_rules()[name]
     queries = [step["refId"] for step in rule["data"] if "rawSql" in step["model"]]
     labels = [set(values(marts, rule, ref)) for ref in queries]
-    assert len(labels) >= 2 and all(found == labels[0] for found in labels)
+    assert len(labels) >= 2
+    assert all(found == labels[0] for found in labels)
 
 
 @pytest.mark.parametrize("name", dashboards.all_rules())
@@ -133,6 +136,7 @@ def test_the_event_time_is_that_of_the_pressure(marts):
 def test_a_notification_names_customer_meter_value_limit_and_time_in_both_languages(name):
     annotations = dashboards.all_rules()[name]["annotations"]
     for part in ("customer", "meter", "value", "limit", "event_at"):
-        assert annotations[part] in annotations["summary"] and annotations[part] in annotations["summary_en"]
+        assert annotations[part] in annotations["summary"]
+        assert annotations[part] in annotations["summary_en"]
     assert any("\u4e00" <= letter <= "\u9fff" for letter in annotations["summary"])
     assert "$$" not in "".join(annotations.values()), "annotations are not interpolated: one dollar"

@@ -9,12 +9,12 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
-from mart_fixture import ZONE, mart_server
 
 import dashboards
 from dashboards import provisioning, style, thresholds, vocabulary
 from dashboards.boards import customer, latest_data
 from ingest_daemon import schema
+from tests.mart_fixture import ZONE, mart_server
 
 NOW = datetime.now(UTC)
 TODAY = NOW.astimezone(ZoneInfo(ZONE)).date()
@@ -102,8 +102,9 @@ PANELS = [(name, item) for name, board in dashboards.all_boards().items() for it
 def test_every_panel_says_in_both_languages_what_it_shows_and_in_what_unit(board, item):
     words = next(text for text in vocabulary.PANELS.values() if str(text.title) == item["title"])
     for word in (words.title, words.description):
-        assert any("\u4e00" <= letter <= "\u9fff" for letter in word.zh) and word.en.isascii() or "–" in word.en
-    assert words.description.zh in item["description"] and words.description.en in item["description"]
+        assert (any("\u4e00" <= letter <= "\u9fff" for letter in word.zh) and word.en.isascii()) or "–" in word.en
+    assert words.description.zh in item["description"]
+    assert words.description.en in item["description"]
     assert item["fieldConfig"]["defaults"]["unit"]
     assert item["fieldConfig"]["defaults"]["noValue"] == style.MISSING
     assert item["datasource"]["uid"] == "mainflow-mart"
@@ -118,7 +119,8 @@ def test_every_column_of_a_panel_has_words(marts, board, item):
 
 @pytest.mark.parametrize(("name", "board"), dashboards.all_boards().items())
 def test_a_board_is_found_by_its_file_name_and_fits_the_grid(name, board):
-    assert board["uid"] == name and (Path(dashboards.__file__).parent / "boards" / f"{name.replace('-', '_')}.py").exists()
+    assert board["uid"] == name
+    assert (Path(dashboards.__file__).parent / "boards" / f"{name.replace('-', '_')}.py").exists()
     assert (board["schemaVersion"], board["refresh"], board["timezone"]) == (41, "1m", "")
     assert [item["id"] for item in board["panels"]] == list(range(1, len(board["panels"]) + 1))
     cells = [
@@ -127,7 +129,8 @@ def test_a_board_is_found_by_its_file_name_and_fits_the_grid(name, board):
         for x in range(item["gridPos"]["x"], item["gridPos"]["x"] + item["gridPos"]["w"])
         for y in range(item["gridPos"]["y"], item["gridPos"]["y"] + item["gridPos"]["h"])
     ]
-    assert len(cells) == len(set(cells)) and max(x for x, _ in cells) == 23
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) == 23
     assert board["links"][0]["tags"] == board["tags"]
 
 
@@ -139,7 +142,8 @@ def test_a_row_leads_to_the_board_of_its_meter_with_the_same_period():
             for part in override["properties"]
             if part["id"] == "links"
         ]
-        assert links and set(links) == {"/d/customer?var-meter=${__data.fields.meter:percentencode}&${__url_time_range}"}
+        assert links
+        assert set(links) == {"/d/customer?var-meter=${__data.fields.meter:percentencode}&${__url_time_range}"}
     assert "customer" in dashboards.all_boards()
 
 

@@ -64,7 +64,8 @@ WHERE meter = {METER} AND grain = 'day' AND {MONTH.format("period")}
 ORDER BY usage_comparison.period DESC"""
 
 PEAK_VALLEY = f"""SELECT CAST(period AS text) AS period, flow_max_m3h, flow_max_at, flow_min_m3h, flow_min_at, flow_mean_m3h,
-  pressure_max_mpa, pressure_max_at, pressure_min_mpa, pressure_min_at, pressure_mean_mpa, coverage, CAST(complete AS text) AS complete
+  pressure_max_mpa, pressure_max_at, pressure_min_mpa, pressure_min_at, pressure_mean_mpa,
+  coverage, CAST(complete AS text) AS complete
 FROM mart.peak_valley
 WHERE meter = {METER} AND grain = ${{grain:sqlstring}} AND (grain <> 'day' OR {MONTH.format("period")})
 ORDER BY peak_valley.period DESC"""
@@ -108,6 +109,10 @@ def board() -> Json:
     compared = plain("period volume_m3 previous_m3 change_pct last_year_m3 yoy_pct")
     peak_valley = plain("period flow_max_m3h flow_max_at flow_min_m3h flow_min_at flow_mean_m3h")
     peak_valley |= plain("pressure_max_mpa pressure_max_at pressure_min_mpa pressure_min_at pressure_mean_mpa coverage")
+    # The period has the year already.
+    moments: dict[str, Json] = {
+        name: {"unit": "time:MM-DD HH:mm", "custom__minWidth": 100} for name in peak_valley if name.endswith("_at")
+    }
     complete = {"mappings": mapping(ANSWERS, {"false": style.WARN}), "custom__cellOptions": {"type": "color-text"}}
     customer = plain("customer_name customer_no industry region address meters")
     meter = plain(
@@ -148,7 +153,7 @@ def board() -> Json:
                     (12, table("day_comparison", DAY_COMPARISON, compared)),
                 ],
             ),
-            (9, [(24, table("peak_valley", PEAK_VALLEY, peak_valley | {"complete": complete}))]),
+            (9, [(24, table("peak_valley", PEAK_VALLEY, peak_valley | moments | {"complete": complete}))]),
             (
                 8,
                 [

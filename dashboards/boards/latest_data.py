@@ -19,17 +19,19 @@ LATEST = f"""WITH open_alarm AS (
   GROUP BY last.meter
 )
 SELECT s.customer_name, s.customer_no, s.meter, s.reading_at,
-  CAST(extract(epoch FROM now() - s.reading_at) AS double precision) AS age_s,
+  CAST(extract(epoch FROM now() - s.reading_at) AS double precision) AS age_s, o.alarms,
   s.pressure_mpa, s.pressure_low_mpa,
-  CASE WHEN s.pressure_mpa < s.pressure_low_mpa THEN 'below' WHEN s.pressure_mpa >= s.pressure_low_mpa THEN 'good' END AS pressure_state,
-  s.register_m3, s.flow_m3h, s.today_m3, s.today_coverage, s.month_m3, s.battery_v, o.alarms
+  CASE WHEN s.pressure_mpa < s.pressure_low_mpa THEN 'below'
+    WHEN s.pressure_mpa >= s.pressure_low_mpa THEN 'good' END AS pressure_state,
+  s.register_m3, s.flow_m3h, s.today_m3, s.today_coverage, s.month_m3, s.battery_v
 FROM mart.latest_status AS s
 LEFT JOIN open_alarm AS o ON o.meter = s.meter
 WHERE concat_ws(' ', s.customer_no, s.customer_name, s.meter) ILIKE '%' || ${{search:sqlstring}} || '%'
 ORDER BY o.alarms IS NULL, s.pressure_mpa < s.pressure_low_mpa DESC NULLS LAST, s.customer_no, s.meter
 LIMIT {thresholds.LATEST_ROWS}"""
 
-ALARM_EVENTS = f"""SELECT a.event_at, a.state, a.code, s.customer_name, a.meter, a.value, a.limit_value, a.unit, a.origin, a.received_at
+ALARM_EVENTS = f"""SELECT a.event_at, a.state, a.code, s.customer_name, a.meter, a.value, a.limit_value, a.unit,
+  a.origin, a.received_at
 FROM ops.alarm_event AS a
 LEFT JOIN mart.latest_status AS s ON s.meter = a.meter
 WHERE $__timeFilter(a.event_at)
@@ -45,19 +47,25 @@ def board() -> Json:
     link: Json = {"links": drill_down("customer")}
     hour = 3600
     latest: dict[str, Json] = {
-        "customer_name": {**link, "custom__minWidth": 180},
+        "customer_name": {**link, "custom__minWidth": 130},
         "customer_no": {},
         "meter": link,
-        "reading_at": {"custom__width": 165},
+        "reading_at": {"custom__width": 140},
         "age_s": painted(
             unit="dtdurations",
+            custom__minWidth=90,
             thresholds=steps(
                 (None, style.GOOD), (thresholds.REPORTING_HOURS * hour, style.WARN), (thresholds.NO_DATA_HOURS * hour, style.BAD)
             ),
         ),
+        "alarms": {
+            "custom__minWidth": 140,
+            "color": {"mode": "fixed", "fixedColor": style.BAD},
+            "custom__cellOptions": {"type": "color-text"},
+        },
         "pressure_mpa": {},
         "pressure_low_mpa": {},
-        "pressure_state": painted(mappings=mapping(PRESSURE_STATES, {"below": style.BAD, "good": style.GOOD})),
+        "pressure_state": painted(mappings=mapping(PRESSURE_STATES, {"below": style.BAD, "good": style.GOOD}), custom__width=90),
         "register_m3": {},
         "flow_m3h": {},
         "today_m3": {},
@@ -66,11 +74,6 @@ def board() -> Json:
         "battery_v": {
             "custom__cellOptions": {"type": "color-text"},
             "thresholds": steps((None, style.BAD), (thresholds.BATTERY_LOW_V, style.NEUTRAL)),
-        },
-        "alarms": {
-            "custom__minWidth": 180,
-            "color": {"mode": "fixed", "fixedColor": style.BAD},
-            "custom__cellOptions": {"type": "color-text"},
         },
     }
     events: dict[str, Json] = {**ALARM_COLUMNS, "customer_name": link, "meter": link}

@@ -1,0 +1,189 @@
+"""A real Grafana with our boards and rules: every panel answers, and the alert arrives at a webhook.
+
+Runs where GRAFANA_HOME names an installed Grafana 12 or `grafana` is on the PATH.
+"""
+
+import base64
+import json
+import socket
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from zoneinfo import ZoneInfo
+
+import psycopg
+import pytest
+
+import dashboards
+from dashboards import provisioning
+from tests.mart_fixture import ZONE, mart_server
+
+HOME = provisioning.find_server()
+pytestmark = pytest.mark.skipif(HOME is None, reason="needs a Grafana 12: set GRAFANA_HOME or put `grafana` on the PATH")
+
+
+class Running:
+    """A Grafana, its database and what its webhook received."""
+
+    def __init__(self, url: str, password: str, dsn: str, received: list[dict]) -> None:
+        self.url, self.password, self.dsn, self.received = url, password, dsn, received
+
+    def call(self, path: str, body: dict | None = None) -> dict:
+        token = base64.b64encode(f"admin:{self.password}".encode()).decode()
+        headers = {"Authorization": f"Basic {token}", "Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + path, json.dumps(body).encode() if body else None, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            return json.load(error)
+
+    def alerts(self, code: str, meter: str, status: str) -> list[dict]:
+        wanted = (code, meter, status)
+        alerts = [alert for body in self.received for alert in body["alerts"]]
+        return [alert for alert in alerts if (alert["labels"]["code"], alert["labels"].get("meter"), alert["status"]) == wanted]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def eventually(look: Callable[[], object], seconds: float = 90) -> object:
+    end = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < end, f"did not happen within {seconds} s"
+        time.sleep(0.3)
+    return found
+
+
+@pytest.fixture(scope="module")
+def grafana(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    received: list[dict] = []
+
+    class Webhook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    hook = ThreadingHTTPServer(("127.0.0.1", 0), Webhook)
+    threading.Thread(target=hook.serve_forever, daemon=True).start()
+    folder, port = tmp_path_factory.mktemp("grafana"), free_port()
+    with mart_server() as dsn:
+        url = f"http://127.0.0.1:{hook.server_port}/alarm?key=a$b"
+        ini = provisioning.write(folder, postgres_dsn=dsn, zone=ZONE, language="zh", http_port=port, webhook_url=url)
+        for path in (folder / "provisioning" / "alerting").iterdir():  # so that the test need not wait for minutes
+            text = path.read_text().replace("interval: 1m", "interval: 10s").replace("interval: 5m", "interval: 10s")
+            path.write_text(text.replace("group_wait: 5s", "group_wait: 0s").replace("group_interval: 10s", "group_interval: 1s"))
+        command, environment = provisioning.launch(HOME, ini, ZONE)
+        with (folder / "log").open("wb") as log:
+            server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        running = Running(f"http://127.0.0.1:{port}", provisioning.admin_password(folder), dsn, received)
+
+        def ready() -> bool:
+            assert server.poll() is None, (folder / "log").read_text()[-3000:]
+            try:
+                return running.call("/api/health").get("database") == "ok"
+            except OSError:
+                return False
+
+        try:
+            eventually(ready)
+            yield running
+        finally:
+            server.terminate()
+            server.wait(30)
+            hook.shutdown()
+
+
+@pytest.mark.timeout(180)
+def test_every_query_of_every_board_and_rule_is_answered_without_an_error(grafana):
+    now = datetime.now(UTC)
+    day = now.astimezone(ZoneInfo(ZONE)).date()
+    variables = {"search": "", "meter": "M1", "month": f"{day:%Y-%m}", "day": f"{day}", "grain": "day"}
+    for board, panel, sql in dashboards.queries():
+        # The browser puts variables in, the server macros: so only the variables are replaced here.
+        for name, value in variables.items():
+            sql = sql.replace(f"${{{name}:sqlstring}}", f"'{value}'")
+        query = {
+            "refId": "A",
+            "datasource": {"uid": "mainflow-mart"},
+            "rawSql": sql.replace("$__searchFilter", "%"),
+            "format": "table",
+        }
+        span = {"from": str(int((now - timedelta(days=7)).timestamp() * 1000)), "to": str(int(now.timestamp() * 1000) + 60000)}
+        answer = grafana.call("/api/ds/query", {"queries": [query], **span})
+        result = answer["results"]["A"]
+        assert "error" not in result, (board, panel, result)
+        assert len(result["frames"][0]["data"]["values"][0]) > 0, (board, panel)
+
+
+@pytest.mark.timeout(180)
+def test_doctor_finds_the_data_source_the_boards_and_the_rules(grafana):
+    def all_well() -> bool:
+        return all(check.ok for check in provisioning.verify(grafana.url, "admin", grafana.password))
+
+    eventually(all_well)
+    names = [check.name for check in provisioning.verify(grafana.url, "admin", grafana.password)]
+    assert names == ["login", "datasource", "board customer", "board latest-data", "rule no-data", "rule pressure-below-limit"]
+
+
+def test_doctor_says_what_is_wrong_when_nobody_answers_or_the_password_is_wrong(grafana):
+    nobody = provisioning.verify(f"http://127.0.0.1:{free_port()}", "admin", "x")
+    stranger = provisioning.verify(grafana.url, "admin", "wrong")
+    assert nobody
+    assert not any(check.ok for check in nobody)
+    assert all(check.detail for check in nobody)
+    assert (stranger[0].name, stranger[0].ok) == ("login", False)
+
+
+def test_anybody_on_this_machine_may_look_but_not_change(grafana):
+    with urllib.request.urlopen(f"{grafana.url}/api/dashboards/uid/customer", timeout=30) as answer:
+        meta = json.load(answer)["meta"]
+    assert (meta["canSave"], meta["canEdit"], meta["provisioned"]) == (False, False, True)
+
+
+@pytest.mark.timeout(180)
+def test_a_low_pressure_reaches_the_webhook_with_all_a_person_needs_and_resolves(grafana):
+    (alert,) = eventually(lambda: grafana.alerts("P_LO", "M2", "firing"))[:1]
+    with psycopg.connect(grafana.dsn) as marts:
+        (event,) = marts.execute("SELECT pressure_at FROM mart.latest_status WHERE meter = 'M2'").fetchone()
+    told = alert["annotations"]
+    wanted = {
+        "customer": "市人民医院 (C2)",
+        "meter": "M2",
+        "value": "0.121 MPa",
+        "limit": "0.140 MPa",
+        "event_at": f"{event.astimezone(ZoneInfo(ZONE)):%Y-%m-%d %H:%M:%S} +08:00",
+        "board": f"{grafana.url}/d/customer?var-meter=M2",
+    }
+    assert {name: told[name] for name in wanted} == wanted
+    assert told["summary"] == f"压力越下限：市人民医院 (C2) 水表 M2，0.121 MPa（限值 0.140 MPa），{wanted['event_at']}"
+    assert told["summary_en"].startswith("Pressure below limit: 市人民医院 (C2) meter M2, 0.121 MPa (limit 0.140 MPa), ")
+    assert not grafana.alerts("P_LO", "M1", "firing")
+
+    with psycopg.connect(grafana.dsn) as marts:  # lower still, later: the same alert, no second one
+        marts.execute("UPDATE mart.latest_status SET pressure_mpa = 0.1, pressure_at = now() WHERE meter = 'M2'")
+    time.sleep(12)
+    assert {found["fingerprint"] for found in grafana.alerts("P_LO", "M2", "firing")} == {alert["fingerprint"]}
+    with psycopg.connect(grafana.dsn) as marts:
+        marts.execute("UPDATE mart.latest_status SET pressure_mpa = 0.25, pressure_at = now() WHERE meter = 'M2'")
+    (resolved,) = eventually(lambda: grafana.alerts("P_LO", "M2", "resolved"))[:1]
+    assert resolved["values"]["A"] == 0.25
+    assert resolved["annotations"]["value"] == "0.250 MPa"
+
+
+@pytest.mark.timeout(180)
+def test_a_silent_meter_reaches_the_webhook(grafana):
+    (alert,) = eventually(lambda: grafana.alerts("NO_DATA", "M3", "firing"))[:1]
+    assert (alert["annotations"]["value"], alert["annotations"]["limit"]) == ("120 h", "36 h")
