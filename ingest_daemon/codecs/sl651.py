@@ -145,8 +145,10 @@ class _Decoder:
             self._open.clear()
             self._marks.clear()
         first = min((start for _, start in self._open), default=self._scan)
-        self._refuse(held, done, first, out)
         self._held = held[first:]
+        if first == 0:  # nothing leaves the buffer, so no offset moves
+            return out
+        self._refuse(held, done, first, out)
         self._scan -= first
         self._open = [(end - first, start - first) for end, start in self._open]
         self._marks = [
