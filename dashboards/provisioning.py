@@ -7,7 +7,6 @@ Grafana that `mainflow up` starts. Not here: what boards and rules contain.
 import json
 import os
 import secrets
-import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -103,31 +102,28 @@ def admin_password(folder: Path) -> str:
     return (folder / "admin_password").read_text(encoding="utf-8")
 
 
-def find_server() -> Path | None:
-    """Home folder of an installed Grafana: `GRAFANA_HOME`, else where the `grafana` on the PATH belongs; None without one."""
-    if home := os.environ.get("GRAFANA_HOME"):
-        return Path(home)
-    binary = shutil.which("grafana")
-    return Path(binary).resolve().parents[1] if binary else None
-
-
 def launch(home: Path, ini: Path, zone: str) -> tuple[list[str], dict[str, str]]:
     """Command and environment that start the server. Alerts print times in the zone of the environment (TZ)."""
     command = [str(home / "bin" / "grafana"), "server", "--homepath", str(home), "--config", str(ini)]
     return command, {**os.environ, "TZ": zone}
 
 
-def verify(url: str, user: str, password: str) -> list[Check]:
-    """Whether the Grafana at `url` answers, reaches the marts, and has every board and rule without an error."""
+def verify(url: str, password: str | None = None) -> list[Check]:
+    """Whether the Grafana at `url` answers, reaches the marts, and has every board and rule without an error.
+
+    `password`: the administrator's; None looks as anybody may on the machine itself.
+    """
     place = urlsplit(url)
-    api = GrafanaFace(auth=(user, password), host=place.hostname, port=place.port, protocol=place.scheme).api
-    return [
-        # Where anonymous people may look, a wrong password is silently one of them.
-        _check("login", partial(_login, api)),
-        _check("datasource", partial(_datasource_health, api)),
-        *[_check(f"board {name}", partial(_board_title, api, name)) for name in all_boards()],
-        *[_check(f"rule {name}", partial(_rule_health, api, name)) for name in all_rules()],
-    ]
+    api = GrafanaFace(auth=("admin", password or ""), host=place.hostname, port=place.port, protocol=place.scheme).api
+    checks = []
+    if password is None:
+        api.auth = None
+    else:  # where anonymous people may look, a wrong password is silently one of them
+        checks.append(_check("login", partial(_login, api)))
+    checks.append(_check("datasource", partial(_datasource_health, api)))
+    checks += [_check(f"board {name}", partial(_board_title, api, name)) for name in all_boards()]
+    checks += [_check(f"rule {name}", partial(_rule_health, api, name)) for name in all_rules()]
+    return checks
 
 
 def _check(name: str, look: Callable[[], str]) -> Check:

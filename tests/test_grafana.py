@@ -21,9 +21,10 @@ import pytest
 
 import dashboards
 from dashboards import provisioning
+from pipelines.servers import grafana_home
 from tests.mart_fixture import ZONE, mart_server
 
-HOME = provisioning.find_server()
+HOME = grafana_home()
 pytestmark = pytest.mark.skipif(HOME is None, reason="needs a Grafana 12: set GRAFANA_HOME or put `grafana` on the PATH")
 
 
@@ -55,7 +56,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def eventually(look: Callable[[], object], seconds: float = 90) -> object:
+def eventually(look: Callable[[], object], seconds: float = 120) -> object:
     end = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < end, f"did not happen within {seconds} s"
@@ -106,7 +107,7 @@ def grafana(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             hook.shutdown()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_every_query_of_every_board_and_rule_is_answered_without_an_error(grafana):
     now = datetime.now(UTC)
     day = now.astimezone(ZoneInfo(ZONE)).date()
@@ -128,19 +129,21 @@ def test_every_query_of_every_board_and_rule_is_answered_without_an_error(grafan
         assert len(result["frames"][0]["data"]["values"][0]) > 0, (board, panel)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_doctor_finds_the_data_source_the_boards_and_the_rules(grafana):
     def all_well() -> bool:
-        return all(check.ok for check in provisioning.verify(grafana.url, "admin", grafana.password))
+        return all(check.ok for check in provisioning.verify(grafana.url, grafana.password))
 
     eventually(all_well)
-    names = [check.name for check in provisioning.verify(grafana.url, "admin", grafana.password)]
-    assert names == ["login", "datasource", "board customer", "board latest-data", "rule no-data", "rule pressure-below-limit"]
+    checks = provisioning.verify(grafana.url)  # as anybody
+    assert all(check.ok for check in checks)
+    names = [check.name for check in checks]
+    assert names == ["datasource", "board customer", "board latest-data", "rule no-data", "rule pressure-below-limit"]
 
 
 def test_doctor_says_what_is_wrong_when_nobody_answers_or_the_password_is_wrong(grafana):
-    nobody = provisioning.verify(f"http://127.0.0.1:{free_port()}", "admin", "x")
-    stranger = provisioning.verify(grafana.url, "admin", "wrong")
+    nobody = provisioning.verify(f"http://127.0.0.1:{free_port()}", "x")
+    stranger = provisioning.verify(grafana.url, "wrong")
     assert nobody
     assert not any(check.ok for check in nobody)
     assert all(check.detail for check in nobody)
@@ -153,7 +156,7 @@ def test_anybody_on_this_machine_may_look_but_not_change(grafana):
     assert (meta["canSave"], meta["canEdit"], meta["provisioned"]) == (False, False, True)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_a_low_pressure_reaches_the_webhook_with_all_a_person_needs_and_resolves(grafana):
     (alert,) = eventually(lambda: grafana.alerts("P_LO", "M2", "firing"))[:1]
     with psycopg.connect(grafana.dsn) as marts:
@@ -183,7 +186,7 @@ def test_a_low_pressure_reaches_the_webhook_with_all_a_person_needs_and_resolves
     assert resolved["annotations"]["value"] == "0.250 MPa"
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_a_silent_meter_reaches_the_webhook(grafana):
     (alert,) = eventually(lambda: grafana.alerts("NO_DATA", "M3", "firing"))[:1]
     assert (alert["annotations"]["value"], alert["annotations"]["limit"]) == ("120 h", "36 h")
