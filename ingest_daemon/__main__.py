@@ -97,7 +97,11 @@ class Daemon:
 
     def _break(self, error: Exception) -> None:
         """Called in a thread of the journal or the forwarder."""
-        self._loop.call_soon_threadsafe(lambda: self._broken.done() or self._broken.set_result(error))
+        self._loop.call_soon_threadsafe(self._note_broken, error)
+
+    def _note_broken(self, error: Exception) -> None:
+        if not self._broken.done():
+            self._broken.set_result(error)
 
     def _give_up(self) -> int:
         error = self._broken.result()

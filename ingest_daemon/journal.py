@@ -283,7 +283,7 @@ class Journals:
         for journal in (*self.streams.values(), self.event):
             for gap in journal.repaired:
                 LOG.warning(
-                    "journal %s: %d bytes at %d hold no valid record (a torn tail after a kill, or a damaged disk); kept beside as *.torn",
+                    "journal %s: %d bytes at %d hold no valid record (torn by a kill, or the disk is damaged); a torn tail is kept as *.torn",
                     *(journal.folder.name, gap.length, gap.position),
                 )
         self._budget = budget_bytes

@@ -1,0 +1,201 @@
+"""What the daemon's tests share: a site in a folder, frames as terminals send them, a real daemon process, a real client."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ingest_daemon.codecs import sl651
+from ingest_daemon.journal import ALARM, DATA, backlog, stream_end
+from ingest_daemon.site import Site
+from ingest_daemon.stores.parquet import ParquetStore
+
+TERMINALS = [f"{number:010d}" for number in range(1001, 1009)]
+STRANGER = "0000009999"
+REPOSITORY = Path(__file__).parents[1]
+
+
+def make_site(root: Path, **daemon: float) -> Site:
+    """A site with free ports, eight terminals and the Parquet archive."""
+    site = Site(root)
+    site.registry.mkdir(parents=True, exist_ok=True)
+    settings = {"data_port": 0, "alarm_port": 0, **daemon}
+    site.settings.write_text("[daemon]\n" + "".join(f"{key} = {value}\n" for key, value in settings.items()))
+    lines = [f"{terminal},M{terminal},0.14,0.60,20" for terminal in TERMINALS]
+    header = "terminal,meter,pressure_low_mpa,pressure_high_mpa,q4_m3h"
+    (site.registry / "terminals.csv").write_text("\n".join([header, *lines]) + "\n")
+    return site
+
+
+def frame(
+    terminal: str,
+    ts: datetime,
+    forward_m3: float,
+    *,
+    sequence: int = 1,
+    sent_at: datetime | None = None,
+    alarms: Sequence[str] | None = None,
+    **fields: float,
+) -> bytes:
+    """One reading as a terminal reports it; `alarms` makes it an event report (33H) with these codes set."""
+    readings = pl.DataFrame({"ts": [ts], "forward_m3": [forward_m3], **{name: [value] for name, value in fields.items()}})
+    function = sl651.TIMED if alarms is None else sl651.EVENT
+    sent = sent_at or datetime.now(UTC)
+    (raw,) = sl651.reports(terminal, readings, sent_at=sent, sequence=sequence, function=function, active=alarms)
+    return raw
+
+
+def minutes_ago(minutes: int) -> datetime:
+    """A whole minute in the past."""
+    return datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=minutes)
+
+
+class Daemon:
+    """A real daemon process on a site."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.log = site.root / "daemon.log"
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "ingest_daemon", "--site", str(site.root)], stdout=log, stderr=log, cwd=REPOSITORY
+            )
+        address = eventually(self._address, "the daemon listens")
+        self.data_port, self.alarm_port = address["data_port"], address["alarm_port"]
+
+    def _address(self) -> Any:
+        assert self.process.poll() is None, self.log.read_text()
+        told = read_json(self.site.state / "daemon.json")
+        return told if told and told["pid"] == self.process.pid else None
+
+    def stop(self) -> int:
+        """A clean stop; gives the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(20)
+
+    def kill(self) -> None:
+        """SIGKILL: nothing can be put in order any more."""
+        self.process.kill()
+        self.process.wait()
+
+
+@contextmanager
+def running(site: Site) -> Iterator[Daemon]:
+    """A daemon for the length of a test; stopped cleanly unless the test ended it."""
+    daemon = Daemon(site)
+    try:
+        yield daemon
+    finally:
+        if daemon.process.poll() is None:
+            daemon.stop()
+
+
+class Client:
+    """A terminal's connection."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self._decoder = sl651.decoder()
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def acknowledged(self, count: int) -> list[int]:
+        """Sequence numbers of the next `count` acknowledgements. Raises `ConnectionError` where the connection ends before."""
+        found: list[int] = []
+        while len(found) < count:
+            data = self.socket.recv(65536)
+            if not data:
+                raise ConnectionError(f"closed after {len(found)} of {count} acknowledgements")
+            for piece in self._decoder.feed(data):
+                sequence = sl651.acknowledged_sequence(piece.raw)
+                assert sequence is not None
+                found.append(sequence)
+        return found
+
+    def is_silent(self, seconds: float) -> bool:
+        """Whether nothing comes for a while."""
+        self.socket.settimeout(seconds)
+        try:
+            return not self.socket.recv(1)
+        except TimeoutError:
+            return True
+        finally:
+            self.socket.settimeout(10)
+
+    def is_closed(self) -> bool:
+        """Whether the other side closes the connection within ten seconds; what it still says is dropped."""
+        try:
+            while self.socket.recv(65536):
+                pass
+        except ConnectionError:
+            pass
+        return True
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file, None while it is absent."""
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def eventually(found: Callable[[], Any], what: str, within_s: float = 20.0) -> Any:
+    """The first true result; fails with `what` was waited for when it does not come."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if result := found():
+            return result
+        time.sleep(0.02)
+    raise AssertionError(f"waited {within_s} s in vain: {what}")
+
+
+def stored(site: Site) -> pl.DataFrame:
+    """All readings in the raw store."""
+    return ParquetStore(site.raw).read(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+
+
+def forwarded(site: Site) -> bool:
+    """Whether all that is journaled reached the raw store."""
+    left = backlog(site)
+    return left["data"] == left["alarm"] == 0 and any(stream_end(site.journal / stream) for stream in (DATA, ALARM))
+
+
+def delivered(site: Site) -> pl.DataFrame:
+    """The raw store once everything is forwarded."""
+    eventually(lambda: forwarded(site), "everything is forwarded")
+    return stored(site)
+
+
+def counted(site: Site, key: str, value: int) -> Any:
+    """The daemon's counters once the one named has the value."""
+    path = site.state / "counters.json"
+    return eventually(lambda: (told := read_json(path)) and told[key] == value and told, f"{key} is {value} in {path}")
+
+
+def rows_on_disk(site: Site) -> int:
+    """Rows in the archive's files, before points are merged: shows what was written twice."""
+    files = list(site.raw.glob("readings/*/*.parquet"))
+    return sum(len(pl.read_parquet(file)) for file in files)
+
+
+def kept(site: Site, reason: str) -> list[dict[str, Any]]:
+    """Lines of a ledger."""
+    path = site.kept / f"{reason}.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def environment_number(name: str, default: int) -> int:
+    """A whole number from the environment."""
+    return int(os.environ.get(name, default))
