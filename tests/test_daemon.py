@@ -203,11 +203,11 @@ def test_a_contradiction_is_noticed_after_a_kill_too(site: Site) -> None:
 FIELD_NAMES = [field.name for field in FIELDS]
 
 
-def reading(ts: int, forward: float | None, pressure: float | None, index: int | None) -> dict[str, Any]:
+def reading(ts: int, forward: float | None, pressure: float | None) -> dict[str, Any]:
     """A row of METER at `ts` seconds."""
     values = dict.fromkeys(FIELD_NAMES) | {"forward_m3": forward, "pressure_mpa": pressure}
     moment = datetime.fromtimestamp(ts, UTC)
-    return {"terminal": METER, "ts": moment, **values, "received_at": moment, "channel": "tcp", "frame": index, "index": index}
+    return {"terminal": METER, "ts": moment, **values, "received_at": moment, "channel": "tcp", "frame": 0}
 
 
 COMPARISONS = [
@@ -228,10 +228,9 @@ COMPARISONS = [
 def test_a_reading_is_compared_with_the_point_before_it(
     known: list[Any], coming: list[Any], goes_on: list[bool], duplicates: int, details: list[str]
 ) -> None:
-    stored_rows = pl.DataFrame(
-        [reading(ts, forward, pressure, None) for ts, forward, pressure in known], schema=READING, infer_schema_length=None
-    )
-    rows = pl.DataFrame([reading(*row, index=index) for index, row in enumerate(coming)], schema={**READING, "index": pl.Int64()})
+    stored_rows = pl.DataFrame([reading(*row) for row in known], schema=READING)
+    arrived = [reading(*row) | {"index": index} for index, row in enumerate(coming)]
+    rows = pl.DataFrame(arrived, schema={**READING, "index": pl.Int64()})
     records = [Record(number * 100, 0, 0, b"raw") for number in range(len(coming))]
     result = compare(DATA, records, rows, stored_rows)
     assert [index in result.readings["index"] for index in range(len(coming))] == goes_on
