@@ -1,0 +1,13 @@
+/*
+description: Customers of the billing system. A site whose tables have other names changes the select, never the columns' names and types.
+grain: [customer_no]
+*/
+select
+    cast(customer_no as varchar(64)) as customer_no,
+    name,
+    industry,
+    region,
+    address,
+    cast(updated_at as varchar(19)) as updated_at
+from customer
+where updated_at >= ?

