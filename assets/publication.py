@@ -36,6 +36,7 @@ def published_tables() -> list[Published]:
         *found,
         ("run_ledger", "whole", ("run_id",)),
         ("report_ledger", "whole", ("file", "run_id")),
+        ("expectation_result", "whole", ("source", "day", "expectation")),
     ]
 
 

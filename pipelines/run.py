@@ -4,8 +4,8 @@
 """
 
 import uuid
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ import polars as pl
 
 from assets import publication, tables, warehouse
 from assets.marts import Partitions
+from assets.tables import Made, Step
 from assets.workbench import Workbench
 from pipelines import touched
 
@@ -36,43 +37,89 @@ def run_lock(bench: Workbench) -> AbstractContextManager[None]:
     return warehouse.exclusive(bench.site.state / "run.lock")
 
 
+class Run:
+    """One run in the making: opens the warehouse prepared for its days, makes steps, publishes, and closes the days it has done.
+
+    The caller holds `run_lock`. A reading that comes while the run works leaves its day waiting; a run that made only some of the
+    tables leaves all its days waiting.
+    """
+
+    def __init__(self, bench: Workbench, days: list[date], trigger: str, *, run_id: str = "", every_bill: bool = False) -> None:
+        """`days`: those to compute. `every_bill`: compare every bill, not only those whose period holds one of the days."""
+        self.bench = bench
+        self.days = days
+        self.run_id = run_id or uuid.uuid4().hex[:12]
+        self.every_bill = every_bill
+        self.readings_read = self.rows_written = 0
+        self._trigger = trigger
+        self._started = datetime.now(UTC)
+        self._made: set[str] = set()
+        self._generation = 0
+
+    @property
+    def partitions(self) -> Partitions:
+        """What the days lead to."""
+        return Partitions(tuple(self.days), self.bench.zone)
+
+    @contextmanager
+    def opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The warehouse with the run's temporary tables. Raises `WarehouseBusy`."""
+        with warehouse.opened(self.bench.site.marts, str(self.bench.zone)) as connection:
+            tables.prepare(connection, self.partitions, every_bill=self.every_bill)
+            yield connection
+
+    def make(self, connection: duckdb.DuckDBPyConnection, step: Step) -> Made:
+        """Make the step's partitions. Raises `StoreAway`, `RegistryError`."""
+        if not self._made:
+            # Taken before the first reading is read: what comes later is of a later generation.
+            bench = self.bench
+            self._generation = touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole).generation
+        made = step.build(self.bench, connection, self.partitions)
+        self._made.add(step.name)
+        self.readings_read += made.readings_read
+        self.rows_written += made.rows_written
+        return made
+
+    def publish(self, connection: duckdb.DuckDBPyConnection) -> int:
+        """Note the run in the ledger, publish it, close its days. Gives the rows published; raises `psycopg.Error`."""
+        if self.days:
+            record(connection, self.run_id, self._trigger, self._started, self.days, self.readings_read, self.rows_written)
+        dsn = self.bench.serving_dsn()
+        published = publication.publish(connection, dsn, self.partitions) if dsn else 0
+        if self._made.issuperset(step.name for step in tables.steps()):
+            touched.done(self.bench.site.state, self.days, self._generation)
+        return published
+
+
 def run_touched(bench: Workbench, trigger: str, progress: Progress = lambda *_: None) -> Outcome:
     """Compute every day that waits. Does nothing where none does. Raises `StoreAway`, `RegistryError`, `WarehouseBusy`."""
     with run_lock(bench):
         waiting = touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole)
         if not waiting.days:
             return Outcome([], 0, 0, 0, "")
-        outcome = _compute(bench, waiting.days, trigger, progress)
-        touched.done(bench.site.state, waiting.days, waiting.generation)
-        return outcome
+        return _compute(Run(bench, waiting.days, trigger), progress)
 
 
 def run_days(bench: Workbench, days: list[date], trigger: str, progress: Progress = lambda *_: None) -> Outcome:
-    """Compute these days, touched or not. Raises as `run_touched`."""
+    """Compute these days, touched or not; those that waited wait no more. Raises as `run_touched`."""
     with run_lock(bench):
-        return _compute(bench, days, trigger, progress)
+        return _compute(Run(bench, days, trigger), progress)
 
 
-def _compute(bench: Workbench, days: list[date], trigger: str, progress: Progress) -> Outcome:
-    started = datetime.now(UTC)
-    run_id = uuid.uuid4().hex[:12]
+def _compute(run: Run, progress: Progress) -> Outcome:
     steps = tables.steps()
-    dsn = bench.serving_dsn()
-    with warehouse.opened(bench.site.marts, str(bench.zone)) as connection:
-        partitions = Partitions(tuple(days), bench.zone)
-        tables.prepare(connection, partitions, every_bill=False)
-        read = written = 0
+    with run.opened() as connection:
         for index, step in enumerate(steps, start=1):
-            made = step.build(bench, connection, partitions)
-            read, written = read + made.readings_read, written + made.rows_written
+            run.make(connection, step)
             progress(step.zh + " " + step.name, index, len(steps) + 1)
-        record(connection, run_id, trigger, started, days, read, written)
-        published = publication.publish(connection, dsn, partitions) if dsn else 0
+        published = run.publish(connection)
         progress("发布 publish", len(steps) + 1, len(steps) + 1)
-    return Outcome(days, read, written, published, run_id)
+    return Outcome(run.days, run.readings_read, run.rows_written, published, run.run_id)
 
 
-def record(connection: duckdb.DuckDBPyConnection, run_id: str, trigger: str, started: datetime, days: list[date], read: int, written: int) -> None:
+def record(
+    connection: duckdb.DuckDBPyConnection, run_id: str, trigger: str, started: datetime, days: list[date], read: int, written: int
+) -> None:
     """Add the run to `run_ledger`."""
     instant = pl.Datetime("us", "UTC")
     row = pl.DataFrame(

@@ -1,0 +1,34 @@
+"""Dagster's home in a site folder: its settings file, its database and its logs lie in `<site>/dagster`."""
+
+from pathlib import Path
+
+from ingest_daemon.site import Site
+
+WORKSPACE = Path(__file__).parent.parent / "workspace.yaml"
+
+INSTANCE = """\
+# Dagster 实例设置，每次启动重写 / Dagster's instance settings, written anew at each start.
+telemetry:
+  enabled: false
+concurrency:
+  runs:
+    # One database file, one writer: a second run waits in the queue.
+    max_concurrent_runs: 1
+run_monitoring:
+  enabled: true
+  # A run whose process died (power cut, kill) is closed as failed instead of blocking the queue.
+  poll_interval_seconds: 30
+retention:
+  sensor:
+    purge_after_days: {skipped: 1, failure: 30, success: 30}
+  schedule:
+    purge_after_days: 365
+"""
+"""`dagster.yaml`; runs, events and logs go to SQLite and files in the same folder."""
+
+
+def prepare(site: Site) -> Path:
+    """Write `dagster/dagster.yaml` of the site; gives the workspace file to start Dagster with."""
+    site.dagster.mkdir(parents=True, exist_ok=True)
+    (site.dagster / "dagster.yaml").write_text(INSTANCE, encoding="utf-8")
+    return WORKSPACE

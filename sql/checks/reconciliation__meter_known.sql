@@ -1,0 +1,12 @@
+/*
+zh: 账单的水表已建档
+description: The meter of a bill is in the registry.
+severity: warn
+because: a bill of a meter that nobody registered is never reconciled
+deps: [meter]
+*/
+select bill_no, reconciliation.meter, reconciliation.customer_no
+from reconciliation
+join touched_bill using (bill_no)
+left join meter on meter.meter = reconciliation.meter
+where meter.meter is null
