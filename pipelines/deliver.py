@@ -12,7 +12,12 @@ from ingest_daemon.site import Site
 from pipelines.servers import Ports
 from simulator.terminal import Delivery, Plan, deliver
 
-DRAIN_S = 600.0
+DRAIN_S = 120.0
+RAW = ("data", "alarm")
+"""The cursors of what goes to the raw store."""
+
+EVERYTHING = (*RAW, "alarm-events", "events")
+"""With the alarm events that go to PostgreSQL."""
 
 
 class NotDrained(RuntimeError):
@@ -24,10 +29,10 @@ def send(ports: Ports, plan: Plan, progress: Callable[[Delivery], None]) -> Deli
     return asyncio.run(deliver("127.0.0.1", ports.data, ports.alarm, plan, progress))
 
 
-def drain(site: Site, progress: Callable[[int], None] = lambda _: None) -> None:
-    """Wait until every journaled frame has been forwarded; `progress` gets the bytes left. Raises `NotDrained`."""
+def drain(site: Site, progress: Callable[[int], None] = lambda _: None, cursors: tuple[str, ...] = RAW) -> None:
+    """Wait until these cursors have passed every journaled frame; `progress` gets the bytes left. Raises `NotDrained`."""
     deadline = time.monotonic() + DRAIN_S
-    while left := sum(size for name, size in backlog(site).items() if name != "bad"):
+    while left := sum(backlog(site)[name] for name in cursors):
         progress(left)
         if time.monotonic() > deadline:
             raise NotDrained(f"{left} bytes of the journal are not forwarded after {DRAIN_S:.0f} s; see {site.logs / 'daemon.log'}")

