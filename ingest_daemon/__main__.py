@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
 import resource
@@ -64,7 +65,8 @@ class Daemon:
         }
         write_json(self._site.state / "daemon.json", address, durable=False)
         print(f"采集进程就绪 / ready: data {data_port}, alarm {alarm_port}, site {self._site.root}", flush=True)
-        counting = asyncio.create_task(self._count())
+        over = asyncio.Event()
+        counting = asyncio.create_task(self._count(over))
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait((stopping, self._broken), return_when=asyncio.FIRST_COMPLETED)
@@ -72,8 +74,9 @@ class Daemon:
                 return self._give_up()
             await self._stop()
         finally:
-            counting.cancel()
             stopping.cancel()
+            over.set()
+            await counting
             (self._site.state / "daemon.json").unlink(missing_ok=True)
         return self._give_up() if self._broken.done() else 0
 
@@ -86,7 +89,6 @@ class Daemon:
         deadline = time.monotonic() + QUICK_S
         await asyncio.to_thread(self._forwarder.stop, QUICK_S)
         await asyncio.to_thread(self._sink.stop, max(0.0, deadline - time.monotonic()) + 0.5)
-        self._write_counters()
 
     def _needed_from(self, stream: str) -> int:
         """Position of a stream from which somebody still needs it; nobody reads rejected bytes on."""
@@ -112,15 +114,18 @@ class Daemon:
         )
         return FAILED
 
-    async def _count(self) -> None:
-        """Keep `state/counters.json` up to date: each second, and with many terminals at most 5 % of the time."""
-        while True:
+    async def _count(self, over: asyncio.Event) -> None:
+        """Keep `state/counters.json` up to date: each second, but with many terminals at most 5 % of the time."""
+        last = False
+        while not last:
+            last = over.is_set()
             began = time.monotonic()
             try:
                 await asyncio.to_thread(self._write_counters)
             except OSError as error:  # a full disk: the journal says so, and these are only figures
                 LOG.debug("counters: %s", error)
-            await asyncio.sleep(max(1.0, 20 * (time.monotonic() - began)))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), max(1.0, 20 * (time.monotonic() - began)))
 
     def _write_counters(self) -> None:
         figures = {

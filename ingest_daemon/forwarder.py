@@ -269,6 +269,7 @@ class Forwarder:
                 if self._stopping.is_set():
                     self._save_memory()
                     return
+                self._limited.flush()
                 if self._journals.wait(self._positions, 0.5):
                     self._stopping.wait(GATHER_S)
             except Stopped:
@@ -378,7 +379,11 @@ class Forwarder:
 
     def _remember(self) -> None:
         """Read the memory and bring it up to date with what was forwarded since it was saved."""
-        memory = Memory(read_json(self._site.state / "terminals.json"))
+        try:
+            memory = Memory(read_json(self._site.state / "terminals.json"))
+        except ValueError as error:
+            LOG.warning("%s; made again from the journal", error)
+            memory = Memory()
         for stream in STREAMS:
             while (position := memory.positions[stream]) < self._positions[stream]:
                 chunk = read(self._site.journal / stream, position, self._positions[stream], GROUP_BYTES)

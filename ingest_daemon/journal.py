@@ -150,8 +150,11 @@ def read_cursor(site: Site, name: str) -> int:
 class Journal:
     """One stream, open for appending. `append` may be called by any thread; `commit` by one at a time."""
 
-    def __init__(self, folder: Path, segment_bytes: int) -> None:
-        """Open or begin the stream. A torn tail is cut off, put beside (`<position>.torn`) and said in `repaired`."""
+    def __init__(self, folder: Path, segment_bytes: int, begin: int = 0) -> None:
+        """Open or begin the stream. A torn tail is cut off, put beside (`<position>.torn`) and said in `repaired`.
+
+        `begin`: positions before it were used already, even where their segments are gone, and are not used again.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         sync_folder(folder.parent)
         self.folder = folder
@@ -162,11 +165,14 @@ class Journal:
         self._receipts: list[Any] = []
         self.pending_bytes = 0
         known = segments(folder)
-        self._start = known[-1][0] if known else 0
+        self._start = known[-1][0] if known else begin
         self._handle = self._open(self._start)
         self.end = self._start + (self._repair(known[-1][1]) if known else 0)
         self.size = sum(path.stat().st_size for _, path in segments(folder))
         """Bytes on disk."""
+        if self.end < begin:
+            self.end = begin
+            self._roll()
 
     def append(self, payload: bytes, received_us: int, kind: int = FRAME_KIND, receipt: Any = None) -> None:
         """Put a record into the next group. `receipt` comes back from the commit that held the record, unless it is None."""
@@ -277,14 +283,17 @@ class Journals:
         """Open the streams. Raises `OSError` where the disk does not let us."""
         site.journal.mkdir(parents=True, exist_ok=True)
         segment_bytes = min(segment_bytes, budget_bytes // 8)  # or nothing could ever be given back of a small budget
-        self.streams = {name: Journal(site.journal / name, segment_bytes) for name in (ALARM, DATA, BAD)}
-        self.event = Journal(site.journal / EVENT, segment_bytes)
+        begin = {BAD: 0}
+        for name, stream in CURSORS.items():
+            begin[stream] = max(read_cursor(site, name), begin.get(stream, 0))
+        self.streams = {name: Journal(site.journal / name, segment_bytes, begin[name]) for name in (ALARM, DATA, BAD)}
+        self.event = Journal(site.journal / EVENT, segment_bytes, begin[EVENT])
         """Events that the daemon found: written and committed by the forwarder, not by the thread here."""
         for journal in (*self.streams.values(), self.event):
             for gap in journal.repaired:
+                why = "torn by a kill, or the disk is damaged; a torn tail is kept as *.torn"
                 LOG.warning(
-                    "journal %s: %d bytes at %d hold no valid record (torn by a kill, or the disk is damaged); a torn tail is kept as *.torn",
-                    *(journal.folder.name, gap.length, gap.position),
+                    "journal %s: %d bytes at %d hold no valid record (%s)", journal.folder.name, gap.length, gap.position, why
                 )
         self._budget = budget_bytes
         self._changed = threading.Condition()

@@ -11,8 +11,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from ingest_daemon.alarm_sink import Word
 from ingest_daemon.codecs import sl651
-from ingest_daemon.forwarder import clock_offsets, compare
+from ingest_daemon.forwarder import Memory, clock_offsets, compare
 from ingest_daemon.journal import BAD, DATA, Record, read, split_bad, stream_end
 from ingest_daemon.registry import Registry, read_terminals
 from ingest_daemon.schema import FIELDS, READING
@@ -325,6 +326,45 @@ def test_beyond_the_journal_budget_frames_are_not_acknowledged_and_nothing_ackno
         client.socket.settimeout(10)
         client.send(frame(METER, minutes_ago(1), 1000, sequence=2))
         assert client.acknowledged(1) == [2]
+
+
+BROKEN_DISK = """
+import os, sys
+from ingest_daemon import __main__
+
+def fail(handle):
+    raise OSError(5, "Input/output error")
+
+os.fdatasync = fail
+sys.exit(__main__.main(["--site", sys.argv[1]]))
+"""
+
+
+def test_a_disk_that_fails_to_sync_ends_the_process_with_the_reason_and_nothing_is_acknowledged(site: Site) -> None:
+    command = [sys.executable, "-c", BROKEN_DISK, str(site.root)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY)
+    address = eventually(lambda: read_json(site.state / "daemon.json"), "the daemon listens")
+    client = Client(address["data_port"])
+    client.send(frame(METER, minutes_ago(1), 1))
+    with pytest.raises(ConnectionError):
+        client.acknowledged(1)
+    _, told = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "sync failed: Input/output error" in told
+
+
+def test_of_alarm_words_in_data_only_changes_and_late_alarms_are_told() -> None:
+    def word(at: int, *active: str) -> Word:
+        return Word(METER, "device", at, at, 0, active, {})
+
+    memory = Memory()
+    assert memory.news([word(10), word(20, "MAG"), word(30, "MAG"), word(15), word(15, "BATT"), word(40)]) == [
+        word(20, "MAG"),
+        word(15, "BATT"),
+        word(40),
+    ]
+    again = Memory(memory.save())
+    assert again.news([word(40), word(50, "MAG")]) == [word(50, "MAG")]
 
 
 # --- registry, clocks --------------------------------------------------------------------------------------------

@@ -288,6 +288,25 @@ def test_the_backlog_of_each_reader_can_be_asked_from_outside(tmp_path: Path) ->
     journals.close()
 
 
+def test_positions_are_never_used_again_even_when_somebody_removed_the_journal(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.state.mkdir()
+    write_json(cursor_path(site, "data"), {"position": 1000}, durable=True)
+    journals = Journals(site, 1 << 20, 1 << 20)
+    journals.streams[DATA].append(b"12345", NOW_US)
+    journals.streams[DATA].commit()
+    chunk = read(site.journal / DATA, 1000, journals.end(DATA), 1000)
+    assert [record.position for record in chunk.records] == [1000]
+    assert backlog(site)["data"] == HEADER.size + 5
+    journals.close()
+
+    (segment,) = [path for _, path in segments(site.journal / DATA)]
+    segment.rename(segment.with_name(f"{0:020d}.journal"))  # older than the cursor says
+    journals = Journals(site, 1 << 20, 1 << 20)
+    assert journals.end(DATA) == 1000
+    journals.close()
+
+
 def test_rejected_bytes_keep_their_reason_whatever_they_are() -> None:
     assert split_bad(bad_payload("BAD_CRC", "CRC is 0000,\nexpected B042", b"\n\x00\n")) == (
         "BAD_CRC",
