@@ -1,0 +1,183 @@
+"""A report prints and computes: right figures in real cells, blank where nothing is known, the same bytes for the same figures."""
+
+import csv
+import hashlib
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Iterator
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import openpyxl
+import pytest
+
+from assets import reports
+from assets.reports import Report, export, record
+
+FIRST, LAST = date(2026, 10, 1), date(2026, 10, 4)
+UTILITY = "南城自来水 & Söhne"
+
+METERS = [
+    # meter, customer_no, customer_name, dn_mm, installed_on, removed_on
+    ("M1", "C2", "南城纺织印染厂", 150, None, None),
+    ("M2", "C1", "=SUM(A1:A9)", 80, None, None),
+    ("M3", None, None, None, date(2026, 10, 3), None),
+    ("M9", "C9", "gone before", 50, None, date(2026, 9, 30)),
+]
+DAYS = [
+    # meter, day, volume_m3, coverage, complete
+    ("M1", date(2026, 9, 30), 999.0, 1.0, True),
+    ("M1", date(2026, 10, 1), 100.25, 1.0, True),
+    ("M1", date(2026, 10, 2), 0.0, 1.0, True),
+    ("M1", date(2026, 10, 3), 50.5, 0.5, False),
+    ("M2", date(2026, 10, 1), 7.0, 1.0, True),
+    ("M2", date(2026, 10, 4), None, 0.25, False),
+]
+
+
+@pytest.fixture
+def warehouse() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        connection.execute(
+            "create table meter (meter text, customer_no text, customer_name text, dn_mm int, installed_on date, removed_on date)"
+        )
+        connection.executemany("insert into meter values (?, ?, ?, ?, ?, ?)", METERS).fetchall()
+        connection.execute("create table daily_usage (meter text, day date, volume_m3 double, coverage double, complete boolean)")
+        connection.executemany("insert into daily_usage values (?, ?, ?, ?, ?)", DAYS).fetchall()
+        yield connection
+
+
+def written(warehouse: duckdb.DuckDBPyConnection, folder: Path, first: date = FIRST, last: date = LAST) -> list[Report]:
+    return export("daily_volume", first, last, warehouse=warehouse, folder=folder, utility=UTILITY, run_id="run-7")
+
+
+def sheet_of(warehouse: duckdb.DuckDBPyConnection, folder: Path) -> Any:
+    return openpyxl.load_workbook(written(warehouse, folder)[0].file).active
+
+
+def test_the_workbook_has_a_row_a_meter_a_column_a_day_and_totals(warehouse: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    cells = [[cell.value for cell in row] for row in sheet_of(warehouse, tmp_path).iter_rows(min_row=3)]
+    days = [datetime(2026, 10, day) for day in (1, 2, 3, 4)]
+    assert cells[0] == ["用户编号", "用户名称", "水表", "口径 mm", *days, "合计", "完整天数", "覆盖率"]
+    assert cells[1:] == [
+        ["C1", "=SUM(A1:A9)", "M2", 80, 7, None, None, None, 7, 1, (1 + 0.25) / 4],
+        ["C2", "南城纺织印染厂", "M1", 150, 100.25, 0, 50.5, None, 150.75, 2, 2.5 / 4],
+        [None, None, "M3", None, None, None, None, None, None, 0, 0],
+        ["总计", None, None, None, 107.25, 0, 50.5, None, 157.75, 3, pytest.approx(3.75 / 10)],
+    ]
+
+
+def test_numbers_are_numbers_dates_are_dates_and_text_is_never_a_formula(
+    warehouse: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    sheet = sheet_of(warehouse, tmp_path)
+    assert (sheet["E3"].data_type, sheet["E3"].number_format) == ("d", "mm-dd")
+    assert (sheet["E5"].data_type, sheet["E5"].number_format) == ("n", "#,##0.0")
+    assert (sheet["K5"].number_format, sheet["D5"].number_format) == ("0.0%", "0")
+    assert sheet["B4"].data_type == "s"
+
+
+def test_incomplete_days_are_marked_and_complete_ones_are_not(warehouse: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    sheet = sheet_of(warehouse, tmp_path)
+    assert [(sheet[cell].font.i, sheet[cell].font.color and sheet[cell].font.color.rgb) for cell in ("E5", "G5")] == [
+        (False, None) if sheet["E5"].font.color is None else (False, sheet["E5"].font.color.rgb),
+        (True, "FF7F7F7F"),
+    ]
+    assert "不完整" in sheet["A2"].value and "incomplete" in sheet["A2"].value
+
+
+def test_the_title_and_the_paper_name_utility_period_and_run(warehouse: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    sheet = sheet_of(warehouse, tmp_path)
+    assert UTILITY in sheet["A1"].value and "日用水量报表" in sheet["A1"].value and "Daily volume report" in sheet["A1"].value
+    assert "2026-10-01 至 2026-10-04" in sheet["A2"].value and "m³" in sheet["A2"].value
+    assert (sheet.page_setup.orientation, int(sheet.page_setup.paperSize)) == ("landscape", 9)
+    assert (sheet.sheet_properties.pageSetUpPr.fitToPage, int(sheet.page_setup.fitToHeight)) == (True, 0)
+    assert (sheet.print_title_rows, sheet.freeze_panes) == ("$3:$3", "E4")
+    with zipfile.ZipFile(written(warehouse, tmp_path)[0].file) as book:
+        text = book.read("xl/worksheets/sheet1.xml").decode()
+    assert "南城自来水 &amp;&amp; Söhne" in text and "2026-10-01 – 2026-10-04" in text and "run-7" in text
+
+
+def test_the_csv_opens_in_excel_and_has_a_row_a_meter_and_day(warehouse: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    file = written(warehouse, tmp_path)[1].file
+    assert file.read_bytes().startswith(b"\xef\xbb\xbf")
+    with file.open(encoding="utf-8-sig", newline="") as text:
+        rows = list(csv.reader(text))
+    assert rows[0] == ["meter", "customer_no", "customer_name", "day", "volume_m3", "coverage", "complete"]
+    assert [row[0] for row in rows[1:]] == ["M2"] * 4 + ["M1"] * 4 + ["M3"] * 2
+    assert rows[5] == ["M1", "C2", "南城纺织印染厂", "2026-10-01", "100.25", "1.0", "true"]
+    assert rows[8] == ["M1", "C2", "南城纺织印染厂", "2026-10-04", "", "0.0", "false"]
+
+
+def test_the_same_figures_give_the_same_bytes_and_the_checksum_is_the_files(
+    warehouse: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    first, second = written(warehouse, tmp_path / "a"), written(warehouse, tmp_path / "b")
+    for one, other in zip(first, second, strict=True):
+        assert one.file.read_bytes() == other.file.read_bytes()
+        assert one.sha256 == other.sha256 == hashlib.sha256(one.file.read_bytes()).hexdigest()
+    with zipfile.ZipFile(first[0].file) as book:
+        assert {info.date_time for info in book.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        assert b"2026-10-04T00:00:00Z" in book.read("docProps/core.xml")
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
+        "daily_volume_2026-10-01_2026-10-04.csv",
+        "daily_volume_2026-10-01_2026-10-04.xlsx",
+    ]
+
+
+def test_a_period_without_any_data_is_blank_and_not_an_error(warehouse: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    book = openpyxl.load_workbook(written(warehouse, tmp_path, date(2020, 2, 1), date(2020, 2, 29))[0].file)
+    last = [cell.value for cell in list(book.active.iter_rows())[-1]]
+    assert last[4:] == [None] * 30 + [0, 0]
+    warehouse.execute("delete from meter").fetchall()
+    empty, _ = written(warehouse, tmp_path)
+    assert empty.rows == 0 and openpyxl.load_workbook(empty.file).active.max_row == 4
+
+
+def test_the_ledger_has_a_row_a_file_and_run(warehouse: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    for _ in range(2):
+        record(warehouse, written(warehouse, tmp_path))
+    noted = warehouse.execute(
+        "select report, period, file, rows, run_id, exported_at is not null from report_ledger order by file"
+    ).fetchall()
+    name = "daily_volume_2026-10-01_2026-10-04"
+    assert noted == [
+        ("daily_volume", "2026-10-01…2026-10-04", str(tmp_path / f"{name}.csv"), 10, "run-7", True),
+        ("daily_volume", "2026-10-01…2026-10-04", str(tmp_path / f"{name}.xlsx"), 3, "run-7", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "last", "words"),
+    [
+        ("mothly", FIRST, LAST, "no report 'mothly'; there are: .*daily_volume"),
+        ("daily_volume", LAST, FIRST, "2026-10-04 is after .*2026-10-01"),
+    ],
+)
+def test_a_wrong_request_is_explained(
+    warehouse: duckdb.DuckDBPyConnection, tmp_path: Path, name: str, first: date, last: date, words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        export(name, first, last, warehouse=warehouse, folder=tmp_path, utility="", run_id="")
+
+
+def test_every_report_is_found_by_its_file() -> None:
+    assert "daily_volume" in reports.names()
+
+
+def test_an_office_program_opens_the_workbook_and_prints_it_as_wide_as_the_page(
+    warehouse: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    office = shutil.which("soffice")
+    if office is None:
+        pytest.skip("no soffice on PATH (Debian: apt-get install libreoffice-calc-nogui)")
+    file = written(warehouse, tmp_path, date(2026, 10, 1), date(2026, 10, 31))[0].file
+    profile = f"-env:UserInstallation={(tmp_path / 'profile').as_uri()}"
+    subprocess.run(
+        [office, profile, "--headless", "--convert-to", "pdf", "--outdir", str(tmp_path), str(file)], check=True, timeout=120
+    )
+    pdf = file.with_suffix(".pdf").read_bytes()
+    assert pdf.startswith(b"%PDF") and pdf.count(b"/Type/Page\n") + pdf.count(b"/Type/Page/") == 1
