@@ -9,10 +9,11 @@ deps: [interval_reading, daily_usage, meter]
 partitions: whole
 */
 with month_so_far as (
-    select latest_reading.meter, sum(volume_m3 order by daily_usage.day) as month_m3
+    -- The day of the latest reading is not over, so it has no daily volume yet: what flowed today is added below.
+    select latest_reading.meter, sum(volume_m3 order by daily_usage.day) as earlier_m3
     from latest_reading
     join daily_usage on daily_usage.meter = latest_reading.meter
-        and daily_usage.day between date_trunc('month', latest_reading.day) and latest_reading.day
+        and daily_usage.day >= date_trunc('month', latest_reading.day) and daily_usage.day < latest_reading.day
     group by latest_reading.meter
 ),
 
@@ -43,7 +44,7 @@ select
     today_m3,
     -- least() passes over a null: a meter that never reported would show a whole day.
     case when day is not null then least(1.0, known_s / (epoch((day + interval 1 day)::timestamptz) - epoch(day::timestamptz))) end as today_coverage,
-    month_m3,
+    case when earlier_m3 is null then today_m3 else earlier_m3 + coalesce(today_m3, 0) end as month_m3,
     received_at,
     channel,
     frame
