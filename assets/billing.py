@@ -151,6 +151,16 @@ def _fetch_all(connection: str, queries: Path, since: Mapping[str, str]) -> dict
     raise BillingError(_scrubbed(problem, connection))
 
 
+def check(connection: str) -> str:
+    """Connect and say what answered, for `mainflow doctor`. Raises `BillingError`."""
+    try:
+        with closing(pyodbc.connect(connection, timeout=LOGIN_TIMEOUT_S, readonly=True)) as session:
+            return f"{session.getinfo(pyodbc.SQL_DBMS_NAME)} {session.getinfo(pyodbc.SQL_DBMS_VER)}"
+    except pyodbc.Error as error:
+        problem = _explained(error, "connect")
+    raise BillingError(_scrubbed(problem, connection))
+
+
 def _bound(session: pyodbc.Connection) -> None:
     with suppress(pyodbc.Error):  # psqlODBC knows no such attribute; its session is bounded by a statement instead
         session.timeout = QUERY_TIMEOUT_S
