@@ -3,7 +3,6 @@
 No expectation lies here; what a figure must be is said in the tests and in `tests/marts/`.
 """
 
-import importlib.util
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
@@ -14,7 +13,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 import polars as pl
 
-from assets import cleaning, marts, registry, warehouse
+from assets import cleaning, marts, registry, tables, warehouse
 from assets.marts import Partitions
 from ingest_daemon.schema import READING
 
@@ -58,36 +57,14 @@ def readings(at: Sequence[datetime], terminal: str = "0010000001", **columns: Se
 def empty_warehouse(path: Path, days: Sequence[date], zone: ZoneInfo) -> Iterator[duckdb.DuckDBPyConnection]:
     """A warehouse prepared for these days whose every table is there and has no row."""
     with warehouse.opened(path, str(zone)) as connection:
-        for schema in ("registry", "billing"):
-            connection.execute(f"create schema {schema}").fetchall()
+        connection.execute("create schema registry").fetchall()
         for name in registry.FILES:
             warehouse.replace_all(connection, f"registry.{name}", typed(name, []))
         warehouse.replace_all(connection, "interval_reading", pl.DataFrame(schema=cleaning.INTERVAL))
         warehouse.replace_all(connection, "latest_reading", pl.DataFrame(schema=cleaning.LATEST))
         volumes = {"meter": pl.String(), "month": pl.Date(), "volume_m3": pl.Float64()}
         warehouse.replace_all(connection, "register_month", pl.DataFrame(schema=volumes))
-        _billing(connection)
-        prepare(connection, days, zone)
+        tables.prepare(connection, Partitions(tuple(days), zone), every_bill=False)
         for mart in marts.all_marts():
             connection.execute(f"create table {mart.name} as {mart.query} with no data").fetchall()
         yield connection
-
-
-def prepare(connection: duckdb.DuckDBPyConnection, days: Sequence[date], zone: ZoneInfo) -> None:
-    """The temporary tables of a run for these days."""
-    Partitions(tuple(days), zone).prepare(connection)
-    touched = "exists (select 1 from touched_day where day >= period_start and day < period_end)"
-    connection.execute(f"create or replace temp table touched_bill as select bill_no from billing.bill where {touched}").fetchall()
-
-
-def _billing(connection: duckdb.DuckDBPyConnection) -> None:
-    if importlib.util.find_spec("assets.billing"):
-        importlib.import_module("assets.billing").ensure_tables(connection)
-        return
-    for name, columns in {
-        "customer": "customer_no text, name text, industry text, region text, address text, updated_at text",
-        "meter_card": "meter_no text, customer_no text, dn_mm bigint, book_no text, installed_on date, removed_on date, updated_at text",
-        "bill": "bill_no text, customer_no text, meter_no text, period_start date, period_end date, billed_m3 double, "
-        "water_charge double, drainage_charge double, amount double, status text, updated_at text",
-    }.items():
-        connection.execute(f"create table billing.{name} ({columns})").fetchall()

@@ -1,5 +1,6 @@
 """Local days and months are civil ones, whatever the zone does with its clocks."""
 
+import itertools
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -81,8 +82,8 @@ def test_the_days_that_compare_with_a_day_are_all_found(day: date) -> None:
     ],
 )
 def test_a_span_touches_the_days_within_a_holes_length(start: str, end: str, days: list[date]) -> None:
-    spoken = [datetime.fromisoformat(text).replace(tzinfo=SHANGHAI).astimezone(UTC) for text in (start, end)]
-    assert calendar.days_touched(*spoken, HOLE, SHANGHAI) == days
+    first, last = (datetime.fromisoformat(text).replace(tzinfo=SHANGHAI).astimezone(UTC) for text in (start, end))
+    assert calendar.days_touched(first, last, HOLE, SHANGHAI) == days
 
 
 def test_a_holes_length_is_elapsed_time_where_the_clock_changes() -> None:
@@ -97,4 +98,4 @@ def test_a_holes_length_is_elapsed_time_where_the_clock_changes() -> None:
 def test_runs_are_the_days_as_the_fewest_ranges(days: set[date]) -> None:
     found = list(calendar.runs(days))
     assert [day for first, last in found for day in calendar.days_between(first, last)] == sorted(days)
-    assert all(later[0] - earlier[1] > timedelta(days=1) for earlier, later in zip(found, found[1:], strict=False))
+    assert all(later[0] - earlier[1] > timedelta(days=1) for earlier, later in itertools.pairwise(found))

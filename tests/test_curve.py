@@ -19,8 +19,8 @@ def limits(q4: float = 125.0, modulus: float = 1_000_000.0, resolution: float = 
 
 
 def points(forward: list[float], reverse: list[float] | None = None, at: list[float] | None = None) -> Points:
-    times = np.arange(len(forward)) * STEP_S if at is None else np.array(at)
-    return Points(times, np.array(forward), np.full(len(forward), NAN) if reverse is None else np.array(reverse))
+    times = [STEP_S * number for number in range(len(forward))] if at is None else at
+    return Points(np.array(times, float), np.array(forward), np.full(len(forward), NAN) if reverse is None else np.array(reverse))
 
 
 class Vector(NamedTuple):
@@ -43,7 +43,9 @@ VECTORS = {
     "replacement 8123.4, final 8124.0, initial 0.3, 1.1": Vector(
         [8_123.4, 1.1], 1.4, Flag.REPLACED, [0, 1], replaced=(450.0, 8_124.0, 0.3)
     ),
-    "a replacement at the later reading's own time counts": Vector([8_123.4, 0.3], 0.6, Flag.REPLACED, [0, 1], replaced=(900.0, 8_124.0, 0.3)),
+    "a replacement at the later reading's own time counts": Vector(
+        [8_123.4, 0.3], 0.6, Flag.REPLACED, [0, 1], replaced=(900.0, 8_124.0, 0.3)
+    ),
     "reverse flow of a bidirectional register": Vector(
         [500.0, 498.8, 499.0], 0.2, Flag.REVERSE, [0, 1, 2], reverse=[20.0, 21.2, 21.2], reverse_volume=1.2
     ),
@@ -72,7 +74,8 @@ def test_the_vectors_of_the_rules_come_out(vector: Vector) -> None:
         assert np.bitwise_or.reduce(chain.moved.flags) == vector.flags
     else:
         moved = pairwise(points(vector.forward, vector.reverse), replacements(vector.replaced))
-        assert moved.flags[0] == vector.flags and np.isnan(moved.volume_m3[0])
+        assert moved.flags[0] == vector.flags
+        assert np.isnan(moved.volume_m3[0])
         assert len(chain.kept) == 1
     total = float(np.sum(chain.moved.volume_m3)) if len(vector.kept) > 1 else NAN
     assert np.isnan(total) if vector.volume is None else total == pytest.approx(vector.volume, abs=1e-9)
@@ -105,7 +108,7 @@ Register = tuple[list[float], list[float]]
 
 @st.composite
 def true_registers(draw: st.DrawFn) -> Register:
-    """Times (s, odd steps from 5 min to an hour) and a register that rises as a meter with Q4 125 m³/h can, in steps of 0.1 m³."""
+    """Times (s, odd steps from 5 min to an hour) and a register that rises as one of Q4 125 m³/h can, in steps of 0.1 m³."""
     steps = draw(st.lists(st.tuples(st.integers(300, 3600), st.floats(0.0, 1.0)), min_size=6, max_size=40))
     at, forward = [0.0], [draw(st.integers(1_000_000, 3_000_000)) / 10]
     for seconds, share in steps:
@@ -146,7 +149,9 @@ def test_true_readings_stay_and_glitches_go(case: tuple[Register, Register, list
 
 @settings(max_examples=100, deadline=None)
 @given(with_glitches(), st.data())
-def test_the_kept_readings_do_not_depend_on_where_the_scan_starts(case: tuple[Register, Register, list[int]], data: st.DataObject) -> None:
+def test_the_kept_readings_do_not_depend_on_where_the_scan_starts(
+    case: tuple[Register, Register, list[int]], data: st.DataObject
+) -> None:
     _, (at, forward), true_places = case
     start = data.draw(st.integers(0, len(at) - 4))
     remaining = [place for place in true_places if place >= start]
@@ -162,7 +167,9 @@ def test_volumes_telescope_over_any_split(register: Register, data: st.DataObjec
     cuts = sorted(data.draw(st.sets(st.integers(1, len(at) - 2), max_size=6)))
     edges = np.array([0, *cuts, len(at) - 1])
     whole = points(forward, at=at)
-    moved = movement(whole.take(edges[:-1]), whole.take(edges[1:]), limits(), NONE.between(whole.at_s[edges[:-1]], whole.at_s[edges[1:]]))
+    moved = movement(
+        whole.take(edges[:-1]), whole.take(edges[1:]), limits(), NONE.between(whole.at_s[edges[:-1]], whole.at_s[edges[1:]])
+    )
     assert not moved.flags.any()
     assert float(np.sum(moved.volume_m3)) == pytest.approx(forward[-1] - forward[0], abs=1e-6)
 

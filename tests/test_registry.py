@@ -1,0 +1,175 @@
+"""The registry is used whole or not at all, and whoever edits it is told every wrong cell at once."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from assets.registry import FILES, SHOWN, RegistryError, load
+
+TERMINALS = """terminal,meter,customer_no,protocol,dn_mm,technology,q1_m3h,q2_m3h,q3_m3h,q4_m3h,digits,resolution_m3,step_min,reads,\
+pressure_low_mpa,pressure_high_mpa,installed_on,removed_on
+0010000001,M1,C1,sl651,100,ultrasonic,0.4,0.64,160,200,7,0.1,15,register,0.14,0.5,2020-01-31,
+0010000002,M2,,sl651,,,,,,200,7,0.1,5,flow,,,,
+"""
+FIRST, SECOND = TERMINALS.splitlines()[1:]
+CELLS = dict(zip(TERMINALS.splitlines()[0].split(","), FIRST.split(","), strict=True))
+OTHERS = {
+    "replacements": "meter,replaced_at,old_final_m3,new_initial_m3\nM1,2025-06-02T11:30:00+08:00,8124.0,0.3\n",
+    "customers": "customer_no,name,industry,region,address\nC1,一号用户,化工,东区,一路1号\n",
+    "relations": "meter,kind,code,valid_from,valid_to\nM1,network,N1,2020-01-01,\n",
+    "vocabulary": "kind,code,zh,en\nnetwork,N1,城东管网,East network\n",
+}
+
+
+def folder(path: Path, **files: str) -> Path:
+    for name, text in {"terminals": TERMINALS, **OTHERS, **files}.items():
+        (path / f"{name}.csv").write_text(text, encoding="utf-8")
+    return path
+
+
+def terminal(**changes: str) -> str:
+    """`TERMINALS` with these cells of the first row changed."""
+    return TERMINALS.replace(FIRST, ",".join({**CELLS, **changes}.values()))
+
+
+def told(path: Path) -> list[str]:
+    with pytest.raises(RegistryError) as error:
+        load(path)
+    head, *problems = str(error.value).splitlines()
+    assert "not used until this is mended" in head
+    return problems
+
+
+def test_a_right_registry_comes_back_typed(tmp_path: Path) -> None:
+    registry = load(folder(tmp_path))
+    for name, frame in registry._asdict().items():
+        assert dict(frame.schema) == {key: column.dtype for key, column in FILES[name].items()}
+    assert registry.terminals.select("terminal", "meter", "dn_mm", "q1_m3h", "installed_on", "removed_on").rows() == [
+        ("0010000001", "M1", 100, 0.4, date(2020, 1, 31), None),
+        ("0010000002", "M2", None, None, None, None),
+    ]
+    assert registry.replacements["replaced_at"].to_list() == [datetime(2025, 6, 2, 3, 30, tzinfo=UTC)]
+    assert registry.vocabulary["zh"].to_list() == ["城东管网"]
+
+
+def test_only_the_terminals_must_be_there(tmp_path: Path) -> None:
+    (tmp_path / "terminals.csv").write_text(TERMINALS)
+    registry = load(tmp_path)
+    assert registry.terminals.height == 2
+    assert [frame.height for frame in registry[1:]] == [0, 0, 0, 0]
+    (tmp_path / "terminals.csv").unlink()
+    (problem,) = told(tmp_path)
+    assert "terminals.csv" in problem
+    assert "absent" in problem
+    assert "resolution_m3" in problem
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "named"),
+    [
+        ("terminals", terminal(terminal=""), ["terminals.csv row 2, terminal", "empty", "a value"]),
+        ("terminals", terminal(q4_m3h=""), ["terminals.csv row 2, q4_m3h", "empty"]),
+        ("terminals", terminal(q4_m3h="viel"), ["row 2, q4_m3h", "'viel'", "a number"]),
+        ("terminals", terminal(q4_m3h="nan"), ["row 2, q4_m3h", "'nan'", "a number"]),
+        ("terminals", terminal(pressure_low_mpa="inf"), ["row 2, pressure_low_mpa", "'inf'", "a number"]),
+        ("terminals", terminal(q4_m3h="0"), ["row 2, q4_m3h", "'0'", "a number above 0"]),
+        ("terminals", terminal(resolution_m3="-0.1"), ["row 2, resolution_m3", "'-0.1'", "above 0"]),
+        ("terminals", terminal(step_min="0"), ["row 2, step_min", "'0'", "a whole number above 0"]),
+        ("terminals", terminal(dn_mm="DN100"), ["row 2, dn_mm", "'DN100'", "a whole number"]),
+        ("terminals", terminal(digits="7.5"), ["row 2, digits", "'7.5'", "a whole number"]),
+        ("terminals", terminal(reads="pulse"), ["row 2, reads", "'pulse'", "register, flow"]),
+        ("terminals", terminal(installed_on="31.1.2020"), ["row 2, installed_on", "'31.1.2020'", "2026-01-31"]),
+        ("terminals", terminal(installed_on="2020-02-30"), ["row 2, installed_on", "'2020-02-30'", "a date"]),
+        ("terminals", TERMINALS + FIRST.replace("M1", "M3") + "\n", ["rows 2, 4, terminal", "'0010000001'", "expected once"]),
+        ("terminals", TERMINALS + FIRST.replace("0010000001", "9") + "\n", ["rows 2, 4, meter", "'M1'", "expected once"]),
+        ("terminals", TERMINALS.replace("q4_m3h", "q5_m3h"), ["terminals.csv", "columns missing", "q4_m3h"]),
+        (
+            "replacements",
+            OTHERS["replacements"].replace("+08:00", ""),
+            ["replacements.csv row 2, replaced_at", "2026-01-31T08:00:00+08:00"],
+        ),
+        ("replacements", OTHERS["replacements"].replace("8124.0", ""), ["replacements.csv row 2, old_final_m3", "empty"]),
+        ("replacements", OTHERS["replacements"].replace("M1", "M9"), ["replacements.csv", "M9", "not in terminals.csv"]),
+        (
+            "relations",
+            OTHERS["relations"].replace("network", "netz"),
+            ["relations.csv row 2, kind", "'netz'", "network, line, industry"],
+        ),
+        ("relations", OTHERS["relations"].replace("M1", "M9"), ["relations.csv", "M9", "not in terminals.csv"]),
+        ("customers", OTHERS["customers"] + "C1,again,,,\n", ["customers.csv", "rows 2, 3, customer_no", "'C1'"]),
+        ("customers", OTHERS["customers"].replace("一号用户", " "), ["customers.csv row 2, name", "empty"]),
+        ("vocabulary", OTHERS["vocabulary"].replace(",East network", ","), ["vocabulary.csv row 2, en", "empty"]),
+        ("vocabulary", "kind,code,zh,en\na,b,c,d,e,f\n", ["vocabulary.csv"]),
+    ],
+)
+def test_every_kind_of_wrong_cell_is_named_with_file_row_and_what_was_expected(
+    tmp_path: Path, file: str, text: str, named: list[str]
+) -> None:
+    (problem,) = told(folder(tmp_path, **{file: text}))
+    assert [part for part in named if part not in problem] == []
+
+
+def test_every_wrong_cell_of_every_file_is_told_at_once(tmp_path: Path) -> None:
+    problems = told(
+        folder(tmp_path, terminals=terminal(q4_m3h="x", step_min="y"), relations=OTHERS["relations"].replace("2020-01-01", "z"))
+    )
+    assert [text for text in ("q4_m3h", "step_min", "valid_from") if not any(text in problem for problem in problems)] == []
+    assert len(problems) == 3
+
+
+def test_a_long_list_is_cut_and_says_how_much_is_left(tmp_path: Path) -> None:
+    wrong = "".join(f"9{number:09},N{number},,sl651,,,,,,x,7,0.1,15,register,,,,\n" for number in range(SHOWN + 5))
+    problems = told(folder(tmp_path, terminals=TERMINALS + wrong))
+    assert len(problems) == SHOWN + 1
+    assert problems[-1] == "… and 5 more"
+
+
+def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
+    folder(tmp_path)
+    (tmp_path / "customers.csv").write_bytes(OTHERS["customers"].encode("gbk"))
+    (problem,) = told(tmp_path)
+    assert "customers.csv" in problem
+
+
+def spreadsheet(text: str) -> dict[str, str]:
+    """The same table as spreadsheets write it."""
+    lines = text.rstrip("\n").split("\n")
+    empty = "," * lines[0].count(",")
+    return {
+        "a byte order mark": "\ufeff" + text,
+        "Windows line ends": text.replace("\n", "\r\n"),
+        "quoted cells": "\n".join(",".join(f'"{cell}"' for cell in line.split(",")) for line in lines),
+        "spaces around cells and names": "\n".join(", ".join(f"{cell} " for cell in line.split(",")) for line in lines),
+        "emptied rows at the end": text + f"{empty}\n" * 3,
+        "an emptied row between": "\n".join([*lines[:2], empty, *lines[2:]]),
+        "empty lines at the end": text + "\n\n",
+        "empty columns at the end": "\n".join(line + ",," for line in lines),
+        "columns of one's own": "\n".join(
+            line + (",remark" if number == 0 else ",see file") for number, line in enumerate(lines)
+        ),
+        "no line end at the end": text.rstrip("\n"),
+        "columns in another order": "\n".join(",".join(line.split(",")[::-1]) for line in lines),
+    }
+
+
+@pytest.mark.parametrize("quirk", spreadsheet(TERMINALS))
+def test_what_spreadsheets_do_to_a_file_is_accepted(tmp_path: Path, quirk: str) -> None:
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "quirk").mkdir()
+    plain = load(folder(tmp_path / "plain"))
+    spoilt = load(
+        folder(
+            tmp_path / "quirk", **{name: spreadsheet(text)[quirk] for name, text in {"terminals": TERMINALS, **OTHERS}.items()}
+        )
+    )
+    for name in FILES:
+        assert getattr(spoilt, name).equals(getattr(plain, name)), name
+
+
+def test_rows_keep_the_number_that_the_spreadsheet_shows(tmp_path: Path) -> None:
+    empty = "," * TERMINALS.splitlines()[0].count(",")
+    lines = TERMINALS.splitlines()
+    text = "\n".join([lines[0], empty, lines[1], empty, lines[2].replace("flow", "pulse")])
+    (problem,) = told(folder(tmp_path, terminals=text))
+    assert "row 5, reads" in problem
