@@ -28,7 +28,7 @@ class RegistryError(ValueError):
 
 
 class Column(NamedTuple):
-    """One column: its Polars type, whether a cell may be empty, the allowed values if they are few, whether 0 and less are wrong."""
+    """One column: its Polars type, whether a cell may be empty, the allowed values if they are few, whether it must be above 0."""
 
     dtype: pl.DataType
     required: bool = False
@@ -107,7 +107,9 @@ def load(folder: Path) -> Registry:
     problems: list[str] = []
     frames = {name: _read(folder / f"{name}.csv", columns, problems) for name, columns in FILES.items()}
     registry = Registry(**frames)
-    problems.extend(_references(registry))
+    if not (problems and registry.terminals.is_empty()):
+        # Without terminals every reference would be wrong, and the one problem that matters would drown.
+        problems.extend(_references(registry))
     if problems:
         more = f"\n… and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         raise RegistryError("the registry is not used until this is mended:\n" + "\n".join(problems[:SHOWN]) + more)
@@ -143,7 +145,7 @@ def _read(path: Path, columns: dict[str, Column], problems: list[str]) -> pl.Dat
     try:
         text = pl.read_csv(path, infer_schema=False, encoding="utf8")
     except pl.exceptions.PolarsError as error:
-        problems.append(f"{path}: not a CSV file: {error}")
+        problems.append(f"{path}: not a CSV file: {str(error).splitlines()[0]}")
         return empty
     text = text.rename({name: name.lstrip("\ufeff").strip() for name in text.columns})
     missing = [name for name in columns if name not in text.columns]
@@ -157,8 +159,9 @@ def _read(path: Path, columns: dict[str, Column], problems: list[str]) -> pl.Dat
     for name, column in columns.items():
         problems.extend(_cells(path, text["row"], text[name], typed[name], column))
     for name in UNIQUE.get(path.stem, ()):
-        twice = text.filter(pl.col(name).is_not_null() & pl.col(name).is_duplicated()).group_by(name, maintain_order=True).agg("row")
-        problems.extend(f"{path} rows {', '.join(map(str, rows))}, {name}: {value!r}, expected once" for value, rows in twice.iter_rows())
+        twice = text.filter(pl.col(name).is_not_null() & pl.col(name).is_duplicated())
+        for value, rows in twice.group_by(name, maintain_order=True).agg("row").iter_rows():
+            problems.append(f"{path} rows {', '.join(map(str, rows))}, {name}: {value!r}, expected once")
     return typed
 
 
