@@ -50,7 +50,7 @@ def days_between(first: date, last: date) -> list[date]:
 def days_touched(start: datetime, end: datetime, reach: timedelta, zone: ZoneInfo) -> list[date]:
     """Local days whose figures a reading within [start, end] can change: those that lie within `reach` of it.
 
-    A day is (00:00, 24:00]: what lies at midnight belongs to the day before; as the first register of the next it touches that too.
+    A day is (00:00, 24:00]: the midnight reading closes the day before, and opens the next.
     """
     # The step back is the resolution of a time: a span that starts exactly `reach` after midnight still reaches the day before.
     first, last = (start - reach - timedelta(microseconds=1)).astimezone(zone), (end + reach).astimezone(zone)

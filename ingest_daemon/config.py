@@ -127,7 +127,9 @@ def _toml(value: Any) -> str:
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, str):
         # Literal where that can be, for the backslashes of Windows; else quoted as JSON, which TOML reads but for a bare DEL.
-        return f"'{value}'" if value.isprintable() and "'" not in value else json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        if value.isprintable() and "'" not in value:
+            return f"'{value}'"
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return str(value)
 
 
@@ -151,7 +153,8 @@ def _checked(where: str, value: Any, item: Any, *, text: bool) -> Any:
     if meta["choices"] and value not in meta["choices"]:
         raise SettingError(f"{where} = {shown}: allowed: {', '.join(meta['choices'])}")
     # Written so that nan, which TOML and float() know, is outside of every bound.
-    if meta["minimum"] is not None and not value >= meta["minimum"] or meta["maximum"] is not None and not value <= meta["maximum"]:
+    too_low = meta["minimum"] is not None and not value >= meta["minimum"]
+    if too_low or (meta["maximum"] is not None and not value <= meta["maximum"]):
         bounds = f"at least {meta['minimum']}" + (f" and at most {meta['maximum']}" if meta["maximum"] is not None else "")
         raise SettingError(f"{where} = {shown}: expected a number of {bounds}")
     return value
