@@ -158,7 +158,9 @@ def _workbook(report: Definition, rows: pl.DataFrame, first_day: date, last_day:
         ):
             _put(page, line, column, row[name], formats.of(border=1, num_format=form))
 
-    _write_totals(page, formats, sheet, rows, days, HEADINGS_ROW + 1 + table.height, tails)
+    _write_totals(
+        page, formats, sheet, rows, days, HEADINGS_ROW + 1 + table.height, (report.columns[sheet.value]["total"], *tails[1:])
+    )
     book.close()
     return buffer.getvalue()
 
@@ -171,7 +173,7 @@ class _Width(NamedTuple):
 def _columns(report: Definition, days: Sequence[date]) -> list[_Width]:
     lead = [_Width(report.columns[name]["zh"], report.columns[name]["width"]) for name in report.sheet.lead]
     wide = report.columns[report.sheet.value]["width"]
-    return [*lead, *(_Width(day, wide) for day in days), _Width(TOTAL, wide + 2), _Width(DAYS_COMPLETE, 8), _Width(COVERAGE, 8)]
+    return [*lead, *(_Width(day, wide) for day in days), _Width(TOTAL, wide + 3), _Width(DAYS_COMPLETE, 6), _Width(COVERAGE, 7)]
 
 
 def _across(sheet: Sheet, rows: pl.DataFrame) -> pl.DataFrame:
@@ -221,6 +223,7 @@ def _set_up_page(
     page.set_margins(left=0.4, right=0.4, top=0.7, bottom=0.7)
     page.fit_to_pages(1, 0)
     page.repeat_rows(HEADINGS_ROW)
+    page.set_row(HEADINGS_ROW, 30)
     page.set_header(f"&L{_plain(utility)}&C{report.zh}&R{period}")
     page.set_footer(f"&L运行 run {_plain(run_id)}&C第 &P 页 / 共 &N 页")
 

@@ -7,12 +7,12 @@ description: >-
 grain: [meter, day]
 deps: [daily_usage, meter]
 columns:
-  customer_no: {zh: 用户编号, width: 13}
-  customer_name: {zh: 用户名称, width: 28}
-  meter: {zh: 水表, width: 13}
-  dn_mm: {zh: 口径 mm, width: 8, format: "0"}
+  customer_no: {zh: 用户编号, width: 10}
+  customer_name: {zh: 用户名称, width: 22}
+  meter: {zh: 水表, width: 11}
+  dn_mm: {zh: 口径 mm, width: 6, format: "0"}
   day: {zh: 日期, width: 8, format: mm-dd}
-  volume_m3: {zh: 水量 m³, width: 9, format: "#,##0.0"}
+  volume_m3: {zh: 水量 m³, width: 7.5, format: "#,##0.0", total: "#,##0"}
   coverage: {zh: 覆盖率, width: 8, format: "0.0%"}
   complete: {zh: 完整, width: 8}
 sheet: {lead: [customer_no, customer_name, meter, dn_mm], across: day, value: volume_m3, coverage: coverage, complete: complete}
