@@ -7,7 +7,7 @@ billing, publication and the scheduled report. No formula is here, and no order 
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 from zoneinfo import ZoneInfo
 
@@ -15,7 +15,7 @@ import dagster as dg
 import duckdb
 import psycopg
 
-from assets import billing, calendar, quality, warehouse
+from assets import billing, calendar, quality, reports, warehouse
 from assets.marts import SQL
 from assets.registry import RegistryError
 from assets.tables import Made, Step, steps
@@ -217,12 +217,8 @@ def _published(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
 )
 def daily_volume_report(context: dg.AssetExecutionContext, config: ReportDays) -> Result:
     """The report's files; on demand for any days through the launchpad."""
-    from assets import reports
-
     run: Work = context.resources.run
     with _told(run.bench), run.opened() as connection:
-        if not warehouse.has_table(connection, "daily_usage"):
-            raise dg.Failure("尚无日用水量 · nothing is computed yet, so there is nothing to report: run the job figures first")
         newest, run_id = _newest(connection)
         last = date.fromisoformat(config.last_day) if config.last_day else newest
         first = date.fromisoformat(config.first_day) if config.first_day else calendar.month_of(last)
@@ -236,9 +232,12 @@ def daily_volume_report(context: dg.AssetExecutionContext, config: ReportDays) -
 
 def _newest(connection: duckdb.DuckDBPyConnection) -> tuple[date, str]:
     """The newest day that has a figure, and the run whose figures a report would show."""
-    (day,) = connection.execute("select max(day) from daily_usage where volume_m3 is not null").fetchall()[0]
-    (run_id,) = connection.execute("select arg_max(run_id, finished_at) from run_ledger").fetchall()[0]
-    return day or datetime.now(UTC).date() - timedelta(days=1), str(run_id)
+    if warehouse.has_table(connection, "run_ledger"):
+        (day,) = connection.execute("select max(day) from daily_usage where volume_m3 is not null").fetchall()[0]
+        (run_id,) = connection.execute("select arg_max(run_id, finished_at) from run_ledger").fetchall()[0]
+        if day:
+            return day, str(run_id)
+    raise dg.Failure("尚无日用水量 · nothing is computed yet, so there is nothing to report: run the job figures first")
 
 
 SECRET = re.compile(r"(?i)\b(pwd|password|passwd|token)\s*=\s*(\{[^}]*\}|'[^']*'|\"[^\"]*\"|[^\s;,&]+)")

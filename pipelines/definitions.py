@@ -4,6 +4,7 @@ Without a site the definitions load with the default settings, so that they can 
 """
 
 import os
+import warnings
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -14,6 +15,9 @@ from pipelines.resources import RESOURCES, SITE, site_settings
 from pipelines.schedules import schedules
 from pipelines.sensors import touched_days
 from pipelines.settings import BillingSettings, ReportSettings, SiteSettings
+
+# Single-run backfills have been "beta" for years; the warning would fill every run's log.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 
 def definitions() -> dg.Definitions:

@@ -3,7 +3,6 @@
 from datetime import date
 
 import dagster as dg
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from assets import calendar, graph
 from ingest_daemon.stores import StoreAway
@@ -13,6 +12,14 @@ from pipelines.jobs import FIGURES
 from pipelines.resources import RANGE_END, RANGE_START, site_settings
 
 EVERY_S = 30
+
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 
 @dg.sensor(
@@ -29,7 +36,7 @@ def touched_days(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Sk
     A run that succeeds takes its days from the list. The days of a run that fails stay on it and are requested again as soon as
     new readings touch any day; until then a person runs the failed run again, in the pages or with `mainflow run`.
     """
-    unfinished = dg.RunsFilter(job_name=FIGURES.name, statuses=NOT_FINISHED_STATUSES)
+    unfinished = dg.RunsFilter(job_name=FIGURES.name, statuses=UNFINISHED)
     if context.instance.get_runs_count(unfinished):
         return dg.SkipReason("运行中 · a run of the job figures is queued or works; days touched meanwhile follow it")
     settings = site_settings()

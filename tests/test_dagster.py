@@ -1,5 +1,6 @@
-"""Dagster shows and runs the same steps as `mainflow run`: the graph, a run over days, what asks for runs, what a failure says."""
+"""Dagster shows and runs the same steps as `mainflow run`: the graph, a run over days, what asks for runs, what failures say."""
 
+import sqlite3
 import tomllib
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
@@ -8,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 import polars as pl
+import pyodbc
 import pytest
 import yaml
 from hypothesis import given
@@ -239,6 +241,20 @@ def test_the_days_of_a_run_are_those_of_its_tags(tags: dict[str, str], days: lis
     assert days_of(tags) == days
 
 
+def test_the_report_is_written_with_its_row_in_the_ledger(site: Settings, instance: dg.DagsterInstance) -> None:
+    assert run_job("figures", instance, **range_tags(DAYS)).success
+    assert run_job("export_report", instance).success
+    ledger = contents(site)["report_ledger"]
+    assert set(ledger["report"]) == {"daily_volume"}
+    assert all((site.folder.reports / name).exists() for name in ledger["file"])
+
+
+def test_a_report_before_the_first_figures_says_what_to_run(site: Settings, instance: dg.DagsterInstance) -> None:
+    result = run_job("export_report", instance)
+    assert not result.success
+    assert "run the job figures first" in failure_text(result, instance)
+
+
 # What asks for runs
 
 
@@ -342,6 +358,43 @@ def test_a_sync_before_the_first_figures_has_no_bill_to_compare(site: Settings, 
     (reconciliation, *_) = result.asset_materializations_for_node("reconciliation")
     assert reconciliation.metadata["waits_for"].value == "daily_usage"
     assert contents(site)["meter"].height == 2
+
+
+BILLING = """
+create table customer (customer_no text, name text, industry text, region text, address text, updated_at text);
+create table meter_card (meter_no text, customer_no text, dn_mm int, book_no text, installed_on text, removed_on text,
+    updated_at text);
+create table meter_read (read_id text, meter_no text, read_at text, register_m3 real, kind text, updated_at text);
+create table bill (bill_no text, customer_no text, meter_no text, period_start text, period_end text, billed_m3 real,
+    water_charge real, drainage_charge real, amount real, status text, updated_at text);
+create table payment (payment_id text, bill_no text, customer_no text, paid_on text, amount real, updated_at text);
+insert into customer values ('C1', '一厂', 'factory', 'east', null, '2024-05-01 00:00:00');
+insert into meter_card values ('M1', 'C1', 150, 'B7', '2020-01-01', null, '2024-05-01 00:00:00');
+insert into bill values ('B1', 'C1', 'M1', '2024-05-01', '2024-05-04', 1200, 1, 1, 2, 'issued', '2024-05-04 00:00:00');
+"""
+
+
+@pytest.mark.skipif("SQLite3" not in pyodbc.drivers(), reason="no ODBC driver SQLite3 (Debian: apt-get install libsqliteodbc)")
+def test_a_sync_compares_every_bill_and_judges_the_customers(
+    site: Settings, tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = tmp_path / "billing.sqlite"
+    with sqlite3.connect(database) as billing:
+        billing.executescript(BILLING)
+    billing.close()
+    monkeypatch.setenv("MAINFLOW_BILLING_CONNECTION", f"DRIVER=SQLite3;Database={database}")
+    assert run_job("figures", instance, **range_tags(DAYS)).success
+    assert run_job("sync_billing", instance, **{"dagster/partition": "2024-06-30"}).success
+    made = contents(site)
+    (bill,) = made["reconciliation"].to_dicts()
+    volumes = made["daily_usage"].filter(pl.col("meter") == "M1")["volume_m3"]
+    assert (bill["bill_no"], bill["days_measured"], bill["comparable"]) == ("B1", 3, True)
+    assert bill["measured_m3"] == pytest.approx(volumes.sum())
+    assert ("M1", "一厂", 150, "B7") in made["meter"].select("meter", "customer_name", "dn_mm", "book_no").rows()
+    with opened(site.folder.marts, site.site.zone) as connection:
+        judged = connection.sql("select expectation, success from expectation_result where source = 'billing_customer'").pl()
+    assert judged.height == 5
+    assert judged["success"].all()
 
 
 def test_a_wrong_registry_fails_the_run_with_the_row_to_mend(site: Settings, instance: dg.DagsterInstance) -> None:
