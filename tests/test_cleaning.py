@@ -274,6 +274,15 @@ def test_a_replacement_within_a_day_counts_the_water_of_both_registers() -> None
     assert changed["interval_end"].to_list() == [local("2025-06-02T12:00")]
 
 
+def test_a_replacement_at_the_time_of_a_reading_counts_once() -> None:
+    """The reading at that time already shows the new register: the step that ends there crosses the change, the next does not."""
+    at = [local("2025-06-02T08:00"), local("2025-06-02T09:00"), local("2025-06-02T10:00")]
+    changes = [{"meter": "M1", "replaced_at": at[1], "old_final_m3": 8_112.0, "new_initial_m3": 0.5}]
+    cleaned = clean(readings(at, forward_m3=[8_111.0, 0.5, 1.7]), [DAY], changes=changes)
+    assert cleaned.intervals["volume_m3"].drop_nulls().to_list() == [pytest.approx(1.0), pytest.approx(1.2)]
+    assert [flags & Flag.REPLACED > 0 for flags in cleaned.intervals["flags"]][-2:] == [True, False]
+
+
 def test_a_flow_meter_integrates_the_mean_of_each_step_and_nothing_else() -> None:
     at = [local("2025-06-02T00:00") + timedelta(minutes=15 * step) for step in range(97) if not 40 < step <= 60]
     registry = terminals({"reads": "flow"})

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from assets.curve import BREAK_COST, UNCLEAN, Chain, Flag, Limits, Movement, Points, Replacements, longest_chain, movement
+from assets.curve import UNCLEAN, Chain, Flag, Limits, Movement, Points, Replacements, longest_chain, movement
 
 NONE = Replacements(np.empty(0), np.empty(0), np.empty(0))
 STEP_S = 900.0
@@ -86,6 +86,16 @@ def test_the_vectors_of_the_rules_come_out(vector: Vector) -> None:
 def pairwise(register: Points, changes: Replacements = NONE) -> Movement:
     before, after = register.take(slice(0, -1)), register.take(slice(1, None))
     return movement(before, after, limits(), changes.between(before.at_s, after.at_s))
+
+
+@pytest.mark.parametrize(("before", "volume"), [(95.0, 6.0), (90.1, 10.9), (90.0, None), (80.0, None)])
+def test_a_roll_over_starts_above_90_percent_of_the_modulus_even_where_1_2_q4_would_explain_more(
+    before: float, volume: float | None
+) -> None:
+    first, second = points([before]), points([1.0], at=[STEP_S])
+    moved = movement(first, second, limits(modulus=100.0), NONE.between(first.at_s, second.at_s))
+    assert moved.flags[0] == (Flag.RESET if volume is None else Flag.ROLLOVER)
+    assert np.isnan(moved.volume_m3[0]) if volume is None else moved.volume_m3[0] == pytest.approx(volume)
 
 
 def test_an_implausible_replacement_record_gives_no_volume() -> None:
@@ -180,7 +190,7 @@ def test_a_break_is_believed_once_the_new_register_has_shown_enough_readings(reg
     at, forward = register
     later = [at[-1] + 900.0 * (number + 1) for number in range(shown)]
     chain = chain_of((at + later, forward + [50.0 + 0.1 * number for number in range(shown)]))
-    believed = shown > BREAK_COST
+    believed = shown >= 3
     assert len(chain.kept) == len(at) + (shown if believed else 0)
     assert bool(np.any(chain.moved.flags & Flag.RESET)) is believed
     assert bool(np.any(np.isnan(chain.moved.volume_m3))) is believed

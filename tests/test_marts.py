@@ -1,8 +1,8 @@
 """Every mart against cases that are data: `tests/marts/<mart>/<case as a sentence>/`.
 
-A case has one CSV a table that the mart reads (`meter.csv`, `billing.bill.csv`, the mart itself for rows that were there before),
-`params.yaml` (`days`: touched local days; `zone`, default Asia/Shanghai) and `expect.csv`: every row of the mart afterwards, in the
-columns that the case is about. An empty cell is null. A mart without a case is red.
+A case has one CSV a table that the mart reads (`meter.csv`, `billing.bill.csv`, the mart itself for rows that were there
+before), `params.yaml` (`days`: touched local days; `zone`, default Asia/Shanghai) and `expect.csv`: every row of the mart
+afterwards, in the columns that the case is about. An empty cell is null. A mart without a case is red.
 """
 
 import math

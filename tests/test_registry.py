@@ -7,7 +7,8 @@ import pytest
 
 from assets.registry import FILES, SHOWN, RegistryError, load
 
-TERMINALS = """terminal,meter,customer_no,protocol,dn_mm,technology,q1_m3h,q2_m3h,q3_m3h,q4_m3h,digits,resolution_m3,step_min,reads,\
+TERMINALS = """\
+terminal,meter,customer_no,protocol,dn_mm,technology,q1_m3h,q2_m3h,q3_m3h,q4_m3h,digits,resolution_m3,step_min,reads,\
 pressure_low_mpa,pressure_high_mpa,installed_on,removed_on
 0010000001,M1,C1,sl651,100,ultrasonic,0.4,0.64,160,200,7,0.1,15,register,0.14,0.5,2020-01-31,
 0010000002,M2,,sl651,,,,,,200,7,0.1,5,flow,,,,

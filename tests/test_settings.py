@@ -147,7 +147,8 @@ def test_every_setting_of_the_sample_is_explained_in_both_languages(profile: str
     lines = sample_file(profile, {}).splitlines()
     for before, line in itertools.pairwise(lines):
         if "=" in line and not line.startswith("#"):
-            assert before.startswith("# ") and " / " in before, line
+            assert before.startswith("# "), line
+            assert " / " in before, line
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=20))
