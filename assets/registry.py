@@ -28,7 +28,7 @@ class RegistryError(ValueError):
 
 
 class Column(NamedTuple):
-    """One column: its Polars type, whether a cell may be empty, the allowed values if they are few, whether it must be above 0."""
+    """One column: its Polars type, whether a cell may be empty, the allowed values if few, whether it must be above 0."""
 
     dtype: pl.DataType
     required: bool = False
