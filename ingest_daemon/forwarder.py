@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from statistics import median
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -39,6 +40,9 @@ MEMORY_S = 60.0
 STREAMS = (ALARM, DATA)
 _NAMES = [field.name for field in FIELDS]
 T = TypeVar("T")
+
+CLOCK_FRAMES = 3
+"""A terminal's clock is judged by the median of this many frames (domain.md B8, V06)."""
 
 
 class Stopped(Exception):
@@ -153,16 +157,10 @@ def _refusals(stream: str, records: Sequence[Record], written: pl.DataFrame, ref
 
 
 def clock_offsets(clocks: pl.DataFrame, records: Sequence[Record]) -> pl.DataFrame:
-    """Median of receive time minus device clock of each terminal: `terminal`, `offset_s`, `index` (last frame), sorted."""
+    """Receive time minus device clock, a row a frame in order: `terminal`, `offset_s`, `index` (the frame's place in the group)."""
     received = pl.Series([record.received_us for record in records], dtype=pl.Int64)
-    offset = (received.gather(clocks["frame"]) - clocks["sent_at"].dt.epoch("us")).alias("offset_us")
-    return (
-        clocks.with_columns(offset)
-        .drop_nulls("offset_us")
-        .group_by("terminal")
-        .agg(offset_s=pl.col("offset_us").median() / 1e6, index=pl.col("frame").max())
-        .sort("terminal")
-    )
+    offset_s = (received.gather(clocks["frame"]) - clocks["sent_at"].dt.epoch("us")) / 1e6
+    return clocks.select("terminal", offset_s=offset_s, index="frame").drop_nulls("offset_s").sort("index")
 
 
 class Memory:
@@ -180,10 +178,18 @@ class Memory:
             terminal: (at, tuple(active)) for terminal, (at, active) in saved.get("words", {}).items()
         }
         self._drifted: set[str] = set(saved.get("drifted", ()))
+        self._offsets: dict[str, list[float]] = saved.get("offsets", {})
+        self._timed: set[str] = set()
 
     def save(self) -> dict[str, Any]:
         """The memory as JSON."""
-        return {"positions": self.positions, "newest_us": self.newest_us, "words": self._words, "drifted": sorted(self._drifted)}
+        return {
+            "positions": self.positions,
+            "newest_us": self.newest_us,
+            "words": self._words,
+            "drifted": sorted(self._drifted),
+            "offsets": self._offsets,
+        }
 
     def suspects(self, readings: pl.DataFrame) -> pl.Series:
         """Which readings may meet a stored point or one of the same group; all others are new for certain."""
@@ -212,18 +218,31 @@ class Memory:
         return changed
 
     def clock_news(self, offsets: pl.DataFrame, records: Sequence[Record], drift_s: float) -> list[Word]:
-        """CLOCK words of terminals whose clock went wrong or came right. `offsets`: of `clock_offsets`."""
+        """CLOCK words of terminals whose clock went wrong or came right. `offsets`: of `clock_offsets`.
+
+        A clock is judged by the median of a terminal's last frames, so one old frame that was sent again raises nothing.
+        """
+        wrong = offsets.filter(pl.col("offset_s").abs() > drift_s)["terminal"].unique().to_list()
+        watched = {*wrong, *self._offsets}
         changed = []
-        for terminal, offset_s, index in offsets.filter(
-            (pl.col("offset_s").abs() > drift_s) != pl.col("terminal").is_in(list(self._drifted))
-        ).iter_rows():
-            record, off = records[index], abs(offset_s) > drift_s
-            (self._drifted.add if off else self._drifted.discard)(terminal)
-            active = ("CLOCK",) if off else ()
-            values = {"CLOCK": offset_s}
-            changed.append(
-                Word(terminal, SERVER, record.received_us, record.received_us, record.position, active, values, drift_s)
-            )
+        for terminal, offset_s, index in offsets.filter(pl.col("terminal").is_in(list(watched))).iter_rows():
+            seen = terminal in self._timed or terminal in self.newest_us
+            before = self._offsets.get(terminal, [0.0] * (CLOCK_FRAMES - 1) if seen else [])
+            self._timed.add(terminal)
+            recent = [*before, offset_s][-CLOCK_FRAMES:]
+            self._offsets[terminal] = recent
+            judged_s = median(recent)
+            off = abs(judged_s) > drift_s
+            if off != (terminal in self._drifted):
+                (self._drifted.add if off else self._drifted.discard)(terminal)
+                record = records[index]
+                active, values = ("CLOCK",) if off else (), {"CLOCK": judged_s}
+                changed.append(
+                    Word(terminal, SERVER, record.received_us, record.received_us, record.position, active, values, drift_s)
+                )
+            if all(abs(value) <= drift_s for value in recent):
+                del self._offsets[terminal]
+        self._timed.update(offsets["terminal"])
         return changed
 
 

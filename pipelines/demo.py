@@ -1,5 +1,6 @@
 """`mainflow demo`: the whole way once in a folder of its own, and a summary that a utility's engineer understands."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -78,15 +79,16 @@ def _summary(
     site = loaded.folder
     (meters, customers) = connection.execute("select count(*), count(distinct customer_no) from meter").fetchall()[0]
     sent, answered = sum(delivery.readings_sent.values()), sum(delivery.readings_acknowledged.values())
-    stored = bench_rows(loaded)
+    stored = stored_readings(loaded)
     kept = status.kept_counts(site.kept)
-    table = Table("", "", title="演示完成 / demo done", show_header=False)
+    table = Table(title="演示完成 / demo done", show_header=False)
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
     table.add_row("水表 / meters", f"{meters} ({customers} 客户 customers)")
-    table.add_row("读数 / readings", f"{sent:,} 发 sent · {answered:,} 确认 acknowledged · {stored:,} 在库 in the raw store")
+    table.add_row("读数 / readings", f"{sent:,} 发 sent = {answered:,} 确认 acknowledged = {stored:,} 入库 stored + {answered - stored:,} 另存 kept aside")
+    table.add_row("另存原因 / kept aside", ", ".join(f"{reason}: {count} 条 lines" for reason, count in kept.items()) or "0")
     table.add_row("坏帧拒收 / bad frames refused", f"{delivery.refused}")
-    for reason, count in kept.items():
-        table.add_row(f"另存 / kept aside {reason}", f"{count:,}")
-    total_days = connection.execute("select count(distinct day) from daily_usage").fetchall()[0][0]
+    total_days = connection.execute("select count(distinct day) from daily_usage where coverage > 0").fetchall()[0][0]
     done = f"{len(outcome.days)} 天 days" if outcome.days else "没有新数据 / nothing new"
     table.add_row("本次计算 / computed now", f"{done} (共 in all {total_days})")
     top = connection.execute(
@@ -104,8 +106,6 @@ def _summary(
     console.print(f"下一步 / next:\n  .venv/bin/mainflow up --site {site.root}\n  .venv/bin/mainflow status --site {site.root}")
 
 
-def bench_rows(loaded: settings.Settings) -> int:
+def stored_readings(loaded: settings.Settings) -> int:
     """Readings in the raw store, counted by reading it."""
-    from datetime import UTC, datetime
-
     return workbench(loaded).store.read(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)).height

@@ -99,15 +99,14 @@ def _postgres(settings: Settings) -> Iterator[Finding]:
 def _billing(settings: Settings) -> Iterator[Finding]:
     import pyodbc
 
-    from assets.billing import BillingError, connect
+    from assets.billing import BillingError, check
 
     drivers = ", ".join(pyodbc.drivers()) or "none"
     if not settings.billing.connection:
         yield Finding("营收 / billing", None, f"not set; ODBC drivers: {drivers}", "give [billing] connection to join bills")
         return
     try:
-        connect(settings.billing.connection).close()
-        yield Finding("营收 / billing", True, "connects")
+        yield Finding("营收 / billing", True, check(settings.billing.connection))
     except BillingError as error:
         yield Finding("营收 / billing", False, str(error), "mend [billing] connection")
 
@@ -118,7 +117,8 @@ def _grafana(settings: Settings) -> Iterator[Finding]:
     if servers.port_answers(port):
         from dashboards.provisioning import verify
 
-        for check in verify(f"http://127.0.0.1:{port}"):
-            yield Finding(f"Grafana {check.name}", check.ok, check.detail, "" if check.ok else f"see {settings.folder.logs / 'grafana.log'}")
+        log = settings.folder.logs / "grafana.log"
+        for look in verify(f"http://127.0.0.1:{port}"):
+            yield Finding(f"Grafana {look.name}", look.ok, look.detail, "" if look.ok else f"see {log}")
     else:
         yield Finding("Grafana", None, f"not running; program: {home or 'not found'}", "" if home else "install Grafana 12 or set GRAFANA_HOME")

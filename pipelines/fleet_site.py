@@ -44,6 +44,7 @@ def settle(site: Site, fleet: Fleet) -> None:
 
     registry.merge(site.registry, fleets.registry(fleet))
     write_truth(fleet, truth_folder(site))
+    billing_file(site).unlink(missing_ok=True)
     write_billing(fleet, billing_file(site))
 
 

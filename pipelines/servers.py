@@ -104,7 +104,7 @@ def grafana_home() -> Path | None:
 @contextlib.contextmanager
 def grafana(settings: Settings, home: Path, dsn: str) -> Iterator[str]:
     """Grafana with our boards and rules; gives its address. Raises `ServerError`."""
-    from dashboards.provisioning import write
+    from dashboards.provisioning import launch, write
 
     site, port = settings.folder, settings.servers.grafana_port
     ini = write(
@@ -115,8 +115,8 @@ def grafana(settings: Settings, home: Path, dsn: str) -> Iterator[str]:
         http_port=port,
         webhook_url=settings.servers.alert_webhook or None,
     )
-    command = [str(home / "bin" / "grafana"), "server", "--homepath", str(home), "--config", str(ini)]
-    with process("grafana", command, site, {}) as started:
+    command, environment = launch(home, ini, settings.site.zone)
+    with process("grafana", command, site, environment) as started:
         _await_port(port, started, site, "grafana")
         yield f"http://127.0.0.1:{port}"
 

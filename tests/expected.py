@@ -64,13 +64,13 @@ def _read(path: Path) -> pl.DataFrame:
 
 
 def _volumes(wanted: pl.DataFrame, found: pl.DataFrame, keys: list[str]) -> Compared:
-    joined = wanted.select(*keys, wanted="volume_m3").join(found.select(*keys, found="volume_m3"), on=keys, how="left")
+    joined = wanted.select(*keys, wanted=pl.col("volume_m3").cast(pl.Float64)).join(found.select(*keys, found="volume_m3"), on=keys, how="left")
     near = (pl.col("found") - pl.col("wanted")).abs() <= pl.max_horizontal(pl.lit(ABSOLUTE_M3), pl.col("wanted").abs() * RELATIVE)
     return Compared(joined.height, joined.filter(~near.fill_null(False)))
 
 
 def _ratios(wanted: pl.DataFrame, found: pl.DataFrame, keys: list[str], there: str, here: str) -> Compared:
-    joined = wanted.filter(pl.col(there).is_not_null()).select(*keys, wanted=there).join(found.select(*keys, found=here), on=keys, how="left")
+    joined = wanted.filter(pl.col(there).is_not_null()).select(*keys, wanted=pl.col(there).cast(pl.Float64)).join(found.select(*keys, found=here), on=keys, how="left")
     near = (pl.col("found") - pl.col("wanted")).abs() <= pl.col("wanted").abs() * RELATIVE + PRINTED
     return Compared(joined.height, joined.filter(~near.fill_null(False)))
 

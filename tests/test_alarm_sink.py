@@ -138,7 +138,7 @@ def test_an_alarm_appears_while_the_raw_store_is_away_and_a_backlog_of_data_wait
 def test_a_wrong_device_clock_is_an_event_of_the_server_and_cleared_when_it_is_right_again(daemon: Daemon, dsn: str) -> None:
     write_json(daemon.site.state / "postgres.json", {"dsn": dsn}, durable=False)
     client = Client(daemon.data_port)
-    for number, behind in enumerate((600, 600, 0)):
+    for number, behind in enumerate((600, 600, 0, 0)):
         sent = datetime.now(UTC) - timedelta(seconds=behind)
         client.send(frame(METER, minutes_ago(30 - number), number, sent_at=sent))
         client.acknowledged(1)

@@ -16,7 +16,7 @@ from ingest_daemon.codecs import sl651
 from ingest_daemon.forwarder import Memory, clock_offsets, compare
 from ingest_daemon.journal import BAD, DATA, Record, read, split_bad, stream_end
 from ingest_daemon.registry import Registry, read_terminals
-from ingest_daemon.schema import FIELDS, READING
+from ingest_daemon.schema import FIELDS, READING, TIMESTAMP
 from ingest_daemon.site import Site
 from tests.daemon_helpers import (
     REPOSITORY,
@@ -385,9 +385,23 @@ def test_the_registry_is_read_again_when_it_changes_and_a_broken_file_leaves_the
     assert list(registry.terminals()) == ["0000000003"]
 
 
-def test_a_clock_is_judged_by_the_median_of_its_group() -> None:
+@pytest.mark.parametrize(
+    ("offsets_s", "told"),
+    [
+        ([10, 10, 4000, 10, 10], []),
+        ([10, 10, 420, 420, 420], [("CLOCK",)]),
+        ([10, 420, 420, 10, 10], [("CLOCK",), ()]),
+        ([420], [("CLOCK",)]),
+    ],
+    ids=["one frame sent again", "off for good", "off and right again", "wrong at first contact"],
+)
+@pytest.mark.parametrize("together", [True, False], ids=["in one group", "frame by frame"])
+def test_a_clock_is_judged_by_the_median_of_its_last_frames(offsets_s: list[int], told: list[tuple[str, ...]], together: bool) -> None:
     second = 1_000_000
-    records = [Record(0, at * second, 0, b"") for at in (1000, 1010, 5000)]
-    sent = pl.Series([990, 1000, 1000]).cast(pl.Int64) * second
-    clocks = pl.DataFrame({"frame": [0, 1, 2], "terminal": [METER] * 3, "sent_at": sent.cast(pl.Datetime("us", "UTC"))})
-    assert clock_offsets(clocks, records).rows() == [(METER, 10.0, 2)]
+    records = [Record(0, (1000 + number) * second, 0, b"") for number in range(len(offsets_s))]
+    sent = [(1000 + number - offset) * second for number, offset in enumerate(offsets_s)]
+    clocks = pl.DataFrame({"frame": range(len(sent)), "terminal": [METER] * len(sent), "sent_at": pl.Series(sent).cast(TIMESTAMP)})
+    groups = [clocks] if together else [clocks[number : number + 1] for number in range(len(sent))]
+    memory = Memory()
+    news = [word for group in groups for word in memory.clock_news(clock_offsets(group, records), records, 120.0)]
+    assert [word.active for word in news] == told

@@ -1,5 +1,6 @@
 """Real readings over TCP through the whole chain equal the independent results, with the command a user types."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -40,7 +41,9 @@ ZONES = {"ecan-takes": "Etc/GMT-12", "bwdf-dma": "Europe/Rome", "daiad-amr": "Eu
 
 
 @pytest.mark.parametrize("name", list(CELLS))
-def test_figures_of_real_readings_equal_the_independent_results(name: str, tmp_path: Path) -> None:
+def test_figures_of_real_readings_equal_the_independent_results(
+    name: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     data = shared(name)
     site = tmp_path / "site"
     mainflow("init", site, "--zone", ZONES[name])
@@ -51,7 +54,7 @@ def test_figures_of_real_readings_equal_the_independent_results(name: str, tmp_p
     readings = pl.read_parquet(data / "readings.parquet")
     assert f"{readings.height:,} 发 sent, {readings.height:,} 确认 acknowledged" in sent.stdout
     compared = compare(site / "marts.duckdb", data / "expected", ZONES[name])
-    print(f"\n{name}: " + ", ".join(f"{figure} {result.cells}" for figure, result in compared.items()))
+    record_property("summary", f"{name}: cells compared: " + ", ".join(f"{figure} {result.cells}" for figure, result in compared.items()))
     for figure, result in compared.items():
         assert result.wrong.is_empty(), f"{name}, {figure}: {result.wrong.height} of {result.cells} cells differ:\n{result.wrong.head()}"
     for figure, least in CELLS[name].items():

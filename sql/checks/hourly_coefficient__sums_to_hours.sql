@@ -17,5 +17,5 @@ from daily_usage
 join touched_day using (day)
 left join days using (meter, day)
 where complete
-    and volume_m3 > 0
+    and volume_m3 > 1e-6
     and (total is null or abs(total - (epoch(ends_at) - epoch(starts_at)) / 3600) > 1e-6)

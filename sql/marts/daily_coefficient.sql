@@ -1,7 +1,7 @@
 /*
 zh: 日差系数
 group: figures
-description: Volume of a complete day divided by the mean of the month's complete days (domain.md B1); no figure in a month without water.
+description: Volume of a complete day divided by the mean of the month's complete days (domain.md B1); no figure in a month without water (a mean below 1e-9 m³ is rounding).
 grain: [meter, day]
 deps: [daily_usage, monthly_usage]
 partitions: month
@@ -14,4 +14,4 @@ select
 from daily_usage
 join touched_month on day >= month and day < month + interval 1 month
 join monthly_usage using (meter, month)
-where daily_usage.complete and daily_usage.volume_m3 is not null and mean_day_m3 > 0
+where daily_usage.complete and daily_usage.volume_m3 is not null and mean_day_m3 > 1e-9

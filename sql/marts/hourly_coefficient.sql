@@ -1,7 +1,7 @@
 /*
 zh: 时差系数
 group: figures
-description: Hour volume divided by the mean hour volume of that day (domain.md B1); no figure on a day without water.
+description: Hour volume divided by the mean hour volume of that day (domain.md B1); no figure on a day without water (a mean below 1e-9 m³ is rounding).
 grain: [meter, hour_start]
 deps: [hourly_usage]
 partitions: day
@@ -20,4 +20,4 @@ select
     volume_m3 / mean_hour_m3 as coefficient
 from hourly_usage
 join means using (meter, day)
-where volume_m3 is not null and mean_hour_m3 > 0
+where volume_m3 is not null and mean_hour_m3 > 1e-9
