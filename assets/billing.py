@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 import polars as pl
-import pyodbc  # type: ignore[import-not-found]
+import pyodbc
 
 from assets.marts import SQL, read_header
 

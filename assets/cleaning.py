@@ -85,8 +85,13 @@ class Grid(NamedTuple):
     @staticmethod
     def of(days: Sequence[date], zone: ZoneInfo) -> "Grid":
         """The local days of a zone."""
-        rows = [(day, calendar.midnight(day, zone).timestamp(), calendar.midnight(day + timedelta(days=1), zone).timestamp()) for day in days]
-        return Grid(pl.DataFrame(rows, schema={"day": pl.Date, "start_s": pl.Float64, "end_s": pl.Float64}, orient="row").sort("day"))
+        rows = [
+            (day, calendar.midnight(day, zone).timestamp(), calendar.midnight(day + timedelta(days=1), zone).timestamp())
+            for day in days
+        ]
+        return Grid(
+            pl.DataFrame(rows, schema={"day": pl.Date, "start_s": pl.Float64, "end_s": pl.Float64}, orient="row").sort("day")
+        )
 
 
 def clean(
@@ -107,7 +112,9 @@ def clean(
     samples = _samples(readings, terminals, conflicts)
     windows = _windows(samples, Grid.of(days, zone).frame, hole_s)
     steps = pl.concat([_register_steps(windows.filter(pl.col("reads") == "register"), replacements), _flow_steps(windows)])
-    steps = steps.with_columns(pl.when(pl.col("t1") - pl.col("t0") > hole_s).then(pl.col("flags") | int(Flag.HOLE)).otherwise("flags").alias("flags"))
+    steps = steps.with_columns(
+        pl.when(pl.col("t1") - pl.col("t0") > hole_s).then(pl.col("flags") | int(Flag.HOLE)).otherwise("flags").alias("flags")
+    )
     pieces = _pieces(steps)
     own = windows.filter((pl.col("t") > pl.col("start_s")) & (pl.col("t") <= pl.col("end_s")))
     return Cleaned(_with_points(pieces, own, steps), _register_days(steps, windows), _latest(own))
@@ -117,7 +124,9 @@ def _latest(own: pl.DataFrame) -> pl.DataFrame:
     """The last reading of each (meter, day); see `LATEST`."""
     measured = pl.col("pressure_mpa").is_not_null()
     last = own.group_by("meter", "day", maintain_order=True).agg(
-        pl.col("register_m3", "reverse_m3", "flow_m3h", "battery_v", "signal", "status", "received_at", "channel", "frame").last(),
+        pl.col(
+            "register_m3", "reverse_m3", "flow_m3h", "battery_v", "signal", "status", "received_at", "channel", "frame"
+        ).last(),
         reading_at=pl.col("ts").last(),
         pressure_mpa=pl.col("pressure_mpa").filter(measured).last(),
         pressure_at=pl.col("ts").filter(measured).last(),
@@ -165,8 +174,12 @@ def _windows(samples: pl.DataFrame, grid: pl.DataFrame, hole_s: float) -> pl.Dat
         first, last = np.searchsorted(times, row["low"], "left"), np.searchsorted(times, row["high"], "right")
         part = sorted_samples.slice(int(first), int(last - first))
         parts.append(part.with_columns(day=pl.lit(row["day"]), start_s=pl.lit(row["start_s"]), end_s=pl.lit(row["end_s"])))
-    joined = pl.concat(parts) if parts else sorted_samples.clear().with_columns(
-        day=pl.lit(None, pl.Date), start_s=pl.lit(None, pl.Float64), end_s=pl.lit(None, pl.Float64)
+    joined = (
+        pl.concat(parts)
+        if parts
+        else sorted_samples.clear().with_columns(
+            day=pl.lit(None, pl.Date), start_s=pl.lit(None, pl.Float64), end_s=pl.lit(None, pl.Float64)
+        )
     )
     return joined.sort("meter", "day", "t")
 
@@ -192,7 +205,17 @@ def _register_steps(windows: pl.DataFrame, replacements: pl.DataFrame) -> pl.Dat
     windows = windows.filter(pl.col("forward_m3").is_not_null())
     group = ["meter", "day"]
     pairs = windows.select(
-        *group, "start_s", "end_s", "q4_m3h", "modulus_m3", "resolution_m3", "own_flags", "reverse_m3", t1="t", r1="forward_m3", n1="reverse_m3"
+        *group,
+        "start_s",
+        "end_s",
+        "q4_m3h",
+        "modulus_m3",
+        "resolution_m3",
+        "own_flags",
+        "reverse_m3",
+        t1="t",
+        r1="forward_m3",
+        n1="reverse_m3",
     ).with_columns(
         t0=pl.col("t1").shift(1).over(group), r0=pl.col("r1").shift(1).over(group), n0=pl.col("n1").shift(1).over(group)
     )
@@ -212,7 +235,10 @@ def _register_steps(windows: pl.DataFrame, replacements: pl.DataFrame) -> pl.Dat
     violated = steps.filter(pl.col("volume_m3").is_null()).select(group).unique(maintain_order=True)
     if violated.is_empty():
         return steps
-    mended = [_mended(rows, replacements) for rows in windows.join(violated, on=group, how="semi").partition_by(group, maintain_order=True)]
+    mended = [
+        _mended(rows, replacements)
+        for rows in windows.join(violated, on=group, how="semi").partition_by(group, maintain_order=True)
+    ]
     return pl.concat([steps.join(violated, on=group, how="anti"), *mended]).sort("meter", "day", "t1")
 
 
@@ -246,11 +272,13 @@ def _with_replacements(pairs: pl.DataFrame, replacements: pl.DataFrame) -> pl.Da
     changes = replacements.select(
         "meter", "old_final_m3", "new_initial_m3", at=pl.col("replaced_at").dt.timestamp("us") / 1e6
     ).sort("at")
-    joined = pairs.sort("t1").join_asof(changes, left_on="t1", right_on="at", by="meter", strategy="backward", check_sortedness=False)
+    joined = pairs.sort("t1").join_asof(
+        changes, left_on="t1", right_on="at", by="meter", strategy="backward", check_sortedness=False
+    )
     inside = pl.col("at") > pl.col("t0")
-    return joined.with_columns(
-        pl.when(inside).then(name).alias(name) for name in ("old_final_m3", "new_initial_m3")
-    ).sort("meter", "day", "t1")
+    return joined.with_columns(pl.when(inside).then(name).alias(name) for name in ("old_final_m3", "new_initial_m3")).sort(
+        "meter", "day", "t1"
+    )
 
 
 def _flow_steps(windows: pl.DataFrame) -> pl.DataFrame:
@@ -279,7 +307,9 @@ def _pieces(steps: pl.DataFrame) -> pl.DataFrame:
     inside = steps.filter((pl.col("t1") > pl.col("start_s")) & (pl.col("t0") < pl.col("end_s")))
     inside = inside.filter(~hole | ((pl.col("t0") >= pl.col("start_s")) & (pl.col("t1") <= pl.col("end_s"))))
     inside = inside.with_columns(
-        p0=pl.max_horizontal("t0", "start_s") - pl.col("start_s"), p1=pl.min_horizontal("t1", "end_s") - pl.col("start_s"), hole=hole
+        p0=pl.max_horizontal("t0", "start_s") - pl.col("start_s"),
+        p1=pl.min_horizontal("t1", "end_s") - pl.col("start_s"),
+        hole=hole,
     )
     first, last = np.floor(_numbers(inside["p0"]) / HOUR_S), np.ceil(_numbers(inside["p1"]) / HOUR_S) - 1
     count = np.where(inside["hole"].to_numpy(), 1, last - first + 1).astype(np.int64)
@@ -302,12 +332,14 @@ def _pieces(steps: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_points(pieces: pl.DataFrame, own: pl.DataFrame, steps: pl.DataFrame) -> pl.DataFrame:
-    """Pieces with what the device said at their end; a reading that ends no piece (after a hole, without a register) is a row of its own.
+    """Pieces with what the device said at their end; a reading that ends no piece (after a hole, no register) is its own row.
 
     `own`: the readings within their day. The register of a reading that the curve refused is left out.
     """
     accepted = pl.concat([steps.select("meter", "day", t="t0"), steps.select("meter", "day", t="t1")]).unique()
-    refused = own.join(accepted, on=["meter", "day", "t"], how="anti").join(steps.select("meter", "day").unique(), on=["meter", "day"])
+    refused = own.join(accepted, on=["meter", "day", "t"], how="anti").join(
+        steps.select("meter", "day").unique(), on=["meter", "day"]
+    )
     device = own.select("meter", "day", "t", "own_flags", *DEVICE).join(
         refused.select("meter", "day", "t", refused=pl.lit(True)), on=["meter", "day", "t"], how="left"
     )
@@ -379,7 +411,9 @@ def _register_days(steps: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
     return both.select(pl.col(name).cast(dtype) for name, dtype in REGISTER_DAY.items()).sort("day", "meter")
 
 
-def month_volumes(register_days: pl.DataFrame, terminals: pl.DataFrame, replacements: pl.DataFrame, months: Sequence[date], zone: ZoneInfo) -> pl.DataFrame:
+def month_volumes(
+    register_days: pl.DataFrame, terminals: pl.DataFrame, replacements: pl.DataFrame, months: Sequence[date], zone: ZoneInfo
+) -> pl.DataFrame:
     """Volume of a month as the difference of the curve between its ends: `meter`, `month`, `volume_m3` (null: not known).
 
     `register_days`: the rows of these months. Between the days where the curve is known, holes are crossed by the same rules as
@@ -388,7 +422,11 @@ def month_volumes(register_days: pl.DataFrame, terminals: pl.DataFrame, replacem
     days = register_days.with_columns(month=pl.col("day").dt.month_start()).sort("meter", "day")
     group = ["meter", "month"]
     links = days.select(
-        *group, t1=_seconds("first_at"), r1="first_m3", t0=_seconds("last_at").shift(1).over(group), r0=pl.col("last_m3").shift(1).over(group)
+        *group,
+        t1=_seconds("first_at"),
+        r1="first_m3",
+        t0=_seconds("last_at").shift(1).over(group),
+        r0=pl.col("last_m3").shift(1).over(group),
     )
     gaps = _with_replacements(
         links.filter(pl.col("t0") < pl.col("t1"))

@@ -62,7 +62,14 @@ def all_marts() -> tuple[Mart, ...]:
         header, query = read_header(path)
         deps = tuple(header.get("deps", ()))
         found[path.stem] = Mart(
-            path.stem, header["group"], header["zh"], header["description"], tuple(header["grain"]), deps, header["partitions"], query
+            path.stem,
+            header["group"],
+            header["zh"],
+            header["description"],
+            tuple(header["grain"]),
+            deps,
+            header["partitions"],
+            query,
         )
     order = TopologicalSorter({name: set(mart.deps) & set(found) for name, mart in found.items()}).static_order()
     return tuple(found[name] for name in order)
@@ -82,21 +89,38 @@ class Partitions(NamedTuple):
     @property
     def compared_days(self) -> list[date]:
         """The days whose comparison uses one of the days: itself, the next, and the same day a year later."""
-        return sorted({*self.days, *(day + timedelta(days=1) for day in self.days), *(later for day in self.days for later in calendar.years_after(day))})
+        return sorted(
+            {
+                *self.days,
+                *(day + timedelta(days=1) for day in self.days),
+                *(later for day in self.days for later in calendar.years_after(day)),
+            }
+        )
 
     @property
     def compared_months(self) -> list[date]:
         """The months whose comparison uses one of the months: itself, the next, and the same a year later."""
         months = self.months
-        return sorted({*months, *(calendar.next_month(month) for month in months), *(month.replace(year=month.year + 1) for month in months)})
+        return sorted(
+            {
+                *months,
+                *(calendar.next_month(month) for month in months),
+                *(month.replace(year=month.year + 1) for month in months),
+            }
+        )
 
     def prepare(self, warehouse: duckdb.DuckDBPyConnection) -> None:
-        """Make the temporary tables that the marts' selects join: `touched_day`, `touched_month`, `touched_period`, `touched_peak`."""
+        """Make the temporary tables that the selects join: `touched_day`, `touched_month`, `touched_period`, `touched_peak`."""
         day_frame = self._instants(self.days, lambda day: day + timedelta(days=1), "day")
         month_frame = self._instants(self.months, calendar.next_month, "month")
         peaks = _periods(self.days, [])
         periods = _periods(self.compared_days, self.compared_months)
-        for name, frame in (("touched_day", day_frame), ("touched_month", month_frame), ("touched_period", periods), ("touched_peak", peaks)):
+        for name, frame in (
+            ("touched_day", day_frame),
+            ("touched_month", month_frame),
+            ("touched_period", periods),
+            ("touched_peak", peaks),
+        ):
             warehouse.register("incoming", frame)
             warehouse.execute(f"create or replace temp table {name} as select * from incoming").fetchall()
             warehouse.unregister("incoming")
@@ -112,7 +136,9 @@ def _periods(days: Iterable[date], months: Iterable[date]) -> pl.DataFrame:
         *(("day", day, day - timedelta(days=1), calendar.year_before(day)) for day in days),
         *(("month", month, calendar.previous_month(month), calendar.year_before(month)) for month in months),
     ]
-    return pl.DataFrame(rows, schema={"grain": pl.String, "period": pl.Date, "previous": pl.Date, "last_year": pl.Date}, orient="row")
+    return pl.DataFrame(
+        rows, schema={"grain": pl.String, "period": pl.Date, "previous": pl.Date, "last_year": pl.Date}, orient="row"
+    )
 
 
 def build(mart: Mart, warehouse: duckdb.DuckDBPyConnection) -> int:
@@ -125,7 +151,9 @@ def build(mart: Mart, warehouse: duckdb.DuckDBPyConnection) -> int:
         else:
             table, key, columns = PARTITION_KEYS[mart.partitions]
             warehouse.execute(f"delete from {mart.name} where ({columns}) in (select ({key}) from {table})").fetchall()
-        (written,) = warehouse.execute(f"insert into {mart.name} by name {mart.query} order by {', '.join(mart.grain)}").fetchall()[0]
+        (written,) = warehouse.execute(
+            f"insert into {mart.name} by name {mart.query} order by {', '.join(mart.grain)}"
+        ).fetchall()[0]
         warehouse.execute("commit").fetchall()
     except duckdb.Error:
         warehouse.execute("rollback").fetchall()

@@ -40,7 +40,9 @@ def published_tables() -> list[Published]:
     ]
 
 
-def publish(connection: duckdb.DuckDBPyConnection, dsn: str, partitions: Partitions, progress: Callable[[str], None] = lambda _: None) -> int:
+def publish(
+    connection: duckdb.DuckDBPyConnection, dsn: str, partitions: Partitions, progress: Callable[[str], None] = lambda _: None
+) -> int:
     """Replace the prepared partitions in PostgreSQL; gives the rows copied. Raises `psycopg.Error`.
 
     A table whose columns differ from the mart's (a new version) is made anew and copied whole.
@@ -56,8 +58,13 @@ def publish(connection: duckdb.DuckDBPyConnection, dsn: str, partitions: Partiti
     return rows
 
 
-def _copy(connection: duckdb.DuckDBPyConnection, target: psycopg.Connection, name: str, partitioned: str, key: tuple[str, ...]) -> int:
-    described = connection.execute(f"select column_name, data_type from duckdb_columns() where database_name = 'marts' and schema_name = 'main' and table_name = '{name}' order by column_index").fetchall()
+def _copy(
+    connection: duckdb.DuckDBPyConnection, target: psycopg.Connection, name: str, partitioned: str, key: tuple[str, ...]
+) -> int:
+    described = connection.execute(
+        "select column_name, data_type from duckdb_columns() "
+        f"where database_name = 'marts' and schema_name = 'main' and table_name = '{name}' order by column_index"
+    ).fetchall()
     columns = [(column, TYPES[kind]) for column, kind in described]
     table = sql.Identifier("mart", name)
     fresh = _ensure(target, name, columns, key)
@@ -81,7 +88,11 @@ def _copy(connection: duckdb.DuckDBPyConnection, target: psycopg.Connection, nam
 
 def _exact(column: str, kind: str) -> str:
     """Instants as UTC text with their offset; everything else prints exactly as it is."""
-    return f"strftime({column} at time zone 'UTC', '%Y-%m-%d %H:%M:%S.%f+00') as {column}" if kind.startswith("TIMESTAMP") else column
+    return (
+        f"strftime({column} at time zone 'UTC', '%Y-%m-%d %H:%M:%S.%f+00') as {column}"
+        if kind.startswith("TIMESTAMP")
+        else column
+    )
 
 
 def _csv(batch: object) -> bytes:
@@ -92,11 +103,15 @@ def _csv(batch: object) -> bytes:
     return sink.getvalue()
 
 
-def _delete_keys(connection: duckdb.DuckDBPyConnection, target: psycopg.Connection, table: sql.Identifier, keys_table: str, keys: str, own: str) -> None:
+def _delete_keys(
+    connection: duckdb.DuckDBPyConnection, target: psycopg.Connection, table: sql.Identifier, keys_table: str, keys: str, own: str
+) -> None:
     values = connection.execute(f"select distinct {keys} from {keys_table}").fetchall()
     names = own.split(", ")
     if len(names) == 1:
-        target.execute(sql.SQL("delete from {} where {} = any(%s)").format(table, sql.Identifier(own)), [[row[0] for row in values]])
+        target.execute(
+            sql.SQL("delete from {} where {} = any(%s)").format(table, sql.Identifier(own)), [[row[0] for row in values]]
+        )
         return
     for grain in {row[0] for row in values}:
         periods = [row[1] for row in values if row[0] == grain]
@@ -105,13 +120,18 @@ def _delete_keys(connection: duckdb.DuckDBPyConnection, target: psycopg.Connecti
 
 def _ensure(target: psycopg.Connection, name: str, columns: list[tuple[str, str]], key: tuple[str, ...]) -> bool:
     """Make the table if it is absent or has other columns; True where it is new."""
-    query = "select column_name, data_type from information_schema.columns where table_schema = 'mart' and table_name = %s order by ordinal_position"
-    there = [(column, {"timestamp with time zone": "timestamptz"}.get(kind, kind)) for column, kind in target.execute(query, [name])]
+    query = (
+        "select column_name, data_type from information_schema.columns "
+        "where table_schema = 'mart' and table_name = %s order by ordinal_position"
+    )
+    there = [
+        (column, {"timestamp with time zone": "timestamptz"}.get(kind, kind)) for column, kind in target.execute(query, [name])
+    ]
     if there == columns:
         return False
     table = sql.Identifier("mart", name)
     target.execute(sql.SQL("drop table if exists {}").format(table))
-    body = sql.SQL(", ").join(sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(kind)) for column, kind in columns)  # type: ignore[arg-type]
+    body = sql.SQL(", ").join(sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(kind)) for column, kind in columns)
     target.execute(sql.SQL("create table {} ({})").format(table, body))
     target.execute(sql.SQL("create index on {} ({})").format(table, sql.SQL(", ").join(map(sql.Identifier, key))))
     return True

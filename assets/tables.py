@@ -1,7 +1,7 @@
 """Every table of the warehouse as one step: what it is made from and the function that makes its partitions.
 
-SQL marts come from `assets.marts`; the few tables that SQL cannot say (registry, cleaned intervals, month volumes) are here. The same steps
-run under `mainflow run` and as Dagster assets, so there is one way a figure comes about.
+SQL marts come from `assets.marts`; the few tables that SQL cannot say (registry, cleaned intervals, month volumes) are here.
+The same steps run under `mainflow run` and as Dagster assets, so there is one way a figure comes about.
 """
 
 from collections.abc import Callable
@@ -84,11 +84,11 @@ def _conflicts(bench: Workbench, start: datetime, end: datetime) -> pl.DataFrame
 
 
 def _keep_latest(connection: duckdb.DuckDBPyConnection, latest: pl.DataFrame, days: list[date]) -> None:
-    """Merge the days' last readings into `latest_reading`: one row a meter, the greatest event time wins, pressure by its own time."""
+    """Merge the days' last readings into `latest_reading`: one row a meter, the greatest event time wins; pressure likewise."""
     if not warehouse.has_table(connection, "latest_reading"):
         warehouse.replace_all(connection, "latest_reading", latest.clear())
     known = connection.sql("select * from latest_reading").pl()
-    candidates = pl.concat([known.filter(~pl.col("day").is_in(days)).cast(latest.schema), latest])  # type: ignore[arg-type]
+    candidates = pl.concat([known.filter(~pl.col("day").is_in(days)).cast(latest.schema), latest])
     pressure = candidates.filter(pl.col("pressure_at").is_not_null()).sort("pressure_at").group_by("meter", maintain_order=True)
     merged = (
         candidates.sort("reading_at")
@@ -101,7 +101,9 @@ def _keep_latest(connection: duckdb.DuckDBPyConnection, latest: pl.DataFrame, da
 
 
 def _register_month(bench: Workbench, connection: duckdb.DuckDBPyConnection, partitions: Partitions) -> Made:
-    days = connection.sql("select register_day.* from register_day join touched_month on day >= month and day < month + interval 1 month").pl()
+    days = connection.sql(
+        "select register_day.* from register_day join touched_month on day >= month and day < month + interval 1 month"
+    ).pl()
     terminals, replacements = (connection.sql(f"select * from registry.{name}").pl() for name in ("terminals", "replacements"))
     volumes = cleaning.month_volumes(days, terminals, replacements, partitions.months, bench.zone)
     return Made(0, warehouse.replace_rows(connection, "register_month", volumes, "month", partitions.months))

@@ -48,7 +48,7 @@ def exclusive(lock: Path) -> Iterator[None]:
 
 
 def replace_rows(warehouse: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame, column: str, keys: list[date]) -> int:
-    """Put the frame's rows in place of the table's rows whose `column` is one of `keys`, in one transaction; the table is made if absent."""
+    """Put the frame's rows in place of those whose `column` is one of `keys`, in one transaction; the table is made if absent."""
     warehouse.register("incoming", frame)
     warehouse.register("incoming_keys", pl.DataFrame({"key": keys}, schema={"key": pl.Date}))
     try:

@@ -13,8 +13,8 @@ from ingest_daemon.stores import RawStore
 class Workbench:
     """The tools of a run.
 
-    `serving_dsn` gives the connection string of the PostgreSQL to publish to, None where the site serves nothing; `billing` is the ODBC connection
-    string, empty where there is no billing system.
+    `serving_dsn` gives the connection string of the PostgreSQL to publish to, None where the site serves nothing;
+    `billing` is the ODBC connection string, empty where there is no billing system.
     """
 
     site: Site

@@ -191,7 +191,7 @@ class AlarmSink:
                 text = " ".join(str(error).split())
                 self._counters.health["postgres"] = text
                 self._limited.warn("postgres", f"alarm events wait in the journal: {text}")
-            except Exception as error:  # noqa: BLE001 - whatever it is, alarms must not stop without a word
+            except Exception as error:
                 self._counters.health["postgres"] = repr(error)
                 LOG.exception("alarm events wait in the journal")
             if self._stopping.wait(wait):

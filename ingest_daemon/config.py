@@ -70,7 +70,9 @@ class PostgresSettings:
     """`[postgres]`: where marts and alarm events are served from."""
 
     dsn: str = setting("", "connection string; empty: an embedded server of our own", "连接串；空为内置", secret=True)
-    port: int = setting(0, "TCP port of the embedded server on 127.0.0.1, 0 picks a free one", "内置库端口", minimum=0, maximum=65535)
+    port: int = setting(
+        0, "TCP port of the embedded server on 127.0.0.1, 0 picks a free one", "内置库端口", minimum=0, maximum=65535
+    )
 
 
 Section = TypeVar("Section")
@@ -88,7 +90,9 @@ def read_tables(path: Path) -> Mapping[str, Any]:
         raise SettingError(f"{path} is not valid TOML: {error}") from None
 
 
-def read_section(kind: type[Section], name: str, tables: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Section:
+def read_section(
+    kind: type[Section], name: str, tables: Mapping[str, Any], environment: Mapping[str, str] = os.environ
+) -> Section:
     """Section `name` as `kind`; `MAINFLOW_<SECTION>_<KEY>` in the environment wins over the file."""
     table = tables.get(name, {})
     known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]

@@ -157,7 +157,7 @@ def _refusals(stream: str, records: Sequence[Record], written: pl.DataFrame, ref
 
 
 def clock_offsets(clocks: pl.DataFrame, records: Sequence[Record]) -> pl.DataFrame:
-    """Receive time minus device clock, a row a frame in order: `terminal`, `offset_s`, `index` (the frame's place in the group)."""
+    """Receive time minus device clock, a row a frame in order: `terminal`, `offset_s`, `index` (its place in the group)."""
     received = pl.Series([record.received_us for record in records], dtype=pl.Int64)
     offset_s = (received.gather(clocks["frame"]) - clocks["sent_at"].dt.epoch("us")) / 1e6
     return clocks.select("terminal", offset_s=offset_s, index="frame").drop_nulls("offset_s").sort("index")
@@ -296,7 +296,7 @@ class Forwarder:
             except JournalBroken as error:
                 self._journals.fail(error)
                 return
-            except Exception as error:  # noqa: BLE001 - whatever it is, the frames are safe: say it and try again
+            except Exception as error:
                 self._counters.health["store"] = repr(error)
                 LOG.exception("forwarding failed; the group stays in the journal and is tried again in %.1f s", wait)
                 if self._stopping.wait(wait):

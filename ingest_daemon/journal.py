@@ -364,7 +364,7 @@ class Journals:
                 for stream, journal in self.streams.items():
                     if journal.pending_bytes:
                         self._commit(stream, journal)
-            except Exception as error:  # noqa: BLE001 - without this thread nothing is acknowledged: the process must end, not linger
+            except Exception as error:
                 self._broken(error)
                 return
             with self._changed:

@@ -60,7 +60,7 @@ class Connection(asyncio.Protocol):
                     self._take(piece.raw, received_us)
                 else:
                     self._refuse(piece.reason, piece.detail, piece.raw, received_us)
-        except Exception as error:  # noqa: BLE001 - a mistake of ours in one connection must not touch the others
+        except Exception as error:
             self._refuse(Reason.BAD_BODY, f"the codec failed with {type(error).__name__}: {error}", data, received_us)
             self.transport.abort()
         if self._bad_bytes > self._server.settings.bad_bytes:

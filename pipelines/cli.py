@@ -56,7 +56,7 @@ def _told(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-class DayRange(click.ParamType):
+class DayRange(click.ParamType[tuple[date, date]]):
     """`A..B` or one day, both local and included."""
 
     name = "A..B"
@@ -75,7 +75,13 @@ class DayRange(click.ParamType):
 @contextmanager
 def progress_bar(title: str, total: float | None) -> Iterator[Callable[[float, str], None]]:
     """A progress bar; gives a function (done, text)."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[text]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[text]}"),
+    )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(title, total=total, text="")
         yield lambda done, text: bar.update(task, completed=done, text=text)
@@ -162,15 +168,25 @@ def simulate(root: Path, days: int, seed: int) -> None:
     console.print(delivery_line(delivery))
 
 
-@main.command(epilog=_examples(
-    "mainflow send --site site readings.parquet --register registry_synthetic.csv",
-    "mainflow send --site site flows.parquet --stamp start",
-))
+@main.command(
+    epilog=_examples(
+        "mainflow send --site site readings.parquet --register registry_synthetic.csv",
+        "mainflow send --site site flows.parquet --stamp start",
+    )
+)
 @SITE
 @click.argument("readings", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--register", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="未知水表的档案 / sizes of meters to register")
 @click.option(
-    "--stamp", type=click.Choice(["end", "start"]), default="end", show_default=True, help="时标在区间末或始 / what a row's time labels"
+    "--register",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="未知水表的档案 / sizes of meters to register",
+)
+@click.option(
+    "--stamp",
+    type=click.Choice(["end", "start"]),
+    default="end",
+    show_default=True,
+    help="时标在区间末或始 / what a row's time labels",
 )
 @_told
 def send(root: Path, readings: Path, register: Path | None, stamp: str) -> None:
@@ -202,7 +218,9 @@ def _deliver(settings: Any, ports: Any, plan: Any, total: int) -> Any:
     from pipelines import deliver
 
     with progress_bar("上报 send", total) as told:
-        delivery = deliver.send(ports, plan, lambda so_far: told(sum(so_far.readings_acknowledged.values()), f"{so_far.refused} 拒 refused"))
+        delivery = deliver.send(
+            ports, plan, lambda so_far: told(sum(so_far.readings_acknowledged.values()), f"{so_far.refused} 拒 refused")
+        )
     with progress_bar("入库 store", None) as told:
         deliver.drain(settings.folder, lambda left: told(0, f"{left:,} B"))
     return delivery
@@ -264,7 +282,14 @@ def decode(hexadecimal: tuple[str, ...], as_json: bool, protocol: str) -> None:
     parts = codecs.load(protocol).explain(frame)
     if as_json:
         rows = [
-            {"offset": part.offset, "bytes": part.raw.hex().upper(), "zh": part.zh, "en": part.en, "value": part.value, "unit": part.unit}
+            {
+                "offset": part.offset,
+                "bytes": part.raw.hex().upper(),
+                "zh": part.zh,
+                "en": part.en,
+                "value": part.value,
+                "unit": part.unit,
+            }
             for part in parts
         ]
         click.echo(json.dumps(rows, ensure_ascii=False, indent=1))
@@ -275,7 +300,9 @@ def decode(hexadecimal: tuple[str, ...], as_json: bool, protocol: str) -> None:
     console.print(table)
 
 
-@main.command(epilog=_examples("mainflow export --site site", "mainflow export --site site daily_volume --days 2026-01-01..2026-01-31"))
+@main.command(
+    epilog=_examples("mainflow export --site site", "mainflow export --site site daily_volume --days 2026-01-01..2026-01-31")
+)
 @SITE
 @click.argument("report", default="daily_volume")
 @click.option("--days", type=DayRange(), help="期间 / period; default: the month of the newest day")

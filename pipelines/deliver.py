@@ -35,6 +35,8 @@ def drain(site: Site, progress: Callable[[int], None] = lambda _: None, cursors:
     while left := sum(backlog(site)[name] for name in cursors):
         progress(left)
         if time.monotonic() > deadline:
-            raise NotDrained(f"{left} bytes of the journal are not forwarded after {DRAIN_S:.0f} s; see {site.logs / 'daemon.log'}")
+            raise NotDrained(
+                f"{left} bytes of the journal are not forwarded after {DRAIN_S:.0f} s; see {site.logs / 'daemon.log'}"
+            )
         time.sleep(0.1)
     progress(0)

@@ -26,7 +26,9 @@ def run_demo(folder: Path, days: int, console: Console) -> int:
     """Run it; gives the exit code. A second run sends the same readings again and changes no figure."""
     site = Site(folder.resolve())
     if not site.settings.exists():
-        site = site_folder.create(folder, "embedded", {"site": {"utility": UTILITY}, "billing": {"connection": _billing(site)}}, examples=False)
+        site = site_folder.create(
+            folder, "embedded", {"site": {"utility": UTILITY}, "billing": {"connection": _billing(site)}}, examples=False
+        )
     loaded = settings.load(site.root)
     fleet = fleet_site.fleet_of(site, loaded.zone, SEED, days)
     with console.status("模拟客户 / making the fleet, its truth and its billing database"):
@@ -35,7 +37,9 @@ def run_demo(folder: Path, days: int, console: Console) -> int:
     expected = sum(frame.height for frame in faults.reported(fleet).values())
     with servers.postgres(loaded) as dsn, servers.daemon(site, free) as ports:
         with progress_bar("终端上报 terminals send over TCP", expected) as told:
-            delivery = deliver.send(ports, faults.plan(fleet), lambda so_far: told(sum(so_far.readings_acknowledged.values()), ""))
+            delivery = deliver.send(
+                ports, faults.plan(fleet), lambda so_far: told(sum(so_far.readings_acknowledged.values()), "")
+            )
         with progress_bar("入原始库 into the raw store", None) as told:
             deliver.drain(site, lambda left: told(0, f"{left:,} B"), deliver.EVERYTHING)
         bench = workbench(loaded)
@@ -62,7 +66,8 @@ def _alarms(dsn: str) -> list[tuple[Any, ...]]:
 
     with psycopg.connect(dsn) as connection:
         return connection.execute(
-            "select code, count(*) filter (where state = 'raised'), count(distinct meter) from ops.alarm_event group by code order by code"
+            "select code, count(*) filter (where state = 'raised'), count(distinct meter) from ops.alarm_event "
+            "group by code order by code"
         ).fetchall()
 
 
@@ -85,7 +90,10 @@ def _summary(
     table.add_column(overflow="fold")
     table.add_column(overflow="fold")
     table.add_row("水表 / meters", f"{meters} ({customers} 客户 customers)")
-    table.add_row("读数 / readings", f"{sent:,} 发 sent = {answered:,} 确认 acknowledged = {stored:,} 入库 stored + {answered - stored:,} 另存 kept aside")
+    table.add_row(
+        "读数 / readings",
+        f"{sent:,} 发 sent = {answered:,} 确认 acknowledged = {stored:,} 入库 stored + {answered - stored:,} 另存 kept aside",
+    )
     table.add_row("另存原因 / kept aside", ", ".join(f"{reason}: {count} 条 lines" for reason, count in kept.items()) or "0")
     table.add_row("坏帧拒收 / bad frames refused", f"{delivery.refused}")
     total_days = connection.execute("select count(distinct day) from daily_usage where coverage > 0").fetchall()[0][0]
@@ -101,7 +109,10 @@ def _summary(
     table.add_row("营收 / billing", billing or f"无 ODBC 驱动，跳过 / skipped, no ODBC driver: apt-get install {DRIVER_PACKAGES}")
     table.add_row("报表 / reports", "\n".join(reports))
     table.add_row("数据集市 / marts", f"{site.marts}\nPostgreSQL schema mart（运行 mainflow up 时 / while `mainflow up` runs)")
-    table.add_row("看板 / boards", f"http://127.0.0.1:{loaded.servers.grafana_port} （需 Grafana，运行 mainflow up / with Grafana, while `mainflow up` runs)")
+    table.add_row(
+        "看板 / boards",
+        f"http://127.0.0.1:{loaded.servers.grafana_port} （有 Grafana 时 / with Grafana, while `mainflow up` runs)",
+    )
     console.print(table)
     console.print(f"下一步 / next:\n  .venv/bin/mainflow up --site {site.root}\n  .venv/bin/mainflow status --site {site.root}")
 

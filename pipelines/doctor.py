@@ -4,6 +4,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from pipelines import servers
@@ -23,7 +24,16 @@ class Finding(NamedTuple):
 
 def examine(settings: Settings) -> list[Finding]:
     """Every finding, in the order a reading takes through the product."""
-    looks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_ports, _disk, _clock, _registry, _store, _postgres, _billing, _grafana)
+    looks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+        _ports,
+        _disk,
+        _clock,
+        _registry,
+        _store,
+        _postgres,
+        _billing,
+        _grafana,
+    )
     return [finding for look in looks for finding in look(settings)]
 
 
@@ -45,14 +55,13 @@ def _ports(settings: Settings) -> Iterator[Finding]:
 def _disk(settings: Settings) -> Iterator[Finding]:
     free_gb = shutil.disk_usage(settings.folder.root).free / 1e9
     wanted = LOW_DISK_GB + settings.daemon.journal_mb / 1000
-    yield Finding("磁盘 / disk", free_gb > wanted, f"{free_gb:.0f} GB free", f"keep {wanted:.0f} GB free, or lower [daemon] journal_mb")
+    yield Finding(
+        "磁盘 / disk", free_gb > wanted, f"{free_gb:.0f} GB free", f"keep {wanted:.0f} GB free, or lower [daemon] journal_mb"
+    )
 
 
 def _clock(_: Settings) -> Iterator[Finding]:
-    try:
-        synchronised = open("/run/systemd/timesync/synchronized").close() is None
-    except OSError:
-        synchronised = False
+    synchronised = Path("/run/systemd/timesync/synchronized").exists()
     year = time.gmtime().tm_year
     if year < 2024:
         yield Finding("时钟 / clock", False, f"the year is {year}", "set the clock: device times are judged by it")
@@ -87,7 +96,11 @@ def _postgres(settings: Settings) -> Iterator[Finding]:
 
     if not settings.postgres.dsn:
         running = running_dsn(settings.folder)
-        yield Finding("PostgreSQL", True if running else None, "embedded, runs" if running else "embedded, starts with `mainflow up` and `run`")
+        yield Finding(
+            "PostgreSQL",
+            True if running else None,
+            "embedded, runs" if running else "embedded, starts with `mainflow up` and `run`",
+        )
         return
     try:
         with psycopg.connect(settings.postgres.dsn, connect_timeout=5) as connection:
@@ -121,4 +134,9 @@ def _grafana(settings: Settings) -> Iterator[Finding]:
         for look in verify(f"http://127.0.0.1:{port}"):
             yield Finding(f"Grafana {look.name}", look.ok, look.detail, "" if look.ok else f"see {log}")
     else:
-        yield Finding("Grafana", None, f"not running; program: {home or 'not found'}", "" if home else "install Grafana 12 or set GRAFANA_HOME")
+        yield Finding(
+            "Grafana",
+            None,
+            f"not running; program: {home or 'not found'}",
+            "" if home else "install Grafana 12 or set GRAFANA_HOME",
+        )

@@ -1,6 +1,7 @@
 """The embedded PostgreSQL: server binaries from a Python wheel, data in the site folder, started and stopped by us.
 
-It listens on 127.0.0.1 and trusts local users: for one machine, demo, tests and a pilot. A site with its own server names it in `[postgres] dsn`.
+It listens on 127.0.0.1 and trusts local users: for one machine, demo, tests and a pilot. A site with its own server names it
+in `[postgres] dsn`.
 """
 
 import contextlib
@@ -99,7 +100,13 @@ class _Server:
             time.sleep(0.05)
 
     def _control(self, *arguments: str) -> None:
-        pgexec("pg_ctl", ("-D", str(self._folder), *arguments), bin_path=self._wheel.bin_path, user=self._wheel.system_user, timeout=60)
+        pgexec(
+            "pg_ctl",
+            ("-D", str(self._folder), *arguments),
+            bin_path=self._wheel.bin_path,
+            user=self._wheel.system_user,
+            timeout=60,
+        )
 
 
 def _make_database(port: int) -> None:

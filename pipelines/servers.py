@@ -143,10 +143,8 @@ def process(name: str, command: list[str], site: Site, environment: Mapping[str,
 
 def _stop(started: "subprocess.Popen[bytes]") -> None:
     started.terminate()
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         started.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        pass
     # Children that outlive their parent (Dagster's code servers) share its session: end them with it.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(started.pid, signal.SIGKILL)

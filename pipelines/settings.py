@@ -1,6 +1,6 @@
 """The site's settings as one typed whole: every section of `site.toml`, read once at start.
 
-The daemon's own sections are declared in `ingest_daemon.config`; a wrong setting is named with the allowed values (`SettingError`).
+The daemon's own sections are declared in `ingest_daemon.config`; a wrong setting is named with what is allowed (`SettingError`).
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,9 @@ class SiteSettings:
 class FigureSettings:
     """`[figures]`: how figures are made."""
 
-    max_hole_h: float = setting(2.0, "the register curve is not drawn over a longer hole", "最长可连线空缺（小时）", minimum=0.25, maximum=24)
+    max_hole_h: float = setting(
+        2.0, "the register curve is not drawn over a longer hole", "最长可连线空缺（小时）", minimum=0.25, maximum=24
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +131,7 @@ def load(root: Path) -> Settings:
 def sample_file(profile: str, values: dict[str, dict[str, Any]]) -> str:
     """A commented `site.toml` for a profile, with these values in place of the defaults."""
     preset = PROFILES[profile]
-    parts = [
-        sample(name, kind, {**preset.get(name, {}), **values.get(name, {})}) for name, kind in SECTIONS.items()
-    ]
+    parts = [sample(name, kind, {**preset.get(name, {}), **values.get(name, {})}) for name, kind in SECTIONS.items()]
     head = (
         "# Mainflow 站点设置 / site settings.\n"
         "# 环境变量 MAINFLOW_<SECTION>_<KEY> 优先 / an environment variable MAINFLOW_<SECTION>_<KEY> wins over this file.\n"

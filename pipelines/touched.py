@@ -1,7 +1,7 @@
 """Which local days wait to be computed: the raw store's arrivals turned into days, remembered until a run has done them.
 
-`state/touched.json` holds the store's cursor and the waiting days, each with the generation in which it was last touched, so that a reading
-that comes while its day is computed leaves the day waiting.
+`state/touched.json` holds the store's cursor and the waiting days, each with the generation in which it was last touched, so
+that a reading that comes while its day is computed leaves the day waiting.
 """
 
 import json
@@ -26,13 +26,11 @@ class Waiting(NamedTuple):
 
 
 def waiting(state: Path, store: RawStore, zone: ZoneInfo, reach: timedelta) -> Waiting:
-    """Take the store's arrivals since the last call and give every day that waits. `reach`: the longest hole. Raises `StoreAway`."""
+    """Take the store's arrivals since the last call; give every day that waits. `reach`: the longest hole. Raises `StoreAway`."""
     with _edited(state) as content:
         arrivals = store.arrivals(content["cursor"])
         touched = {
-            day
-            for start, end in arrivals.spans.unique().iter_rows()
-            for day in calendar.days_touched(start, end, reach, zone)
+            day for start, end in arrivals.spans.unique().iter_rows() for day in calendar.days_touched(start, end, reach, zone)
         }
         if touched:
             content["generation"] += 1

@@ -71,7 +71,7 @@ def _column(table: pl.DataFrame, name: str) -> pl.Expr:
 
 
 def _steps(readings: pl.DataFrame) -> dict[str, int]:
-    """Median spacing of each meter's distinct times, in whole minutes, at least one; a meter with one reading counts as hourly."""
+    """Median spacing of each meter's distinct times, in whole minutes, at least one; one reading alone counts as hourly."""
     spacing = readings.select("meter", "ts").unique().sort("meter", "ts").group_by("meter", maintain_order=True)
     minutes = spacing.agg(
         (pl.col("ts").diff().dt.total_seconds().median() / 60).round().clip(1, None).fill_null(60).cast(pl.Int64)

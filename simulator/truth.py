@@ -22,8 +22,8 @@ LONGEST_HOLE_S = 2 * 3600.0
 class Truth(NamedTuple):
     """Volumes (m³), forward and reverse; null where the register is not known at an end.
 
-    `hourly`: meter, hour_start (UTC), day, volume_m3, reverse_m3. `daily`: meter, day, volume_m3, reverse_m3. `monthly`: meter, month,
-    volume_m3 (between the month's ends; null where the data do not hold both), measured_m3 (sum of the days known), days.
+    `hourly`: meter, hour_start (UTC), day, volume_m3, reverse_m3. `daily`: meter, day, volume_m3, reverse_m3. `monthly`: meter,
+    month, volume_m3 (between the month's ends; null where the data do not hold both), measured_m3 (sum of the days known), days.
     """
 
     hourly: pl.DataFrame

@@ -25,7 +25,9 @@ def shared(name: str) -> Path:
     return folder
 
 
-def mainflow(*arguments: object, environment: Mapping[str, str] | None = None, check: bool = True) -> "subprocess.CompletedProcess[str]":
+def mainflow(
+    *arguments: object, environment: Mapping[str, str] | None = None, check: bool = True
+) -> "subprocess.CompletedProcess[str]":
     """Run the command with free ports; fails with its output unless it ended with 0."""
     import os
 
@@ -37,7 +39,9 @@ def mainflow(*arguments: object, environment: Mapping[str, str] | None = None, c
         timeout=280,
     )
     if check:
-        assert done.returncode == 0, f"mainflow {' '.join(map(str, arguments))} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, (
+            f"mainflow {' '.join(map(str, arguments))} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        )
     return done
 
 
@@ -66,7 +70,9 @@ def assert_same_tables(left: dict[str, pl.DataFrame], right: dict[str, pl.DataFr
     assert left.keys() == right.keys()
     for name, frame in left.items():
         assert frame.height == right[name].height, f"{name}: {frame.height} rows against {right[name].height}"
-        assert frame.equals(right[name]), f"{name} differs:\n{frame.join(right[name], on=frame.columns, how='anti', nulls_equal=True)}"
+        assert frame.equals(right[name]), (
+            f"{name} differs:\n{frame.join(right[name], on=frame.columns, how='anti', nulls_equal=True)}"
+        )
 
 
 def published(dsn: str, name: str) -> pl.DataFrame:

@@ -26,10 +26,12 @@ def compare(marts: Path, expected: Path, zone: str) -> dict[str, Compared]:
     with duckdb.connect(str(marts), read_only=True) as connection:
         connection.execute(f"set timezone = '{zone}'").fetchall()
         hours = connection.sql(
-            "select meter, hour_start, hourly_usage.volume_m3, coefficient from hourly_usage left join hourly_coefficient using (meter, hour_start)"
+            "select meter, hour_start, hourly_usage.volume_m3, coefficient "
+            "from hourly_usage left join hourly_coefficient using (meter, hour_start)"
         ).pl()
         days = connection.sql(
-            "select meter, daily_usage.day, volume_m3, complete, clean, coefficient from daily_usage left join daily_coefficient using (meter, day)"
+            "select meter, daily_usage.day, volume_m3, complete, clean, coefficient "
+            "from daily_usage left join daily_coefficient using (meter, day)"
         ).pl()
         months = connection.sql(
             "select m.meter, month, m.volume_m3, complete, clean, change_pct, yoy_pct from monthly_usage as m "
@@ -64,18 +66,26 @@ def _read(path: Path) -> pl.DataFrame:
 
 
 def _volumes(wanted: pl.DataFrame, found: pl.DataFrame, keys: list[str]) -> Compared:
-    joined = wanted.select(*keys, wanted=pl.col("volume_m3").cast(pl.Float64)).join(found.select(*keys, found="volume_m3"), on=keys, how="left")
+    joined = wanted.select(*keys, wanted=pl.col("volume_m3").cast(pl.Float64)).join(
+        found.select(*keys, found="volume_m3"), on=keys, how="left"
+    )
     near = (pl.col("found") - pl.col("wanted")).abs() <= pl.max_horizontal(pl.lit(ABSOLUTE_M3), pl.col("wanted").abs() * RELATIVE)
     return Compared(joined.height, joined.filter(~near.fill_null(False)))
 
 
 def _ratios(wanted: pl.DataFrame, found: pl.DataFrame, keys: list[str], there: str, here: str) -> Compared:
-    joined = wanted.filter(pl.col(there).is_not_null()).select(*keys, wanted=pl.col(there).cast(pl.Float64)).join(found.select(*keys, found=here), on=keys, how="left")
+    joined = (
+        wanted.filter(pl.col(there).is_not_null())
+        .select(*keys, wanted=pl.col(there).cast(pl.Float64))
+        .join(found.select(*keys, found=here), on=keys, how="left")
+    )
     near = (pl.col("found") - pl.col("wanted")).abs() <= pl.col("wanted").abs() * RELATIVE + PRINTED
     return Compared(joined.height, joined.filter(~near.fill_null(False)))
 
 
 def _flags(wanted: pl.DataFrame, found: pl.DataFrame, name: str) -> Compared:
     """A day without any reading has no row here and counts as not complete."""
-    joined = wanted.select("meter", "day", wanted=name).join(found.select("meter", "day", found=name), on=["meter", "day"], how="left")
+    joined = wanted.select("meter", "day", wanted=name).join(
+        found.select("meter", "day", found=name), on=["meter", "day"], how="left"
+    )
     return Compared(joined.height, joined.filter(pl.col("wanted") != pl.col("found").fill_null(False)))

@@ -396,11 +396,15 @@ def test_the_registry_is_read_again_when_it_changes_and_a_broken_file_leaves_the
     ids=["one frame sent again", "off for good", "off and right again", "wrong at first contact"],
 )
 @pytest.mark.parametrize("together", [True, False], ids=["in one group", "frame by frame"])
-def test_a_clock_is_judged_by_the_median_of_its_last_frames(offsets_s: list[int], told: list[tuple[str, ...]], together: bool) -> None:
+def test_a_clock_is_judged_by_the_median_of_its_last_frames(
+    offsets_s: list[int], told: list[tuple[str, ...]], together: bool
+) -> None:
     second = 1_000_000
     records = [Record(0, (1000 + number) * second, 0, b"") for number in range(len(offsets_s))]
     sent = [(1000 + number - offset) * second for number, offset in enumerate(offsets_s)]
-    clocks = pl.DataFrame({"frame": range(len(sent)), "terminal": [METER] * len(sent), "sent_at": pl.Series(sent).cast(TIMESTAMP)})
+    clocks = pl.DataFrame(
+        {"frame": range(len(sent)), "terminal": [METER] * len(sent), "sent_at": pl.Series(sent).cast(TIMESTAMP)}
+    )
     groups = [clocks] if together else [clocks[number : number + 1] for number in range(len(sent))]
     memory = Memory()
     news = [word for group in groups for word in memory.clock_news(clock_offsets(group, records), records, 120.0)]

@@ -1,9 +1,8 @@
-"""The demo from end to end: the simulator's truth equals the marts, every fault is where it belongs, and a second run changes nothing."""
+"""The demo from end to end: truth equals the marts, every fault is where it belongs, a second run changes nothing."""
 
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import openpyxl
 import polars as pl
@@ -50,7 +49,9 @@ def kept(demo: Demo, reason: str) -> list[dict[str, object]]:
 )
 def test_the_marts_equal_the_truth_of_the_simulator(demo: Demo, name: str, mart: str, keys: list[str], record_property) -> None:
     truth = pl.read_parquet(demo.site / "truth" / f"{name}.parquet")
-    joined = truth.select(*keys, wanted="volume_m3").join(table(demo.marts, mart).select(*keys, found="volume_m3"), on=keys, how="left")
+    joined = truth.select(*keys, wanted="volume_m3").join(
+        table(demo.marts, mart).select(*keys, found="volume_m3"), on=keys, how="left"
+    )
     near = (pl.col("wanted") - pl.col("found")).abs() <= NEAR_M3
     both_missing = pl.col("wanted").is_null() & pl.col("found").is_null()
     wrong = joined.filter(~(near.fill_null(False) | both_missing))
@@ -115,7 +116,9 @@ def test_a_short_gap_and_a_late_day_leave_whole_days(demo: Demo, faults: pl.Data
         assert days["complete"].all(), kind
 
 
-@pytest.mark.parametrize(("kind", "column"), [("replacement", "replacements"), ("rollover", "rollovers"), ("reverse", "reversals")])
+@pytest.mark.parametrize(
+    ("kind", "column"), [("replacement", "replacements"), ("rollover", "rollovers"), ("reverse", "reversals")]
+)
 def test_what_happens_to_a_register_is_recognised(demo: Demo, faults: pl.DataFrame, kind: str, column: str) -> None:
     quality = table(demo.marts, "data_quality").filter(pl.col("meter") == one(faults, kind)["meter"])
     assert quality[column].sum() > 0
@@ -126,15 +129,20 @@ def test_a_slow_clock_is_flagged_off_the_grid_and_raises_an_alarm(demo: Demo, fa
     fault = one(faults, "clock_slow")
     assert table(demo.marts, "data_quality").filter((pl.col("meter") == fault["meter"]) & (pl.col("off_grid") > 0)).height >= 2
     with psycopg.connect(dsn) as connection:
-        states = connection.execute("select state from ops.alarm_event where code = 'CLOCK' and meter = %s", [fault["meter"]]).fetchall()
+        states = connection.execute(
+            "select state from ops.alarm_event where code = 'CLOCK' and meter = %s", [fault["meter"]]
+        ).fetchall()
     assert ("raised",) in states
 
 
 @pytest.mark.parametrize(("kind", "code"), [("low_pressure", "P_LO"), ("reverse", "Q_REV"), ("low_battery", "BATT")])
-def test_an_alarm_of_a_terminal_becomes_an_event_with_value_and_unit(demo: Demo, faults: pl.DataFrame, dsn: str, kind: str, code: str) -> None:
+def test_an_alarm_of_a_terminal_becomes_an_event_with_value_and_unit(
+    demo: Demo, faults: pl.DataFrame, dsn: str, kind: str, code: str
+) -> None:
     with psycopg.connect(dsn) as connection:
         rows = connection.execute(
-            "select state, value, unit, event_at, received_at from ops.alarm_event where meter = %s and code = %s order by event_at",
+            "select state, value, unit, event_at, received_at from ops.alarm_event "
+            "where meter = %s and code = %s order by event_at",
             [one(faults, kind)["meter"], code],
         ).fetchall()
     assert rows

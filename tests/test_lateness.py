@@ -24,7 +24,11 @@ def day_of_readings(number: int) -> pl.DataFrame:
     frame = pl.DataFrame({"ts": at, "forward_m3": total, "pressure_mpa": np.full(96, 0.3)})
     filled = frame.with_columns(
         terminal=pl.lit(TERMINAL), received_at=pl.col("ts"), channel=pl.lit("tcp"), frame=pl.lit(number)
-    ).with_columns(pl.lit(None, dtype).alias(name) for name, dtype in READING.items() if name not in frame.columns and name not in ("terminal", "received_at", "channel", "frame"))
+    ).with_columns(
+        pl.lit(None, dtype).alias(name)
+        for name, dtype in READING.items()
+        if name not in frame.columns and name not in ("terminal", "received_at", "channel", "frame")
+    )
     return filled.select(pl.col(name).cast(dtype) for name, dtype in READING.items())
 
 
@@ -37,7 +41,10 @@ def make_site(folder: Path, days: list[int]) -> settings.Settings:
 
 def changed_periods(before: dict[str, pl.DataFrame], after: dict[str, pl.DataFrame], name: str, column: str) -> set[date]:
     left, right = before[name], after[name]
-    rows = [left.join(right, on=left.columns, how="anti", nulls_equal=True), right.join(left, on=left.columns, how="anti", nulls_equal=True)]
+    rows = [
+        left.join(right, on=left.columns, how="anti", nulls_equal=True),
+        right.join(left, on=left.columns, how="anti", nulls_equal=True),
+    ]
     return set(pl.concat(rows)[column])
 
 
@@ -53,7 +60,9 @@ def test_a_late_day_changes_exactly_the_days_and_months_that_it_must(tmp_path: P
     after = tables(loaded.folder.marts)
 
     day = (START + timedelta(days=late)).date()
-    assert outcome.days == days_between(day - timedelta(days=1), day + timedelta(days=1)), "the day and those whose edge it may close"
+    assert outcome.days == days_between(day - timedelta(days=1), day + timedelta(days=1)), (
+        "the day and those whose edge it may close"
+    )
     # The late day's last reading, at 24:00, is also where the following day's curve begins.
     closed = {day, day + timedelta(days=1)}
     assert changed_periods(before, after, "hourly_usage", "day") == closed

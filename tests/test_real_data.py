@@ -54,11 +54,17 @@ def test_figures_of_real_readings_equal_the_independent_results(
     readings = pl.read_parquet(data / "readings.parquet")
     assert f"{readings.height:,} 发 sent, {readings.height:,} 确认 acknowledged" in sent.stdout
     compared = compare(site / "marts.duckdb", data / "expected", ZONES[name])
-    record_property("summary", f"{name}: cells compared: " + ", ".join(f"{figure} {result.cells}" for figure, result in compared.items()))
+    record_property(
+        "summary", f"{name}: cells compared: " + ", ".join(f"{figure} {result.cells}" for figure, result in compared.items())
+    )
     for figure, result in compared.items():
-        assert result.wrong.is_empty(), f"{name}, {figure}: {result.wrong.height} of {result.cells} cells differ:\n{result.wrong.head()}"
+        assert result.wrong.is_empty(), (
+            f"{name}, {figure}: {result.wrong.height} of {result.cells} cells differ:\n{result.wrong.head()}"
+        )
     for figure, least in CELLS[name].items():
-        assert compared[figure].cells >= least, f"{name}, {figure}: only {compared[figure].cells} cells were compared, {least} before"
+        assert compared[figure].cells >= least, (
+            f"{name}, {figure}: only {compared[figure].cells} cells were compared, {least} before"
+        )
     ledger = table(site / "marts.duckdb", "run_ledger")
     assert ledger["readings_read"].sum() >= readings.unique(["meter_id", "ts"]).height
     again = mainflow("run", "--site", site)
