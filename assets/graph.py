@@ -219,8 +219,11 @@ def daily_volume_report(context: dg.AssetExecutionContext, config: ReportDays) -
     """The report's files; on demand for any days through the launchpad."""
     run: Work = context.resources.run
     with _told(run.bench), run.opened() as connection:
-        newest, run_id = _newest(connection)
-        last = date.fromisoformat(config.last_day) if config.last_day else newest
+        newest = reports.newest(connection)
+        if newest is None:
+            raise dg.Failure("尚无日用水量 · nothing is computed yet, so there is nothing to report: run the job figures first")
+        newest_day, run_id = newest
+        last = date.fromisoformat(config.last_day) if config.last_day else newest_day
         first = date.fromisoformat(config.first_day) if config.first_day else calendar.month_of(last)
         folder, utility = run.bench.site.reports, run.bench.utility
         written = reports.export("daily_volume", first, last, warehouse=connection, folder=folder, utility=utility, run_id=run_id)
@@ -228,16 +231,6 @@ def daily_volume_report(context: dg.AssetExecutionContext, config: ReportDays) -
         run.publish(connection)
     files = "\n".join(str(report.file) for report in written)
     return dg.MaterializeResult(metadata={"days": f"{first} … {last}", "files": files})
-
-
-def _newest(connection: duckdb.DuckDBPyConnection) -> tuple[date, str]:
-    """The newest day that has a figure, and the run whose figures a report would show."""
-    if warehouse.has_table(connection, "run_ledger"):
-        (day,) = connection.execute("select max(day) from daily_usage where volume_m3 is not null").fetchall()[0]
-        (run_id,) = connection.execute("select arg_max(run_id, finished_at) from run_ledger").fetchall()[0]
-        if day:
-            return day, str(run_id)
-    raise dg.Failure("尚无日用水量 · nothing is computed yet, so there is nothing to report: run the job figures first")
 
 
 SECRET = re.compile(r"(?i)\b(pwd|password|passwd|token)\s*=\s*(\{[^}]*\}|'[^']*'|\"[^\"]*\"|[^\s;,&]+)")

@@ -93,6 +93,18 @@ def export(
     return written
 
 
+def newest(warehouse: duckdb.DuckDBPyConnection) -> tuple[date, str] | None:
+    """The newest day that has a figure, and the run whose figures a report shows (its input version); None before the first run."""
+    tables = warehouse.execute(
+        "select count(*) from duckdb_tables() where table_name in ('daily_usage', 'run_ledger')"
+    ).fetchall()
+    if tables != [(2,)]:
+        return None
+    (day,) = warehouse.execute("select max(day) from daily_usage where volume_m3 is not null").fetchall()[0]
+    (run_id,) = warehouse.execute("select arg_max(run_id, finished_at) from run_ledger").fetchall()[0]
+    return (day, run_id) if day else None
+
+
 def record(warehouse: duckdb.DuckDBPyConnection, reports: Iterable[Report]) -> None:
     """Note the files in `report_ledger`: one row a file and run, the newest export of it."""
     warehouse.execute(

@@ -23,6 +23,14 @@ CHUNK_DAYS = 31
 """Days cleaned at once: bounds the memory of a long backfill."""
 
 
+EMPTY = {
+    "interval_reading": cleaning.INTERVAL,
+    "register_day": cleaning.REGISTER_DAY,
+    "latest_reading": cleaning.LATEST,
+}
+"""Tables that marts select from before the first day is cleaned."""
+
+
 class Made(NamedTuple):
     """What a step did: raw readings read, rows written."""
 
@@ -85,8 +93,6 @@ def _conflicts(bench: Workbench, start: datetime, end: datetime) -> pl.DataFrame
 
 def _keep_latest(connection: duckdb.DuckDBPyConnection, latest: pl.DataFrame, days: list[date]) -> None:
     """Merge the days' last readings into `latest_reading`: one row a meter, the greatest event time wins; pressure likewise."""
-    if not warehouse.has_table(connection, "latest_reading"):
-        warehouse.replace_all(connection, "latest_reading", latest.clear())
     known = connection.sql("select * from latest_reading").pl()
     candidates = pl.concat([known.filter(~pl.col("day").is_in(days)).cast(latest.schema), latest])
     pressure = candidates.filter(pl.col("pressure_at").is_not_null()).sort("pressure_at").group_by("meter", maintain_order=True)
@@ -150,6 +156,9 @@ def prepare(connection: duckdb.DuckDBPyConnection, partitions: Partitions, *, ev
     """Temporary tables that the selects join; `touched_bill` has the bills whose period holds a touched day (or every bill)."""
     partitions.prepare(connection)
     ensure_tables(connection)
+    for name, columns in EMPTY.items():
+        if not warehouse.has_table(connection, name):
+            warehouse.replace_all(connection, name, pl.DataFrame(schema=columns))
     touched = "exists (select 1 from touched_day where day >= period_start and day < period_end)"
     connection.execute(
         f"create or replace temp table touched_bill as select bill_no from billing.bill where {'true' if every_bill else touched}"

@@ -48,7 +48,7 @@ COLUMNS: dict[str, Word] = {
     "flow_min_at": Word("最小时刻", "Min at"),
     "flow_min_m3h": Word("最小流量", "Min flow"),
     "hour_start": Word("时", "Hour"),
-    "industry": Word("行业", "Industry"),
+    "industry_name": Word("行业", "Industry"),
     "installed_on": Word("安装日期", "Installed"),
     "last_year_m3": Word("去年同期", "Last year"),
     "limit_value": Word("限值", "Limit"),
@@ -73,7 +73,7 @@ COLUMNS: dict[str, Word] = {
     "q4_m3h": Word("Q4 过载流量", "Q4"),
     "reading_at": Word("读数时间", "Reading time"),
     "received_at": Word("接收时间", "Received"),
-    "region": Word("区域", "Region"),
+    "region_name": Word("区域", "Region"),
     "register_m3": Word("水表读数", "Register"),
     "removed_on": Word("拆除日期", "Removed"),
     "reporting": Word("24 小时内有数据", "Reporting in 24 h"),
@@ -87,6 +87,7 @@ COLUMNS: dict[str, Word] = {
     "unit": Word("单位", "Unit"),
     "value": Word("数值", "Value"),
     "volume_m3": Word("水量", "Volume"),
+    "measured_m3": Word("已计水量", "Measured"),
     "yoy_pct": Word("同比", "Year on year"),
 }
 

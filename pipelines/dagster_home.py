@@ -10,6 +10,8 @@ INSTANCE = """\
 # Dagster 实例设置，每次启动重写 / Dagster's instance settings, written anew at each start.
 telemetry:
   enabled: false
+nux:
+  enabled: false
 concurrency:
   runs:
     # One database file, one writer: a second run waits in the queue.

@@ -8,6 +8,8 @@ from types import FrameType
 from rich.console import Console
 
 from pipelines import servers
+from pipelines.bench import workbench
+from pipelines.run import run_days
 from pipelines.settings import Settings
 
 
@@ -23,6 +25,8 @@ def run_all(settings: Settings, console: Console) -> None:
     with contextlib.ExitStack() as stack:
         dsn = stack.enter_context(servers.postgres(settings))
         ports = stack.enter_context(servers.daemon(settings.folder))
+        # Registry and, on a new site, empty marts: boards and rules must find their tables before the first reading comes.
+        run_days(workbench(settings), [], "start")
         console.print(f"终端 / terminals    tcp {settings.daemon.bind}:{ports.data} 数据 data, {ports.alarm} 报警 alarms")
         home = servers.grafana_home()
         if home:

@@ -7,6 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import psycopg
 import pytest
 from click.testing import CliRunner
 
@@ -111,6 +112,11 @@ def test_up_runs_everything_prints_the_addresses_and_stops_cleanly(tmp_path: Pat
         assert "http://127.0.0.1:" in text
         assert "PostgreSQL" in text
         assert (site / "state" / "daemon.json").exists()
+        dsn = json.loads((site / "state" / "postgres.json").read_text())["dsn"]
+        with psycopg.connect(dsn) as connection:
+            for name in ("latest_status", "interval_reading", "usage_comparison", "meter"):
+                assert connection.execute(f"select count(*) from mart.{name}").fetchone(), "boards need their tables on a new site"
+            assert connection.execute("select count(*) from ops.alarm_event").fetchone() == (0,)
     finally:
         running.send_signal(signal.SIGINT)
         code = running.wait(timeout=60)

@@ -46,7 +46,7 @@ FROM mart.daily_coefficient
 WHERE meter = {METER} AND {MONTH.format("month")}
 ORDER BY daily_coefficient.day"""
 
-MONTH_VOLUME = f"""SELECT volume_m3, days_complete
+MONTH_VOLUME = f"""SELECT measured_m3, days_complete
 FROM mart.monthly_usage
 WHERE meter = {METER} AND {MONTH.format("month")}"""
 
@@ -81,7 +81,7 @@ FROM mart.data_quality
 WHERE meter = {METER} AND {MONTH.format("day")}
 ORDER BY data_quality.day"""
 
-CUSTOMER_CARD = f"""SELECT c.name AS customer_name, c.customer_no, c.industry, c.region, c.address, c.meters, c.source
+CUSTOMER_CARD = f"""SELECT c.name AS customer_name, c.customer_no, c.industry_name, c.region_name, c.address, c.meters, c.source
 FROM mart.customer AS c
 JOIN mart.latest_status AS s ON s.customer_no = c.customer_no
 WHERE s.meter = {METER}"""
@@ -114,7 +114,7 @@ def board() -> Json:
         name: {"unit": "time:MM-DD HH:mm", "custom__minWidth": 100} for name in peak_valley if name.endswith("_at")
     }
     complete = {"mappings": mapping(ANSWERS, {"false": style.WARN}), "custom__cellOptions": {"type": "color-text"}}
-    customer = plain("customer_name customer_no industry region address meters")
+    customer = plain("customer_name customer_no industry_name region_name address meters")
     meter = plain(
         "meter terminal dn_mm technology q1_m3h q2_m3h q3_m3h q4_m3h step_min pressure_low_mpa installed_on removed_on book_no"
     )
@@ -143,7 +143,7 @@ def board() -> Json:
                     (9, bars("hourly_coefficient", HOURLY, "hour_start", "coefficient")),
                     (3, stat("day_volume", DAY_VOLUME, ["volume_m3", "coverage"])),
                     (9, bars("daily_coefficient", DAILY, "day", "coefficient")),
-                    (3, stat("month_volume", MONTH_VOLUME, ["volume_m3", "days_complete"])),
+                    (3, stat("month_volume", MONTH_VOLUME, ["measured_m3", "days_complete"])),
                 ],
             ),
             (

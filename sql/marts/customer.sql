@@ -1,7 +1,8 @@
 /*
 zh: 客户
 group: people
-description: One row a customer; billing is the truth where it knows the customer, the registry adds the others.
+description: >-
+  One row a customer, its industry and region as codes and as the vocabulary names them; billing is the truth where it knows the customer, the registry adds the others.
 grain: [customer_no]
 deps: [meter]
 partitions: whole
@@ -29,6 +30,10 @@ select
     region,
     address,
     coalesce(meters, 0) as meters,
-    source
+    source,
+    coalesce(industries.zh || ' ' || industries.en, industry) as industry_name,
+    coalesce(regions.zh || ' ' || regions.en, region) as region_name
 from known
 left join owned using (customer_no)
+left join registry.vocabulary as industries on industries.kind = 'industry' and industries.code = industry
+left join registry.vocabulary as regions on regions.kind = 'region' and regions.code = region

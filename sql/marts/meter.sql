@@ -6,11 +6,6 @@ grain: [meter]
 deps: [registry, billing]
 partitions: whole
 */
-with cards as (
-    select * from billing.meter_card
-    qualify row_number() over (partition by meter_no order by installed_on desc nulls last, updated_at desc) = 1
-)
-
 select
     terminals.meter,
     terminal,
@@ -33,6 +28,6 @@ select
     book_no,
     cards.meter_no is not null as in_billing
 from registry.terminals
-left join cards on cards.meter_no = terminals.meter
+left join billing.meter_card as cards on cards.meter_no = terminals.meter
 left join billing.customer as billed on billed.customer_no = coalesce(cards.customer_no, terminals.customer_no)
 left join registry.customers as known on known.customer_no = coalesce(cards.customer_no, terminals.customer_no)
