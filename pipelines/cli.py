@@ -2,21 +2,18 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import date
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ingest_daemon.config import SettingError
+from pipelines.screen import console, progress_bar
 
-console = Console()
 SITE = click.option(
     "--site",
     "root",
@@ -70,21 +67,6 @@ class DayRange(click.ParamType[tuple[date, date]]):
         if end < begin:
             self.fail(f"{value!r}: the last day lies before the first", param, ctx)
         return begin, end
-
-
-@contextmanager
-def progress_bar(title: str, total: float | None) -> Iterator[Callable[[float, str], None]]:
-    """A progress bar; gives a function (done, text)."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[text]}"),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(title, total=total, text="")
-        yield lambda done, text: bar.update(task, completed=done, text=text)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -12,7 +12,7 @@ from assets import warehouse
 from ingest_daemon.site import Site
 from pipelines import deliver, export, fleet_site, run, servers, settings, site_folder, status, sync
 from pipelines.bench import workbench
-from pipelines.cli import progress_bar
+from pipelines.screen import progress_bar
 from simulator import faults
 from simulator.terminal import Delivery
 
