@@ -94,7 +94,7 @@ def export(
 
 
 def newest(warehouse: duckdb.DuckDBPyConnection) -> tuple[date, str] | None:
-    """The newest day that has a figure, and the run whose figures a report shows (its input version); None before the first run."""
+    """The newest day that has a figure, and the run a report shows (its input version); None before the first run."""
     tables = warehouse.execute(
         "select count(*) from duckdb_tables() where table_name in ('daily_usage', 'run_ledger')"
     ).fetchall()

@@ -15,8 +15,8 @@ PRESSURE_MARGIN_MPA = 0.0
 LONGEST_JOINED_GAP_MS = 2 * 3600 * 1000
 """ms: a line is drawn across no longer hole than the register curve bridges (`max_hole_h` of the figures)."""
 
-COVERAGE_COMPLETE = 0.95
-"""Share of a day that must be covered before the day counts as complete."""
+COVERAGE_COMPLETE = 0.999999
+"""Share of a day from which the marts call it complete (`sql/marts/daily_usage.sql`)."""
 
 COVERAGE_POOR = 0.5
 """Share of a day below which the quality strip turns red."""

@@ -20,7 +20,7 @@ class Site:
 
     @property
     def journal(self) -> Path:
-        """One folder a stream below: `data`, `alarm`, `bad`."""
+        """One folder a stream below: `data`, `alarm`, `bad`, `event`."""
         return self.root / "journal"
 
     @property

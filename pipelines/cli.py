@@ -42,11 +42,14 @@ def _told(function: Callable[..., Any]) -> Callable[..., Any]:
             console.print(str(error), markup=False, highlight=False)
             sys.exit(2)
         except Exception as error:
+            import psycopg
+
             from ingest_daemon.stores import StoreAway
 
-            if not isinstance(error, StoreAway):
+            if not isinstance(error, (StoreAway, psycopg.Error)):
                 raise
-            console.print("[red]原始库不可用 / raw store away:[/red] ", end="")
+            away = "原始库不可用 / raw store away" if isinstance(error, StoreAway) else "PostgreSQL"
+            console.print(f"[red]{away}:[/red] ", end="")
             console.print(str(error), markup=False, highlight=False)
             sys.exit(3)
 

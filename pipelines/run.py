@@ -12,7 +12,7 @@ from typing import NamedTuple
 import duckdb
 import polars as pl
 
-from assets import publication, tables, warehouse
+from assets import marts, publication, tables, warehouse
 from assets.marts import Partitions
 from assets.tables import Made, Step
 from assets.workbench import Workbench
@@ -63,9 +63,14 @@ class Run:
 
     @contextmanager
     def opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The warehouse with the run's temporary tables. Raises `WarehouseBusy`."""
+        """The warehouse with the run's temporary tables; where a mart has changed, of every day. Raises `WarehouseBusy`."""
         with warehouse.opened(self.bench.site.marts, str(self.bench.zone)) as connection:
             tables.prepare(connection, self.partitions, every_bill=self.every_bill)
+            if marts.drop_changed(connection):
+                # A new version gives a mart other columns: its whole history is made anew, not only what was touched.
+                known = connection.execute("select distinct day from interval_reading").fetchall()
+                self.days = sorted({*self.days, *(day for (day,) in known)})
+                tables.prepare(connection, self.partitions, every_bill=self.every_bill)
             yield connection
 
     def make(self, connection: duckdb.DuckDBPyConnection, step: Step) -> Made:

@@ -53,7 +53,8 @@ TABLES = {
         "status bigint, today_m3 real8,"
         "today_coverage real8, month_m3 real8, received_at timestamptz, channel text, frame bigint"
     ),
-    "mart.customer": "customer_no text, name text, industry text, region text, address text, meters bigint, source text, industry_name text, region_name text",
+    "mart.customer": "customer_no text, name text, industry text, region text, address text, meters bigint, source text, "
+    "industry_name text, region_name text",
     "mart.meter": (
         "meter text, terminal text, customer_no text, customer_name text, dn_mm bigint, technology text, q1_m3h real8,"
         "q2_m3h real8,"

@@ -115,7 +115,7 @@ def test_up_runs_everything_prints_the_addresses_and_stops_cleanly(tmp_path: Pat
         dsn = json.loads((site / "state" / "postgres.json").read_text())["dsn"]
         with psycopg.connect(dsn) as connection:
             for name in ("latest_status", "interval_reading", "usage_comparison", "meter"):
-                assert connection.execute(f"select count(*) from mart.{name}").fetchone(), "boards need their tables on a new site"
+                assert connection.execute(f"select count(*) from mart.{name}").fetchone(), f"a new site lacks {name}"
             assert connection.execute("select count(*) from ops.alarm_event").fetchone() == (0,)
     finally:
         running.send_signal(signal.SIGINT)

@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import polars as pl
 
@@ -101,3 +102,19 @@ def test_a_run_without_new_readings_does_nothing(tmp_path: Path) -> None:
     bench = workbench(make_site(tmp_path / "site", [0, 1]))
     assert run.run_touched(bench, "test").days
     assert run.run_touched(bench, "test").days == []
+
+
+def test_a_mart_that_got_other_columns_is_made_anew_with_all_its_history(tmp_path: Path) -> None:
+    loaded = make_site(tmp_path / "site", list(range(5)))
+    bench = workbench(loaded)
+    run.run_touched(bench, "test")
+    before = tables(loaded.folder.marts)
+    with duckdb.connect(str(loaded.folder.marts)) as connection:
+        connection.execute("alter table daily_usage drop column coverage")
+        connection.execute("alter table customer add column once_known varchar")
+    bench.store.write(day_of_readings(5))
+    run.run_touched(bench, "test")
+    after = tables(loaded.folder.marts)
+    assert after["daily_usage"].columns == before["daily_usage"].columns
+    assert set(before["daily_usage"]["day"]) < set(after["daily_usage"]["day"])
+    assert after["customer"].columns == before["customer"].columns
