@@ -7,6 +7,7 @@ in `[postgres] dsn`.
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -82,6 +83,7 @@ class _Server:
 
     def start(self, port: int) -> int:
         self._wheel.ensure_pgdata_inited()
+        self._own()
         options = f"-h 127.0.0.1 -p {port} -k '' -c fsync=on -c max_wal_size=256MB"
         try:
             self._control("-w", "-o", options, "-l", str(self._log), "start")
@@ -89,6 +91,13 @@ class _Server:
             tail = self._log.read_text(errors="replace")[-2000:] if self._log.exists() else ""
             raise PostgresError(f"the embedded PostgreSQL in {self._folder} does not start:\n{tail}") from None
         return port
+
+    def _own(self) -> None:
+        """A site copied by root belongs to root; the server's user must own its data."""
+        user = self._wheel.system_user
+        if user and (self._folder / "PG_VERSION").owner() != user:
+            for path in [self._folder, *self._folder.rglob("*")]:
+                shutil.chown(path, user)
 
     def stop(self) -> None:
         """Fast shutdown: SIGINT to the postmaster, which needs no access to the folder by the server's user."""
