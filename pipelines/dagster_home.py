@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from dagster import DagsterInstance
+
 from ingest_daemon.site import Site
 
 WORKSPACE = Path(__file__).parent.parent / "workspace.yaml"
@@ -30,7 +32,11 @@ retention:
 
 
 def prepare(site: Site) -> Path:
-    """Write `dagster/dagster.yaml` of the site; gives the workspace file to start Dagster with."""
+    """Write `dagster/dagster.yaml` of the site and make its databases; gives the workspace file to start Dagster with.
+
+    The databases are made here, by one process: web pages and daemon, started together on a new site, would both try to.
+    """
     site.dagster.mkdir(parents=True, exist_ok=True)
     (site.dagster / "dagster.yaml").write_text(INSTANCE, encoding="utf-8")
+    DagsterInstance.from_config(str(site.dagster)).dispose()
     return WORKSPACE
