@@ -15,6 +15,7 @@ import polars as pl
 from assets import calendar, cleaning, marts, warehouse
 from assets import registry as registry_files
 from assets.billing import ensure_tables
+from assets.curve import UNCLEAN, Flag
 from assets.marts import Partitions
 from assets.workbench import Workbench
 from ingest_daemon.schema import TIMESTAMP, Reason
@@ -153,8 +154,14 @@ def steps() -> tuple[Step, ...]:
 
 
 def prepare(connection: duckdb.DuckDBPyConnection, partitions: Partitions, *, every_bill: bool) -> None:
-    """Temporary tables that the selects join; `touched_bill` has the bills whose period holds a touched day (or every bill)."""
+    """What the selects need: temporary tables of the partitions, and names for the flags (`is_hole(flags)`, `is_clean(flags)` …).
+
+    `touched_bill` has the bills whose period holds a touched day (or every bill).
+    """
     partitions.prepare(connection)
+    for flag in Flag:
+        connection.execute(f"create or replace temp macro is_{str(flag.name).lower()}(flags) as flags & {flag:d} <> 0").fetchall()
+    connection.execute(f"create or replace temp macro is_clean(flags) as flags & {UNCLEAN:d} = 0").fetchall()
     ensure_tables(connection)
     for name, columns in EMPTY.items():
         if not warehouse.has_table(connection, name):

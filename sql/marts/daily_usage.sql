@@ -16,13 +16,13 @@ with days as (
         sum(reverse_m3 order by interval_start) as reverse_m3,
         max(flow_m3h) as flow_max_m3h,
         min(flow_m3h) as flow_min_m3h,
-        sum(volume_m3 order by interval_start) filter (where flags & 1 = 0)
-            / nullif(sum(seconds order by interval_start) filter (where flags & 1 = 0 and volume_m3 is not null) / 3600, 0) as flow_mean_m3h,
-        coalesce(sum(seconds order by interval_start) filter (where flags & 1 = 0 and volume_m3 is not null), 0) as known_s,
+        sum(volume_m3 order by interval_start) filter (where not is_hole(flags))
+            / nullif(sum(seconds order by interval_start) filter (where not is_hole(flags) and volume_m3 is not null) / 3600, 0) as flow_mean_m3h,
+        coalesce(sum(seconds order by interval_start) filter (where not is_hole(flags) and volume_m3 is not null), 0) as known_s,
         min(interval_start) filter (where seconds > 0) as first_known,
         max(interval_end) filter (where seconds > 0) as last_known,
         count(*) filter (where seconds > 0 and volume_m3 is null) as unknown,
-        bool_and(flags & 142 = 0) as clean
+        bool_and(is_clean(flags)) as clean
     from interval_reading
     join touched_day using (day)
     group by meter, day

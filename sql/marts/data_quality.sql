@@ -11,16 +11,16 @@ with flagged as (
         meter,
         day,
         count(*) filter (where register_m3 is not null or device_flow_m3h is not null) as readings,
-        count(*) filter (where flags & 1 > 0) as holes,
-        count(*) filter (where flags & 2 > 0) as falls,
-        count(*) filter (where flags & 4 > 0) as impossible_rises,
-        count(*) filter (where flags & 8 > 0) as bridged,
-        count(*) filter (where flags & 16 > 0) as rollovers,
-        count(*) filter (where flags & 32 > 0) as replacements,
-        count(*) filter (where flags & 64 > 0) as reversals,
-        count(*) filter (where flags & 128 > 0) as resets,
-        count(*) filter (where flags & 256 > 0) as off_grid,
-        count(*) filter (where flags & 512 > 0) as conflicts
+        count(*) filter (where is_hole(flags)) as holes,
+        count(*) filter (where is_fall(flags)) as falls,
+        count(*) filter (where is_impossible_rise(flags)) as impossible_rises,
+        count(*) filter (where is_bridged(flags)) as bridged,
+        count(*) filter (where is_rollover(flags)) as rollovers,
+        count(*) filter (where is_replaced(flags)) as replacements,
+        count(*) filter (where is_reverse(flags)) as reversals,
+        count(*) filter (where is_reset(flags)) as resets,
+        count(*) filter (where is_off_grid(flags)) as off_grid,
+        count(*) filter (where is_conflict(flags)) as conflicts
     from interval_reading
     join touched_day using (day)
     where interval_end = ends_at or register_m3 is not null or device_flow_m3h is not null or pressure_mpa is not null

@@ -12,7 +12,7 @@ with pieces as (
         starts_at + to_hours(cast(floor((epoch(interval_start) - epoch(starts_at)) / 3600) as bigint)) as hour_start
     from interval_reading
     join touched_day using (day)
-    where seconds > 0 and flags & 1 = 0
+    where seconds > 0 and not is_hole(flags)
 ),
 
 hours as (
@@ -24,7 +24,7 @@ hours as (
         sum(reverse_m3 order by interval_start) as reverse_m3,
         least(1.0, sum(seconds order by interval_start) / 3600) as coverage,
         count(*) filter (where volume_m3 is null) as unknown,
-        bool_and(flags & 142 = 0) as clean
+        bool_and(is_clean(flags)) as clean
     from pieces
     group by meter, hour_start, day
 )

@@ -21,7 +21,7 @@ today as (
     select
         latest_reading.meter,
         sum(interval_reading.volume_m3 order by interval_start) as today_m3,
-        coalesce(sum(seconds order by interval_start) filter (where flags & 1 = 0 and interval_reading.volume_m3 is not null), 0) as known_s
+        coalesce(sum(seconds order by interval_start) filter (where not is_hole(flags) and interval_reading.volume_m3 is not null), 0) as known_s
     from latest_reading
     join interval_reading using (meter, day)
     group by latest_reading.meter
