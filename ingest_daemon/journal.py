@@ -8,7 +8,8 @@ import os
 import re
 import struct
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -29,6 +30,9 @@ HEADER = struct.Struct("<IIQB")
 """Length of the payload, CRC-32 of everything else in the record, receive time (µs since 1970 UTC), kind."""
 
 MAX_PAYLOAD = 1 << 20
+
+UNFINISHED_TRIES, UNFINISHED_S = 20, 0.05
+"""How often and how long a reader beside the daemon waits for a record that is not whole yet."""
 
 _REST = struct.Struct("<IQB")
 _LOOKS_LIKE_HEADER = re.compile(rb"(?s)(?=..[\x00-\x10]\x00.{10}[\x04-\x0f]\x00[\x00-\x02])")
@@ -59,6 +63,22 @@ class Gap(NamedTuple):
 
     position: int
     length: int
+
+
+class Stream(NamedTuple):
+    """A stream as it lies on disk: positions of its first byte and behind its last; `first_us`, `last_us` None: no record.
+
+    `cursors`: the position each reader of `CURSORS` has dealt with.
+    """
+
+    name: str
+    segments: int
+    size: int
+    begin: int
+    end: int
+    first_us: int | None
+    last_us: int | None
+    cursors: dict[str, int]
 
 
 class Chunk(NamedTuple):
@@ -128,6 +148,56 @@ def read(folder: Path, position: int, end: int, max_bytes: int) -> Chunk:
             damaged.append(Gap(position, limit - position))
             position = limit
     return Chunk(records, position, damaged)
+
+
+def walk(folder: Path, position: int = 0) -> Iterator[Chunk]:
+    """Everything on disk from `position` on, about `HEADER.size + MAX_PAYLOAD` bytes at a time; for any process, only reading.
+
+    Beside a running daemon, too: a last record that is being written just now is waited for a moment before it counts as
+    damaged, and segments given back for the disk budget are no damage.
+    """
+    tries = 0
+    while known := segments(folder):
+        position = max(position, known[0][0])
+        end = stream_end(folder)
+        if position >= end:
+            return
+        try:
+            chunk = read(folder, position, end, 1)
+        except FileNotFoundError:  # given back since it was listed
+            continue
+        unfinished = bool(chunk.damaged) and chunk.next_position == end == sum(chunk.damaged[-1])
+        if unfinished and tries < UNFINISHED_TRIES:
+            tries += 1
+            time.sleep(UNFINISHED_S)
+            continue
+        yield chunk
+        position, tries = chunk.next_position, 0
+
+
+def streams(site: Site) -> list[Stream]:
+    """Every stream that is on disk; for any process, running daemon or not."""
+    found = []
+    for name in (DATA, ALARM, BAD, EVENT):
+        folder = site.journal / name
+        if known := segments(folder):
+            end = stream_end(folder)
+            first = next((chunk.records[0] for chunk in walk(folder) if chunk.records), None)
+            last = _last(folder, [start for start, _ in known], end)
+            cursors = {reader: read_cursor(site, reader) for reader, stream in CURSORS.items() if stream == name}
+            times = (first and first.received_us, last and last.received_us)
+            found.append(Stream(name, len(known), end - known[0][0], known[0][0], end, *times, cursors))
+    return found
+
+
+def _last(folder: Path, starts: list[int], end: int) -> Record | None:
+    """The last record before `end`: found from within the last bytes, for a record can be told wherever reading begins."""
+    for start in reversed(starts):
+        chunk = read(folder, max(start, end - HEADER.size - MAX_PAYLOAD), end, 1)
+        if chunk.records:
+            return chunk.records[-1]
+        end = start
+    return None
 
 
 def backlog(site: Site) -> dict[str, int]:

@@ -2,58 +2,16 @@
 
 import json
 import sys
-from collections.abc import Callable
 from datetime import date
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.table import Table
 
-from ingest_daemon.config import SettingError
-from pipelines.screen import console, progress_bar
-
-SITE = click.option(
-    "--site",
-    "root",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("."),
-    envvar="MAINFLOW_SITE",
-    show_default="the current folder",
-    help="站点目录 / site folder (or MAINFLOW_SITE)",
-)
-
-
-def _examples(*lines: str) -> str:
-    """The epilogue of a help page."""
-    return "\b\n例 / Examples:\n" + "\n".join(f"  {line}" for line in lines)
-
-
-def _told(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Known failures become one sentence and exit code 2 instead of a traceback."""
-
-    @wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except (SettingError, ValueError, RuntimeError, OSError) as error:
-            console.print(f"[red]错误 / error:[/red] {type(error).__name__}: ", end="")
-            console.print(str(error), markup=False, highlight=False)
-            sys.exit(2)
-        except Exception as error:
-            import psycopg
-
-            from ingest_daemon.stores import StoreAway
-
-            if not isinstance(error, (StoreAway, psycopg.Error)):
-                raise
-            away = "原始库不可用 / raw store away" if isinstance(error, StoreAway) else "PostgreSQL"
-            console.print(f"[red]{away}:[/red] ", end="")
-            console.print(str(error), markup=False, highlight=False)
-            sys.exit(3)
-
-    return wrapped
+from pipelines.command import SITE, examples, failures_told
+from pipelines.journal_command import journal
+from pipelines.screen import console, parts_table, progress_bar
 
 
 class DayRange(click.ParamType[tuple[date, date]]):
@@ -77,12 +35,15 @@ def main() -> None:
     """Mainflow 大用户用水监测 / major customer flow monitoring."""
 
 
-@main.command(epilog=_examples("mainflow init site", "mainflow init site --zone Europe/Rome --utility 'Acque'"))
+main.add_command(journal)
+
+
+@main.command(epilog=examples("mainflow init site", "mainflow init site --zone Europe/Rome --utility 'Acque'"))
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--profile", type=click.Choice(["embedded", "site"]), default="embedded", show_default=True, help="规模 / size")
 @click.option("--zone", default="Asia/Shanghai", show_default=True, help="本地时区 / IANA time zone of the local days")
 @click.option("--utility", default=None, help="水务公司名称 / name of the utility")
-@_told
+@failures_told
 def init(folder: Path, profile: str, zone: str, utility: str | None) -> None:
     """新建站点目录 / make a site folder: commented settings and a registry with example rows."""
     from pipelines.settings import load
@@ -95,9 +56,9 @@ def init(folder: Path, profile: str, zone: str, utility: str | None) -> None:
     console.print(f"下一步 / next: mainflow up --site {folder}")
 
 
-@main.command(epilog=_examples("mainflow up --site site", "GRAFANA_HOME=/usr/share/grafana mainflow up --site site"))
+@main.command(epilog=examples("mainflow up --site site", "GRAFANA_HOME=/usr/share/grafana mainflow up --site site"))
 @SITE
-@_told
+@failures_told
 def up(root: Path) -> None:
     """启动全部服务 / run daemon, PostgreSQL, Dagster and Grafana until Ctrl-C."""
     from pipelines.settings import load
@@ -106,9 +67,9 @@ def up(root: Path) -> None:
     run_all(load(root), console)
 
 
-@main.command(epilog=_examples("mainflow status --site site"))
+@main.command(epilog=examples("mainflow status --site site"))
 @SITE
-@_told
+@failures_told
 def status(root: Path) -> None:
     """现状 / what runs, what waits, what was kept aside."""
     from pipelines.settings import load
@@ -117,9 +78,9 @@ def status(root: Path) -> None:
     console.print(report(load(root)))
 
 
-@main.command(epilog=_examples("mainflow doctor --site site"))
+@main.command(epilog=examples("mainflow doctor --site site"))
 @SITE
-@_told
+@failures_told
 def doctor(root: Path) -> None:
     """体检 / check ports, disk, clock, stores, drivers and Grafana; says what is wrong and what to do."""
     from pipelines.doctor import examine
@@ -134,11 +95,11 @@ def doctor(root: Path) -> None:
     sys.exit(1 if any(finding.ok is False for finding in findings) else 0)
 
 
-@main.command(epilog=_examples("mainflow simulate --site site --days 60", "mainflow simulate --site site --days 20 --seed 7"))
+@main.command(epilog=examples("mainflow simulate --site site --days 60", "mainflow simulate --site site --days 20 --seed 7"))
 @SITE
 @click.option("--days", default=60, show_default=True, help="天数 / local days up to the last midnight")
 @click.option("--seed", default=1, show_default=True, help="随机种子 / same seed, same fleet")
-@_told
+@failures_told
 def simulate(root: Path, days: int, seed: int) -> None:
     """模拟终端上报 / let a simulated fleet speak to the daemon over TCP, faults included; writes its truth beside."""
     from pipelines import fleet_site, servers
@@ -154,7 +115,7 @@ def simulate(root: Path, days: int, seed: int) -> None:
 
 
 @main.command(
-    epilog=_examples(
+    epilog=examples(
         "mainflow send --site site readings.parquet --register registry_synthetic.csv",
         "mainflow send --site site flows.parquet --stamp start",
     )
@@ -173,7 +134,7 @@ def simulate(root: Path, days: int, seed: int) -> None:
     show_default=True,
     help="时标在区间末或始 / what a row's time labels",
 )
-@_told
+@failures_told
 def send(root: Path, readings: Path, register: Path | None, stamp: str) -> None:
     """把读数文件按终端规约上报 / send a file of readings over TCP as terminals would."""
     import polars as pl
@@ -221,10 +182,10 @@ def delivery_line(delivery: Any) -> str:
     )
 
 
-@main.command(epilog=_examples("mainflow run --site site", "mainflow run --site site --days 2026-01-01..2026-01-31"))
+@main.command(epilog=examples("mainflow run --site site", "mainflow run --site site --days 2026-01-01..2026-01-31"))
 @SITE
 @click.option("--days", type=DayRange(), help="只算这些天 / these local days instead of the touched ones")
-@_told
+@failures_told
 def run(root: Path, days: tuple[date, date] | None) -> None:
     """立即计算 / compute the touched local days and all that follows from them, and publish."""
     from assets.calendar import days_between
@@ -250,11 +211,11 @@ def run(root: Path, days: tuple[date, date] | None) -> None:
     )
 
 
-@main.command(epilog=_examples("mainflow decode 7E7E01…B042", "mainflow decode --json '7E 7E 01 …'"))
+@main.command(epilog=examples("mainflow decode 7E7E01…B042", "mainflow decode --json '7E 7E 01 …'"))
 @click.argument("hexadecimal", metavar="HEX", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="输出 JSON / print JSON")
 @click.option("--protocol", default="sl651", show_default=True, help="规约 / protocol")
-@_told
+@failures_told
 def decode(hexadecimal: tuple[str, ...], as_json: bool, protocol: str) -> None:
     """逐字段解释一帧 / explain a frame field by field."""
     from ingest_daemon import codecs
@@ -279,19 +240,16 @@ def decode(hexadecimal: tuple[str, ...], as_json: bool, protocol: str) -> None:
         ]
         click.echo(json.dumps(rows, ensure_ascii=False, indent=1))
         return
-    table = Table("位置 offset", "字节 bytes", "名称", "name", "值 value", "单位 unit")
-    for part in parts:
-        table.add_row(str(part.offset), part.raw.hex(" ").upper(), part.zh, part.en, part.value, part.unit)
-    console.print(table)
+    console.print(parts_table(parts))
 
 
 @main.command(
-    epilog=_examples("mainflow export --site site", "mainflow export --site site daily_volume --days 2026-01-01..2026-01-31")
+    epilog=examples("mainflow export --site site", "mainflow export --site site daily_volume --days 2026-01-01..2026-01-31")
 )
 @SITE
 @click.argument("report", default="daily_volume")
 @click.option("--days", type=DayRange(), help="期间 / period; default: the month of the newest day")
-@_told
+@failures_told
 def export(root: Path, report: str, days: tuple[date, date] | None) -> None:
     """导出报表 / write a report as XLSX and CSV."""
     from pipelines.bench import workbench
@@ -302,9 +260,9 @@ def export(root: Path, report: str, days: tuple[date, date] | None) -> None:
         console.print(f"{written.file}  {written.rows:,} 行 rows  sha256 {written.sha256[:16]}…")
 
 
-@main.command(epilog=_examples("mainflow sync --site site"))
+@main.command(epilog=examples("mainflow sync --site site"))
 @SITE
-@_told
+@failures_told
 def sync(root: Path) -> None:
     """与营收系统同步 / read customers, cards, reads, bills and payments from the billing system through ODBC."""
     from pipelines import servers
@@ -321,10 +279,10 @@ def sync(root: Path) -> None:
         console.print(f"{table}: {rows:,} 行 rows")
 
 
-@main.command(epilog=_examples("mainflow demo demo", "mainflow demo demo --days 30"))
+@main.command(epilog=examples("mainflow demo demo", "mainflow demo demo --days 30"))
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path("demo"))
 @click.option("--days", default=60, show_default=True, help="天数 / local days up to the last midnight")
-@_told
+@failures_told
 def demo(folder: Path, days: int) -> None:
     """演示 / the whole way once: fleet, TCP, journal, raw store, figures, billing, PostgreSQL, reports; then a summary."""
     from pipelines.demo import run_demo

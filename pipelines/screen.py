@@ -1,10 +1,15 @@
-"""What long work shows in the terminal: the console and its progress bars. No command, no work."""
+"""What commands show in the terminal: the console, progress bars of long work, a frame explained. No command, no work."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+if TYPE_CHECKING:  # with it would come Polars, which no help page needs
+    from ingest_daemon.frames import Part
 
 console = Console()
 
@@ -22,3 +27,11 @@ def progress_bar(title: str, total: float | None) -> Iterator[Callable[[float, s
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(title, total=total, text="")
         yield lambda done, text: bar.update(task, completed=done, text=text)
+
+
+def parts_table(parts: "Iterable[Part]") -> Table:
+    """A frame explained, a row a part."""
+    table = Table("位置 offset", "字节 bytes", "名称", "name", "值 value", "单位 unit")
+    for part in parts:
+        table.add_row(str(part.offset), part.raw.hex(" ").upper(), part.zh, part.en, part.value, part.unit)
+    return table

@@ -7,6 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import click
 import psycopg
 import pytest
 from click.testing import CliRunner
@@ -26,9 +27,17 @@ def said(*arguments: str, code: int = 0) -> str:
     return result.output
 
 
-@pytest.mark.parametrize("name", sorted(main.commands))
+def names(group: click.Group = main, before: str = "") -> list[str]:
+    """Every command and subcommand, as it is typed."""
+    found = []
+    for name, command in sorted(group.commands.items()):
+        found += [before + name, *(names(command, f"{before}{name} ") if isinstance(command, click.Group) else [])]
+    return found
+
+
+@pytest.mark.parametrize("name", names())
 def test_every_command_has_help_with_an_example(name: str) -> None:
-    text = said(name, "--help")
+    text = said(*name.split(), "--help")
     assert "Examples" in text
     assert f"mainflow {name}" in text
 

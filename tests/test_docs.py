@@ -196,8 +196,11 @@ def test_every_command_is_one_that_exists_with_the_options_it_has(page: str, wor
     match program:
         case "mainflow" | ".venv/bin/mainflow":
             command = main.commands[arguments[0]]
-            context = click.Context(command, info_name=arguments[0])
-            given, rest, _ = command.make_parser(context).parse_args(arguments[1:])
+            arguments = arguments[1:]
+            while isinstance(command, click.Group):
+                command, arguments = command.commands[arguments[0]], arguments[1:]
+            context = click.Context(command, info_name=command.name)
+            given, rest, _ = command.make_parser(context).parse_args(arguments)
             assert not rest
             for parameter in command.params:
                 if given.get(parameter.name or "") is not None and not isinstance(parameter.type, click.Path):

@@ -1,0 +1,119 @@
+"""`mainflow journal`: look at what was received, while the daemon runs or not. Reading journals: `ingest_daemon.journal`."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, tzinfo
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.table import Table
+
+from pipelines.command import SITE, examples, failures_told
+from pipelines.screen import console, parts_table
+
+if TYPE_CHECKING:
+    from ingest_daemon.journal import Chunk, Record
+
+STREAMS = ("data", "alarm", "bad", "event")
+
+
+@click.group(
+    epilog=examples(
+        "mainflow journal ls --site site",
+        "mainflow journal show --site site --stream data --from 4711 --limit 1 --explain",
+        "mainflow journal verify --site site",
+    )
+)
+def journal() -> None:
+    """接收日志 / what was received: list, show, verify; reads only, while the daemon runs or not."""
+
+
+@journal.command(epilog=examples("mainflow journal ls --site site"))
+@SITE
+@failures_told
+def ls(root: Path) -> None:
+    """列出 / streams with their segments, size, first and last receive time, and how far each reader is."""
+    from ingest_daemon.journal import streams
+    from pipelines.settings import load
+
+    settings = load(root)
+    found = streams(settings.folder)
+    table = Table("流 stream", "段 segments", "字节 bytes", "最早 first", "最近 last")
+    for stream in found:
+        times = (_time(us, settings.zone)[:19] for us in (stream.first_us, stream.last_us))
+        table.add_row(stream.name, f"{stream.segments:,}", f"{stream.size:,}", *times)
+    console.print(table)
+    for stream in found:
+        for name, position in stream.cursors.items():
+            click.echo(f"游标 / cursor {name}: {position} of {stream.end}, 待处理 / left {stream.end - position:,} B")
+
+
+@journal.command(
+    epilog=examples(
+        "mainflow journal show --site site --stream bad --limit 5",
+        "mainflow journal show --site site --stream data --from 4711 --limit 1 --explain",
+    )
+)
+@SITE
+@click.option("--stream", type=click.Choice(STREAMS), default="data", show_default=True, help="流 / stream")
+@click.option("--from", "position", type=click.IntRange(min=0), default=0, show_default=True, help="起始位置 / position (frame)")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="条数 / number of records")
+@click.option("--explain", is_flag=True, help="逐字段解释 / explain each frame field by field")
+@failures_told
+def show(root: Path, stream: str, position: int, limit: int, explain: bool) -> None:
+    """显示 / records: position, receive time, bytes; the column `frame` of a reading is its frame's position here."""
+    from ingest_daemon import codecs
+    from ingest_daemon.journal import BAD_KIND, EVENT_KIND, split_bad, walk
+    from pipelines.settings import load
+
+    settings = load(root)
+    codec = codecs.load(settings.daemon.protocol)
+    for record in islice(_records(walk(settings.folder.journal / stream, position)), limit):
+        head = f"{record.position}  {_time(record.received_us, settings.zone)}"
+        if record.kind == EVENT_KIND:
+            click.echo(f"{head}  {record.payload.decode()}")
+            continue
+        reason, detail, raw = split_bad(record.payload) if record.kind == BAD_KIND else ("", "", record.payload)
+        click.echo("  ".join(part for part in (head, reason, detail, raw.hex().upper()) if part))
+        if explain:
+            console.print(parts_table(codec.explain(raw)))
+
+
+@journal.command(epilog=examples("mainflow journal verify --site site"))
+@SITE
+@failures_told
+def verify(root: Path) -> None:
+    """检验 / check the CRC of every record, name damaged places; exit code 1 if there is one."""
+    from ingest_daemon.journal import walk
+    from pipelines.settings import load
+
+    settings = load(root)
+    sound = True
+    for name in STREAMS:
+        records = 0
+        for chunk in walk(settings.folder.journal / name):
+            records += len(chunk.records)
+            for gap in chunk.damaged:
+                sound = False
+                console.print(
+                    f"[red]{name}[/red]: 损坏 / damaged at {gap.position}: {gap.length:,} 字节 bytes hold no valid record"
+                )
+        console.print(f"{name}: {records:,} 条完好 / records are sound")
+    sys.exit(0 if sound else 1)
+
+
+def _records(chunks: "Iterable[Chunk]") -> "Iterator[Record]":
+    """The records of chunks; says which bytes are passed over, for example when one begins inside a record."""
+    for chunk in chunks:
+        for gap in chunk.damaged:
+            click.echo(f"{gap.position}  {gap.length:,} 字节不成记录 / bytes hold no valid record", err=True)
+        yield from chunk.records
+
+
+def _time(received_us: int | None, zone: tzinfo) -> str:
+    """Local time of µs since 1970 UTC; a dash for none."""
+    if received_us is None:
+        return "–"
+    return datetime.fromtimestamp(received_us / 1e6, UTC).astimezone(zone).isoformat(sep=" ", timespec="milliseconds")
