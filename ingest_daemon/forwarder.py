@@ -10,30 +10,47 @@ from collections import Counter
 from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import groupby, islice
 from statistics import median
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import polars as pl
 
+from ingest_daemon import adoption
+from ingest_daemon.adoption import Adopted
 from ingest_daemon.alarm_sink import SERVER, Word, words
 from ingest_daemon.config import DaemonSettings
 from ingest_daemon.decoding import decode
 from ingest_daemon.frames import Codec
-from ingest_daemon.journal import ALARM, DATA, EVENT_KIND, Chunk, JournalBroken, Journals, Record, cursor_path, read, read_cursor
-from ingest_daemon.kept import Entry, keep
-from ingest_daemon.registry import Registry
+from ingest_daemon.journal import (
+    ALARM,
+    DATA,
+    EVENT_KIND,
+    FRAME_KIND,
+    Chunk,
+    JournalBroken,
+    Journals,
+    Record,
+    cursor_path,
+    read,
+    read_cursor,
+)
+from ingest_daemon.kept import Entry, keep, note_adopted, strangers
+from ingest_daemon.registry import Registry, Terminal
 from ingest_daemon.schema import FIELDS, READING, TIMESTAMP, Channel, Reason
 from ingest_daemon.site import Site
 from ingest_daemon.state import LOG, Counters, Limited, read_json, write_json
 from ingest_daemon.stores import RawStore, StoreAway
-from ingest_daemon.stores.points import KEY, spans
+from ingest_daemon.stores.points import KEY, merge, spans
 
 GROUP_BYTES = 4 << 20
 GATHER_S = 0.2
 """After a silence the first frame waits this long for others: many small groups would cost the store more than one."""
 WAIT_S = (0.5, 30.0)
 """First and longest pause before the store is tried again."""
+ADOPT_FRAMES = 5000
+"""Frames that are adopted at a time."""
 MEMORY_S = 60.0
 """The memory of terminals is saved this often; after a kill it is read back and brought up to date from the journal."""
 
@@ -282,6 +299,8 @@ class Forwarder:
                 if not remembered:
                     self._remember()
                     remembered = True
+                if asked := adoption.asked(self._site):
+                    self._adopt(asked)
                 if self._step():
                     wait = WAIT_S[0]
                     continue
@@ -352,13 +371,73 @@ class Forwarder:
         if not suspects.any():
             return Compared(readings, [], 0)
         suspected = readings.filter(suspects)
-        keys = suspected.select(KEY).unique()
+        compared = compare(stream, records, suspected, self._points(suspected))
+        return compared._replace(readings=pl.concat([readings.filter(~suspects), compared.readings]))
+
+    def _points(self, readings: pl.DataFrame) -> pl.DataFrame:
+        """What is stored at the keys of the readings (at least one)."""
+        keys = readings.select(KEY).unique()
         found = []
-        for start, end in spans(suspected["ts"]).iter_rows():
+        for start, end in spans(readings["ts"]).iter_rows():
             span = self._patiently(partial(self._store.read, start, end))
             found.append(span.join(keys, on=KEY, how="semi"))
-        compared = compare(stream, records, suspected, pl.concat(found).select(*READING))
-        return compared._replace(readings=pl.concat([readings.filter(~suspects), compared.readings]))
+        return pl.concat(found).select(*READING)
+
+    def _adopt(self, asked: str) -> None:
+        """Store what terminals sent before they were registered, with its receive time of then; answer the request.
+
+        Whatever goes wrong ends in the answer: a request must not hold up what comes in now.
+        """
+        terminals = dict(self._registry.terminals())
+        done = Adopted()
+        try:
+            entries = (entry for entry in strangers(self._site.kept) if entry.terminal in terminals)
+            while batch := sorted(islice(entries, ADOPT_FRAMES), key=lambda entry: (entry.stream, entry.position)):
+                for stream, group in groupby(batch, key=lambda entry: entry.stream):
+                    self._adopt_group(stream, list(group), terminals, done)
+                # In this order, all of it may be done twice: the same point, the same event.
+                self._save_memory()
+                self._patiently(partial(note_adopted, self._site.kept, batch))
+                for entry in batch:
+                    done.frames[entry.terminal] = done.frames.get(entry.terminal, 0) + 1
+                if self._stopping.is_set():
+                    raise Stopped
+            done.left = dict(Counter(entry.terminal for entry in strangers(self._site.kept)))
+        except (Stopped, JournalBroken):
+            raise
+        except Exception as error:
+            LOG.exception("adoption was given up")
+            done.error = repr(error)
+        self._patiently(partial(adoption.reply, self._site, asked, done))
+
+    def _adopt_group(self, stream: str, entries: Sequence[Entry], terminals: Mapping[str, Terminal], done: Adopted) -> None:
+        """Like `_settle`, but these frames are older than others that are stored: where two meet, the later arrival wins.
+
+        Their clocks are not judged: that is over.
+        """
+        records = [Record(entry.position, entry.received_us, FRAME_KIND, entry.raw) for entry in entries]
+        group = understand(self._codec, stream, records, terminals, timedelta(seconds=self._settings.future_s))
+        self._keep(group.kept)
+        if len(group.readings):
+            stored = self._points(group.readings)
+            compared = compare(stream, records, group.readings, stored)
+            self._keep(compared.kept)
+            news = compared.readings.select(*READING)
+            # Merged here, for a store that lets the last writer win would let the older arrival win.
+            points = merge(pl.concat([stored, news])).join(news, on=KEY, how="semi")
+            if len(points):
+                refused = self._patiently(partial(self._store.write, points))
+                mine = refused.drop("frame").join(compared.readings.select(*KEY, "frame").unique(KEY), on=KEY)
+                self._keep(_refusals(stream, records, compared.readings, mine))
+                points = points.join(refused, on=KEY, how="anti")
+            for terminal, count in points.group_by("terminal").len().iter_rows():
+                done.readings[terminal] = done.readings.get(terminal, 0) + count
+            self._counters.readings += len(points)
+            self._counters.duplicates += compared.duplicates
+            self._memory.note(group.readings)
+        # All of them: the sink, which passed over a stranger's alarms, writes an event that it knows already no second time.
+        self._memory.news(group.words)
+        self._tell(group.words)
 
     def _keep(self, entries: Sequence[Entry]) -> None:
         if entries:

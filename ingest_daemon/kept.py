@@ -1,14 +1,21 @@
-"""The ledger of what was kept aside instead of stored: `kept/<reason>.jsonl`, one JSON line each. Nothing else writes there."""
+"""The ledger of what was kept aside instead of stored: `kept/<reason>.jsonl`, one JSON line each. Nothing else writes there.
+
+`kept/adopted.jsonl` names those frames of `UNKNOWN_TERMINAL` that were stored later, once their terminal was registered.
+"""
 
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from ingest_daemon.schema import Reason
 from ingest_daemon.state import sync_folder
+
+_ADOPTED = "adopted.jsonl"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Entry(NamedTuple):
@@ -48,6 +55,34 @@ def keep(folder: Path, entries: Iterable[Entry]) -> Counter[str]:
     for reason, lines in ledgers.items():
         _append(folder / f"{reason}.jsonl", b"".join(lines))
     return Counter({reason: len(lines) for reason, lines in ledgers.items()})
+
+
+def strangers(folder: Path) -> Iterator[Entry]:
+    """Frames of unknown terminals that were not adopted yet, each once, in the order of the ledger."""
+    seen = {(line["stream"], line["position"]) for line in _lines(folder / _ADOPTED)}
+    for line in _lines(folder / f"{Reason.UNKNOWN_TERMINAL}.jsonl"):
+        place = line["stream"], line["position"]
+        if place not in seen:
+            seen.add(place)
+            received_us = (datetime.fromisoformat(line["received_at"]) - _EPOCH) // timedelta(microseconds=1)
+            raw = bytes.fromhex(line["hex"])
+            yield Entry(Reason.UNKNOWN_TERMINAL, *place, received_us, line["terminal"], None, line["detail"], raw)
+
+
+def note_adopted(folder: Path, entries: Iterable[Entry]) -> None:
+    """Note that the frames are stored; `strangers` does not give them again. Raises `OSError`, and then none is noted."""
+    now = datetime.now(UTC).isoformat()
+    fields = [
+        {"stream": entry.stream, "position": entry.position, "terminal": entry.terminal, "adopted_at": now} for entry in entries
+    ]
+    _append(folder / _ADOPTED, b"".join(json.dumps(line).encode() + b"\n" for line in fields))
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The whole lines of a ledger; none where it is absent."""
+    if path.exists():
+        with path.open("rb") as file:
+            yield from (json.loads(line) for line in file if line.endswith(b"\n"))
 
 
 def _append(path: Path, data: bytes) -> None:

@@ -211,6 +211,24 @@ def run(root: Path, days: tuple[date, date] | None) -> None:
     )
 
 
+@main.command(epilog=examples("mainflow adopt --site site"))
+@SITE
+@failures_told
+def adopt(root: Path) -> None:
+    """补收 / store what terminals sent before they were in registry/terminals.csv, as of when it came; twice does no harm."""
+    from pipelines.adopt import adopt as adopted
+    from pipelines.settings import load
+
+    with console.status("补收 adopt") as shown:
+        done = adopted(load(root).folder, lambda store: shown.update(f"补收 adopt; 原始库 raw store: {store}"))
+    for terminal, frames in done.frames.items():
+        console.print(f"{terminal}: {frames:,} 帧 frames, {done.readings.get(terminal, 0):,} 新读数 new readings")
+    if not done.frames:
+        console.print("没有可补收的 / nothing to adopt: no terminal with frames kept aside has been registered since")
+    for terminal, frames in done.left.items():
+        console.print(f"[yellow]{terminal}[/yellow]: 仍未登记 / still unknown, {frames:,} 帧 frames")
+
+
 @main.command(epilog=examples("mainflow decode 7E7E01…B042", "mainflow decode --json '7E 7E 01 …'"))
 @click.argument("hexadecimal", metavar="HEX", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="输出 JSON / print JSON")

@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from ingest_daemon.journal import backlog
+from ingest_daemon.kept import strangers
 from ingest_daemon.schema import Reason
 from pipelines.servers import running_daemon
 from pipelines.settings import Settings
@@ -42,11 +43,13 @@ def report(settings: Settings) -> Table:
 
 
 def kept_counts(folder: Path) -> dict[str, int]:
-    """Lines in the ledger of what was kept aside, a reason; a line written twice after a kill counts once."""
+    """Lines in the ledger of what was kept aside, a reason; a line written twice after a kill counts once, an adopted one not."""
     counts = {}
     for reason in Reason:
         path = folder / f"{reason}.jsonl"
-        if path.exists():
+        if path.exists() and reason is Reason.UNKNOWN_TERMINAL:
+            counts[str(reason)] = sum(1 for _ in strangers(folder))
+        elif path.exists():
             counts[str(reason)] = len(set(path.read_text(encoding="utf-8").splitlines()))
     return counts
 
