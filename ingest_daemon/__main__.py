@@ -17,11 +17,13 @@ from ingest_daemon import codecs
 from ingest_daemon.alarm_sink import AlarmSink
 from ingest_daemon.config import DaemonSettings, PostgresSettings, SettingError, StoreSettings, read_section, read_tables
 from ingest_daemon.forwarder import Forwarder
+from ingest_daemon.health import Health
 from ingest_daemon.journal import ALARM, BAD, DATA, EVENT, Journals, backlog
 from ingest_daemon.server import Server
 from ingest_daemon.site import Site
 from ingest_daemon.state import LOG, Counters, SiteBusy, lock_site, write_json
 from ingest_daemon.stores import open_store
+from ingest_daemon.supervisor import notify, watchdog_s
 
 QUICK_S = 5.0
 """How long a clean stop waits for what is still to be forwarded."""
@@ -43,6 +45,7 @@ class Daemon:
         self._server = Server(daemon, codec, self._journals, self._counters)
         self._forwarder = Forwarder(site, daemon, codec, open_store(site, store), self._journals, self._counters)
         self._sink = AlarmSink(site, postgres.dsn, codec, self._journals, self._counters)
+        self._health = Health(site, daemon.health_port, self._counters)
         self._loop: asyncio.AbstractEventLoop
         self._broken: asyncio.Future[Exception]
 
@@ -55,18 +58,25 @@ class Daemon:
             loop.add_signal_handler(number, stop.set)
         self._journals.start(self._needed_from, self._server.settled, self._break)
         data_port, alarm_port = await self._server.start()
+        health_port = await self._health.start()
         self._forwarder.start()
         self._sink.start()
         address = {
             "pid": os.getpid(),
             "data_port": data_port,
             "alarm_port": alarm_port,
+            "health_port": health_port,
             "started_at": self._started_at.isoformat(),
         }
         write_json(self._site.state / "daemon.json", address, durable=False)
-        print(f"采集进程就绪 / ready: data {data_port}, alarm {alarm_port}, site {self._site.root}", flush=True)
+        print(
+            f"采集进程就绪 / ready: data {data_port}, alarm {alarm_port}, health {health_port}, site {self._site.root}",
+            flush=True,
+        )
+        notify("READY=1")
         over = asyncio.Event()
         counting = asyncio.create_task(self._count(over))
+        watched = asyncio.create_task(self._tell_watchdog())
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait((stopping, self._broken), return_when=asyncio.FIRST_COMPLETED)
@@ -77,11 +87,14 @@ class Daemon:
             stopping.cancel()
             over.set()
             await counting
+            watched.cancel()
+            self._health.close()
             (self._site.state / "daemon.json").unlink(missing_ok=True)
         return self._give_up() if self._broken.done() else 0
 
     async def _stop(self) -> None:
         LOG.info("stopping")
+        notify("STOPPING=1")
         await self._server.stop_listening()
         await asyncio.to_thread(self._journals.finish)
         await asyncio.sleep(0)  # the last acknowledgements were handed to this loop just now
@@ -113,6 +126,13 @@ class Daemon:
             flush=True,
         )
         return FAILED
+
+    async def _tell_watchdog(self) -> None:
+        """Tell systemd that the event loop turns, where it watches."""
+        if every_s := watchdog_s():
+            while True:
+                notify("WATCHDOG=1")
+                await asyncio.sleep(every_s)
 
     async def _count(self, over: asyncio.Event) -> None:
         """Keep `state/counters.json` up to date: each second, but with many terminals at most 5 % of the time."""

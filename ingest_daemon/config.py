@@ -43,6 +43,13 @@ class DaemonSettings:
     bind: str = setting("127.0.0.1", "address that terminals connect to; 0.0.0.0 for all", "监听地址；0.0.0.0 表示全部")
     data_port: int = setting(4000, "TCP port for data, 0 picks a free one", "数据端口，0 为自动", minimum=0, maximum=65535)
     alarm_port: int = setting(5000, "TCP port for alarms, 0 picks a free one", "报警端口，0 为自动", minimum=0, maximum=65535)
+    health_port: int = setting(
+        4080,
+        "TCP port on 127.0.0.1 for /healthz and /metrics, 0 picks a free one",
+        "健康检查端口，0 为自动",
+        minimum=0,
+        maximum=65535,
+    )
     protocol: str = setting("sl651", "protocol of both ports", "两个端口的规约", choices=tuple(codecs.names()))
     connections: int = setting(20000, "most connections at a time", "最大连接数", minimum=1)
     idle_s: float = setting(300.0, "a silent connection is closed after this many seconds", "空闲断开秒数", minimum=1)

@@ -182,12 +182,23 @@ def streams(site: Site) -> list[Stream]:
         folder = site.journal / name
         if known := segments(folder):
             end = stream_end(folder)
-            first = next((chunk.records[0] for chunk in walk(folder) if chunk.records), None)
+            first = _first(folder, 0)
             last = _last(folder, [start for start, _ in known], end)
             cursors = {reader: read_cursor(site, reader) for reader, stream in CURSORS.items() if stream == name}
             times = (first and first.received_us, last and last.received_us)
             found.append(Stream(name, len(known), end - known[0][0], known[0][0], end, *times, cursors))
     return found
+
+
+def waiting_since(site: Site) -> dict[str, int | None]:
+    """Receive time (µs since 1970 UTC) of the oldest record that each reader has not dealt with; None: it has dealt with all."""
+    found = {name: _first(site.journal / stream, read_cursor(site, name)) for name, stream in CURSORS.items()}
+    return {name: record.received_us if record else None for name, record in found.items()}
+
+
+def _first(folder: Path, position: int) -> Record | None:
+    """The first record from a position on."""
+    return next((chunk.records[0] for chunk in walk(folder, position) if chunk.records), None)
 
 
 def _last(folder: Path, starts: list[int], end: int) -> Record | None:

@@ -33,7 +33,7 @@ def run_demo(folder: Path, days: int, console: Console) -> int:
     fleet = fleet_site.fleet_of(site, loaded.zone, SEED, days)
     with console.status("模拟客户 / making the fleet, its truth and its billing database"):
         fleet_site.settle(site, fleet)
-    free = {"MAINFLOW_DAEMON_DATA_PORT": "0", "MAINFLOW_DAEMON_ALARM_PORT": "0"}
+    free = {"MAINFLOW_DAEMON_DATA_PORT": "0", "MAINFLOW_DAEMON_ALARM_PORT": "0", "MAINFLOW_DAEMON_HEALTH_PORT": "0"}
     expected = sum(frame.height for frame in faults.reported(fleet).values())
     with servers.postgres(loaded) as dsn, servers.daemon(site, free) as ports:
         with progress_bar("终端上报 terminals send over TCP", expected) as told:

@@ -42,11 +42,16 @@ def _ports(settings: Settings) -> Iterator[Finding]:
     if running:
         yield Finding("接收进程 / daemon", True, f"runs on ports {running.data} and {running.alarm}")
         return
-    for name, port in (("data", settings.daemon.data_port), ("alarm", settings.daemon.alarm_port)):
+    own = settings.daemon
+    for name, host, port in (
+        ("data", own.bind, own.data_port),
+        ("alarm", own.bind, own.alarm_port),
+        ("health", "127.0.0.1", own.health_port),
+    ):
         with socket.socket() as probe:
             try:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((settings.daemon.bind, port))
+                probe.bind((host, port))
                 yield Finding(f"端口 / port {port}", True, f"free for {name}")
             except OSError as error:
                 yield Finding(f"端口 / port {port}", False, str(error), f"stop what uses it, or set [daemon] {name}_port")

@@ -29,7 +29,7 @@ def make_site(root: Path, **daemon: float) -> Site:
     """A site with free ports, eight terminals and the Parquet archive."""
     site = Site(root)
     site.registry.mkdir(parents=True, exist_ok=True)
-    settings = {"data_port": 0, "alarm_port": 0, **daemon}
+    settings = {"data_port": 0, "alarm_port": 0, "health_port": 0, **daemon}
     site.settings.write_text("[daemon]\n" + "".join(f"{key} = {value}\n" for key, value in settings.items()))
     lines = [f"{terminal},M{terminal},0.14,0.60,20" for terminal in TERMINALS]
     header = "terminal,meter,pressure_low_mpa,pressure_high_mpa,q4_m3h"
@@ -63,15 +63,20 @@ def minutes_ago(minutes: int) -> datetime:
 class Daemon:
     """A real daemon process on a site."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, **environment: str) -> None:
         self.site = site
         self.log = site.root / "daemon.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "ingest_daemon", "--site", str(site.root)], stdout=log, stderr=log, cwd=REPOSITORY
+                [sys.executable, "-m", "ingest_daemon", "--site", str(site.root)],
+                stdout=log,
+                stderr=log,
+                cwd=REPOSITORY,
+                env={**os.environ, **environment},
             )
         address = eventually(self._address, "the daemon listens")
         self.data_port, self.alarm_port = address["data_port"], address["alarm_port"]
+        self.health_port = address["health_port"]
 
     def _address(self) -> Any:
         assert self.process.poll() is None, self.log.read_text()

@@ -138,6 +138,12 @@ def test_a_unit_runs_without_rights_that_it_does_not_need(path):
     assert service["StateDirectory"] == "mainflow"
 
 
+def test_the_daemon_tells_systemd_when_it_is_ready_and_is_watched():
+    service = unit(DEPLOY / "systemd" / "mainflow-daemon.service")["Service"]
+    assert (service["Type"], service["WatchdogSec"]) == ("notify", "60")
+    assert "AF_UNIX" in service["RestrictAddressFamilies"].split(), "the socket that is told"
+
+
 def test_influxdb_1_does_not_stop_at_a_hundred_thousand_terminals():
     settings = tomllib.loads((DEPLOY / "influxdb" / "influxdb.conf").read_text())
     wanted = {"index-version": "tsi1", "max-values-per-tag": 0, "max-series-per-database": 0}
