@@ -1,0 +1,140 @@
+"""The elements: their ids, names and units, the bits of their words, their size, and the field of a reading that each feeds.
+
+A new element of a meter is a row here. How a body is walked, decoded or written is not here.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+TIME, STATION, TEXT, PICTURE = 0xF0F0, 0xF1F1, 0xF2F2, 0xF3F3
+STEP = 0x04
+FORWARD, REVERSE, NET, ALARM, FLOW, SECONDS, SIGNAL = 0xFFA1, 0xFFA2, 0xFFA3, 0xFFA4, 0xFFA5, 0xFFA6, 0xFFA7
+FLOW_M3S, VOLTAGE, STATUS, PRESSURE = 0x27, 0x38, 0x45, 0x58
+
+ALARM_BITS = (
+    *("P_HI", "P_LO", "P_JUMP", "P_JUMP", "Q_HI", "Q_LO", "Q_REV"),
+    *("MAG", "BATT", "EMPTY", "SENSOR", "DOOR", "MAINS", "CLOCK"),
+)
+"""Codes of the alarm word's bits, bit 0 first; 2 (jump) and 3 (drop) are one code."""
+
+STATUS_BITS = (
+    ("市电中断", "mains lost"),
+    ("电池电压低", "battery low"),
+    ("水位越限", "level limit"),
+    ("流量越限", "flow limit"),
+    ("水质越限", "quality limit"),
+    ("流量仪表故障", "flow meter fault"),
+    ("水位仪表故障", "level meter fault"),
+    ("箱门关闭", "door closed"),
+    ("存储器异常", "storage fault"),
+    ("IC 卡有效", "IC card"),
+    ("水泵停止", "pump stopped"),
+    ("剩余水量低", "remaining water low"),
+)
+"""Bits of element 45H, bit 0 first; the door's bit is the one that is set when all is well."""
+
+
+class Source(NamedTuple):
+    """Where an element's value goes: field of a reading, and how wire units become the field's (× factor ÷ 10**shift)."""
+
+    field: str
+    factor: int = 1
+    shift: int = 0
+
+
+SOURCES = {
+    FLOW_M3S: Source("flow_m3h", factor=3600),
+    FORWARD: Source("forward_m3"),
+    REVERSE: Source("reverse_m3"),
+    FLOW: Source("flow_m3h"),
+    PRESSURE: Source("pressure_mpa", shift=3),
+    VOLTAGE: Source("battery_v"),
+    SIGNAL: Source("signal"),
+    STATUS: Source("status"),
+}
+"""Elements that make readings, lowest rank first: where a group has both flows, the finer FFA5 wins."""
+USED = frozenset((*SOURCES, ALARM))
+"""Elements that decoding takes; all others are passed over."""
+WORDS = frozenset((STATUS, ALARM))
+"""Elements whose value is a word of bits, not BCD."""
+FIXED_SIZE = {0xF4: 12} | dict.fromkeys(range(0xF5, 0xFD), 24)
+"""Elements whose length does not follow from the definition byte (seen as 60, C0 and 5C)."""
+
+
+def size_of(identifier: int, definition: int) -> int:
+    """Bytes of the element's value."""
+    return FIXED_SIZE.get(identifier, definition >> 3)
+
+
+def head_of(identifier: int, definition: int) -> bytes:
+    """Id and definition byte as sent."""
+    return identifier.to_bytes(2 if identifier > 0xFF else 1, "big") + bytes((definition,))
+
+
+def codes_of(word: int) -> list[str]:
+    """The alarm codes that are set in an alarm word, each once, in the order of the bits."""
+    return list(dict.fromkeys(code for bit, code in enumerate(ALARM_BITS) if word >> bit & 1))
+
+
+class Name(NamedTuple):
+    """What people call an element, and its unit on the wire."""
+
+    zh: str
+    en: str
+    unit: str
+
+
+def _numbered(first: int, zh: str, en: str, unit: str, numbers: Iterable[int] = range(1, 9)) -> dict[int, Name]:
+    """Elements of one kind from id `first` on, a number each: of intakes, of gauges, of depths."""
+    return {first + place: Name(zh.format(number), en.format(number), unit) for place, number in enumerate(numbers)}
+
+
+_NAMES: dict[int, Name] = {
+    0x02: Name("瞬时气温", "air temperature", "°C"),
+    0x03: Name("瞬时水温", "water temperature", "°C"),
+    STEP: Name("时间步长码", "time step", "ddhhmm"),
+    0x06: Name("日蒸发量", "evaporation of the day", "mm"),
+    0x07: Name("当前蒸发", "present evaporation", "mm"),
+    0x08: Name("气压", "air pressure", "hPa"),
+    0x0E: Name("地下水埋深", "groundwater depth", "m"),
+    **_numbered(0x10, "{} cm 土壤含水量", "soil moisture at {} cm", "%", (10, 20, 30, 40, 50, 60, 80, 100)),
+    0x18: Name("湿度", "humidity", "%"),
+    0x1A: Name("1 小时降水量", "rain of 1 h", "mm"),
+    0x1F: Name("日降水量", "rain of the day", "mm"),
+    0x20: Name("当前降水量", "present rain", "mm"),
+    0x22: Name("5 分钟降水量", "rain of 5 min", "mm"),
+    0x26: Name("降水量累计值", "rain total", "mm"),
+    FLOW_M3S: Name("瞬时流量", "flow", "m³/s"),
+    **_numbered(0x28, "取水口 {} 流量", "flow of intake {}", "m³/s"),
+    0x36: Name("断面平均流速", "mean velocity", "m/s"),
+    0x37: Name("当前瞬时流速", "velocity", "m/s"),
+    VOLTAGE: Name("电源电压", "supply voltage", "V"),
+    0x39: Name("瞬时水位", "water level", "m"),
+    0x3A: Name("库下水位", "level below the dam", "m"),
+    0x3B: Name("库上水位", "level above the dam", "m"),
+    **_numbered(0x3C, "取水口 {} 水位", "level of intake {}", "m"),
+    STATUS: Name("遥测站状态及报警", "status and alarms", ""),
+    0x46: Name("pH 值", "pH", ""),
+    0x47: Name("溶解氧", "dissolved oxygen", "mg/L"),
+    0x48: Name("电导率", "conductivity", "µS/cm"),
+    0x49: Name("浊度", "turbidity", ""),
+    0x4A: Name("高锰酸盐指数", "permanganate index", "mg/L"),
+    **_numbered(0x58, "水压 {}", "pressure {}", "kPa"),
+    **_numbered(0x60, "水表 {} 剩余水量", "remaining volume of meter {}", "m³"),
+    **_numbered(0x68, "水表 {} 每小时水量", "volume of the hour of meter {}", "m³"),
+    0xF4: Name("1 小时内每 5 分钟降水量", "rain of every 5 min of an hour", "mm"),
+    **_numbered(0xF5, "1 小时内每 5 分钟水位 {}", "level {} of every 5 min of an hour", "m"),
+    FORWARD: Name("正向累计流量", "forward total", "m³"),
+    REVERSE: Name("反向累计流量", "reverse total", "m³"),
+    NET: Name("净累计流量", "net total", "m³"),
+    ALARM: Name("水表报警字", "meter alarm word", ""),
+    FLOW: Name("瞬时流量", "flow", "m³/h"),
+    SECONDS: Name("观测时间的秒", "seconds of the observation", "s"),
+    SIGNAL: Name("信号强度", "signal", ""),
+}
+_PRIVATE = Name("自定义要素", "private element", "")
+
+
+def named(identifier: int) -> Name:
+    """The element's names; of one that the standard does not know, that it is private."""
+    return _NAMES.get(identifier, _PRIVATE)
