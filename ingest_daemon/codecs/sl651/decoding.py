@@ -17,8 +17,6 @@ from ingest_daemon.frames import Decoded
 from ingest_daemon.schema import FIELDS, TIMESTAMP, Reason
 
 _RANK = {identifier: rank for rank, identifier in enumerate(SOURCES)}
-
-
 _COLUMN = {field.name: number for number, field in enumerate(FIELDS)}
 
 
