@@ -1,6 +1,6 @@
 """What a codec is: the types between sockets, journal and raw store. No protocol's detail, no I/O.
 
-A protocol is one module in `codecs/`, found by its file name, that offers the functions of `Codec`.
+A protocol is one module or package in `codecs/`, found by its name, that offers the functions of `Codec`.
 """
 
 from collections.abc import Sequence

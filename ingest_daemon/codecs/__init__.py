@@ -1,4 +1,4 @@
-"""One protocol a module, found by its file name: no list to edit.
+"""One protocol a module or package, found by its name: no list to edit.
 
 Modules here are pure. They may import `frames`, `schema` and the checksum and BCD helpers of the room, nothing else.
 """
