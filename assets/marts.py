@@ -141,30 +141,28 @@ def _periods(days: Iterable[date], months: Iterable[date]) -> pl.DataFrame:
     )
 
 
-def drop_changed(warehouse: duckdb.DuckDBPyConnection) -> list[str]:
-    """Drop the marts whose select no longer gives the columns that their table has (a new version); gives their names.
+def changed(warehouse: duckdb.DuckDBPyConnection) -> list[str]:
+    """The marts whose select no longer gives the columns that their table has (a new version).
 
-    The temporary tables of `Partitions` must be there. What is dropped is made anew by the next `build`.
+    The temporary tables of `Partitions` must be there.
     """
     query = (
         "select column_name, data_type from duckdb_columns() "
         "where database_name = 'marts' and schema_name = 'main' and table_name = ? order by column_index"
     )
-    changed = []
+    found = []
     for mart in all_marts():
         there = warehouse.execute(query, [mart.name]).fetchall()
         if there and there != _columns(mart, warehouse):
-            changed.append(mart.name)
-    for name in changed:
-        warehouse.execute(f"drop table {name}").fetchall()
-    return changed
+            found.append(mart.name)
+    return found
 
 
 def _columns(mart: Mart, warehouse: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
-    """Names and types that the mart's select gives; none where one that it is made from lacks a column."""
+    """Names and types that the mart's select gives; none where one that it is made from is absent or lacks a column."""
     try:
         return [(name, kind) for name, kind, *_ in warehouse.execute(f"describe {mart.query}").fetchall()]
-    except duckdb.BinderException:
+    except (duckdb.BinderException, duckdb.CatalogException):
         return []
 
 

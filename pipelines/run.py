@@ -66,10 +66,14 @@ class Run:
         """The warehouse with the run's temporary tables; where a mart has changed, of every day. Raises `WarehouseBusy`."""
         with warehouse.opened(self.bench.site.marts, str(self.bench.zone)) as connection:
             tables.prepare(connection, self.partitions, every_bill=self.every_bill)
-            if marts.drop_changed(connection):
-                # A new version gives a mart other columns: its whole history is made anew, not only what was touched.
-                known = connection.execute("select distinct day from interval_reading").fetchall()
-                self.days = sorted({*self.days, *(day for (day,) in known)})
+            if renewed := marts.changed(connection):
+                # A new version gives a mart other columns: its whole history is made anew, not only what was touched. The days
+                # wait before the old table goes, so that neither a kill nor a run that makes other tables loses them.
+                known = [day for (day,) in connection.execute("select distinct day from interval_reading").fetchall()]
+                touched.mark(self.bench.site.state, known)
+                for name in renewed:
+                    connection.execute(f"drop table {name}").fetchall()
+                self.days = sorted({*self.days, *known})
                 tables.prepare(connection, self.partitions, every_bill=self.every_bill)
             yield connection
 

@@ -6,7 +6,7 @@ that a reading that comes while its day is computed leaves the day waiting.
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
@@ -32,11 +32,21 @@ def waiting(state: Path, store: RawStore, zone: ZoneInfo, reach: timedelta) -> W
         touched = {
             day for start, end in arrivals.spans.unique().iter_rows() for day in calendar.days_touched(start, end, reach, zone)
         }
-        if touched:
-            content["generation"] += 1
-            content["days"].update(dict.fromkeys((day.isoformat() for day in touched), content["generation"]))
+        _note(content, touched)
         content["cursor"] = arrivals.cursor
         return Waiting(sorted(date.fromisoformat(day) for day in content["days"]), content["generation"])
+
+
+def mark(state: Path, days: Iterable[date]) -> None:
+    """Let these days wait, whatever the store tells."""
+    with _edited(state) as content:
+        _note(content, set(days))
+
+
+def _note(content: dict[str, Any], days: set[date]) -> None:
+    if days:
+        content["generation"] += 1
+        content["days"].update(dict.fromkeys((day.isoformat() for day in days), content["generation"]))
 
 
 def done(state: Path, days: list[date], generation: int) -> None:

@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -499,13 +498,6 @@ def registry(fleet: Fleet) -> dict[str, pl.DataFrame]:
         ),
         "vocabulary": _vocabulary(fleet),
     }
-
-
-def write_registry(fleet: Fleet, folder: Path) -> None:
-    """Write the registry's CSV files into `folder` (made where it is absent), UTF-8 with a BOM as spreadsheets want it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, table in registry(fleet).items():
-        table.write_csv(folder / f"{name}.csv", include_bom=True)
 
 
 def _terminal_row(meter: Meter) -> dict[str, object]:

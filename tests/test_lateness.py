@@ -12,7 +12,7 @@ from ingest_daemon.schema import READING
 from ingest_daemon.stores import open_store
 from pipelines import run, settings, site_folder
 from pipelines.bench import workbench
-from tests.chain import tables
+from tests.chain import assert_same_tables, tables
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 TERMINAL = "0010000001"
@@ -118,3 +118,15 @@ def test_a_mart_that_got_other_columns_is_made_anew_with_all_its_history(tmp_pat
     assert after["daily_usage"].columns == before["daily_usage"].columns
     assert set(before["daily_usage"]["day"]) < set(after["daily_usage"]["day"])
     assert after["customer"].columns == before["customer"].columns
+
+
+def test_history_of_a_changed_mart_waits_when_the_run_that_found_it_makes_other_tables(tmp_path: Path) -> None:
+    bench = workbench(make_site(tmp_path / "site", list(range(3))))
+    run.run_touched(bench, "test")
+    before = tables(bench.site.marts)
+    with duckdb.connect(str(bench.site.marts)) as connection:
+        connection.execute("alter table daily_usage drop column coverage")
+    with run.Run(bench, [], "makes nothing").opened():
+        pass
+    assert set(run.run_touched(bench, "test").days) == set(before["daily_usage"]["day"])
+    assert_same_tables(before, tables(bench.site.marts))

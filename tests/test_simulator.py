@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assets import registry
 from ingest_daemon.codecs import sl651
 from ingest_daemon.frames import Frame
 from simulator import billing, faults, fleet, readings_file, terminal, truth
@@ -209,7 +210,7 @@ def test_every_planned_fault_lies_within_the_data_at_a_meter_of_its_own(month: f
 
 
 def test_the_written_registry_is_one_that_a_site_accepts(month: fleet.Fleet, tmp_path: Path) -> None:
-    fleet.write_registry(month, tmp_path)
+    registry.merge(tmp_path, fleet.registry(month))
     names = ["terminals", "replacements", "customers", "relations", "vocabulary"]
     tables = {name: pl.read_csv(tmp_path / f"{name}.csv", infer_schema=False) for name in names}
     assert len(tables["terminals"]["terminal"].unique()) == len(fleet.METERS) == 20
