@@ -28,12 +28,16 @@ class RegistryError(ValueError):
 
 
 class Column(NamedTuple):
-    """One column: its Polars type, whether a cell may be empty, the allowed values if few, whether it must be above 0."""
+    """One column: its Polars type, whether each cell must be filled, the allowed values if few, whether it must be above 0.
+
+    `extra`: the file need not have the column at all.
+    """
 
     dtype: pl.DataType
     required: bool = False
     allowed: tuple[str, ...] = ()
     positive: bool = False
+    extra: bool = False
 
 
 TEXT, NUMBER, WHOLE, DAY, TIME = pl.String(), pl.Float64(), pl.Int64(), pl.Date(), pl.Datetime("us", "UTC")
@@ -58,6 +62,11 @@ FILES: dict[str, dict[str, Column]] = {
         "pressure_high_mpa": Column(NUMBER),
         "installed_on": Column(DAY),
         "removed_on": Column(DAY),
+        "profile": Column(TEXT, extra=True),
+        "link": Column(TEXT, extra=True),
+        "address": Column(TEXT, extra=True),
+        "phone": Column(TEXT, extra=True),
+        "password": Column(TEXT, extra=True),
     },
     "replacements": {
         "meter": Column(TEXT, required=True),
@@ -125,7 +134,9 @@ def merge(folder: Path, additions: Mapping[str, pl.DataFrame]) -> dict[str, int]
     folder.mkdir(parents=True, exist_ok=True)
     for name, rows in additions.items():
         path, keys = folder / f"{name}.csv", list(KEYS[name])
-        fresh = pl.read_csv(rows.select(list(FILES[name])).write_csv().encode(), infer_schema=False)
+        fresh = pl.read_csv(
+            rows.select(column for column in FILES[name] if column in rows.columns).write_csv().encode(), infer_schema=False
+        )
         there = pl.read_csv(path, infer_schema=False) if path.exists() else fresh.clear()
         there = there.rename({column: column.lstrip("\ufeff").strip() for column in there.columns})
         new = fresh.join(there, on=keys, how="anti", nulls_equal=True)
@@ -148,7 +159,8 @@ def _read(path: Path, columns: dict[str, Column], problems: list[str]) -> pl.Dat
         problems.append(f"{path}: not a CSV file: {str(error).splitlines()[0]}")
         return empty
     text = text.rename({name: name.lstrip("\ufeff").strip() for name in text.columns})
-    missing = [name for name in columns if name not in text.columns]
+    missing = [name for name, column in columns.items() if name not in text.columns and not column.extra]
+    text = text.with_columns(pl.lit(None, pl.String).alias(name) for name in columns if name not in text.columns)
     if missing:
         problems.append(f"{path}: columns missing: {', '.join(missing)}")
         return empty

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ingest_daemon import codecs
 from ingest_daemon.alarm_sink import AlarmSink
 from ingest_daemon.config import DaemonSettings, PostgresSettings, SettingError, StoreSettings, read_section, read_tables
 from ingest_daemon.forwarder import Forwarder
@@ -41,10 +40,9 @@ class Daemon:
         self._started_at = datetime.now(UTC)
         self._counters = Counters()
         self._journals = Journals(site, daemon.segment_mb << 20, daemon.journal_mb << 20)
-        codec = codecs.load(daemon.protocol)
-        self._server = Server(daemon, codec, self._journals, self._counters)
-        self._forwarder = Forwarder(site, daemon, codec, open_store(site, store), self._journals, self._counters)
-        self._sink = AlarmSink(site, postgres.dsn, codec, self._journals, self._counters)
+        self._server = Server(daemon, self._journals, self._counters)
+        self._forwarder = Forwarder(site, daemon, open_store(site, store), self._journals, self._counters)
+        self._sink = AlarmSink(site, postgres.dsn, self._journals, self._counters)
         self._health = Health(site, daemon.health_port, self._counters)
         self._loop: asyncio.AbstractEventLoop
         self._broken: asyncio.Future[Exception]

@@ -13,7 +13,6 @@ import polars as pl
 import psycopg
 
 from ingest_daemon.decoding import decode
-from ingest_daemon.frames import Codec
 from ingest_daemon.journal import ALARM, CURSORS, EVENT, Journals, Record, cursor_path, read, read_cursor
 from ingest_daemon.registry import Registry, Terminal
 from ingest_daemon.schema import ALARMS
@@ -155,9 +154,9 @@ def event_row(word: Word, terminal: Terminal, code: str, state: str, event_us: i
 class AlarmSink:
     """The thread that takes alarm words from the journal to PostgreSQL, as soon as there is one and as often as it must try."""
 
-    def __init__(self, site: Site, dsn: str, codec: Codec, journals: Journals, counters: Counters) -> None:
+    def __init__(self, site: Site, dsn: str, journals: Journals, counters: Counters) -> None:
         """`dsn`: connection string; empty: that of the embedded server, from `state/postgres.json` once it is there."""
-        self._site, self._dsn, self._codec, self._journals, self._counters = (site, dsn, codec, journals, counters)
+        self._site, self._dsn, self._journals, self._counters = site, dsn, journals, counters
         self._registry = Registry(site.registry)
         self._positions = {name: read_cursor(site, name) for name in READERS}
         self._stopping = threading.Event()
@@ -223,11 +222,11 @@ class AlarmSink:
         chunk = read(self._site.journal / stream, position, self._journals.end(stream), GROUP_BYTES)
         if chunk.next_position == position:
             return False
+        terminals = self._registry.terminals()
         if stream == EVENT:
             found = [from_payload(record.payload) for record in chunk.records]
         else:
-            found = words(decode(self._codec, chunk.records).alarms, chunk.records)
-        terminals = self._registry.terminals()
+            found = words(decode(chunk.records, self._registry.profiles()).alarms, chunk.records)
         known = [(word, terminals[word.terminal]) for word in found if word.terminal in terminals]
         written = insert(connection, states, known)
         connection.commit()

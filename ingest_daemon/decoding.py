@@ -1,29 +1,104 @@
-"""A group of journal records to columns, whatever a codec does. No journal, store or database is touched here."""
+"""A group of journal records to columns, whatever protocols they speak. No journal, store or database is touched here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import polars as pl
 
-from ingest_daemon.frames import Codec, Decoded
+from ingest_daemon import codecs
+from ingest_daemon.envelope import Way, opened
+from ingest_daemon.frames import Arrival, Codec, Decoded
 from ingest_daemon.journal import Record
-from ingest_daemon.schema import Reason
+from ingest_daemon.schema import DOUBTS, FIELDS, TIMESTAMP, Channel, Reason
+
+_FIELDS = {field.name: field.dtype for field in FIELDS}
+NOTHING = Decoded(
+    pl.DataFrame(schema={"frame": pl.Int64, "terminal": pl.String, "ts": TIMESTAMP, **_FIELDS}),
+    pl.DataFrame(
+        schema={"frame": pl.Int64, "terminal": pl.String, "event_at": TIMESTAMP, "active": pl.List(pl.String), **_FIELDS}
+    ),
+    pl.DataFrame(schema={"frame": pl.Int64, "terminal": pl.String, "sent_at": TIMESTAMP}),
+    pl.DataFrame(schema={"frame": pl.Int64, "reason": pl.String, "detail": pl.String}),
+)
+"""What no frames decode to: the tables of every codec have these columns."""
 
 
-def decode(codec: Codec, records: Sequence[Record]) -> Decoded:
-    """Decode the frames; a frame on which the codec fails, against its contract, is `rejected` alone and spoils no other."""
-    frames = [record.payload for record in records]
+def decode(records: Sequence[Record], profiles: Mapping[str, Any]) -> Decoded:
+    """Decode the frames, each by the codec of its protocol; `frame` is a record's place in the group.
+
+    A frame that the server doubted, a record that is no frame, and a frame on which its codec fails against its contract, is
+    `rejected` alone and spoils no other.
+    """
+    places: dict[str, list[int]] = {}
+    arrivals: dict[str, list[Arrival]] = {}
+    refused = []
+    for place, record in enumerate(records):
+        try:
+            way, raw = opened(record.payload)
+        except ValueError as error:
+            refused.append(_refused(place, Reason.BAD_BODY, f"not a frame of this journal: {error}"))
+            continue
+        if way.doubt:
+            refused.append(_refused(place, way.doubt, DOUBTS[way.doubt]))
+            continue
+        places.setdefault(way.protocol, []).append(place)
+        arrivals.setdefault(way.protocol, []).append(Arrival(raw, record.received_us, way.terminal, way.requests))
+    parts = [*refused]
+    for protocol, group in arrivals.items():
+        try:
+            part = _decode(codecs.load(protocol), group, profiles)
+        except ValueError as error:
+            part = _join([_refused(place, Reason.BAD_BODY, str(error)) for place in range(len(group))])
+        parts.append(part if len(group) == len(records) else _placed(part, places[protocol]))
+    return parts[0] if len(parts) == 1 else _join(parts)
+
+
+def speakers(records: Sequence[Record], places: Sequence[int]) -> list[tuple[str, Way, bytes]]:
+    """Terminal number, way and bytes of some records of a group; no terminal where a record does not say it."""
+    found = []
+    for place in places:
+        try:
+            way, raw = opened(records[place].payload)
+            found.append((way.terminal or codecs.load(way.protocol).terminal(raw), way, raw))
+        except ValueError:
+            found.append(("", Way(""), records[place].payload))
+    return found
+
+
+def channels_of(records: Sequence[Record]) -> list[str]:
+    """The channel by which each record came in; TCP for one that does not say."""
+    found = []
+    for record in records:
+        try:
+            found.append(opened(record.payload)[0].channel)
+        except ValueError:
+            found.append(Channel.TCP.value)
+    return found
+
+
+def _decode(codec: Codec, arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
     try:
-        return codec.decode(frames)
+        return codec.decode(arrivals, profiles)
     except Exception as error:
-        if len(frames) == 1:
-            return _failed(codec, error)
-    half = len(records) // 2
-    first, second = decode(codec, records[:half]), decode(codec, records[half:])
-    shift = pl.col("frame") + half
-    return Decoded(*(pl.concat([one, two.with_columns(shift)]) for one, two in zip(first, second, strict=True)))
+        if len(arrivals) == 1:
+            return _refused(0, Reason.BAD_BODY, f"the codec failed with {type(error).__name__}: {error}")
+    half = len(arrivals) // 2
+    first, second = _decode(codec, arrivals[:half], profiles), _decode(codec, arrivals[half:], profiles)
+    return _join([first, _placed(second, range(half, len(arrivals)))])
 
 
-def _failed(codec: Codec, error: Exception) -> Decoded:
-    """What a frame gives that the codec cannot decode: nothing but the reason."""
-    detail = f"the codec failed with {type(error).__name__}: {error}"
-    return codec.decode([])._replace(rejected=pl.DataFrame({"frame": [0], "reason": [Reason.BAD_BODY.value], "detail": [detail]}))
+def _placed(part: Decoded, places: Sequence[int]) -> Decoded:
+    """The part with `frame` counted in the whole group."""
+    where = np.array(places, dtype=np.int64)
+    return Decoded(*(table.with_columns(frame=pl.Series(where[table["frame"].to_numpy()], dtype=pl.Int64)) for table in part))
+
+
+def _join(parts: Sequence[Decoded]) -> Decoded:
+    return Decoded(*(pl.concat(tables).sort("frame", maintain_order=True) for tables in zip(NOTHING, *parts, strict=True)))
+
+
+def _refused(place: int, reason: str, detail: str) -> Decoded:
+    """What a record gives of which nothing is used: the reason."""
+    row = {"frame": [place], "reason": [str(reason)], "detail": [detail]}
+    return NOTHING._replace(rejected=pl.DataFrame(row, schema=NOTHING.rejected.schema))

@@ -21,8 +21,8 @@ from ingest_daemon import adoption
 from ingest_daemon.adoption import Adopted
 from ingest_daemon.alarm_sink import SERVER, Word, words
 from ingest_daemon.config import DaemonSettings
-from ingest_daemon.decoding import decode
-from ingest_daemon.frames import Codec
+from ingest_daemon.decoding import channels_of, decode, speakers
+from ingest_daemon.envelope import head
 from ingest_daemon.journal import (
     ALARM,
     DATA,
@@ -38,7 +38,7 @@ from ingest_daemon.journal import (
 )
 from ingest_daemon.kept import Entry, keep, note_adopted, strangers
 from ingest_daemon.registry import Registry, Terminal
-from ingest_daemon.schema import FIELDS, READING, TIMESTAMP, Channel, Reason
+from ingest_daemon.schema import FIELDS, READING, TIMESTAMP, Reason
 from ingest_daemon.site import Site
 from ingest_daemon.state import LOG, Counters, Limited, read_json, write_json
 from ingest_daemon.stores import RawStore, StoreAway
@@ -91,29 +91,35 @@ def stamp(readings: pl.DataFrame, records: Sequence[Record]) -> pl.DataFrame:
     index = readings["frame"].to_numpy()
     received = np.array([record.received_us for record in records], dtype=np.int64)
     positions = np.array([record.position for record in records], dtype=np.int64)
+    channels = pl.Series(channels_of(records), dtype=pl.String)
     return readings.with_columns(
         pl.col("ts").dt.truncate("1ms"),
         index=pl.col("frame"),
         received_at=pl.Series(received[index], dtype=pl.Int64).cast(TIMESTAMP),
-        channel=pl.lit(Channel.TCP.value),
+        channel=channels.gather(pl.Series(index)),
         frame=pl.Series(positions[index], dtype=pl.Int64),
     ).select(*READING, "index")
 
 
-def understand(codec: Codec, stream: str, records: Sequence[Record], terminals: Container[str], future: timedelta) -> Group:
-    """Decode, and take out what the raw store must not see: unusable frames, terminals nobody registered, times of the future."""
-    decoded = decode(codec, records)
-    readings = stamp(decoded.readings, records)
+def understand(
+    stream: str, records: Sequence[Record], terminals: Container[str], profiles: Mapping[str, Any], future: timedelta
+) -> Group:
+    """Decode, and take out what the raw store must not see.
+
+    That is: frames that are unusable or doubted, terminals nobody registered, times of the future.
+    """
+    decoded = decode(records, profiles)
     kept = [
-        _entry(reason, stream, records[index], codec.terminal(records[index].payload), None, detail)
+        _entry(reason, stream, records, index, None, None, detail)
         for index, reason, detail in decoded.rejected.select("frame", "reason", "detail").iter_rows()
     ]
+    readings = stamp(decoded.readings, records)
 
     names = pl.concat([frame["terminal"] for frame in decoded[:3]]).unique()
     is_known = pl.col("terminal").is_in([name for name in names if name in terminals])
     strangers = pl.concat([readings.select("index", "terminal"), decoded.alarms.select(index="frame", terminal="terminal")])
     kept += [
-        _entry(Reason.UNKNOWN_TERMINAL, stream, records[index], terminal, None, f"{terminal} is not in registry/terminals.csv")
+        _entry(Reason.UNKNOWN_TERMINAL, stream, records, index, terminal, None, f"{terminal} is not in registry/terminals.csv")
         for index, terminal in strangers.filter(~is_known).unique(maintain_order=True).iter_rows()
     ]
     readings = readings.filter(is_known)
@@ -121,7 +127,7 @@ def understand(codec: Codec, stream: str, records: Sequence[Record], terminals: 
     ahead = pl.col("ts") - pl.col("received_at")
     for index, terminal, ts, by in readings.filter(ahead > future).select("index", "terminal", "ts", by=ahead).iter_rows():
         detail = f"device time is {by.total_seconds():.0f} s ahead of the server's; allowed: {future.total_seconds():.0f} s"
-        kept.append(_entry(Reason.FUTURE_TIME, stream, records[index], terminal, ts, detail))
+        kept.append(_entry(Reason.FUTURE_TIME, stream, records, index, terminal, ts, detail))
 
     return Group(
         readings.filter(ahead <= future),
@@ -146,7 +152,7 @@ def compare(stream: str, records: Sequence[Record], readings: pl.DataFrame, stor
     completes = pl.any_horizontal(pl.col(name).is_not_null() & pl.col(old).is_null() for name, old in before.items())
     judged = judged.with_columns(differs=differs, new=~pl.col("again") | differs | completes)
     kept = [
-        _entry(Reason.CONFLICT, stream, records[row["index"]], row["terminal"], row["ts"], _changes(row, before))
+        _entry(Reason.CONFLICT, stream, records, row["index"], row["terminal"], row["ts"], _changes(row, before))
         for row in judged.filter("differs").iter_rows(named=True)
     ]
     news = judged.filter("new")
@@ -158,8 +164,13 @@ def _changes(row: Mapping[str, Any], before: Mapping[str, str]) -> str:
     return "; ".join(f"{name}: {old} → {new}" for name, old, new in pairs if None not in (old, new) and old != new)
 
 
-def _entry(reason: str, stream: str, record: Record, terminal: str, ts: datetime | None, detail: str) -> Entry:
-    return Entry(str(reason), stream, record.position, record.received_us, terminal, ts, detail, record.payload)
+def _entry(
+    reason: str, stream: str, records: Sequence[Record], place: int, terminal: str | None, ts: datetime | None, detail: str
+) -> Entry:
+    """`terminal`: None for the one that the frame says."""
+    record = records[place]
+    ((speaker, way, raw),) = speakers(records, [place])
+    return Entry(str(reason), stream, record.position, record.received_us, terminal or speaker, ts, detail, way, raw)
 
 
 def _refusals(stream: str, records: Sequence[Record], written: pl.DataFrame, refused: pl.DataFrame) -> list[Entry]:
@@ -168,7 +179,7 @@ def _refusals(stream: str, records: Sequence[Record], written: pl.DataFrame, ref
         return []
     places = dict(written.select("frame", "index").iter_rows())
     return [
-        _entry(Reason.STORE_REFUSED, stream, records[places[frame]], terminal, ts, detail)
+        _entry(Reason.STORE_REFUSED, stream, records, places[frame], terminal, ts, detail)
         for frame, terminal, ts, detail in refused.select("frame", "terminal", "ts", "detail").iter_rows()
     ]
 
@@ -266,10 +277,8 @@ class Memory:
 class Forwarder:
     """The thread that brings frames from the journal to the raw store."""
 
-    def __init__(
-        self, site: Site, settings: DaemonSettings, codec: Codec, store: RawStore, journals: Journals, counters: Counters
-    ) -> None:
-        self._site, self._settings, self._codec, self._store = (site, settings, codec, store)
+    def __init__(self, site: Site, settings: DaemonSettings, store: RawStore, journals: Journals, counters: Counters) -> None:
+        self._site, self._settings, self._store = site, settings, store
         self._journals, self._counters = journals, counters
         self._registry = Registry(site.registry)
         self._positions = {stream: read_cursor(site, stream) for stream in STREAMS}
@@ -364,7 +373,7 @@ class Forwarder:
 
     def _understand(self, stream: str, records: Sequence[Record]) -> Group:
         future = timedelta(seconds=self._settings.future_s)
-        return understand(self._codec, stream, records, self._registry.terminals(), future)
+        return understand(stream, records, self._registry.terminals(), self._registry.profiles(), future)
 
     def _compare(self, stream: str, records: Sequence[Record], readings: pl.DataFrame) -> Compared:
         suspects = self._memory.suspects(readings)
@@ -415,8 +424,9 @@ class Forwarder:
 
         Their clocks are not judged: that is over.
         """
-        records = [Record(entry.position, entry.received_us, FRAME_KIND, entry.raw) for entry in entries]
-        group = understand(self._codec, stream, records, terminals, timedelta(seconds=self._settings.future_s))
+        records = [Record(entry.position, entry.received_us, FRAME_KIND, head(entry.way) + entry.raw) for entry in entries]
+        future = timedelta(seconds=self._settings.future_s)
+        group = understand(stream, records, terminals, self._registry.profiles(), future)
         self._keep(group.kept)
         if len(group.readings):
             stored = self._points(group.readings)

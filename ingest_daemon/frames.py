@@ -3,9 +3,10 @@
 A protocol is one module or package in `codecs/`, found by its name, that offers the functions of `Codec`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
 
 import polars as pl
 
@@ -69,30 +70,127 @@ class Part(NamedTuple):
     unit: str
 
 
+class Arrival(NamedTuple):
+    """A frame with what its bytes may not say: when it came, and of an answer also who was asked what.
+
+    `raw`: one frame; of a message in several packets all of them, in order; of one round of polling the answers, in the order
+    of `requests`. `received_us`: µs since 1970 UTC. `terminal`: who was asked, empty where the frame itself says who speaks.
+    """
+
+    raw: bytes
+    received_us: int = 0
+    terminal: str = ""
+    requests: tuple[bytes, ...] = ()
+
+
+class Packet(NamedTuple):
+    """A frame's place in a message of several packets.
+
+    `key`: what the packets of one message have in common. `number`: from 1 up to `total`; where `total` is None the numbers
+    count down to 1 and the highest is the first.
+    """
+
+    key: bytes
+    number: int
+    total: int | None
+
+
+class AskKind(StrEnum):
+    """What a terminal can be asked. Erasing, resetting and changing a password are not among them and never will be."""
+
+    NOW = "now"
+    HISTORY = "history"
+    CLOCK = "clock"
+    SET_CLOCK = "set-clock"
+    VERSION = "version"
+    STATUS = "status"
+    EVENTS = "events"
+    PARAMETERS = "parameters"
+
+
+class Ask(NamedTuple):
+    """A question to a terminal. `address`: the meter's on its link. `start`, `end`, `field` (of `schema.FIELDS`): for history."""
+
+    kind: AskKind
+    terminal: str
+    address: str
+    now: datetime
+    start: datetime | None = None
+    end: datetime | None = None
+    field: str = "forward_m3"
+
+
+class CannotAsk(ValueError):
+    """The protocol or the terminal's profile has no such question; the text says what it has."""
+
+
 class Codec(Protocol):
-    """The functions of a module in `codecs/`. All pure: no socket, clock, logger or database."""
+    """The functions of a module in `codecs/`. All pure: no socket, clock, file, logger or database.
+
+    Only `MAX_FRAME`, `decoder`, `terminal`, `decode` and `explain` must be there; what else a protocol does not speak of it
+    leaves out, and `codecs.load` puts the default of `codec_defaults` in its place. `profile` arguments are what the module's
+    own `profile` made of the terminal's settings, or None for its defaults.
+    """
 
     MAX_FRAME: int
     """Longest frame in bytes; the bound of every buffer."""
+
+    POLLED: bool
+    """Whether the terminals speak only when asked: through a DTU that calls in, or at an address that we dial."""
 
     def decoder(self) -> Decoder:
         """A decoder for a new connection."""
         ...
 
+    def sniff(self, prefix: bytes) -> bool | None:
+        """Whether a connection that begins with these bytes speaks this protocol; None: more bytes are needed to tell."""
+        ...
+
     def terminal(self, frame: bytes) -> str:
-        """The terminal (station) number that sent the frame."""
+        """The terminal (station) number that sent the frame; of a polled protocol the address on the link ("" for none)."""
+        ...
+
+    def password(self, frame: bytes) -> str:
+        """The password that the frame carries; "" where there is none."""
         ...
 
     def is_alarm(self, frame: bytes) -> bool:
         """Whether the frame is an event report that must overtake the backlog."""
         ...
 
-    def reply(self, frame: bytes, now: datetime) -> bytes | None:
-        """The acknowledgement to send once the frame is safe on disk; None where the protocol wants silence."""
+    def reply(self, frame: bytes, now: datetime, profile: Any) -> bytes | None:
+        """The acknowledgement to send once the frame is safe on disk; None where the protocol wants silence.
+
+        Asked for each packet as it comes, and for the whole message in place of the packet that completed it.
+        """
         ...
 
-    def decode(self, frames: Sequence[bytes]) -> Decoded:
-        """Decode a group of frames at once, in columns. Never raises: unusable content is `rejected`."""
+    def packet(self, frame: bytes) -> Packet | None:
+        """The frame's place in a message of several packets; None for a message of its own."""
+        ...
+
+    def ask_again(self, frame: bytes, number: int, now: datetime) -> bytes | None:
+        """What asks the sender of `frame` for packet `number` of its message again; None where that cannot be asked."""
+        ...
+
+    def profile(self, table: Mapping[str, Any]) -> Any:
+        """A station's settings from a TOML table (`{}`: the defaults). Raises `ValueError` naming key and allowed values."""
+        ...
+
+    def requests(self, ask: Ask, profile: Any) -> list[bytes]:
+        """The frames that put the question, to be sent one after the other. Raises `CannotAsk`."""
+        ...
+
+    def answers(self, request: bytes, frame: bytes) -> bool:
+        """Whether the frame answers the request (an error of the terminal is an answer, too)."""
+        ...
+
+    def follow_up(self, request: bytes, frame: bytes) -> bytes | None:
+        """The next request that an answer calls for because it was not all; None where it was."""
+        ...
+
+    def decode(self, arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
+        """Decode a group at once, in columns; `profiles` by terminal number. Never raises: unusable content is `rejected`."""
         ...
 
     def explain(self, frame: bytes) -> list[Part]:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ingest_daemon.envelope import Way, head, opened
 from ingest_daemon.schema import Reason
 from ingest_daemon.state import sync_folder
 
@@ -19,7 +20,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Entry(NamedTuple):
-    """What is kept aside: why, where its frame lies in the journal, when it came, whose it is, what was wrong, its bytes."""
+    """What is kept aside: why, where its frame lies in the journal, when it came, whose it is, what was wrong, way and bytes."""
 
     reason: str
     stream: str
@@ -28,6 +29,7 @@ class Entry(NamedTuple):
     terminal: str
     ts: datetime | None
     detail: str
+    way: Way
     raw: bytes
 
     def line(self) -> bytes:
@@ -39,6 +41,7 @@ class Entry(NamedTuple):
             "terminal": self.terminal,
             "ts": self.ts.isoformat() if self.ts else None,
             "detail": self.detail,
+            "way": head(self.way).decode().rstrip("\n"),
             "hex": self.raw.hex().upper(),
         }
         return json.dumps(fields, ensure_ascii=False).encode() + b"\n"
@@ -65,8 +68,8 @@ def strangers(folder: Path) -> Iterator[Entry]:
         if place not in seen:
             seen.add(place)
             received_us = (datetime.fromisoformat(line["received_at"]) - _EPOCH) // timedelta(microseconds=1)
-            raw = bytes.fromhex(line["hex"])
-            yield Entry(Reason.UNKNOWN_TERMINAL, *place, received_us, line["terminal"], None, line["detail"], raw)
+            way, raw = opened(line["way"].encode() + b"\n" + bytes.fromhex(line["hex"]))
+            yield Entry(Reason.UNKNOWN_TERMINAL, *place, received_us, line["terminal"], None, line["detail"], way, raw)
 
 
 def note_adopted(folder: Path, entries: Iterable[Entry]) -> None:

@@ -75,6 +75,19 @@ class Reason(StrEnum):
     UNKNOWN_TERMINAL = "UNKNOWN_TERMINAL"
     CONFLICT = "CONFLICT"
     STORE_REFUSED = "STORE_REFUSED"
+    WRONG_PASSWORD = "WRONG_PASSWORD"
+    FOREIGN_STATION = "FOREIGN_STATION"
+    FOREIGN_SENDER = "FOREIGN_SENDER"
+    REPLAYED = "REPLAYED"
+
+
+DOUBTS: dict[str, str] = {
+    Reason.WRONG_PASSWORD: "the frame's password is not the registered one",
+    Reason.FOREIGN_STATION: "the frame names another station than those that this connection spoke for",
+    Reason.FOREIGN_SENDER: "the SMS came from another number than the registered one",
+    Reason.REPLAYED: "the same bytes came before over another connection",
+}
+"""Reasons for which the server lets a frame be kept aside although its bytes are good, and what they say."""
 
 
 class AlarmCode(NamedTuple):

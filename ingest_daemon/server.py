@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from ingest_daemon import codecs
 from ingest_daemon.config import DaemonSettings
-from ingest_daemon.frames import Codec, Frame
+from ingest_daemon.envelope import Way, head
+from ingest_daemon.frames import Frame
 from ingest_daemon.journal import ALARM, BAD, BAD_KIND, DATA, FRAME_KIND, Journals, bad_payload
 from ingest_daemon.schema import Reason
 from ingest_daemon.state import Counters, Limited
@@ -23,11 +25,12 @@ PENDING_BYTES = 8 << 20
 class Connection(asyncio.Protocol):
     """One terminal's connection."""
 
-    __slots__ = ("_bad_bytes", "_codec", "_decoder", "_server", "heard", "transport")
+    __slots__ = ("_bad_bytes", "_codec", "_decoder", "_head", "_server", "heard", "transport")
 
     def __init__(self, server: "Server") -> None:
         self._server = server
         self._codec = server.codec
+        self._head = server.head
         self._decoder = server.codec.decoder()
         self._bad_bytes = 0
         self.heard = time.monotonic()
@@ -70,22 +73,25 @@ class Connection(asyncio.Protocol):
 
     def _take(self, raw: bytes, received_us: int) -> None:
         stream = ALARM if self._codec.is_alarm(raw) else DATA
-        reply = self._codec.reply(raw, datetime.fromtimestamp(received_us / 1e6, UTC))
+        reply = self._codec.reply(raw, datetime.fromtimestamp(received_us / 1e6, UTC), None)
         self._server.counters.last_contact_us[self._codec.terminal(raw)] = received_us
-        self._server.journals.append(stream, raw, received_us, FRAME_KIND, (self, reply) if reply is not None else None)
+        self._server.journals.append(
+            stream, self._head + raw, received_us, FRAME_KIND, (self, reply) if reply is not None else None
+        )
 
     def _refuse(self, reason: str, detail: str, raw: bytes, received_us: int) -> None:
         self._bad_bytes += len(raw)
         self._server.counters.bad[str(reason)] += 1
         self._server.limited.warn(str(reason), f"{len(raw)} bytes kept in journal/{BAD}: {detail}")
-        self._server.journals.append(BAD, bad_payload(reason, detail, raw), received_us, BAD_KIND)
+        self._server.journals.append(BAD, bad_payload(reason, detail, self._head + raw), received_us, BAD_KIND)
 
 
 class Server:
     """The listeners of both ports and all their connections."""
 
-    def __init__(self, settings: DaemonSettings, codec: Codec, journals: Journals, counters: Counters) -> None:
-        self.settings, self.codec, self.journals, self.counters = settings, codec, journals, counters
+    def __init__(self, settings: DaemonSettings, journals: Journals, counters: Counters) -> None:
+        self.settings, self.journals, self.counters = settings, journals, counters
+        self.codec, self.head = codecs.load(settings.protocol), head(Way(settings.protocol))
         self.limited = Limited()
         self._connections: set[Connection] = set()
         self._held: set[Connection] = set()

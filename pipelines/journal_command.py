@@ -65,20 +65,22 @@ def ls(root: Path) -> None:
 def show(root: Path, stream: str, position: int, limit: int, explain: bool) -> None:
     """显示 / records: position, receive time, bytes; the column `frame` of a reading is its frame's position here."""
     from ingest_daemon import codecs
+    from ingest_daemon.envelope import opened
     from ingest_daemon.journal import BAD_KIND, EVENT_KIND, split_bad, walk
     from pipelines.settings import load
 
     settings = load(root)
-    codec = codecs.load(settings.daemon.protocol)
     for record in islice(_records(walk(settings.folder.journal / stream, position)), limit):
         head = f"{record.position}  {_time(record.received_us, settings.zone)}"
         if record.kind == EVENT_KIND:
             click.echo(f"{head}  {record.payload.decode()}")
             continue
-        reason, detail, raw = split_bad(record.payload) if record.kind == BAD_KIND else ("", "", record.payload)
-        click.echo("  ".join(part for part in (head, reason, detail, raw.hex().upper()) if part))
-        if explain:
-            console.print(parts_table(codec.explain(raw)))
+        reason, detail, payload = split_bad(record.payload) if record.kind == BAD_KIND else ("", "", record.payload)
+        way, raw = opened(payload)
+        said = (head, reason, detail, way.protocol, way.channel, way.link, way.terminal, way.doubt, raw.hex().upper())
+        click.echo("  ".join(part for part in said if part))
+        if explain and way.protocol:
+            console.print(parts_table(codecs.load(way.protocol).explain(raw)))
 
 
 @journal.command(epilog=examples("mainflow journal verify --site site"))

@@ -17,7 +17,7 @@ from polars.testing import assert_frame_equal
 from ingest_daemon import codecs
 from ingest_daemon.checksums import crc16_high_first
 from ingest_daemon.codecs import sl651
-from ingest_daemon.frames import Frame, Rejected
+from ingest_daemon.frames import Arrival, Frame, Rejected
 from ingest_daemon.schema import ALARMS, BEIJING, FIELDS, TIMESTAMP
 
 VECTORS = Path(__file__).parent / "codecs"
@@ -55,6 +55,20 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC)
 
 
+def arrivals(case: Case, frames: Sequence[bytes]) -> list[Arrival]:
+    """The frames with what the vector says of their way: when they came and, of answers, what was asked of whom."""
+    said = case.said
+    received_us = round(moment(said.get("received", "2026-07-01T08:00:00+08:00")).timestamp() * 1e6)
+    requests = tuple(unhex(request) for request in said.get("asked", []))
+    return [Arrival(frame, received_us, said["terminal"] if requests else "", requests) for frame in frames]
+
+
+def profiles(case: Case) -> dict[str, Any]:
+    """The profile that the vector gives its terminal, by terminal number."""
+    table = case.said.get("profile")
+    return {} if table is None else {case.said["terminal"]: codecs.load(case.protocol).profile(table)}
+
+
 def fed(protocol: str, pieces: Iterable[bytes]) -> tuple[list[Frame | Rejected], int]:
     decoder = codecs.load(protocol).decoder()
     items = [item for piece in pieces for item in decoder.feed(piece)]
@@ -85,7 +99,7 @@ def test_the_decoder_cuts_the_bytes_as_the_vector_says(case: Case) -> None:
 def test_the_frames_decode_to_what_the_vector_says_and_to_nothing_else(case: Case) -> None:
     codec, said = codecs.load(case.protocol), case.said
     frames = frames_of(fed(case.protocol, [case.raw])[0])
-    decoded = codec.decode(frames)
+    decoded = codec.decode(arrivals(case, frames), profiles(case))
 
     readings = [
         {name: value for name, value in row.items() if value is not None and name != "frame"}
@@ -107,8 +121,8 @@ def test_the_frames_decode_to_what_the_vector_says_and_to_nothing_else(case: Cas
 def test_the_acknowledgement_is_the_vectors_bytes_or_silence(case: Case) -> None:
     codec, reply = codecs.load(case.protocol), case.said.get("reply")
     now = moment(reply["at"]) if reply else datetime(2026, 7, 1, tzinfo=UTC)
-    assert codec.reply(case.raw, now) == (unhex(reply["hex"]) if reply else None)
-    assert codec.terminal(case.raw) == case.said["terminal"]
+    assert codec.reply(case.raw, now, profiles(case).get(case.said["terminal"])) == (unhex(reply["hex"]) if reply else None)
+    assert codec.terminal(case.raw) == case.said.get("address", case.said["terminal"])
     assert codec.is_alarm(case.raw) == case.said.get("alarm", False)
 
 
@@ -180,18 +194,20 @@ def test_hostile_bytes_never_raise_and_are_never_held_beyond_a_frame(protocol: s
 @every_protocol
 def test_a_group_of_frames_decodes_like_each_of_them_alone(protocol: str) -> None:
     codec = codecs.load(protocol)
-    frames = [raw for case in CASES if case.protocol == protocol for raw in frames_of(fed(protocol, [case.raw])[0])]
-    together = codec.decode(frames)
-    for number, frame in enumerate(frames):
-        for whole, alone in zip(together, codec.decode([frame]), strict=True):
+    mine = [case for case in CASES if case.protocol == protocol]
+    group = [arrival for case in mine for arrival in arrivals(case, frames_of(fed(protocol, [case.raw])[0]))]
+    known = {terminal: profile for case in mine for terminal, profile in profiles(case).items()}
+    together = codec.decode(group, known)
+    for number, arrival in enumerate(group):
+        for whole, alone in zip(together, codec.decode([arrival], known), strict=True):
             assert_frame_equal(whole.filter(frame=number).drop("frame"), alone.drop("frame"))
 
 
 @every_protocol
 def test_no_frames_decode_to_empty_tables_with_the_same_columns(protocol: str) -> None:
     codec = codecs.load(protocol)
-    full = codec.decode([case.raw for case in GOOD if case.protocol == protocol])
-    assert [table.schema for table in codec.decode([])] == [table.schema for table in full]
+    full = codec.decode([arrival for case in GOOD if case.protocol == protocol for arrival in arrivals(case, [case.raw])], {})
+    assert [table.schema for table in codec.decode([], {})] == [table.schema for table in full]
     fields = {field.name: field.dtype for field in FIELDS}
     assert dict(full.readings.schema) == {"frame": pl.Int64, "terminal": pl.String, "ts": TIMESTAMP, **fields}
     head = {"frame": pl.Int64, "terminal": pl.String, "event_at": TIMESTAMP, "active": pl.List(pl.String)}
@@ -245,7 +261,7 @@ def check_real_frame(raw: bytes, expect: dict[str, Any]) -> None:
         assert items == [Frame(frame)]
         assert joined(items) + raw[len(raw) - pending :] == raw
         assert "good" in by_name["CRC"].value
-        assert sl651.decode([frame]).rejected.filter(pl.col("reason") != "BAD_BODY").is_empty()
+        assert sl651.decode([Arrival(frame)], {}).rejected.filter(pl.col("reason") != "BAD_BODY").is_empty()
 
     assert sl651.terminal(frame) == expect["station"]
     assert not sl651.is_reply(frame)
@@ -353,7 +369,7 @@ def bodies(draw: st.DrawFn) -> bytes:
 @settings(max_examples=250, deadline=None)
 def test_columns_and_the_walk_group_by_group_read_the_same(bodies_of: list[tuple[int, bytes]]) -> None:
     frames = [sealed(function, body) for function, body in bodies_of]
-    fast, slow = sl651.decode(frames), sl651._decode(frames, regular=False)
+    fast, slow = sl651.decode([Arrival(frame) for frame in frames], {}), sl651._decode(frames, regular=False)
     for one, other in zip(fast[:3], slow[:3], strict=True):
         assert_frame_equal(one, other)
     assert_frame_equal(fast.rejected, slow.rejected, check_row_order=False)
@@ -370,7 +386,7 @@ def test_any_body_under_a_good_checksum_is_read_explained_and_answered_without_r
     frame[13:14] = begin
     whole = bytes(frame) + crc16_high_first(bytes(frame))
     assert frames_of(fed("sl651", [whole])[0]) == [whole]
-    sl651.decode([whole])
+    sl651.decode([Arrival(whole)], {})
     sl651.reply(whole, datetime(2026, 7, 1, tzinfo=UTC))
     assert b"".join(part.raw for part in sl651.explain(whole)) == whole
 
@@ -423,7 +439,7 @@ def test_what_a_terminal_encodes_comes_out_unchanged_to_the_last_bit(
     assert pending == 0
     assert all(len(frame) <= 17 + most for frame in frames)
     assert [sl651.sequence_of(frame) for frame in frames] == [(sequence - 1 + i) % 65535 + 1 for i in range(len(frames))]
-    decoded = sl651.decode(frames)
+    decoded = sl651.decode([Arrival(frame) for frame in frames], {})
     told = readings.filter(pl.any_horizontal(pl.col(field.name).is_not_null() for field in FIELDS))
     assert_frame_equal(decoded.readings.drop("frame", "terminal"), told, check_exact=True)
     assert set(decoded.readings["terminal"]) <= {"00310100AB"}
@@ -439,7 +455,7 @@ CODES = sorted(set(ALARMS) - {"NO_DATA"})
 def test_every_alarm_that_a_terminal_raises_is_named_with_its_value_and_an_empty_list_clears(active: list[str]) -> None:
     rows = table([{"ts": SENT, "pressure_mpa": 0.31}, {"ts": SENT + timedelta(seconds=5), "pressure_mpa": 0.12}])
     (frame,) = sl651.reports("0031010001", rows, sent_at=SENT, sequence=9, function=0x33, active=active)
-    decoded = sl651.decode([frame])
+    decoded = sl651.decode([Arrival(frame)], {})
     (alarm,) = decoded.alarms.iter_rows(named=True)
     assert sl651.is_alarm(frame)
     assert decoded.readings.height == 2
@@ -465,7 +481,7 @@ def test_a_keep_alive_is_a_frame_that_asks_for_no_answer() -> None:
     assert fed("sl651", [beat]) == ([Frame(beat)], 0)
     assert sl651.sequence_of(beat) == 12
     assert sl651.reply(beat, SENT) is None
-    assert sl651.decode([beat]).clocks["sent_at"].to_list() == [SENT]
+    assert sl651.decode([Arrival(beat)], {}).clocks["sent_at"].to_list() == [SENT]
 
 
 WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {

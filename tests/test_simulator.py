@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from assets import registry
 from ingest_daemon.codecs import sl651
-from ingest_daemon.frames import Frame
+from ingest_daemon.frames import Arrival, Frame
 from simulator import billing, faults, fleet, readings_file, terminal, truth
 
 SHANGHAI, BERLIN = ZoneInfo("Asia/Shanghai"), ZoneInfo("Europe/Berlin")
@@ -236,7 +236,7 @@ def test_a_plan_delivers_every_reading_of_the_truth_and_counts_what_is_refused(w
 def test_what_arrives_decodes_to_the_reported_readings(week: fleet.Fleet) -> None:
     centre = Centre()
     delivered(faults.plan(week, lambda: NOON), centre)
-    decoded = sl651.decode(centre.frames["data"]).readings
+    decoded = sl651.decode([Arrival(raw) for raw in centre.frames["data"]], {}).readings
     for number in (faults.LATE, faults.DUPLICATE, faults.CLOCK, faults.BAD_CRC, fleet.ROLLOVER):
         meter = week.meters[number - 1]
         columns = ["ts", "forward_m3", "reverse_m3", "flow_m3h", "pressure_mpa", "battery_v"]
@@ -247,9 +247,9 @@ def test_what_arrives_decodes_to_the_reported_readings(week: fleet.Fleet) -> Non
 def test_the_late_day_comes_after_everything_else_and_the_clock_is_said_as_it_was(week: fleet.Fleet) -> None:
     centre = Centre()
     delivered(faults.plan(week, lambda: NOON), centre)
-    late = sl651.decode(centre.frames["data"][-2:]).readings
+    late = sl651.decode([Arrival(raw) for raw in centre.frames["data"][-2:]], {}).readings
     assert set(late["terminal"]) == {week.meters[faults.LATE - 1].terminal} and late.height == 96
-    clocks = sl651.decode(centre.frames["data"]).clocks.filter(pl.col("sent_at") != NOON)
+    clocks = sl651.decode([Arrival(raw) for raw in centre.frames["data"]], {}).clocks.filter(pl.col("sent_at") != NOON)
     assert set(clocks["terminal"]) == {week.meters[faults.CLOCK - 1].terminal}
     assert set(clocks["sent_at"]) == {NOON - faults.SLOW_CLOCK}
 
@@ -257,7 +257,7 @@ def test_the_late_day_comes_after_everything_else_and_the_clock_is_said_as_it_wa
 def test_alarm_frames_raise_and_clear_what_happens_at_the_customers(week: fleet.Fleet) -> None:
     centre = Centre()
     delivered(faults.plan(week, lambda: NOON), centre)
-    alarms = sl651.decode(centre.frames["alarm"]).alarms
+    alarms = sl651.decode([Arrival(raw) for raw in centre.frames["alarm"]], {}).alarms
     said = {(row["terminal"], tuple(row["active"])) for row in alarms.iter_rows(named=True)}
     names = {number: week.meters[number - 1].terminal for number in (fleet.REVERSE, fleet.LOW_PRESSURE, fleet.LOW_BATTERY)}
     assert said == {
@@ -375,7 +375,7 @@ def test_recorded_readings_go_out_as_they_came_repeats_included(tmp_path: Path) 
     centre = Centre()
     delivery = delivered(readings_file.plan(recorded, {"A": "0000900001"}), centre)
     assert delivery.readings_acknowledged == {"0000900001": 4}
-    assert sl651.decode(centre.frames["data"]).readings["ts"].to_list() == stamps
+    assert sl651.decode([Arrival(raw) for raw in centre.frames["data"]], {}).readings["ts"].to_list() == stamps
 
 
 BAD_FILES = [

@@ -1,7 +1,7 @@
 """Decoding a group of frames into the columns of `Decoded`: which frames count, the values, the data frames."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -13,20 +13,20 @@ from ingest_daemon.codecs.sl651.elements import ALARM, SOURCES, WORDS, codes_of
 from ingest_daemon.codecs.sl651.grouping import Batch, Collector
 from ingest_daemon.codecs.sl651.header import OVERHEAD, READING_FUNCTIONS, body_of, is_reply, length_of, packet_of, terminal
 from ingest_daemon.codecs.sl651.moments import read_times
-from ingest_daemon.frames import Decoded
+from ingest_daemon.frames import Arrival, Decoded
 from ingest_daemon.schema import FIELDS, TIMESTAMP, Reason
 
 _RANK = {identifier: rank for rank, identifier in enumerate(SOURCES)}
 _COLUMN = {field.name: number for number, field in enumerate(FIELDS)}
 
 
-def decode(frames: Sequence[bytes]) -> Decoded:
+def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
     """Decode a group of frames at once, in columns (see `Decoded`). Never raises: unusable content is `rejected`.
 
     One reading a station and observation time that has at least one value; one row of alarms an alarm word (FFA4). Test reports
     and functions that carry no measurements give neither. An alarm whose observation time is unreadable takes the send time.
     """
-    return _decode(frames, regular=True)
+    return _decode([arrival.raw for arrival in arrivals], regular=True)
 
 
 def _decode(frames: Sequence[bytes], *, regular: bool) -> Decoded:

@@ -1,6 +1,7 @@
 """The centre's side of an exchange: the acknowledgement, and what a frame of the centre acknowledges."""
 
 from datetime import datetime
+from typing import Any
 
 from ingest_daemon.codecs.sl651.header import (
     ACK,
@@ -27,7 +28,7 @@ def acknowledged_sequence(reply: bytes) -> int | None:
     return sequence_of(reply)
 
 
-def reply(frame: bytes, now: datetime) -> bytes | None:
+def reply(frame: bytes, now: datetime, profile: Any = None) -> bytes | None:
     """The acknowledgement (mode M2): same sequence, our time; after ETX `1B` (stay on line), after ETB `06` (go on).
 
     None after a keep-alive, an answer to a query, a centre's own frame, any other end symbol, and a packet of a multi-packet

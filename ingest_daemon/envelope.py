@@ -1,0 +1,49 @@
+"""A frame with its way, as one payload of the journal: which protocol, which channel, from whom, in answer to what.
+
+`way` line, then the frame's bytes. The line is text, its fields parted by tabs, so that a journal can be read by eye.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from ingest_daemon.schema import Channel
+
+
+class Way(NamedTuple):
+    """How a frame came in.
+
+    `link`: registered text of the DTU, telephone number of the SMS or address that was dialled; empty where nothing is known.
+    `terminal`, `requests`: see `frames.Arrival`. `doubt`: the reason for which its readings are to be kept aside, if any.
+    """
+
+    protocol: str
+    channel: str = Channel.TCP.value
+    link: str = ""
+    terminal: str = ""
+    requests: tuple[bytes, ...] = ()
+    doubt: str = ""
+
+
+def head(way: Way) -> bytes:
+    """The line that goes before the frame's bytes. Control characters of a stranger's link become `?`."""
+    link = "".join(letter if letter.isprintable() else "?" for letter in way.link)
+    asked = ",".join(request.hex() for request in way.requests)
+    return "\t".join((way.protocol, way.channel, link, way.terminal, asked, way.doubt)).encode() + b"\n"
+
+
+def opened(payload: bytes) -> tuple[Way, bytes]:
+    """Way and bytes of a payload. Raises `ValueError` where it is none."""
+    line, newline, raw = payload.partition(b"\n")
+    if not newline:
+        raise ValueError("expected a line that says protocol and channel before the frame's bytes; there is no line end")
+    return _way(line), raw
+
+
+@lru_cache(4096)
+def _way(line: bytes) -> Way:
+    fields = line.decode().split("\t")
+    if len(fields) != len(Way._fields):
+        raise ValueError(f"expected {len(Way._fields)} fields parted by tabs before the frame's bytes, there are {len(fields)}")
+    protocol, channel, link, terminal, asked, doubt = fields
+    requests = tuple(bytes.fromhex(request) for request in asked.split(",") if request)
+    return Way(protocol, Channel(channel).value, link, terminal, requests, doubt)
