@@ -383,7 +383,7 @@ def test_the_registry_is_read_again_when_it_changes_and_a_broken_file_leaves_the
     assert (known["0000000002"].meter, known["0000000002"].limit("P_LO")) == ("0000000002", None)
     path.write_text("number\n1\n")
     with pytest.raises(ValueError, match=r"terminals\.csv: column terminal, meter is missing"):
-        read_terminals(path)
+        read_terminals(tmp_path)
     assert registry.terminals() == known
     path.write_text("terminal,meter\n0000000003,M3\n")
     assert list(registry.terminals()) == ["0000000003"]
