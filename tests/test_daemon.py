@@ -13,8 +13,8 @@ import pytest
 
 from ingest_daemon.alarm_sink import Word
 from ingest_daemon.codecs import sl651
-from ingest_daemon.forwarder import Memory, clock_offsets, compare
 from ingest_daemon.envelope import opened
+from ingest_daemon.forwarder import Memory, clock_offsets, compare
 from ingest_daemon.journal import BAD, DATA, Record, read, split_bad, stream_end
 from ingest_daemon.registry import Registry, read_terminals
 from ingest_daemon.schema import FIELDS, READING, TIMESTAMP
