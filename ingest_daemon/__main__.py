@@ -14,10 +14,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ingest_daemon.alarm_sink import AlarmSink
-from ingest_daemon.config import DaemonSettings, PostgresSettings, SettingError, StoreSettings, read_section, read_tables
+from ingest_daemon.config import (
+    DaemonSettings,
+    PollSettings,
+    PostgresSettings,
+    SettingError,
+    StoreSettings,
+    read_section,
+    read_tables,
+)
 from ingest_daemon.forwarder import Forwarder
 from ingest_daemon.health import Health
-from ingest_daemon.journal import ALARM, BAD, DATA, EVENT, Journals, backlog
+from ingest_daemon.journal import ALARM, BAD, DATA, EVENT, PART, Journals, backlog
+from ingest_daemon.known import Known
+from ingest_daemon.poller import Poller
 from ingest_daemon.server import Server
 from ingest_daemon.site import Site
 from ingest_daemon.state import LOG, Counters, SiteBusy, lock_site, write_json
@@ -34,13 +44,17 @@ FAILED, MISUSED = 1, 2
 class Daemon:
     """The running parts of a site's daemon."""
 
-    def __init__(self, site: Site, daemon: DaemonSettings, store: StoreSettings, postgres: PostgresSettings) -> None:
+    def __init__(
+        self, site: Site, daemon: DaemonSettings, poll: PollSettings, store: StoreSettings, postgres: PostgresSettings
+    ) -> None:
         """Open what is needed. Raises `OSError`, `ValueError` with the reason."""
         self._site = site
         self._started_at = datetime.now(UTC)
         self._counters = Counters()
         self._journals = Journals(site, daemon.segment_mb << 20, daemon.journal_mb << 20)
-        self._server = Server(daemon, self._journals, self._counters)
+        known = Known(site.registry, daemon.data_protocol)
+        self._server = Server(daemon, known, self._journals, self._counters)
+        self._poller = Poller(poll, self._server)
         self._forwarder = Forwarder(site, daemon, open_store(site, store), self._journals, self._counters)
         self._sink = AlarmSink(site, postgres.dsn, self._journals, self._counters)
         self._health = Health(site, daemon.health_port, self._counters)
@@ -56,6 +70,7 @@ class Daemon:
             loop.add_signal_handler(number, stop.set)
         self._journals.start(self._needed_from, self._server.settled, self._break)
         data_port, alarm_port = await self._server.start()
+        self._poller.start()
         health_port = await self._health.start()
         self._forwarder.start()
         self._sink.start()
@@ -93,6 +108,7 @@ class Daemon:
     async def _stop(self) -> None:
         LOG.info("stopping")
         notify("STOPPING=1")
+        await self._poller.stop()
         await self._server.stop_listening()
         await asyncio.to_thread(self._journals.finish)
         await asyncio.sleep(0)  # the last acknowledgements were handed to this loop just now
@@ -102,8 +118,8 @@ class Daemon:
         await asyncio.to_thread(self._sink.stop, max(0.0, deadline - time.monotonic()) + 0.5)
 
     def _needed_from(self, stream: str) -> int:
-        """Position of a stream from which somebody still needs it; nobody reads rejected bytes on."""
-        if stream == BAD:
+        """Position of a stream from which somebody still needs it; nobody reads rejected bytes and old packets on."""
+        if stream in (BAD, PART):
             return sys.maxsize
         needed = [self._forwarder.position(stream)] if stream in (DATA, ALARM) else []
         return min(needed + ([self._sink.position(stream)] if stream in (ALARM, EVENT) else []))
@@ -164,6 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         tables = read_tables(site.settings)
         daemon = read_section(DaemonSettings, "daemon", tables)
+        poll = read_section(PollSettings, "poll", tables)
         store = read_section(StoreSettings, "store", tables)
         postgres = read_section(PostgresSettings, "postgres", tables)
     except SettingError as error:
@@ -172,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         lock_site(site)
         _allow_files(daemon.connections + 256)
-        return asyncio.run(Daemon(site, daemon, store, postgres).run())
+        return asyncio.run(Daemon(site, daemon, poll, store, postgres).run())
     except (SiteBusy, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return FAILED

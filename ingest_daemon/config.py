@@ -16,6 +16,11 @@ from ingest_daemon import codecs
 
 ENVIRONMENT_PREFIX = "MAINFLOW_"
 
+AUTO = "auto"
+"""The first bytes of a connection tell the protocol."""
+
+PROTOCOLS = (*codecs.names(), AUTO)
+
 
 class SettingError(ValueError):
     """A setting is wrong: says which, what was there, what is allowed and where to mend it."""
@@ -50,7 +55,8 @@ class DaemonSettings:
         minimum=0,
         maximum=65535,
     )
-    protocol: str = setting("sl651", "protocol of both ports", "两个端口的规约", choices=tuple(codecs.names()))
+    data_protocol: str = setting("sl651", "protocol of the data port", "数据端口的规约", choices=PROTOCOLS)
+    alarm_protocol: str = setting("sl651", "protocol of the alarm port", "报警端口的规约", choices=PROTOCOLS)
     connections: int = setting(20000, "most connections at a time", "最大连接数", minimum=1)
     idle_s: float = setting(300.0, "a silent connection is closed after this many seconds", "空闲断开秒数", minimum=1)
     bad_bytes: int = setting(65536, "rejected bytes after which a connection is closed", "单连接坏字节上限", minimum=0)
@@ -58,6 +64,15 @@ class DaemonSettings:
     drift_s: float = setting(120.0, "a device clock further off than this raises CLOCK", "时钟偏差报警秒数", minimum=1)
     segment_mb: int = setting(64, "size of a journal segment", "日志分段大小 MB", minimum=1)
     journal_mb: int = setting(4096, "disk budget of the journal; beyond it frames are refused", "日志磁盘预算 MB", minimum=1)
+
+
+@dataclass(frozen=True, slots=True)
+class PollSettings:
+    """`[poll]`: terminals that speak only when asked."""
+
+    answer_s: float = setting(5.0, "an answer is waited for this long", "等待应答秒数", minimum=0.1)
+    tries: int = setting(3, "how often a request is sent before it counts as unanswered", "请求次数", minimum=1)
+    spread_s: float = setting(60.0, "polls of one moment are spread over this many seconds", "错峰秒数", minimum=0)
 
 
 @dataclass(frozen=True, slots=True)

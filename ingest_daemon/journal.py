@@ -17,8 +17,9 @@ from zlib import crc32
 from ingest_daemon.site import Site
 from ingest_daemon.state import LOG, Limited, read_json, sync_folder
 
-DATA, ALARM, BAD, EVENT = "data", "alarm", "bad", "event"
-"""The streams: frames, frames that overtake the backlog, rejected bytes, and events that the daemon itself found."""
+DATA, ALARM, BAD, PART, EVENT = "data", "alarm", "bad", "part", "event"
+"""The streams: frames, frames that overtake the backlog, rejected bytes, acknowledged packets of messages that are not whole yet,
+and events that the daemon itself found."""
 
 CURSORS: Mapping[str, str] = {"data": DATA, "alarm": ALARM, "alarm-events": ALARM, "events": EVENT}
 """Readers with a durable cursor (`state/forward-<name>.json`) and the stream each reads."""
@@ -178,7 +179,7 @@ def walk(folder: Path, position: int = 0) -> Iterator[Chunk]:
 def streams(site: Site) -> list[Stream]:
     """Every stream that is on disk; for any process, running daemon or not."""
     found = []
-    for name in (DATA, ALARM, BAD, EVENT):
+    for name in (DATA, ALARM, BAD, PART, EVENT):
         folder = site.journal / name
         if known := segments(folder):
             end = stream_end(folder)
@@ -364,10 +365,10 @@ class Journals:
         """Open the streams. Raises `OSError` where the disk does not let us."""
         site.journal.mkdir(parents=True, exist_ok=True)
         segment_bytes = min(segment_bytes, budget_bytes // 8)  # or nothing could ever be given back of a small budget
-        begin = {BAD: 0}
+        begin = {BAD: 0, PART: 0}
         for name, stream in CURSORS.items():
             begin[stream] = max(read_cursor(site, name), begin.get(stream, 0))
-        self.streams = {name: Journal(site.journal / name, segment_bytes, begin[name]) for name in (ALARM, DATA, BAD)}
+        self.streams = {name: Journal(site.journal / name, segment_bytes, begin[name]) for name in (ALARM, DATA, PART, BAD)}
         self.event = Journal(site.journal / EVENT, segment_bytes, begin[EVENT])
         """Events that the daemon found: written and committed by the forwarder, not by the thread here."""
         for journal in (*self.streams.values(), self.event):

@@ -69,6 +69,7 @@ class Reason(StrEnum):
     BAD_CRC = "BAD_CRC"
     BAD_LENGTH = "BAD_LENGTH"
     NOISE = "NOISE"
+    UNKNOWN_LINK = "UNKNOWN_LINK"
     BAD_BODY = "BAD_BODY"
     BAD_TIME = "BAD_TIME"
     FUTURE_TIME = "FUTURE_TIME"

@@ -6,43 +6,85 @@ No decoding of content, no store. One event loop; whatever a stranger sends ends
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from ingest_daemon import codecs
-from ingest_daemon.config import DaemonSettings
-from ingest_daemon.envelope import Way, head
-from ingest_daemon.frames import Frame
-from ingest_daemon.journal import ALARM, BAD, BAD_KIND, DATA, FRAME_KIND, Journals, bad_payload
-from ingest_daemon.schema import Reason
+from ingest_daemon import codec_defaults, codecs
+from ingest_daemon.config import AUTO, DaemonSettings
+from ingest_daemon.envelope import Way, head, opened
+from ingest_daemon.exchange import Exchange, Question
+from ingest_daemon.frames import Codec, Decoder, Frame, Packet
+from ingest_daemon.introduction import LONGEST, Links, introduce, is_heartbeat
+from ingest_daemon.journal import ALARM, BAD, BAD_KIND, DATA, FRAME_KIND, PART, Journals, bad_payload, segments, walk
+from ingest_daemon.known import Known
+from ingest_daemon.packets import WAIT_S, Packets
+from ingest_daemon.schema import Channel, Reason
 from ingest_daemon.state import Counters, Limited
 
 PENDING_BYTES = 8 << 20
 """With more waiting for the disk than this, connections are not read until the next commit."""
 
+REFRESH_S = 1.0
+"""The registry is looked at this often."""
+
+Receipt = tuple[Callable[[Any], None], Any]
+"""What the journal gives back with a record: a function, and what it is called with once the record is safe (refused: None)."""
+
 
 class Connection(asyncio.Protocol):
-    """One terminal's connection."""
+    """One terminal's connection, or one DTU's with the meters behind it."""
 
-    __slots__ = ("_bad_bytes", "_codec", "_decoder", "_head", "_server", "heard", "transport")
+    __slots__ = (
+        "_bad_bytes",
+        "_codec",
+        "_decoder",
+        "_first",
+        "_head",
+        "_in_packets",
+        "_listener",
+        "_server",
+        "exchange",
+        "heard",
+        "link",
+        "protocol",
+        "transport",
+    )
 
-    def __init__(self, server: "Server") -> None:
-        self._server = server
-        self._codec = server.codec
-        self._head = server.head
-        self._decoder = server.codec.decoder()
+    def __init__(self, server: "Server", listener: str, link: str = "") -> None:
+        """`listener`: the protocol of the port, or `AUTO`; `link`: of a connection that we dialled."""
+        self._server, self._listener, self.link = server, listener, link
+        self._first = b""
         self._bad_bytes = 0
         self.heard = time.monotonic()
         self.transport: asyncio.Transport
+        self.exchange: Exchange | None = None
+        self.protocol = ""
+        self._codec: Codec
+        self._decoder: Decoder | None = None
+        self._head = head(Way("", link=link))
+        self._in_packets = False
+        if link or (listener != AUTO and not codecs.load(listener).POLLED):
+            self._begin(listener)
+
+    def _begin(self, protocol: str) -> None:
+        self.protocol, self._codec = protocol, codecs.load(protocol)
+        self._decoder = self._codec.decoder()
+        self._head = head(Way(protocol, link=self.link))
+        self._in_packets = self._codec.packet is not codec_defaults.packet
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self._server.opened(self)
+        if self.link:
+            self._server.linked(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self.exchange:
+            self.exchange.close()
         self._server.closed(self)
-        if self._decoder.pending:
+        if self._decoder and self._decoder.pending:
             self._server.counters.incomplete += 1
 
     def pause_writing(self) -> None:
@@ -58,11 +100,16 @@ class Connection(asyncio.Protocol):
             return
         received_us = time.time_ns() // 1000
         try:
-            for piece in self._decoder.feed(data):
-                if isinstance(piece, Frame):
-                    self._take(piece.raw, received_us)
-                else:
-                    self._refuse(piece.reason, piece.detail, piece.raw, received_us)
+            if self._decoder is None:
+                data = self._introduced(data, received_us)
+            if self.link and is_heartbeat(data, self.link):
+                self._server.counters.heartbeats += 1
+            elif self._decoder is not None:
+                for piece in self._decoder.feed(data):
+                    if isinstance(piece, Frame):
+                        self._take(piece.raw, received_us)
+                    else:
+                        self._refuse(piece.reason, piece.detail, piece.raw, received_us)
         except Exception as error:
             self._refuse(Reason.BAD_BODY, f"the codec failed with {type(error).__name__}: {error}", data, received_us)
             self.transport.abort()
@@ -71,13 +118,77 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
         self._server.hold_back(self)
 
+    def ask(self, terminal: str, requests: Sequence[bytes], tries: int, answer_s: float, told: Callable[[bool], None]) -> None:
+        """Put a question to a terminal; `told` is called with whether all of it was answered, once the answers are safe."""
+
+        def done(question: Question) -> None:
+            if not question.answered:
+                told(False)
+                return
+            asked, answers = zip(*question.answered, strict=True)
+            way = head(Way(self.protocol, Channel.TCP.value, self.link, terminal, asked))
+            self._server.note(terminal, self.protocol, received_us := time.time_ns() // 1000)
+            receipt: Receipt = (lambda safe: told(bool(safe)), not question.silent)
+            self._server.journals.append(DATA, way + b"".join(answers), received_us, FRAME_KIND, receipt)
+
+        if self.exchange is None:
+            self.exchange = Exchange(asyncio.get_running_loop(), self._codec, self.transport.write)
+        self.exchange.put(Question(terminal, deque(requests), done, tries, answer_s))
+
+    def _introduced(self, data: bytes, received_us: int) -> bytes:
+        """Find out who speaks; gives what is left of the bytes for the protocol's decoder."""
+        first = self._first + data
+        speaker = introduce(first, self._listener, self._server.links)
+        if speaker is None:
+            self._first = first
+            if len(first) >= LONGEST:
+                detail = "no protocol begins like this, and no link of registry/terminals.csv (column link) is in it"
+                self._refuse(Reason.UNKNOWN_LINK, detail, first, received_us)
+                self._first = b""
+            return b""
+        self._first, self.link = b"", speaker.link
+        self._begin(speaker.protocol)
+        if self.link:
+            self._server.linked(self)
+        return first[speaker.consumed :]
+
     def _take(self, raw: bytes, received_us: int) -> None:
-        stream = ALARM if self._codec.is_alarm(raw) else DATA
-        reply = self._codec.reply(raw, datetime.fromtimestamp(received_us / 1e6, UTC), None)
-        self._server.counters.last_contact_us[self._codec.terminal(raw)] = received_us
-        self._server.journals.append(
-            stream, self._head + raw, received_us, FRAME_KIND, (self, reply) if reply is not None else None
+        if self._in_packets and (packet := self._codec.packet(raw)) is not None:
+            self._take_packet(packet, raw, received_us)
+        else:
+            self._take_message(raw, received_us)
+
+    def _take_packet(self, packet: Packet, raw: bytes, received_us: int) -> None:
+        whole = self._server.packets.take(self.protocol, packet, raw, time.monotonic())
+        if whole.raw:
+            self._take_message(whole.raw, received_us)
+            return
+        now = datetime.fromtimestamp(received_us / 1e6, UTC)
+        reply = self._codec.reply(raw, now, self._server.known.profiles.get(self._codec.terminal(raw)))
+        if reply is not None:  # one that is acknowledged must be there after a kill, too; the others come again
+            self._server.journals.append(PART, self._head + raw, received_us, FRAME_KIND, (self.acknowledge, reply))
+        if whole.missing and (again := self._codec.ask_again(raw, whole.missing, now)):
+            self.transport.write(again)
+
+    def _take_message(self, raw: bytes, received_us: int) -> None:
+        if self.exchange and self.exchange.take(raw):
+            return
+        server, codec = self._server, self._codec
+        number, line = codec.terminal(raw), self._head
+        if codec.POLLED:
+            number = server.known.number(self.link, number)
+            line = head(Way(self.protocol, link=self.link, terminal=number))
+        reply = codec.reply(raw, datetime.fromtimestamp(received_us / 1e6, UTC), server.known.profiles.get(number))
+        server.note(number, self.protocol, received_us)
+        stream = ALARM if codec.is_alarm(raw) else DATA
+        server.journals.append(
+            stream, line + raw, received_us, FRAME_KIND, (self.acknowledge, reply) if reply is not None else None
         )
+
+    def acknowledge(self, reply: bytes | None) -> None:
+        """The frame is safe on disk and `reply` says so; None: it is not, and silence makes the terminal send it again."""
+        if reply is not None and not self.transport.is_closing():
+            self.transport.write(reply)
 
     def _refuse(self, reason: str, detail: str, raw: bytes, received_us: int) -> None:
         self._bad_bytes += len(raw)
@@ -89,10 +200,13 @@ class Connection(asyncio.Protocol):
 class Server:
     """The listeners of both ports and all their connections."""
 
-    def __init__(self, settings: DaemonSettings, journals: Journals, counters: Counters) -> None:
-        self.settings, self.journals, self.counters = settings, journals, counters
-        self.codec, self.head = codecs.load(settings.protocol), head(Way(settings.protocol))
+    def __init__(self, settings: DaemonSettings, known: Known, journals: Journals, counters: Counters) -> None:
+        self.settings, self.known, self.journals, self.counters = settings, known, journals, counters
         self.limited = Limited()
+        self.packets = Packets()
+        self.links = Links({link: each.protocol for link, each in known.links.items()})
+        self.by_link: dict[str, Connection] = {}
+        """The connection of each link that is on line."""
         self._connections: set[Connection] = set()
         self._held: set[Connection] = set()
         self._listeners: list[asyncio.Server] = []
@@ -102,8 +216,15 @@ class Server:
     async def start(self) -> tuple[int, int]:
         """Listen; gives the data port and the alarm port. Raises `OSError` naming the address that is taken."""
         self._loop = asyncio.get_running_loop()
-        for port in (self.settings.data_port, self.settings.alarm_port):
-            listener = await self._loop.create_server(lambda: Connection(self), self.settings.bind, port, backlog=1024)
+        self._remember_packets()
+        settings = self.settings
+        for port, protocol in ((settings.data_port, settings.data_protocol), (settings.alarm_port, settings.alarm_protocol)):
+            listener = await self._loop.create_server(
+                lambda protocol=protocol: Connection(self, protocol),  # type: ignore[misc]
+                settings.bind,
+                port,
+                backlog=1024,
+            )
             self._listeners.append(listener)
         self._sweeper = asyncio.create_task(self._sweep())
         data, alarm = (listener.sockets[0].getsockname()[1] for listener in self._listeners)
@@ -139,11 +260,25 @@ class Server:
             self.limited.warn("connections", f"more than {self.settings.connections} ([daemon] connections): turned away")
             connection.transport.abort()
 
+    def linked(self, connection: Connection) -> None:
+        """A link is on line; one that was on line before is given up: the DTU called in again."""
+        before = self.by_link.get(connection.link)
+        self.by_link[connection.link] = connection
+        if before is not None and before is not connection:
+            before.transport.abort()
+
     def closed(self, connection: Connection) -> None:
         """A connection went."""
         self._connections.discard(connection)
         self._held.discard(connection)
+        if self.by_link.get(connection.link) is connection:
+            del self.by_link[connection.link]
         self.counters.connections = len(self._connections)
+
+    def note(self, terminal: str, protocol: str, received_us: int) -> None:
+        """A terminal was heard."""
+        self.counters.last_contact_us[terminal] = received_us
+        self.counters.protocols[protocol] += 1
 
     def hold_back(self, connection: Connection) -> None:
         """Do not read on while the disk is far behind."""
@@ -155,26 +290,40 @@ class Server:
         """A group of the journal is safe or refused; called in the journal's thread."""
         self._loop.call_soon_threadsafe(self._answer, stream, count, receipts, refusal)
 
-    def _answer(self, stream: str, count: int, receipts: Sequence[tuple[Connection, bytes]], refusal: str) -> None:
+    def _answer(self, stream: str, count: int, receipts: Sequence[Receipt], refusal: str) -> None:
         self.counters.health["journal"] = refusal or "ok"
         if refusal:
             self.counters.refused += count
+            for function, _ in receipts:
+                function(None)
         else:
             self.counters.frames[stream] += count
             self.counters.acknowledged += len(receipts)
-            for connection, reply in receipts:
-                if not connection.transport.is_closing():
-                    connection.transport.write(reply)
+            for function, argument in receipts:
+                function(argument)
         for held in self._held:
             held.transport.resume_reading()
         self._held.clear()
 
+    def _remember_packets(self) -> None:
+        """Packets that were acknowledged before this start: the rest of their message may come now."""
+        folder, now_s = self.journals.streams[PART].folder, time.time()
+        for start, _ in segments(folder)[-1:]:
+            for record in (record for chunk in walk(folder, start) for record in chunk.records):
+                way, raw = opened(record.payload)
+                age_s = now_s - record.received_us / 1e6
+                if age_s < WAIT_S and (packet := codecs.load(way.protocol).packet(raw)):
+                    self.packets.take(way.protocol, packet, raw, time.monotonic() - age_s)
+
     async def _sweep(self) -> None:
-        """Close silent connections, and say what log lines held back."""
+        """Close silent connections, follow the registry, and say what log lines held back."""
         idle = self.settings.idle_s
         while True:
-            await asyncio.sleep(min(idle / 4, 5.0))
+            await asyncio.sleep(min(idle / 4, REFRESH_S))
             self.limited.flush()
+            if self.known.refresh():
+                self.links = Links({link: each.protocol for link, each in self.known.links.items()})
+            self.packets.expire(time.monotonic())
             before = time.monotonic() - idle
             for connection in [each for each in self._connections if each.heard < before]:
                 connection.transport.abort()

@@ -107,6 +107,12 @@ class Counters:
     """Frames not acknowledged because the journal could not take them."""
     bad: Counter[str] = field(default_factory=Counter)
     """Rejected pieces, a reason."""
+    protocols: Counter[str] = field(default_factory=Counter)
+    """Messages, a protocol."""
+    polls: Counter[str] = field(default_factory=Counter)
+    """Questions to polled terminals: `answered`, `unanswered`."""
+    heartbeats: int = 0
+    """Signs of life of DTUs."""
     incomplete: int = 0
     """Connections that ended inside a frame."""
     turned_away: int = 0

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from ingest_daemon.config import (
     DaemonSettings,
+    PollSettings,
     PostgresSettings,
     SettingError,
     StoreSettings,
@@ -68,6 +69,7 @@ class ServerSettings:
 SECTIONS: dict[str, type[Any]] = {
     "site": SiteSettings,
     "daemon": DaemonSettings,
+    "poll": PollSettings,
     "store": StoreSettings,
     "postgres": PostgresSettings,
     "figures": FigureSettings,
@@ -95,6 +97,7 @@ class Settings:
     folder: Site
     site: SiteSettings
     daemon: DaemonSettings
+    poll: PollSettings
     store: StoreSettings
     postgres: PostgresSettings
     figures: FigureSettings

@@ -270,7 +270,7 @@ def test_a_second_daemon_on_the_site_says_who_holds_it_and_ends(daemon: Daemon) 
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ("[daemon]\nprotocol = 'x'\n", "[daemon] protocol = 'x': allowed: "),
+        ("[daemon]\ndata_protocol = 'x'\n", "[daemon] data_protocol = 'x': allowed: "),
         ("[daemon]\nidle = 3\n", "[daemon] idle is unknown"),
         ("not toml", "is not valid TOML"),
     ],

@@ -50,7 +50,7 @@ def site(folder: Path, text: str) -> Path:
         ("[daemon]\ndata_port = '4000'", ["[daemon] data_port", "'4000'", "a whole number"]),
         ("[daemon]\ndata_port = true", ["[daemon] data_port", "True", "a whole number"]),
         ("[daemon]\ndata_port = 4000.5", ["[daemon] data_port", "4000.5", "a whole number"]),
-        ("[daemon]\nprotocol = 'morse'", ["[daemon] protocol", "'morse'", "sl651"]),
+        ("[daemon]\ndata_protocol = 'morse'", ["[daemon] data_protocol", "'morse'", "sl651"]),
         ("[figures]\nmax_hole_h = 0", ["[figures] max_hole_h", "0", "at least 0.25 and at most 24"]),
         ("[figures]\nmax_hole_h = nan", ["[figures] max_hole_h", "nan", "at least 0.25"]),
         ("[figures]\nmax_hole_h = '2 h'", ["[figures] max_hole_h", "'2 h'", "a number"]),
