@@ -52,9 +52,9 @@ class Links:
             if start and data[start - 1 : start].isalnum() and data[start : start + 1].isalnum():
                 continue
             for size in self._sizes:
-                if found := self._links.get(data[start : start + size]):
+                if found := self._links.get(text := data[start : start + size]):
                     link, protocol = found
-                    end = start + size
+                    end = start + len(text)
                     return Speaker(protocol, link, end + len(data[end:]) - len(data[end:].lstrip(b"\r\n\x00")))
         return None
 

@@ -40,7 +40,8 @@ class Packets:
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, bytes], _Open] = {}
-        self._bytes = 0
+        self.held_bytes = 0
+        """Bytes of the packets held."""
         self.given_up = 0
         """Messages that were forgotten unfinished."""
 
@@ -50,7 +51,7 @@ class Packets:
         message = self._open.pop(key, None) or _Open()
         self._open[key] = message  # at the end: the first is always the one touched longest ago
         message.touched = now_s
-        self._bytes += len(raw) - len(message.packets.get(packet.number, b""))
+        self.held_bytes += len(raw) - len(message.packets.get(packet.number, b""))
         message.packets[packet.number] = raw
         if sum(map(len, message.packets.values())) > MAX_MESSAGE:
             self._drop(key)
@@ -72,7 +73,7 @@ class Packets:
 
     def _bound(self, now_s: float) -> None:
         self.expire(now_s)
-        while self._bytes > MAX_BYTES:
+        while self.held_bytes > MAX_BYTES:
             self._give_up()
 
     def _give_up(self) -> None:
@@ -80,4 +81,4 @@ class Packets:
         self.given_up += 1
 
     def _drop(self, key: tuple[str, bytes]) -> None:
-        self._bytes -= sum(map(len, self._open.pop(key).packets.values()))
+        self.held_bytes -= sum(map(len, self._open.pop(key).packets.values()))
