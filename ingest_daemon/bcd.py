@@ -17,6 +17,13 @@ LIMIT = 10**18
 
 _BYTES = 9
 
+_PAIRS = np.array([high * 10 + low if high < 10 and low < 10 else -1 for high in range(16) for low in range(16)], np.int64)
+"""A byte's two digits, 0 to 99; -1 where a nibble is no digit."""
+_PAIRS_OR_NAN = np.where(_PAIRS < 0, np.nan, _PAIRS.astype(np.float64))
+_EXACT_BYTES = 7
+"""Numbers of so many bytes are exact as floats."""
+_WEIGHTS = 100.0 ** np.arange(_EXACT_BYTES - 1, -1, -1)
+
 
 class Numbers(NamedTuple):
     """Whole numbers of a block, (values,): 0 where `missing` (all bytes FF) or `bad` (not BCD, or at least `LIMIT`)."""
@@ -28,9 +35,11 @@ class Numbers(NamedTuple):
 
 def pairs(block: Block) -> tuple[Whole, Mask]:
     """Every byte as its two digits, 0 to 99, shape as the block; and per value whether a nibble is no digit."""
-    high, low = block >> 4, block & 0x0F
-    bad: Mask = np.any((high > 9) | (low > 9), axis=1)
-    return high.astype(np.int64) * 10 + low, bad
+    digits = _PAIRS[block]
+    bad = np.zeros(len(block), bool)
+    for column in range(block.shape[1]):
+        bad |= digits[:, column] < 0
+    return digits, bad
 
 
 def read(block: Block) -> Numbers:
@@ -38,6 +47,11 @@ def read(block: Block) -> Numbers:
     count, size = block.shape
     if size == 0:
         return Numbers(np.zeros(count, np.int64), np.zeros(count, bool), np.ones(count, bool))
+    led = block[:, 0] == 0xFF
+    if size <= _EXACT_BYTES and not led.any():  # nearly always: neither negative nor missing
+        number = _PAIRS_OR_NAN[block] @ _WEIGHTS[-size:]
+        bad = np.isnan(number)
+        return Numbers(np.where(bad, 0, number).astype(np.int64), led, bad)
     missing = (block == 0xFF).all(axis=1)
     negative = (block[:, 0] == 0xFF) & ~missing
     unsigned = block.copy()

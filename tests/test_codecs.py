@@ -34,9 +34,9 @@ def unhex(text: str) -> bytes:
 
 def cases() -> list[Case]:
     found = []
-    for protocol in codecs.names():
-        for said in yaml.safe_load((VECTORS / f"{protocol}.yaml").read_text(encoding="utf-8")):
-            found.append(Case(protocol, unhex(said["hex"]), said))
+    for path in sorted(VECTORS.glob("*.yaml")):
+        for said in yaml.safe_load(path.read_text(encoding="utf-8")):
+            found.append(Case(path.stem, unhex(said["hex"]), said))
     return found
 
 
@@ -44,7 +44,7 @@ CASES = cases()
 GOOD = [case for case in CASES if case.said.get("stream", ["frame"]) == ["frame"]]
 every_case = pytest.mark.parametrize("case", CASES, ids=[case.said["case"] for case in CASES])
 every_good_case = pytest.mark.parametrize("case", GOOD, ids=[case.said["case"] for case in GOOD])
-every_protocol = pytest.mark.parametrize("protocol", codecs.names())
+every_protocol = pytest.mark.parametrize("protocol", sorted({case.protocol for case in CASES}))
 
 
 def moment(text: str) -> datetime:
@@ -77,6 +77,10 @@ def frames_of(items: Sequence[Frame | Rejected]) -> list[bytes]:
 
 def joined(items: Sequence[Frame | Rejected]) -> bytes:
     return b"".join(item.raw for item in items)
+
+
+def test_every_protocol_has_vectors_and_all_vectors_a_protocol() -> None:
+    assert sorted({case.protocol for case in CASES}) == codecs.names()
 
 
 # --- every codec, every vector ----------------------------------------------------------------------------------------------

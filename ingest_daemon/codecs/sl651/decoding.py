@@ -9,47 +9,106 @@ from numpy.typing import NDArray
 
 from ingest_daemon import bcd
 from ingest_daemon.bcd import Block, Mask, Whole
-from ingest_daemon.codecs.sl651.elements import ALARM, SOURCES, WORDS, codes_of
+from ingest_daemon.codecs.sl651.elements import MEANING, Meaning, codes_of
 from ingest_daemon.codecs.sl651.grouping import Batch, Collector
-from ingest_daemon.codecs.sl651.header import OVERHEAD, READING_FUNCTIONS, body_of, is_reply, length_of, packet_of, terminal
+from ingest_daemon.codecs.sl651.header import (
+    HEADER,
+    MANUAL,
+    OVERHEAD,
+    PICTURE_REPORT,
+    READING_FUNCTIONS,
+    SOH,
+    SYN,
+    TEST,
+    body_of,
+    is_reply,
+    length_of,
+    terminal,
+)
+from ingest_daemon.codecs.sl651.letters import translated
 from ingest_daemon.codecs.sl651.moments import read_times
+from ingest_daemon.codecs.sl651.packets import joined
+from ingest_daemon.codecs.sl651.stations import Settings, settings_of
 from ingest_daemon.frames import Arrival, Decoded
 from ingest_daemon.schema import FIELDS, TIMESTAMP, Reason
 
-_RANK = {identifier: rank for rank, identifier in enumerate(SOURCES)}
 _COLUMN = {field.name: number for number, field in enumerate(FIELDS)}
+_ASIDE = {
+    TEST: "test report (30H): its values are never data",
+    MANUAL: "manual text (35H): no readings",
+    PICTURE_REPORT: "picture (36H): no readings",
+}
+"""Reports that are acknowledged, so that the station does not repeat them for ever, and kept aside as they came."""
 
 
 def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
     """Decode a group of frames at once, in columns (see `Decoded`). Never raises: unusable content is `rejected`.
 
-    One reading a station and observation time that has at least one value; one row of alarms an alarm word (FFA4). Test reports
-    and functions that carry no measurements give neither. An alarm whose observation time is unreadable takes the send time.
+    One reading a station and observation time that has at least one value; one row of alarms an alarm word. Test reports, manual
+    texts and pictures are kept aside; functions that carry no measurements give neither. An alarm whose observation time is
+    unreadable takes the send time.
     """
-    return _decode([arrival.raw for arrival in arrivals], regular=True)
+    frames = [arrival.raw for arrival in arrivals]
+    special = {number: each for number, each in profiles.items() if isinstance(each, Settings) and each.is_special}
+    if not special:
+        return _decode(frames, regular=True)
+    places: dict[int, list[int]] = {}
+    settings = {}
+    for place, frame in enumerate(frames):
+        each = settings_of(special.get(terminal(frame) if len(frame) >= HEADER else ""))
+        settings[id(each)] = each
+        places.setdefault(id(each), []).append(place)
+    parts = []
+    for key, mine in places.items():
+        part = _decode([frames[place] for place in mine], regular=True, meaning=settings[key].meaning)
+        parts.append(_placed(part, np.array(mine, np.int64), settings[key].utc_offset_h))
+    return Decoded(*(pl.concat(tables).sort("frame", maintain_order=True) for tables in zip(*parts, strict=True)))
 
 
-def _decode(frames: Sequence[bytes], *, regular: bool) -> Decoded:
+def _placed(part: Decoded, places: Whole, utc_offset_h: int) -> Decoded:
+    """The part with `frame` counted in the whole group, and the times of a clock that is not Beijing's put right."""
+    late = pl.duration(hours=8 - utc_offset_h)
+    tables = [table.with_columns(frame=pl.Series(places[table["frame"].to_numpy()], dtype=pl.Int64)) for table in part]
+    for number, name in enumerate(("ts", "event_at", "sent_at")):
+        tables[number] = tables[number].with_columns(pl.col(name) + late)
+    return Decoded(*tables)
+
+
+def _decode(frames: Sequence[bytes], *, regular: bool, meaning: Meaning = MEANING) -> Decoded:
     """`regular=False` walks every group, as for irregular bodies; the result is the same."""
-    collector = Collector(regular)
+    frames = list(frames)
+    collector = Collector(regular, meaning)
     refused = collector.refused
     clocks: list[int] = []
     for number, frame in enumerate(frames):
-        if fault := _unusable(frame):
-            refused.append((number, *fault))
+        if frame[:1] == SOH or frame[HEADER - 1 : HEADER] == _SYN:
+            try:
+                frame, complaints = _one_frame(frame, meaning)
+            except ValueError as error:
+                refused.append((number, Reason.BAD_BODY, str(error)))
+                continue
+            frames[number] = frame
+            refused.extend((number, Reason.BAD_BODY, complaint) for complaint in complaints)
+        elif len(frame) < OVERHEAD or len(frame) != OVERHEAD + length_of(frame):
+            expected = OVERHEAD + length_of(frame) if len(frame) >= OVERHEAD else OVERHEAD
+            refused.append((number, Reason.BAD_LENGTH, f"frame has {len(frame)} bytes, expected {expected}"))
             continue
-        if packet_of(frame)[0] == 1:
-            clocks.append(number)
-            if frame[10] in READING_FUNCTIONS:
-                collector.take(number, frame)
+        if fault := _unusable(frame):
+            refused.append((number, Reason.BAD_BODY, fault))
+            continue
+        clocks.append(number)
+        if frame[10] in READING_FUNCTIONS:
+            collector.take(number, frame)
+        elif frame[10] in _ASIDE:
+            refused.append((number, Reason.BAD_BODY, f"{_ASIDE[frame[10]]}, kept as it came"))
     sent, sent_sound = _sent(frames, clocks, refused)
     sent_at = dict(zip((clocks[i] for i in np.flatnonzero(sent_sound)), sent[sent_sound].tolist(), strict=True))
-    batches = [_valued(batch, refused, sent_at) for batch in collector.batches(frames)]
+    batches = [_valued(batch, refused, sent_at, meaning) for batch in collector.batches(frames)]
     stations = pl.Series([station.hex().upper() for station in collector.stations], dtype=pl.String)
     clock_frames = pl.Series("frame", np.array(clocks, np.int64)[sent_sound], dtype=pl.Int64)
     return Decoded(
         _frame_of([readings for readings, _ in batches], stations, "ts"),
-        _with_codes(_frame_of([alarms for _, alarms in batches], stations, "event_at")),
+        _with_codes(_frame_of([alarms for _, alarms in batches], stations, "event_at"), meaning),
         pl.DataFrame(
             {
                 "frame": clock_frames,
@@ -65,24 +124,22 @@ def _decode(frames: Sequence[bytes], *, regular: bool) -> Decoded:
     )
 
 
-def _unusable(frame: bytes) -> tuple[Reason, str] | None:
-    """Why nothing of the frame can be used, if so."""
-    if len(frame) < OVERHEAD or len(frame) != OVERHEAD + length_of(frame):
-        expected = OVERHEAD + length_of(frame) if len(frame) >= OVERHEAD else OVERHEAD
-        return Reason.BAD_LENGTH, f"frame has {len(frame)} bytes, expected {expected}"
+_SYN = bytes((SYN,))
+
+
+def _one_frame(message: bytes, meaning: Meaning) -> tuple[bytes, list[str]]:
+    """A message in packets or of the ASCII form as one frame of the HEX form, and what of it is lost. Raises `ValueError`."""
+    frame = joined(message)
+    return translated(frame, meaning) if message[:1] == SOH and not is_reply(frame) else (frame, [])
+
+
+def _unusable(frame: bytes) -> str | None:
+    """Why nothing of a whole frame can be used, if so."""
     if is_reply(frame):
-        return Reason.BAD_BODY, "direction is down: a frame of a centre, expected one of a station"
+        return "direction is down: a frame of a centre, expected one of a station"
     start, end = body_of(frame)
-    total, number = packet_of(frame)
-    if total != 1:
-        if frame[10] not in READING_FUNCTIONS:
-            return None
-        return (
-            Reason.BAD_BODY,
-            f"packet {number} of {total}: multi-packet messages are not put together, expected frames of one packet",
-        )
     if end - start < 8:
-        return Reason.BAD_BODY, f"body has {end - start} bytes, expected at least 8: sequence and send time"
+        return f"body has {end - start} bytes, expected at least 8: sequence and send time"
     return None
 
 
@@ -109,31 +166,39 @@ class _Rows(NamedTuple):
     word: Whole
 
     def only(self, mask: Mask) -> "_Rows":
-        return _Rows(self.frame[mask], self.station[mask], self.at[mask], self.ts[mask], self.fields[mask], self.word[mask])
+        return self if mask.all() else self.picked(mask)
+
+    def picked(self, index: Mask | Whole) -> "_Rows":
+        columns = self.frame[index], self.station[index], self.at[index], self.ts[index]
+        return _Rows(*columns, self.fields[index], self.word[index])
 
 
-def _valued(batch: Batch, refused: list[tuple[int, Reason, str]], sent_at: dict[int, int]) -> tuple[_Rows, _Rows]:
+def _valued(
+    batch: Batch, refused: list[tuple[int, Reason, str]], sent_at: dict[int, int], meaning: Meaning
+) -> tuple[_Rows, _Rows]:
     """Readings and alarms of a batch."""
     count = len(batch.frame)
     fields = np.full((count, len(FIELDS)), np.nan)
-    word, alarmed = np.zeros(count, np.int64), np.zeros(count, bool)
-    for identifier, definition, block in sorted(batch.columns, key=lambda column: _RANK.get(column[0], 0)):
-        number = _words(block) if identifier in WORDS else bcd.read(block)
+    word, alarmed, valued = np.zeros(count, np.int64), np.zeros(count, bool), np.zeros(count, bool)
+    rank = {identifier: place for place, identifier in enumerate(meaning.sources)}
+    for identifier, definition, block in sorted(batch.columns, key=lambda column: rank.get(column[0], 0)):
+        number = _words(block) if identifier in meaning.words else bcd.read(block)
         for place in np.flatnonzero(number.bad):
             raw, kind = (
                 block[place].tobytes().hex().upper(),
-                "1 to 7 bytes" if identifier in WORDS else "BCD digits or all FF",
+                "1 to 7 bytes" if identifier in meaning.words else "BCD digits or all FF",
             )
             detail = f"element {identifier:02X} of the group at byte {batch.at[place]} is {raw or 'empty'}, expected {kind}"
             refused.append((int(batch.frame[place]), Reason.BAD_BODY, detail))
         present = ~(number.missing | number.bad)
-        if identifier == ALARM:
+        if identifier == meaning.alarm:
             word[present], alarmed = number.value[present], alarmed | present
             continue
-        source = SOURCES[identifier]
-        decimals = 0 if identifier in WORDS else definition & 7
-        value = number.value.astype(np.float64) * source.factor / 10.0 ** (decimals + source.shift)
-        fields[present, _COLUMN[source.field]] = value[present]
+        source = meaning.sources[identifier]
+        decimals = 0 if identifier in meaning.words else definition & 7
+        value = number.value * source.factor / 10.0 ** (decimals + source.shift)
+        np.copyto(fields[:, _COLUMN[source.field]], value, where=present)
+        valued |= present
     for place in np.flatnonzero(~batch.sound):
         detail = (
             f"observation time of the group at byte {batch.at[place]} cannot be read, expected YYMMDDhhmm later than 2000-01-01"
@@ -143,7 +208,7 @@ def _valued(batch: Batch, refused: list[tuple[int, Reason, str]], sent_at: dict[
     for place in np.flatnonzero(~batch.sound & alarmed):
         event_at[place] = sent_at.get(int(batch.frame[place]), -1)
     alarmed &= batch.sound | (event_at >= 0)
-    reading = batch.sound & ~np.isnan(fields).all(axis=1)
+    reading = batch.sound & valued
     rows = _Rows(batch.frame, batch.station, batch.at, batch.ts, fields, word)
     return rows.only(reading), rows._replace(ts=event_at).only(alarmed)
 
@@ -164,26 +229,26 @@ def _frame_of(parts: list[_Rows], stations: pl.Series, moment: str) -> pl.DataFr
     empty = np.zeros(0, np.int64)
     parts = parts or [_Rows(empty, empty, empty, empty, np.zeros((0, len(FIELDS))), empty)]
     rows = _Rows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-    order = np.lexsort((rows.at, rows.frame))
-    values = rows.fields[order]
+    if len(parts) > 1:  # one batch is in order
+        rows = rows.picked(np.lexsort((rows.at, rows.frame)))
     return pl.DataFrame(
         {
-            "frame": pl.Series(rows.frame[order], dtype=pl.Int64),
-            "terminal": stations.gather(rows.station[order]),
-            moment: _timestamps(rows.ts[order]),
+            "frame": pl.Series(rows.frame, dtype=pl.Int64),
+            "terminal": stations.gather(rows.station),
+            moment: _timestamps(rows.ts),
             **{
-                field.name: pl.Series(np.ascontiguousarray(values[:, number]), nan_to_null=True).cast(field.dtype)
+                field.name: pl.Series(np.ascontiguousarray(rows.fields[:, number]), nan_to_null=True).cast(field.dtype)
                 for number, field in enumerate(FIELDS)
             },
-            "word": pl.Series(rows.word[order], dtype=pl.Int64),
+            "word": pl.Series(rows.word, dtype=pl.Int64),
         }
     ).drop("word" if moment == "ts" else [])
 
 
-def _with_codes(alarms: pl.DataFrame) -> pl.DataFrame:
+def _with_codes(alarms: pl.DataFrame, meaning: Meaning) -> pl.DataFrame:
     """The alarm word as a list of codes, beside the time of the event."""
     words = alarms["word"].unique(maintain_order=True)
-    codes = pl.Series([codes_of(word) for word in words], dtype=pl.List(pl.String))
+    codes = pl.Series([codes_of(word, meaning.bits) for word in words], dtype=pl.List(pl.String))
     active = codes.gather(alarms["word"].replace_strict(words, pl.Series(range(len(words)), dtype=pl.Int64)))
     return alarms.drop("word").insert_column(3, active.alias("active"))
 

@@ -4,17 +4,21 @@ A body that is one group over and over (what meters send) costs no step a group;
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
 from ingest_daemon import bcd
 from ingest_daemon.bcd import Block, Mask, Whole
-from ingest_daemon.codecs.sl651.elements import PICTURE, SECONDS, SOURCES, STATION, STEP, TEXT, TIME, USED, head_of, size_of
+from ingest_daemon.codecs.sl651.elements import MEANING, PICTURE, STATION, STEP, TEXT, TIME, Meaning, head_of, size_of
 from ingest_daemon.codecs.sl651.header import SERIES_FUNCTIONS, body_of
 from ingest_daemon.codecs.sl651.moments import MINUTE, read_moments
 from ingest_daemon.codecs.sl651.walking import Element, Torn, element_at, walk
 from ingest_daemon.schema import Reason
+
+_KINDS = 4
+"""A frame's groups are compared with those of so many kinds before they are walked."""
 
 Skeleton = tuple[tuple[int, int], ...]
 """Ids and definition bytes of a group's elements, in order: they fix every offset."""
@@ -73,11 +77,14 @@ class _Open:
 class Collector:
     """What a group of frames holds, sorted by likeness; `batches` then decodes each kind at once."""
 
-    def __init__(self, regular: bool) -> None:
+    def __init__(self, regular: bool, meaning: Meaning = MEANING) -> None:
         self._regular = regular
+        self._sources, self._seconds = meaning.sources, meaning.seconds
+        self._used = frozenset((*meaning.sources, meaning.alarm))
         self.stations: dict[bytes, int] = {}
         self.refused: list[tuple[int, Reason, str]] = []
         self._uniform: dict[Skeleton, _Groups] = {}
+        self._heads: dict[Skeleton, tuple[int, list[tuple[int, bytes]]]] = {}
         self._single: dict[tuple[bool, Skeleton], _Groups] = {}
         self._series: dict[tuple[bool, int, int, int], _Groups] = {}
         self._series_heads: dict[tuple[bool, int, int, int], list[bytes]] = {}
@@ -115,18 +122,38 @@ class Collector:
         """Elements of the first group, if the body may be that group over and over; whether it is, the columns tell."""
         if frame[start : start + 2] != b"\xf1\xf1" or frame[start + 8 : start + 10] != b"\xf0\xf0":
             return None
+        for known in islice(self._uniform, _KINDS):  # most frames are like one seen before
+            if self._begins_alike(frame, start + 8, end, known):
+                return known
         elements: list[tuple[int, int]] = []
         try:
             for element in walk(frame, start + 15, end):
                 if element.id == TIME:
                     break
-                if element.id in (STATION, TEXT, PICTURE) or (element.id == SECONDS and (elements or element.definition != 0x12)):
+                if element.id in (STATION, TEXT, PICTURE) or (
+                    element.id == self._seconds and (elements or element.definition != 0x12)
+                ):
                     return None
                 elements.append((element.id, element.definition))
         except Torn:
             return None
         skeleton = tuple(elements)
         return None if (end - start - 8) % _stride(skeleton) else skeleton
+
+    def _begins_alike(self, frame: bytes, start: int, end: int, skeleton: Skeleton) -> bool:
+        """Whether the first group at `start` has just these elements; the others are compared in columns."""
+        heads = self._heads.get(skeleton)
+        if heads is None:
+            offset, marks = 7, []
+            for identifier, definition in skeleton:
+                head = head_of(identifier, definition)
+                marks.append((offset, head))
+                offset += len(head) + size_of(identifier, definition)
+            heads = self._heads[skeleton] = offset, marks
+        stride, marks = heads
+        if (end - start) % stride or not (end == start + stride or frame.startswith(b"\xf0\xf0", start + stride)):
+            return False
+        return all(frame.startswith(head, start + offset) for offset, head in marks)
 
     def _uniform_batch(self, skeleton: Skeleton, groups: _Groups, frames: Sequence[bytes]) -> Iterator[Batch]:
         block = groups.block()
@@ -138,9 +165,9 @@ class Collector:
                 same &= block[:, offset] == byte
                 offset += 1
             value = block[:, offset : (offset := offset + size_of(identifier, definition))]
-            if identifier == SECONDS:
+            if identifier == self._seconds:
                 seconds = value
-            elif identifier in USED:
+            elif identifier in self._used:
                 columns.append((identifier, definition, value))
         odd = set(np.unique(frame[~same]).tolist())
         for number in odd:
@@ -165,14 +192,14 @@ class Collector:
                 elif element.id == TIME:
                     self._close(number, station, group)
                     group = _Open(element.at, value, b"")
-                elif element.id == SECONDS:
+                elif element.id == self._seconds:
                     self._close(number, station, group)
                     group = _Open(element.at if group.values else group.at, group.time, frame[element.at : element.end])
                 elif element.id == STEP and frame[10] in SERIES_FUNCTIONS:
                     self._close(number, station, group)
                     self._take_series(number, station, frame, group, element, end)
                     return
-                elif element.id in USED:
+                elif element.id in self._used:
                     group.elements.append((element.id, element.definition))
                     group.values.append(value)
         except Torn as torn:
@@ -194,7 +221,7 @@ class Collector:
         """One element at equal steps (31H and the answer to 38H)."""
         element = element_at(frame, step.end, end)
         size = element.end - element.value
-        if element.id not in SOURCES:
+        if element.id not in self._sources:
             return
         count, left = divmod(end - element.value, size) if size else (0, end - element.value)
         if left:

@@ -13,6 +13,10 @@ MINUTE = 60_000_000
 """Microseconds."""
 _BEIJING = 8 * 60 * MINUTE
 
+_FIRSTS = (np.datetime64("2000-01") + np.arange(1201)).astype("datetime64[D]").astype(np.int64)
+_STARTS, _LENGTHS = _FIRSTS[:-1] - 1, np.diff(_FIRSTS)
+"""For each month of 2000 to 2099: the day before it, in days since 1970, and its number of days."""
+
 
 def stamp(moment: datetime) -> bytes:
     """YYMMDDhhmmss of Beijing, 6 bytes. Raises `ValueError` for a time without a zone."""
@@ -26,11 +30,11 @@ def read_times(block: Block) -> tuple[Whole, Mask]:
     pairs, bad = bcd.pairs(block)
     year, month, day, hour, minute = pairs[:, :5].T
     second = pairs[:, 5] if pairs.shape[1] > 5 else np.zeros_like(hour)
-    months = ((year + 30) * 12 + month - 1).astype("datetime64[M]")
-    days = months.astype("datetime64[D]") + (day - 1)
-    sound = ~bad & (month >= 1) & (month <= 12) & (day >= 1) & (days.astype("datetime64[M]") == months)
-    sound &= (hour < 24) & (minute < 60) & (second < 60) & ~((year == 0) & (month == 1) & (day == 1))
-    total = ((days.astype(np.int64) * 24 + hour) * 60 + minute) * 60 + second
+    month_of_century = year * 12 + month - 1
+    sound = ~bad & (month >= 1) & (month <= 12) & (hour < 24) & (minute < 60) & (second < 60)
+    month_of_century[~sound] = 0
+    sound &= (day >= 1) & (day <= _LENGTHS[month_of_century]) & ((day > 1) | (month_of_century > 0))
+    total = (((_STARTS[month_of_century] + day) * 24 + hour) * 60 + minute) * 60 + second
     return np.where(sound, total * 1_000_000 - _BEIJING, 0), sound
 
 
