@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ingest_daemon.access import AccessSettings
 from ingest_daemon.alarm_sink import AlarmSink
 from ingest_daemon.config import (
     DaemonSettings,
@@ -45,7 +46,13 @@ class Daemon:
     """The running parts of a site's daemon."""
 
     def __init__(
-        self, site: Site, daemon: DaemonSettings, poll: PollSettings, store: StoreSettings, postgres: PostgresSettings
+        self,
+        site: Site,
+        daemon: DaemonSettings,
+        access: AccessSettings,
+        poll: PollSettings,
+        store: StoreSettings,
+        postgres: PostgresSettings,
     ) -> None:
         """Open what is needed. Raises `OSError`, `ValueError` with the reason."""
         self._site = site
@@ -53,7 +60,7 @@ class Daemon:
         self._counters = Counters()
         self._journals = Journals(site, daemon.segment_mb << 20, daemon.journal_mb << 20)
         known = Known(site.registry, daemon.data_protocol)
-        self._server = Server(daemon, known, self._journals, self._counters)
+        self._server = Server(daemon, access, known, self._journals, self._counters)
         self._poller = Poller(poll, self._server)
         self._forwarder = Forwarder(site, daemon, open_store(site, store), self._journals, self._counters)
         self._sink = AlarmSink(site, postgres.dsn, self._journals, self._counters)
@@ -180,6 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         tables = read_tables(site.settings)
         daemon = read_section(DaemonSettings, "daemon", tables)
+        access = read_section(AccessSettings, "access", tables)
         poll = read_section(PollSettings, "poll", tables)
         store = read_section(StoreSettings, "store", tables)
         postgres = read_section(PostgresSettings, "postgres", tables)
@@ -189,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         lock_site(site)
         _allow_files(daemon.connections + 256)
-        return asyncio.run(Daemon(site, daemon, poll, store, postgres).run())
+        return asyncio.run(Daemon(site, daemon, access, poll, store, postgres).run())
     except (SiteBusy, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return FAILED

@@ -103,6 +103,7 @@ def _samples(counters: Mapping[str, Any], left: Mapping[str, int], since_us: Map
     yield "frames_acknowledged_total", "counter", "", {"": counters["acknowledged"]}
     yield "frames_refused_total", "counter", "", {"": counters["refused"]}
     yield "rejected_total", "counter", "reason", counters["bad"]
+    yield "doubted_total", "counter", "reason", counters["doubted"]
     yield "messages_total", "counter", "protocol", counters["protocols"]
     yield "polls_total", "counter", "result", counters["polls"]
     yield "heartbeats_total", "counter", "", {"": counters["heartbeats"]}

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from ingest_daemon import codec_defaults, codecs
+from ingest_daemon.access import KEEP, REFUSE, AccessSettings, Gate, Heard, Judge, tls
 from ingest_daemon.config import AUTO, DaemonSettings
 from ingest_daemon.envelope import Way, head, opened
 from ingest_daemon.exchange import Exchange, Question
@@ -20,7 +21,7 @@ from ingest_daemon.introduction import LONGEST, Links, introduce, is_heartbeat
 from ingest_daemon.journal import ALARM, BAD, BAD_KIND, DATA, FRAME_KIND, PART, Journals, bad_payload, segments, walk
 from ingest_daemon.known import Known
 from ingest_daemon.packets import WAIT_S, Packets
-from ingest_daemon.schema import Channel, Reason
+from ingest_daemon.schema import DOUBTS, Channel, Reason
 from ingest_daemon.state import Counters, Limited
 
 PENDING_BYTES = 8 << 20
@@ -45,6 +46,8 @@ class Connection(asyncio.Protocol):
         "_in_packets",
         "_listener",
         "_server",
+        "active_s",
+        "admitted",
         "exchange",
         "heard",
         "link",
@@ -57,7 +60,9 @@ class Connection(asyncio.Protocol):
         self._server, self._listener, self.link = server, listener, link
         self._first = b""
         self._bad_bytes = 0
-        self.heard = time.monotonic()
+        self.active_s = time.monotonic()
+        self.heard = Heard(link)
+        self.admitted = False
         self.transport: asyncio.Transport
         self.exchange: Exchange | None = None
         self.protocol = ""
@@ -76,6 +81,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        if not self.link:  # who is dialled needs no leave
+            self.heard.address = str((transport.get_extra_info("peername") or ("",))[0])
         self._server.opened(self)
         if self.link:
             self._server.linked(self)
@@ -95,7 +102,7 @@ class Connection(asyncio.Protocol):
         self.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
-        self.heard = time.monotonic()
+        self.active_s = time.monotonic()
         if self.transport.is_closing():
             return
         received_us = time.time_ns() // 1000
@@ -105,11 +112,13 @@ class Connection(asyncio.Protocol):
             if self.link and is_heartbeat(data, self.link):
                 self._server.counters.heartbeats += 1
             elif self._decoder is not None:
-                for piece in self._decoder.feed(data):
+                pieces = self._decoder.feed(data)
+                for piece in pieces:
                     if isinstance(piece, Frame):
                         self._take(piece.raw, received_us)
                     else:
                         self._refuse(piece.reason, piece.detail, piece.raw, received_us)
+                self.heard.fed(len(pieces), self._decoder.pending, self.active_s)
         except Exception as error:
             self._refuse(Reason.BAD_BODY, f"the codec failed with {type(error).__name__}: {error}", data, received_us)
             self.transport.abort()
@@ -166,7 +175,7 @@ class Connection(asyncio.Protocol):
         now = datetime.fromtimestamp(received_us / 1e6, UTC)
         reply = self._codec.reply(raw, now, self._server.known.profiles.get(self._codec.terminal(raw)))
         if reply is not None:  # one that is acknowledged must be there after a kill, too; the others come again
-            self._server.journals.append(PART, self._head + raw, received_us, FRAME_KIND, (self.acknowledge, reply))
+            self._server.journals.append(PART, self._head + raw, received_us, FRAME_KIND, (self._write, reply))
         if whole.missing and (again := self._codec.ask_again(raw, whole.missing, now)):
             self.transport.write(again)
 
@@ -178,15 +187,30 @@ class Connection(asyncio.Protocol):
         if codec.POLLED:
             number = server.known.number(self.link, number)
             line = head(Way(self.protocol, link=self.link, terminal=number))
+        verdict = server.judge.judge(codec, number, raw, self.heard, self.active_s)
+        if verdict.reason:
+            server.limited.warn(
+                verdict.reason, f"{number} over {self.heard.address} ({verdict.policy}): {DOUBTS[verdict.reason]}"
+            )
+            if verdict.policy == REFUSE:
+                self._refuse(verdict.reason, DOUBTS[verdict.reason], raw, received_us)
+                return
+            if verdict.policy == KEEP:
+                line = head(Way(self.protocol, link=self.link, terminal=number if codec.POLLED else "", doubt=verdict.reason))
         reply = codec.reply(raw, datetime.fromtimestamp(received_us / 1e6, UTC), server.known.profiles.get(number))
         server.note(number, self.protocol, received_us)
         stream = ALARM if codec.is_alarm(raw) else DATA
-        server.journals.append(
-            stream, line + raw, received_us, FRAME_KIND, (self.acknowledge, reply) if reply is not None else None
-        )
+        told = reply is not None and verdict.acknowledge
+        server.journals.append(stream, line + raw, received_us, FRAME_KIND, (self._safe, (raw, reply)) if told else None)
 
-    def acknowledge(self, reply: bytes | None) -> None:
-        """The frame is safe on disk and `reply` says so; None: it is not, and silence makes the terminal send it again."""
+    def _safe(self, said: tuple[bytes, bytes] | None) -> None:
+        """The frame is safe on disk and its answer says so; None: it is not, and silence makes the terminal send it again."""
+        if said is not None:
+            raw, reply = said
+            self._server.judge.acknowledged(raw, self.heard, time.monotonic())
+            self._write(reply)
+
+    def _write(self, reply: bytes | None) -> None:
         if reply is not None and not self.transport.is_closing():
             self.transport.write(reply)
 
@@ -200,8 +224,14 @@ class Connection(asyncio.Protocol):
 class Server:
     """The listeners of both ports and all their connections."""
 
-    def __init__(self, settings: DaemonSettings, known: Known, journals: Journals, counters: Counters) -> None:
+    def __init__(
+        self, settings: DaemonSettings, access: AccessSettings, known: Known, journals: Journals, counters: Counters
+    ) -> None:
+        """Raises `SettingError` where the files for TLS are wrong."""
         self.settings, self.known, self.journals, self.counters = settings, known, journals, counters
+        self.gate, self.judge = Gate(access), Judge(access, known)
+        self._frame_s, self._tls = access.frame_s, tls(access)
+        counters.doubted = self.judge.counted
         self.limited = Limited()
         self.packets = Packets()
         self.links = Links({link: each.protocol for link, each in known.links.items()})
@@ -220,10 +250,11 @@ class Server:
         settings = self.settings
         for port, protocol in ((settings.data_port, settings.data_protocol), (settings.alarm_port, settings.alarm_protocol)):
             listener = await self._loop.create_server(
-                lambda protocol=protocol: Connection(self, protocol),  # type: ignore[misc]
+                lambda protocol=protocol: Connection(self, protocol),
                 settings.bind,
                 port,
                 backlog=1024,
+                ssl=self._tls,
             )
             self._listeners.append(listener)
         self._sweeper = asyncio.create_task(self._sweep())
@@ -252,12 +283,16 @@ class Server:
             connection.transport.abort()
 
     def opened(self, connection: Connection) -> None:
-        """A connection came; beyond the limit it is closed at once."""
+        """A connection came; one that is not let in, or beyond the limit, is closed at once."""
+        why = "" if connection.link else self.gate.admit(connection.heard.address)
+        connection.admitted = not (why or connection.link)
         self._connections.add(connection)
         self.counters.connections = len(self._connections)
         if len(self._connections) > self.settings.connections:
+            why = f"more than {self.settings.connections} connections ([daemon] connections)"
+        if why:
             self.counters.turned_away += 1
-            self.limited.warn("connections", f"more than {self.settings.connections} ([daemon] connections): turned away")
+            self.limited.warn("turned away", why)
             connection.transport.abort()
 
     def linked(self, connection: Connection) -> None:
@@ -269,6 +304,8 @@ class Server:
 
     def closed(self, connection: Connection) -> None:
         """A connection went."""
+        if connection.admitted:
+            self.gate.left(connection.heard.address)
         self._connections.discard(connection)
         self._held.discard(connection)
         if self.by_link.get(connection.link) is connection:
@@ -324,6 +361,12 @@ class Server:
             if self.known.refresh():
                 self.links = Links({link: each.protocol for link, each in self.known.links.items()})
             self.packets.expire(time.monotonic())
-            before = time.monotonic() - idle
-            for connection in [each for each in self._connections if each.heard < before]:
-                connection.transport.abort()
+            now_s = time.monotonic()
+            for connection in list(self._connections):
+                if connection.active_s < now_s - idle:
+                    connection.transport.abort()
+                elif connection.heard.overdue(self._frame_s, now_s):
+                    self.limited.warn(
+                        "slow", f"{connection.heard.address}: a frame not whole within {self._frame_s:.0f} s, closed"
+                    )
+                    connection.transport.abort()

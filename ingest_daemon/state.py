@@ -107,6 +107,8 @@ class Counters:
     """Frames not acknowledged because the journal could not take them."""
     bad: Counter[str] = field(default_factory=Counter)
     """Rejected pieces, a reason."""
+    doubted: Counter[str] = field(default_factory=Counter)
+    """Frames of senders that are doubted or unknown, a reason, whatever was done with them."""
     protocols: Counter[str] = field(default_factory=Counter)
     """Messages, a protocol."""
     polls: Counter[str] = field(default_factory=Counter)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
+from ingest_daemon.access import AccessSettings
 from ingest_daemon.config import (
     DaemonSettings,
     PollSettings,
@@ -69,6 +70,7 @@ class ServerSettings:
 SECTIONS: dict[str, type[Any]] = {
     "site": SiteSettings,
     "daemon": DaemonSettings,
+    "access": AccessSettings,
     "poll": PollSettings,
     "store": StoreSettings,
     "postgres": PostgresSettings,
@@ -97,6 +99,7 @@ class Settings:
     folder: Site
     site: SiteSettings
     daemon: DaemonSettings
+    access: AccessSettings
     poll: PollSettings
     store: StoreSettings
     postgres: PostgresSettings
