@@ -1,51 +1,129 @@
-"""How a person asks the running daemon to store what terminals sent before they were registered, and how it answers.
+"""How a person asks the running daemon to bring old frames to the raw store again, which frames are meant, and how it answers.
 
-Two small files in `state/`: the request stays until it is answered, so a daemon that is killed does it after its next start.
-What is done then belongs to the forwarder; which frames are meant, to the ledger (`kept.py`).
+Adoption: what terminals sent before they were registered. Replay: part of the journal, decoded with today's codecs and profiles.
+Two small files in `state/` each: the request stays until it is answered, so a daemon that is killed does it after its next
+start. What is done with the frames belongs to the forwarder.
 """
 
+import sys
 import uuid
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
 
+from ingest_daemon.decoding import speakers
+from ingest_daemon.envelope import head
+from ingest_daemon.journal import ALARM, DATA, FRAME_KIND, Record, walk
+from ingest_daemon.kept import Place, strangers
 from ingest_daemon.site import Site
 from ingest_daemon.state import read_json, write_json
 
-_REQUEST, _ANSWER = "adopt.json", "adopted.json"
+_FILES = {"adopt": ("adopt.json", "adopted.json"), "replay": ("replay.json", "replayed.json")}
+
+Old = tuple[str, Record]
+"""A frame that was dealt with before: its stream and its record."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Part of the journal: receive times (µs since 1970 UTC) and positions, ends excluded; `terminal` empty for all."""
+
+    streams: tuple[str, ...] = (ALARM, DATA)
+    from_us: int = 0
+    to_us: int = sys.maxsize
+    begin: int = 0
+    end: int = sys.maxsize
+    terminal: str = ""
+
+
+class Request(NamedTuple):
+    """A request that waits; `span` None: adoption."""
+
+    name: str
+    span: Span | None
 
 
 @dataclass
-class Adopted:
-    """What was done, by terminal: `frames` adopted, new `readings` stored, frames `left` of terminals still unknown."""
+class Done:
+    """What was done, by terminal: `frames` decoded, new `readings` stored, `corrected` and `withdrawn` ones.
+
+    `left`: frames of terminals that are still unknown.
+    """
 
     frames: dict[str, int] = field(default_factory=dict)
     readings: dict[str, int] = field(default_factory=dict)
+    corrected: dict[str, int] = field(default_factory=dict)
+    withdrawn: dict[str, int] = field(default_factory=dict)
     left: dict[str, int] = field(default_factory=dict)
     error: str = ""
     """Why it was given up; what was done before stays done."""
 
 
-def ask(site: Site) -> str:
-    """Leave a request; gives its name. One that waits already is joined."""
-    name = asked(site) or uuid.uuid4().hex
-    write_json(site.state / _REQUEST, {"request": name}, durable=True)
+def ask(site: Site, span: Span | None = None) -> str:
+    """Leave a request; gives its name. One that waits already is joined. Raises `ValueError` where it asks for another span."""
+    path = site.state / _files(span)[0]
+    if waiting := _waiting(read_json(path)):
+        if waiting.span != span:
+            raise ValueError(f"another replay waits for the daemon ({waiting.span}); let it end first, or remove {path}")
+        return waiting.name
+    name = uuid.uuid4().hex
+    write_json(path, {"request": name, "span": span and asdict(span)}, durable=True)
     return name
 
 
-def asked(site: Site) -> str | None:
-    """The request that waits, if any."""
-    found = read_json(site.state / _REQUEST)
-    return str(found["request"]) if found else None
+def asked(site: Site) -> Request | None:
+    """A request that waits, if any."""
+    return next((found for file, _ in _FILES.values() if (found := _waiting(read_json(site.state / file)))), None)
 
 
-def reply(site: Site, name: str, done: Adopted) -> None:
+def reply(site: Site, request: Request, done: Done) -> None:
     """Answer the request, which is over then. Raises `OSError`."""
-    write_json(site.state / _ANSWER, {"request": name, **asdict(done)}, durable=False)
-    (site.state / _REQUEST).unlink(missing_ok=True)
+    question, answered = _files(request.span)
+    write_json(site.state / answered, {"request": request.name, **asdict(done)}, durable=False)
+    (site.state / question).unlink(missing_ok=True)
 
 
-def answer(site: Site, name: str) -> Adopted | None:
+def answer(site: Site, name: str) -> Done | None:
     """The answer to a request; None while there is none."""
-    found = read_json(site.state / _ANSWER)
-    if not found or found.pop("request") != name:
+    for _, file in _FILES.values():
+        found = read_json(site.state / file)
+        if found and found.pop("request") == name:
+            return Done(**found)
+    return None
+
+
+def meant(site: Site, request: Request, unadopted: Mapping[Place, str], ends: Mapping[str, int]) -> Iterator[Old]:
+    """The frames that the request is about. `unadopted`: those that wait for adoption; `ends`: see `replayed`."""
+    if request.span is not None:
+        return replayed(site, request.span, ends)
+    waiting = (entry for entry in strangers(site.kept) if (entry.stream, entry.position) in unadopted)
+    return (
+        (entry.stream, Record(entry.position, entry.received_us, FRAME_KIND, head(entry.way) + entry.raw)) for entry in waiting
+    )
+
+
+def replayed(site: Site, span: Span, ends: Mapping[str, int]) -> Iterator[Old]:
+    """The frames of the span that the journal still has, before the positions `ends` (later ones were not forwarded yet)."""
+    for stream in span.streams:
+        end = min(span.end, ends[stream])
+        for chunk in walk(site.journal / stream, span.begin):
+            inside = [
+                record for record in chunk.records if record.position < end and span.from_us <= record.received_us < span.to_us
+            ]
+            if span.terminal:
+                said = speakers(inside, range(len(inside)))
+                inside = [record for record, (terminal, *_) in zip(inside, said, strict=True) if terminal == span.terminal]
+            yield from ((stream, record) for record in inside)
+            if chunk.next_position >= end:
+                break
+
+
+def _files(span: Span | None) -> tuple[str, str]:
+    return _FILES["adopt" if span is None else "replay"]
+
+
+def _waiting(found: Mapping[str, Any] | None) -> Request | None:
+    if not found:
         return None
-    return Adopted(**found)
+    span = found.get("span")
+    return Request(str(found["request"]), Span(**{**span, "streams": tuple(span["streams"])}) if span else None)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import groupby, islice
+from operator import itemgetter
 from statistics import median
 from typing import Any, NamedTuple, TypeVar
 
@@ -18,16 +19,14 @@ import numpy as np
 import polars as pl
 
 from ingest_daemon import adoption
-from ingest_daemon.adoption import Adopted
+from ingest_daemon.adoption import Done, Request
 from ingest_daemon.alarm_sink import SERVER, Word, words
 from ingest_daemon.config import DaemonSettings
 from ingest_daemon.decoding import channels_of, decode, speakers
-from ingest_daemon.envelope import head
 from ingest_daemon.journal import (
     ALARM,
     DATA,
     EVENT_KIND,
-    FRAME_KIND,
     Chunk,
     JournalBroken,
     Journals,
@@ -36,7 +35,7 @@ from ingest_daemon.journal import (
     read,
     read_cursor,
 )
-from ingest_daemon.kept import Entry, keep, note_adopted, strangers
+from ingest_daemon.kept import Entry, keep, note_adopted, sign, strangers, told
 from ingest_daemon.registry import Registry, Terminal
 from ingest_daemon.schema import FIELDS, READING, TIMESTAMP, Reason
 from ingest_daemon.site import Site
@@ -49,8 +48,8 @@ GATHER_S = 0.2
 """After a silence the first frame waits this long for others: many small groups would cost the store more than one."""
 WAIT_S = (0.5, 30.0)
 """First and longest pause before the store is tried again."""
-ADOPT_FRAMES = 5000
-"""Frames that are adopted at a time."""
+AGAIN_FRAMES = 5000
+"""Old frames that are brought again at a time."""
 MEMORY_S = 60.0
 """The memory of terminals is saved this often; after a kill it is read back and brought up to date from the journal."""
 
@@ -184,6 +183,15 @@ def _refusals(stream: str, records: Sequence[Record], written: pl.DataFrame, ref
     ]
 
 
+def _count(counts: dict[str, int], more: Mapping[str, int]) -> None:
+    for terminal, count in more.items():
+        counts[terminal] = counts.get(terminal, 0) + count
+
+
+def _by_terminal(points: pl.DataFrame) -> dict[str, int]:
+    return dict(points.group_by("terminal").len().iter_rows())
+
+
 def clock_offsets(clocks: pl.DataFrame, records: Sequence[Record]) -> pl.DataFrame:
     """Receive time minus device clock, a row a frame in order: `terminal`, `offset_s`, `index` (its place in the group)."""
     received = pl.Series([record.received_us for record in records], dtype=pl.Int64)
@@ -308,8 +316,8 @@ class Forwarder:
                 if not remembered:
                     self._remember()
                     remembered = True
-                if asked := adoption.asked(self._site):
-                    self._adopt(asked)
+                if request := adoption.asked(self._site):
+                    self._again(request)
                 if self._step():
                     wait = WAIT_S[0]
                     continue
@@ -392,58 +400,76 @@ class Forwarder:
             found.append(span.join(keys, on=KEY, how="semi"))
         return pl.concat(found).select(*READING)
 
-    def _adopt(self, asked: str) -> None:
-        """Store what terminals sent before they were registered, with its receive time of then; answer the request.
+    def _again(self, request: Request) -> None:
+        """Bring frames that were dealt with before to the store once more, as of when they came; answer the request.
 
-        Whatever goes wrong ends in the answer: a request must not hold up what comes in now.
+        Between groups what came in since goes first. Whatever goes wrong ends in the answer: a request must not hold that up.
         """
         terminals = dict(self._registry.terminals())
-        done = Adopted()
+        done = Done()
         try:
-            entries = (entry for entry in strangers(self._site.kept) if entry.terminal in terminals)
-            while batch := sorted(islice(entries, ADOPT_FRAMES), key=lambda entry: (entry.stream, entry.position)):
-                for stream, group in groupby(batch, key=lambda entry: entry.stream):
-                    self._adopt_group(stream, list(group), terminals, done)
+            unadopted = {
+                (old.stream, old.position): old.terminal for old in strangers(self._site.kept) if old.terminal in terminals
+            }
+            known = told(self._site.kept)
+            frames = adoption.meant(self._site, request, unadopted, dict(self._positions))
+            while batch := sorted(islice(frames, AGAIN_FRAMES), key=lambda old: (old[0], old[1].position)):
+                for stream, group in groupby(batch, key=itemgetter(0)):
+                    self._settle_again(stream, [record for _, record in group], terminals, known, done)
                 # In this order, all of it may be done twice: the same point, the same event.
                 self._save_memory()
-                self._patiently(partial(note_adopted, self._site.kept, batch))
-                for entry in batch:
-                    done.frames[entry.terminal] = done.frames.get(entry.terminal, 0) + 1
+                places = ((stream, record.position) for stream, record in batch)
+                adopted = {place: unadopted[place] for place in places if place in unadopted}
+                if adopted:
+                    self._patiently(partial(note_adopted, self._site.kept, adopted))
+                while not self._stopping.is_set() and self._step():
+                    pass
                 if self._stopping.is_set():
                     raise Stopped
             done.left = dict(Counter(entry.terminal for entry in strangers(self._site.kept)))
         except (Stopped, JournalBroken):
             raise
         except Exception as error:
-            LOG.exception("adoption was given up")
+            LOG.exception("bringing old frames again was given up")
             done.error = repr(error)
-        self._patiently(partial(adoption.reply, self._site, asked, done))
+        self._patiently(partial(adoption.reply, self._site, request, done))
 
-    def _adopt_group(self, stream: str, entries: Sequence[Entry], terminals: Mapping[str, Terminal], done: Adopted) -> None:
+    def _settle_again(
+        self,
+        stream: str,
+        records: Sequence[Record],
+        terminals: Mapping[str, Terminal],
+        known: set[tuple[str, ...]],
+        done: Done,
+    ) -> None:
         """Like `_settle`, but these frames are older than others that are stored: where two meet, the later arrival wins.
 
-        Their clocks are not judged: that is over.
+        What the ledgers have (`known`) is not kept again. Clocks are not judged: that is over.
         """
-        records = [Record(entry.position, entry.received_us, FRAME_KIND, head(entry.way) + entry.raw) for entry in entries]
         future = timedelta(seconds=self._settings.future_s)
         group = understand(stream, records, terminals, self._registry.profiles(), future)
-        self._keep(group.kept)
+        _count(done.frames, Counter(terminal for terminal, *_ in speakers(records, range(len(records)))))
+        kept = group.kept
         if len(group.readings):
             stored = self._points(group.readings)
-            compared = compare(stream, records, group.readings, stored)
-            self._keep(compared.kept)
-            news = compared.readings.select(*READING)
-            # Merged here, for a store that lets the last writer win would let the older arrival win.
+            # What a frame was taken for is no contradiction to what it says today.
+            others = stored.join(group.readings, on=[*KEY, "received_at", "frame"], how="anti")
+            kept = kept + compare(stream, records, group.readings, others).kept
+        self._keep([entry for entry in kept if sign(entry) not in known])
+        if len(group.readings):
+            # Merged here, for a store that lets the last writer win would let the older arrival win. A point of the same frame
+            # as the stored one comes after it, so what the frame says today replaces what it was taken for.
+            news = merge(group.readings)
             points = merge(pl.concat([stored, news])).join(news, on=KEY, how="semi")
+            points = points.join(stored, on=[*READING], how="anti", nulls_equal=True)
             if len(points):
                 refused = self._patiently(partial(self._store.write, points))
-                mine = refused.drop("frame").join(compared.readings.select(*KEY, "frame").unique(KEY), on=KEY)
-                self._keep(_refusals(stream, records, compared.readings, mine))
+                mine = refused.drop("frame").join(group.readings.select(*KEY, "frame").unique(KEY), on=KEY)
+                self._keep(_refusals(stream, records, group.readings, mine))
                 points = points.join(refused, on=KEY, how="anti")
-            for terminal, count in points.group_by("terminal").len().iter_rows():
-                done.readings[terminal] = done.readings.get(terminal, 0) + count
+            _count(done.readings, _by_terminal(points.join(stored, on=KEY, how="anti")))
+            _count(done.corrected, _by_terminal(points.join(stored, on=KEY, how="semi")))
             self._counters.readings += len(points)
-            self._counters.duplicates += compared.duplicates
             self._memory.note(group.readings)
         # All of them: the sink, which passed over a stranger's alarms, writes an event that it knows already no second time.
         self._memory.news(group.words)

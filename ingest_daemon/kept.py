@@ -6,7 +6,7 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,9 @@ from ingest_daemon.state import sync_folder
 
 _ADOPTED = "adopted.jsonl"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Place = tuple[str, int]
+"""Stream and position of a frame."""
 
 
 class Entry(NamedTuple):
@@ -72,11 +75,34 @@ def strangers(folder: Path) -> Iterator[Entry]:
             yield Entry(Reason.UNKNOWN_TERMINAL, *place, received_us, line["terminal"], None, line["detail"], way, raw)
 
 
-def note_adopted(folder: Path, entries: Iterable[Entry]) -> None:
-    """Note that the frames are stored; `strangers` does not give them again. Raises `OSError`, and then none is noted."""
+def told(folder: Path) -> set[tuple[str, ...]]:
+    """The signs (`sign`) of everything in the ledgers."""
+    found = set()
+    for reason in Reason:
+        for line in _lines(folder / f"{reason}.jsonl"):
+            found.add(_sign(reason, line["stream"], line["position"], line["terminal"], line["ts"]))
+    return found
+
+
+def sign(entry: Entry) -> tuple[str, ...]:
+    """By what an entry is known again: its frame, terminal and time; a contradiction by the point that it is about alone."""
+    return _sign(entry.reason, entry.stream, entry.position, entry.terminal, entry.ts.isoformat() if entry.ts else None)
+
+
+def _sign(reason: str, stream: str, position: int, terminal: str, ts: str | None) -> tuple[str, ...]:
+    place = () if reason == Reason.CONFLICT else (stream, str(position))
+    return (str(reason), *place, terminal, ts or "")
+
+
+def note_adopted(folder: Path, places: Mapping[Place, str]) -> None:
+    """Note that the frames (with their terminals) are stored; `strangers` does not give them again.
+
+    Raises `OSError`, and then none is noted.
+    """
     now = datetime.now(UTC).isoformat()
     fields = [
-        {"stream": entry.stream, "position": entry.position, "terminal": entry.terminal, "adopted_at": now} for entry in entries
+        {"stream": stream, "position": position, "terminal": terminal, "adopted_at": now}
+        for (stream, position), terminal in places.items()
     ]
     _append(folder / _ADOPTED, b"".join(json.dumps(line).encode() + b"\n" for line in fields))
 

@@ -1,22 +1,23 @@
-"""`mainflow adopt`: ask the site's daemon to store what terminals sent before they were registered, and wait for its answer."""
+"""`mainflow adopt` and `mainflow journal replay`: ask the site's daemon to bring old frames again, and wait for its answer."""
 
 import time
 from collections.abc import Callable
 
 from ingest_daemon import adoption
-from ingest_daemon.adoption import Adopted
+from ingest_daemon.adoption import Done, Span
 from ingest_daemon.site import Site
 from ingest_daemon.state import read_json
 from pipelines import servers
 
 
-def adopt(site: Site, told: Callable[[str], None]) -> Adopted:
+def adopt(site: Site, told: Callable[[str], None], span: Span | None = None) -> Done:
     """Through the running daemon, or one for just this time; `told` gets the store's state while the answer is waited for.
 
-    Raises `RuntimeError` where the daemon ends before (the request stays for its next start), or says that it gave up.
+    `span`: what is decoded again; None: what terminals sent before they were registered. Raises `RuntimeError` where the daemon
+    ends before (the request stays for its next start), or says that it gave up.
     """
     with servers.daemon(site):
-        request = adoption.ask(site)
+        request = adoption.ask(site, span)
         while (done := adoption.answer(site, request)) is None:
             if servers.running_daemon(site) is None:
                 raise RuntimeError(f"the daemon ended; it goes on with this after its next start; see {site.logs / 'daemon.log'}")
