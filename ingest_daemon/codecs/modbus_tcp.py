@@ -1,0 +1,124 @@
+"""Modbus TCP: a meter or its gateway that we dial; we ask, it answers. What registers mean is the profile's: a register map.
+
+    offset  bytes  what
+    0       2      transaction: as in the request
+    2       2      0000
+    4       2      bytes that follow
+    6       1      unit: the address behind a gateway; 255 (or 0) for the device itself
+    7       1      function: 03 holding registers, 04 input registers; 83, 84: the same, refused
+    8       1      bytes of registers that follow (of a refusal: why)
+    9       n      registers, the high byte first
+
+(MODBUS Messaging on TCP/IP Implementation Guide V1.0b, 3.1.3.) There is no checksum: what is told to be damaged is what does
+not agree with itself (zeros, both lengths, function) or with the request (transaction, unit, function, count).
+The map is in `ingest_daemon/registers.py`, what RTU and TCP share in `ingest_daemon/modbus.py`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ingest_daemon import modbus
+from ingest_daemon.frames import Arrival, Ask, Decoded, Decoder, Frame, Part, Rejected
+from ingest_daemon.registers import RegisterMap, register_map
+from ingest_daemon.schema import Reason
+
+FRAMING = modbus.Framing(before=7, after=0)
+MAX_FRAME = 9 + 2 * 125
+POLLED = True
+_ITSELF = "255"
+
+
+def _size(held: bytes) -> int | None:
+    """Bytes of the answer that begins here: 0 if none can, None if more bytes are needed to tell."""
+    if any(held[2:5]):
+        return 0
+    size = modbus.size_of(held[7:9])
+    if size == 0 or (size and held[5] != 1 + size):
+        return 0
+    return FRAMING.before + size if size else None
+
+
+class _Decoder:
+    """Cuts by the header: one that agrees with itself is taken at its word, what cannot be one is passed over byte by byte."""
+
+    def __init__(self) -> None:
+        self._held = b""
+
+    @property
+    def pending(self) -> int:
+        return len(self._held)
+
+    def feed(self, data: bytes) -> list[Frame | Rejected]:
+        held, out, done, at = self._held + data, list[Frame | Rejected](), 0, 0
+
+        def refuse() -> None:
+            if at > done:
+                text = "expected a transaction, 0000, two lengths that agree, and the function 03, 04, 83 or 84"
+                out.append(Rejected(held[done:at], Reason.NOISE, text))
+
+        while at < len(held):
+            size = _size(held[at : at + 9])
+            if size is None or at + size > len(held):
+                break
+            if size == 0:
+                at += 1
+                continue
+            refuse()
+            out.append(Frame(held[at : at + size]))
+            done = at = at + size
+        refuse()
+        self._held = held[at:]
+        return out
+
+
+def decoder() -> Decoder:
+    """A decoder for a new connection."""
+    return _Decoder()
+
+
+def terminal(frame: bytes) -> str:
+    """The unit that the frame came from."""
+    return str(frame[6])
+
+
+def profile(table: Mapping[str, Any]) -> RegisterMap:
+    """The register map of a TOML table. Raises `ValueError` naming the wrong key and what is allowed."""
+    return register_map(table)
+
+
+def requests(ask: Ask, profile: RegisterMap | None) -> list[bytes]:
+    """The requests of one round, in order. Raises `CannotAsk`: registers can be read as they are now, nothing else."""
+    bodies = modbus.requests(ask, profile)
+    unit = modbus.address_of(ask if ask.address else ask._replace(address=_ITSELF), 0, 255)
+    # By the second, so that an answer to an earlier round that comes late is not taken for one to this.
+    first = int(ask.now.timestamp()) * 16
+    head = [((first + number) & 0xFFFF).to_bytes(2, "big") + bytes(2) for number in range(len(bodies))]
+    return [start + (1 + len(body)).to_bytes(2, "big") + bytes((unit,)) + body for start, body in zip(head, bodies, strict=True)]
+
+
+def answers(request: bytes, frame: bytes) -> bool:
+    """Whether the frame answers the request: the same transaction, unit and function and as many registers, or a refusal."""
+    return request[:2] == frame[:2] and request[6] == frame[6] and modbus.answers(request[7:], frame[7:])
+
+
+def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
+    """Rounds of answers in columns (see `modbus.decode`)."""
+    return modbus.decode(arrivals, profiles, FRAMING, answers)
+
+
+def explain(frame: bytes) -> list[Part]:
+    """Every byte of one answer or of several in a row; of any bytes whatever."""
+    parts, at = list[Part](), 0
+    while at < len(frame):
+        piece = frame[at : at + (_size(frame[at : at + 9]) or len(frame))]
+        for offset, size, zh, en in (
+            (0, 2, "事务号", "transaction"),
+            (2, 2, "协议标识", "protocol identifier"),
+            (4, 2, "长度", "length"),
+            (6, 1, "单元", "unit"),
+        ):
+            if raw := piece[offset : offset + size]:
+                parts.append(Part(at + offset, raw, zh, en, str(int.from_bytes(raw, "big")), ""))
+        parts += modbus.explain(piece[7:], at + 7)
+        at += len(piece)
+    return parts
