@@ -49,7 +49,7 @@ from ingest_daemon.codecs.sl651.elements import (
 )
 from ingest_daemon.codecs.sl651.encoding import keep_alive, reports
 from ingest_daemon.codecs.sl651.explaining import explain
-from ingest_daemon.codecs.sl651.framing import decoder
+from ingest_daemon.codecs.sl651.framing import decoder, sniff
 from ingest_daemon.codecs.sl651.header import (
     ACK,
     ENDS,
@@ -73,10 +73,13 @@ from ingest_daemon.codecs.sl651.header import (
     TIMED,
     is_alarm,
     is_reply,
+    password,
     sequence_of,
     terminal,
 )
-from ingest_daemon.codecs.sl651.replies import acknowledged_sequence, reply
+from ingest_daemon.codecs.sl651.packets import packet
+from ingest_daemon.codecs.sl651.replies import acknowledged_sequence, ask_again, reply
+from ingest_daemon.codecs.sl651.stations import Settings, profile
 
 __all__ = [
     "ACK",
@@ -116,15 +119,21 @@ __all__ = [
     "TIME",
     "TIMED",
     "VOLTAGE",
+    "Settings",
     "acknowledged_sequence",
+    "ask_again",
     "decode",
     "decoder",
     "explain",
     "is_alarm",
     "is_reply",
     "keep_alive",
+    "packet",
+    "password",
+    "profile",
     "reply",
     "reports",
     "sequence_of",
+    "sniff",
     "terminal",
 ]

@@ -1,9 +1,9 @@
-"""The elements: their ids, names and units, the bits of their words, their size, and the field of a reading that each feeds.
+"""The elements: ids, letters, names and units, the bits of their words, their size, and the field of a reading that each feeds.
 
 A new element of a meter is a row here. How a body is walked, decoded or written is not here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 TIME, STATION, TEXT, PICTURE = 0xF0F0, 0xF1F1, 0xF2F2, 0xF3F3
@@ -53,10 +53,47 @@ SOURCES = {
     STATUS: Source("status"),
 }
 """Elements that make readings, lowest rank first: where a group has both flows, the finer FFA5 wins."""
-USED = frozenset((*SOURCES, ALARM))
-"""Elements that decoding takes; all others are passed over."""
 WORDS = frozenset((STATUS, ALARM))
 """Elements whose value is a word of bits, not BCD."""
+
+
+class Asked(NamedTuple):
+    """The element with which a field is asked for: id and definition byte."""
+
+    id: int
+    definition: int
+
+
+ASKED = {
+    "forward_m3": Asked(FORWARD, 0x2B),
+    "reverse_m3": Asked(REVERSE, 0x2B),
+    "flow_m3h": Asked(FLOW, 0x23),
+    "pressure_mpa": Asked(PRESSURE, 0x1A),
+    "battery_v": Asked(VOLTAGE, 0x12),
+    "signal": Asked(SIGNAL, 0x08),
+    "status": Asked(STATUS, 0x20),
+}
+
+
+NO_ELEMENT = -1
+
+
+class Meaning(NamedTuple):
+    """What the elements of a station mean: ours, or those of another fleet.
+
+    `sources` lowest rank first; `alarm`: the alarm word, `bits` its codes ("" for none), bit 0 first; `words`: elements that are
+    not BCD but a binary number; `seconds`: the element that moves an observation off the minute, `NO_ELEMENT` for none.
+    """
+
+    sources: Mapping[int, Source]
+    alarm: int
+    bits: tuple[str, ...]
+    words: frozenset[int]
+    seconds: int
+    asked: Mapping[str, Asked]
+
+
+MEANING = Meaning(SOURCES, ALARM, ALARM_BITS, WORDS, SECONDS, ASKED)
 FIXED_SIZE = {0xF4: 12} | dict.fromkeys(range(0xF5, 0xFD), 24)
 """Elements whose length does not follow from the definition byte (seen as 60, C0 and 5C)."""
 
@@ -71,9 +108,34 @@ def head_of(identifier: int, definition: int) -> bytes:
     return identifier.to_bytes(2 if identifier > 0xFF else 1, "big") + bytes((definition,))
 
 
-def codes_of(word: int) -> list[str]:
+def codes_of(word: int, bits: tuple[str, ...] = ALARM_BITS) -> list[str]:
     """The alarm codes that are set in an alarm word, each once, in the order of the bits."""
-    return list(dict.fromkeys(code for bit, code in enumerate(ALARM_BITS) if word >> bit & 1))
+    return list(dict.fromkeys(code for bit, code in enumerate(bits) if code and word >> bit & 1))
+
+
+_TABLE = """
+AC AI C DR DT ED EJ FL GH GN GS GT GTP H HW M10 M20 M30 M40 M50 M60 M80 M100 MST NS P1 P2 P3 P6 P12 PD PJ PN01 PN05 PN10 PN30 PR
+PT Q Q1 Q2 Q3 Q4 Q5 Q6 Q7 Q8 QA QZ SW UC UE US VA VJ VT Z ZB ZU Z1 Z2 Z3 Z4 Z5 Z6 Z7 Z8 SQ ZT PH DO COND TURB CODMN REDOX NH4N TP
+TN TOC CU ZN SE AS THG CD PB CHLA WP1 WP2 WP3 WP4 WP5 WP6 WP7 WP8 SYL1 SYL2 SYL3 SYL4 SYL5 SYL6 SYL7 SYL8 SBL1 SBL2 SBL3 SBL4
+SBL5 SBL6 SBL7 SBL8 VTA VTB VTC VIA VIB VIC
+"""
+_HOURLY = "DRP DRZ1 DRZ2 DRZ3 DRZ4 DRZ5 DRZ6 DRZ7 DRZ8"
+LETTERS = {code: place for first, codes in ((0x01, _TABLE), (0xF4, _HOURLY)) for place, code in enumerate(codes.split(), first)}
+"""Letter codes of the ASCII form (the standard's table C.1), upper case, and their elements."""
+_CODES = {element: code for code, element in LETTERS.items()}
+
+
+def element_of(code: str) -> int | None:
+    """The element of a letter code of the ASCII form; of a private one its four hex digits (our convention). None: unknown."""
+    code = code.upper()
+    if len(code) == 4 and code.startswith("FF") and set(code) <= set("0123456789ABCDEF"):
+        return int(code, 16)
+    return LETTERS.get(code)
+
+
+def code_of(element: int) -> str:
+    """What `element_of` takes for the element."""
+    return _CODES.get(element, f"{element:04X}")
 
 
 class Name(NamedTuple):

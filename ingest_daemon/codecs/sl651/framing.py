@@ -1,17 +1,49 @@
 """Cutting a byte stream into frames by declared length and CRC. What a frame says is not looked at beyond its header."""
 
+import re
 from heapq import heappop, heappush
 from typing import NamedTuple
 
 from ingest_daemon.checksums import crc16_high_first
-from ingest_daemon.codecs.sl651.header import ENDS, HEADER, LONGEST, OVERHEAD, START, STX, SYN, length_of
+from ingest_daemon.codecs.sl651.header import (
+    ENDS,
+    HEADER,
+    LETTERS_HEADER,
+    LETTERS_OVERHEAD,
+    LONGEST,
+    OVERHEAD,
+    SOH,
+    START,
+    STX,
+    SYN,
+    length_of,
+)
 from ingest_daemon.frames import Decoder, Frame, Rejected
 from ingest_daemon.schema import Reason
+
+_LONG_AT_ONCE = 8
+"""So many packets longer than a plain frame may be open at once: it bounds the work that one byte of a stranger can cause."""
+
+
+_LETTERS_START = re.compile(rb"\x01(?:[0-9A-Fa-f]{22}[\x02\x16]|[0-9A-Fa-f]{0,22}\Z)")
+"""The header of an ASCII frame, or what may become one at the end of what is there."""
+
+_NEVER = 1 << 62
+"""An offset that no stream reaches: the form is not spoken."""
 
 
 def decoder() -> Decoder:
     """A decoder for a new connection."""
     return _Decoder()
+
+
+def sniff(prefix: bytes) -> bool | None:
+    """Whether the bytes begin like a frame: 7E7E, or SOH, 22 hex digits and STX or SYN."""
+    if prefix[:1] == SOH:
+        found, needed = _LETTERS_START.match(prefix) is not None, LETTERS_HEADER
+    else:
+        found, needed = START.startswith(prefix[: len(START)]), len(START)
+    return found and (None if len(prefix) < needed else True)
 
 
 class _Mark(NamedTuple):
@@ -26,15 +58,21 @@ class _Mark(NamedTuple):
 class _Decoder:
     """Cuts a byte stream by declared length and CRC.
 
-    Every `7E7E` with a possible header is a candidate, and of all candidates the one that ends first with a good CRC is the
-    frame. So a start inside a frame's data does no harm, a frame whose length was damaged does not swallow the good one that
-    follows, and the result does not depend on how the stream was cut.
+    Every start symbol with a possible header is a candidate, and of all candidates the one that ends first with a good CRC is
+    the frame. So a start inside a frame's data does no harm, a frame whose length was damaged does not swallow the good one
+    that follows, and the result does not depend on how the stream was cut. A connection speaks one form, HEX or ASCII: that of
+    its first frame. All offsets count from the beginning of the stream, so that nothing is moved when bytes leave the buffer.
     """
 
     def __init__(self) -> None:
-        self._held = b""
-        self._scan = 0
+        self._held = bytearray()
+        self._base = 0
+        self._hex, self._letters = 0, 0
+        """How far the stream was searched for starts of each form."""
         self._open: list[tuple[int, int]] = []
+        self._starts: list[int] = []
+        self._decided: set[int] = set()
+        self._long = 0
         self._marks: list[_Mark] = []
 
     @property
@@ -42,87 +80,140 @@ class _Decoder:
         return len(self._held)
 
     def feed(self, data: bytes) -> list[Frame | Rejected]:
-        held = self._held + data
+        self._held += data
         out: list[Frame | Rejected] = []
-        done = 0
+        given, until = self._base, self._base + len(self._held)
         while True:
-            due = self._open[0][0] if self._open else None
-            reach = len(held) if due is None else min(len(held), due - OVERHEAD + len(START))
-            at = held.find(START, self._scan, reach)
-            if 0 <= at <= len(held) - HEADER:
-                self._examine(held, at)
-                self._scan = at + 1
+            due = self._open[0][0] if self._open else until + OVERHEAD
+            if (self._hex <= until and self._search(due)) or (self._letters <= until and self._search_letters(due)):
                 continue
-            self._scan = at if at >= 0 else max(self._scan, reach - 1 if held[reach - 1 : reach] == START[:1] else reach)
-            if due is None or due > len(held):
+            if due > until:
                 break
-            end, start = heappop(self._open)
-            if fault := _fault(held, start, end):
-                self._marks.append(fault)
-                continue
-            self._refuse(held, done, start, out)
-            out.append(Frame(held[start:end]))
-            done = self._scan = end
-            self._open.clear()
-            self._marks.clear()
-        first = min((start for _, start in self._open), default=self._scan)
-        self._held = held[first:]
-        if first == 0:  # nothing leaves the buffer, so no offset moves
-            return out
-        self._refuse(held, done, first, out)
-        self._scan -= first
-        self._open = [(end - first, start - first) for end, start in self._open]
-        self._marks = [
-            mark._replace(start=mark.start - first, end=mark.end - first) for mark in self._marks if mark.start >= first
-        ]
+            given = self._close(given, out)
+        while self._starts and self._starts[0] in self._decided:
+            self._decided.discard(heappop(self._starts))
+        first = min(self._hex, self._letters, self._starts[0] if self._starts else _NEVER)
+        if first > self._base:
+            self._refuse(given, first, out)
+            del self._held[: first - self._base]
+            self._base = first
         return out
 
-    def _examine(self, held: bytes, at: int) -> None:
-        direction, length, begin = held[at + 11] >> 4, length_of(held, at), held[at + 13]
-        if begin not in (STX, SYN):
-            return
-        if direction in (0, 8):
-            heappush(self._open, (at + OVERHEAD + length, at))
-            return
-        if held[at + 2] == START[0]:  # a stray 7E before a start: the start is one byte later
-            return
-        word = f"{held[at + 11]:02X}{held[at + 12]:02X}"
-        detail = f"direction and length are {word}, expected 0nnn (up) or 8nnn (down) with at most {LONGEST} bytes"
-        self._marks.append(_Mark(at, at + HEADER, Reason.BAD_LENGTH, detail))
+    def _search(self, due: int) -> bool:
+        """Look at the next start of the HEX form that may end by `due`; False where none is there with its whole header."""
+        held, base = self._held, self._base
+        reach = min(len(held), due - base - OVERHEAD + len(START))
+        at = held.find(START, self._hex - base, reach)
+        if at < 0:
+            rest = reach - 1 if held[reach - 1 : reach] == START[:1] else reach
+            self._hex = max(self._hex, base + rest)
+            return False
+        self._hex = base + at
+        if at > len(held) - HEADER:
+            return False
+        self._hex += 1
+        begin = held[at + 13]
+        if begin == SYN or (begin == STX and held[at + 11] >> 4 in (0, 8)):
+            self._consider(base + at, OVERHEAD + length_of(held, at))
+        elif begin == STX and held[at + 2] != START[0]:  # a stray 7E before a start: the start is one byte later
+            word = f"{held[at + 11]:02X}{held[at + 12]:02X}"
+            detail = f"direction and length are {word}, expected 0nnn (up) or 8nnn (down) with at most {LONGEST} bytes"
+            heappush(self._marks, _Mark(base + at, base + at + HEADER, Reason.BAD_LENGTH, detail))
+        return True
 
-    def _refuse(self, held: bytes, done: int, upto: int, out: list[Frame | Rejected]) -> None:
-        """Give held[done:upto] as rejected, in one piece a failed start, the rest as noise."""
+    def _search_letters(self, due: int) -> bool:
+        """The same for the ASCII form."""
+        found = _LETTERS_START.search(self._held, self._letters - self._base)
+        at = found.start() if found else len(self._held)
+        self._letters = self._base + at
+        if self._letters > due - LETTERS_OVERHEAD or at > len(self._held) - LETTERS_HEADER:
+            return False
+        if self._held[at + 19] in b"08":
+            self._consider(self._letters, LETTERS_OVERHEAD + int(self._held[at + 20 : at + 23], 16))
+        self._letters += 1
+        return True
+
+    def _consider(self, start: int, size: int) -> None:
+        """A candidate: to be decided where it ends."""
+        if size > OVERHEAD + LONGEST:
+            if self._long >= _LONG_AT_ONCE:
+                detail = f"the {_LONG_AT_ONCE} packets before it that declare more than {LONGEST} bytes have not ended yet"
+                heappush(self._marks, _Mark(start, start + HEADER, Reason.BAD_LENGTH, detail))
+                return
+            self._long += 1
+        heappush(self._open, (start + size, start))
+        heappush(self._starts, start)
+
+    def _close(self, given: int, out: list[Frame | Rejected]) -> int:
+        """Decide the candidate that ends first; gives the offset up to which the stream has been given out."""
+        end, start = heappop(self._open)
+        self._decided.add(start)
+        self._long -= end - start > OVERHEAD + LONGEST
+        raw = bytes(self._held[start - self._base : end - self._base])
+        lettered = raw[:1] == SOH
+        if fault := _fault_of_letters(raw) if lettered else _fault(raw):
+            heappush(self._marks, _Mark(start, end, *fault))
+            return given
         inside = "declares {} bytes, but another whole frame begins before they end"
-        undecided = [
-            _Mark(start, end, Reason.BAD_LENGTH, inside.format(length_of(held, start)))
-            for end, start in self._open
-            if start < upto
-        ]
-        at = done
-        for mark in sorted(self._marks + undecided):
-            if not at <= mark.start < upto:
+        for later, other in self._open:
+            if other < start:
+                overhead = LETTERS_OVERHEAD if self._held[other - self._base] == SOH[0] else OVERHEAD
+                detail = inside.format(later - other - overhead)
+                heappush(self._marks, _Mark(other, later, Reason.BAD_LENGTH, detail))
+        self._refuse(given, start, out)
+        out.append(Frame(raw))
+        self._hex, self._letters = (_NEVER, end) if lettered else (end, _NEVER)
+        self._open.clear()
+        self._starts.clear()
+        self._decided.clear()
+        self._marks.clear()
+        self._long = 0
+        return end
+
+    def _refuse(self, given: int, upto: int, out: list[Frame | Rejected]) -> None:
+        """Give the stream from `given` to `upto` as rejected, in one piece a failed start, the rest as noise."""
+        held, base, at = self._held, self._base, given
+        while self._marks and self._marks[0].start < upto:
+            mark = heappop(self._marks)
+            if mark.start < at:
                 continue
             if mark.start > at:
-                out.append(_noise(held[at : mark.start]))
+                out.append(_noise(held[at - base : mark.start - base]))
             at = min(mark.end, upto)
-            out.append(Rejected(held[mark.start : at], mark.reason, mark.detail))
+            out.append(Rejected(bytes(held[mark.start - base : at - base]), mark.reason, mark.detail))
         if at < upto:
-            out.append(_noise(held[at:upto]))
+            out.append(_noise(held[at - base : upto - base]))
 
 
-def _noise(raw: bytes) -> Rejected:
-    return Rejected(raw, Reason.NOISE, "not part of a frame, expected the start symbol 7E7E and a header")
+def _noise(raw: bytearray) -> Rejected:
+    detail = "not part of a frame, expected the start symbol 7E7E (or 01 of the ASCII form) and a header"
+    return Rejected(bytes(raw), Reason.NOISE, detail)
 
 
-def _fault(held: bytes, start: int, end: int) -> _Mark | None:
-    expected, received, symbol = crc16_high_first(held[start : end - 2]), held[end - 2 : end], held[end - 3]
-    if symbol in ENDS and expected == received:
+def _fault(raw: bytes) -> tuple[Reason, str] | None:
+    """What is wrong with a candidate of the HEX form."""
+    expected, received = crc16_high_first(raw[:-2]), raw[-2:]
+    return None if raw[-3] in ENDS and expected == received else _said(raw, OVERHEAD, raw[-3], received, expected)
+
+
+def _fault_of_letters(raw: bytes) -> tuple[Reason, str] | None:
+    """What is wrong with a candidate of the ASCII form: its CRC is over the characters."""
+    expected = crc16_high_first(raw[:-4])
+    try:
+        received = bytes.fromhex(raw[-4:].decode())
+    except ValueError:
+        received = b""
+    if raw[-5] in ENDS and expected == received:
         return None
+    return _said(raw, LETTERS_OVERHEAD, raw[-5], received or raw[-4:], expected)
+
+
+def _said(raw: bytes, overhead: int, symbol: int, received: bytes, expected: bytes) -> tuple[Reason, str]:
+    sums = f"CRC is {received.hex().upper()}, expected {expected.hex().upper()}"
     if symbol in ENDS:
-        detail = f"CRC is {received.hex().upper()}, expected {expected.hex().upper()}"
-        return _Mark(start, end, Reason.BAD_CRC, detail)
-    length = length_of(held, start)
-    detail = (
-        f"declares {length} bytes, but {symbol:02X} follows them where an end symbol (03, 17, 04, 05, 06, 15 or 1B) is expected"
+        return Reason.BAD_CRC, sums
+    ends = "an end symbol (03, 17, 04, 05, 06, 15 or 1B)"
+    return (
+        Reason.BAD_LENGTH,
+        f"declares {len(raw) - overhead} bytes, but {symbol:02X} follows them where {ends} is expected; {sums}",
     )
-    return _Mark(start, end, Reason.BAD_LENGTH, f"{detail}; CRC is {received.hex().upper()}, expected {expected.hex().upper()}")

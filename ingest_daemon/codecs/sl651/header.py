@@ -1,11 +1,14 @@
 """What the bytes around a frame's content say: symbols, sizes, function, addresses, length, packets, sequence, and the CRC.
 
-All of it by fixed offsets (the layout is in the package's docstring). No cutting of streams and no elements here.
+All of it by fixed offsets (the layout is in the package's docstring), of the HEX form; what the server asks of a frame of
+either form takes an ASCII frame through `plain` first. No cutting of streams and no elements here.
 """
+
+import re
 
 from ingest_daemon.checksums import crc16_high_first
 
-START = b"\x7e\x7e"
+START, SOH = b"\x7e\x7e", b"\x01"
 STX, SYN, ETX, ETB, ENQ, EOT, ACK, NAK, ESC = 0x02, 0x16, 0x03, 0x17, 0x05, 0x04, 0x06, 0x15, 0x1B
 ENDS = frozenset((ETX, ETB, ENQ, EOT, ACK, NAK, ESC))
 
@@ -14,51 +17,98 @@ HEADER = 14
 OVERHEAD = HEADER + 3
 """Bytes of a frame beside those that its length counts: header, end symbol, CRC."""
 LONGEST = 0xFFF
-"""The most bytes that a length can declare: it has 12 bits."""
-MAX_FRAME = OVERHEAD + LONGEST
+"""The most bytes that a length can declare: it has 12 bits, but in a packet of several (SYN) on the way up."""
+LONGEST_PACKET = 0xFFFF
+"""The most bytes of such a packet: its length has 16 bits. One of 8000 to 8FFF cannot be told from a frame of the centre."""
+MAX_FRAME = OVERHEAD + LONGEST_PACKET
 """Longest frame in bytes."""
 
-TEST, SERIES, TIMED, EVENT, KEEP_ALIVE = 0x30, 0x31, 0x32, 0x33, 0x2F
+LETTERS_HEADER = 24
+"""Bytes of an ASCII frame from SOH to STX or SYN: 22 hex digits stand for 11 bytes."""
+LETTERS_OVERHEAD = LETTERS_HEADER + 5
+"""Bytes of an ASCII frame beside those that its length counts: header, end symbol, CRC of 4 hex digits."""
+LETTERS_HEAD = re.compile(rb"\x01[0-9A-Fa-f]{22}[\x02\x16]")
+
+KEEP_ALIVE, TEST, SERIES, TIMED, EVENT, HOURLY, MANUAL, PICTURE_REPORT = range(0x2F, 0x37)
+NOW, HISTORY, MANUAL_STORED, CHOSEN = 0x37, 0x38, 0x39, 0x3A
+BASICS, PARAMETERS, VERSION, STATE, SET_CLOCK, EVENTS, CLOCK = 0x41, 0x43, 0x45, 0x46, 0x4A, 0x50, 0x51
 ELEMENT_FUNCTIONS = frozenset(range(0x30, 0x3B))
 """Functions whose body is made of station with type, observation times and elements."""
-READING_FUNCTIONS = frozenset((SERIES, TIMED, EVENT, 0x34, 0x37, 0x38, 0x3A))
+READING_FUNCTIONS = frozenset((SERIES, TIMED, EVENT, HOURLY, NOW, HISTORY, CHOSEN))
 """Of those, the ones with measurements: test report, manual text and pictures have none."""
-SERIES_FUNCTIONS = frozenset((SERIES, 0x38))
+SERIES_FUNCTIONS = frozenset((SERIES, HISTORY))
 ANSWERS = frozenset((*range(0x37, 0x3B), *range(0x40, 0x52)))
-"""Functions with which a station answers our query (mode M4): the exchange ends with the answer, nothing is acknowledged."""
+"""Functions with which a station answers our query (mode M4)."""
+
+
+def plain(frame: bytes) -> bytes:
+    """The frame; one of the ASCII form with header, packet numbers and CRC in the bytes of the HEX form, its body as it is."""
+    if frame[:1] != SOH:
+        return frame
+    head, begin, rest = bytes.fromhex(frame[1 : LETTERS_HEADER - 1].decode()), frame[23:24], frame[LETTERS_HEADER:]
+    if begin[0] == SYN:
+        begin, rest = begin + _bytes_of(rest[:6]), rest[6:]
+    return START + head + begin + rest[:-4] + _bytes_of(rest[-4:])
+
+
+def _bytes_of(text: bytes) -> bytes:
+    """Hex digits as bytes; zeros where they are none."""
+    try:
+        return bytes.fromhex(text.decode())
+    except ValueError:
+        return bytes((len(text) + 1) // 2)
 
 
 def terminal(frame: bytes) -> str:
     """The station address as 10 hex digits: five bytes, after the centre's address on the way up, before it on the way down."""
+    frame = plain(frame)
     return (frame[2:7] if is_reply(frame) else frame[3:8]).hex().upper()
+
+
+def password(frame: bytes) -> str:
+    """The password as 4 hex digits."""
+    return plain(frame)[8:10].hex().upper()
 
 
 def is_alarm(frame: bytes) -> bool:
     """Whether it is an event report (33H) of a station."""
+    frame = plain(frame)
     return frame[10] == EVENT and not is_reply(frame)
 
 
 def is_reply(frame: bytes) -> bool:
     """Whether the frame comes from the centre (direction nibble 8)."""
-    return frame[11] >> 4 == 8
+    return frame[11] >> 4 == 8 if frame[:1] != SOH else frame[19:20] == b"8"
 
 
 def sequence_of(frame: bytes) -> int | None:
     """The message's sequence number; None where there is none (a later packet of a multi-packet message, an empty body)."""
+    size, frame = 4 if frame[:1] == SOH else 2, plain(frame)
     start, end = body_of(frame)
-    if packet_of(frame)[1] > 1 or end - start < 2:
+    if packet_of(frame)[1] > 1 or end - start < size:
         return None
-    return int.from_bytes(frame[start : start + 2], "big")
+    digits = frame[start : start + size]
+    return int.from_bytes(_bytes_of(digits) if size == 4 else digits, "big")
 
 
-def length_of(frame: bytes, at: int = 0) -> int:
+def length_of(frame: bytes | bytearray, at: int = 0) -> int:
     """Bytes between the second start symbol and the end symbol, as declared."""
-    return (frame[at + 11] & 0x0F) << 8 | frame[at + 12]
+    high = frame[at + 11]
+    if frame[at + 13] != SYN or high >> 4 == 8:
+        high &= 0x0F
+    return high << 8 | frame[at + 12]
+
+
+def size_of_frame(frame: bytes, at: int = 0) -> int:
+    """Bytes of the frame of either form whose whole header begins at `at`, as declared."""
+    if frame[at : at + 1] == SOH:
+        return LETTERS_OVERHEAD + int(frame[at + 20 : at + 23], 16)
+    return OVERHEAD + length_of(frame, at)
 
 
 def body_of(frame: bytes) -> tuple[int, int]:
-    """First offset of the body (after the packet numbers of M3) and the offset after its last byte."""
-    return HEADER + (3 if frame[13] == SYN else 0), HEADER + length_of(frame)
+    """First offset of a whole frame's body (after the packet numbers of M3) and the offset after its last byte."""
+    return HEADER + (3 if frame[13] == SYN else 0), len(frame) - 3
 
 
 def packet_of(frame: bytes) -> tuple[int, int]:

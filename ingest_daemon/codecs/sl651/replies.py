@@ -1,6 +1,6 @@
-"""The centre's side of an exchange: the acknowledgement, and what a frame of the centre acknowledges."""
+"""The centre's side of an exchange: the acknowledgement, the request for a lost packet, and what a frame acknowledges."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from ingest_daemon.codecs.sl651.header import (
@@ -10,36 +10,76 @@ from ingest_daemon.codecs.sl651.header import (
     ESC,
     ETB,
     ETX,
+    HEADER,
     KEEP_ALIVE,
+    NAK,
+    SOH,
     START,
-    body_of,
+    STX,
+    SYN,
     is_reply,
     packet_of,
+    plain,
     sealed,
     sequence_of,
 )
+from ingest_daemon.codecs.sl651.letters import spelled
 from ingest_daemon.codecs.sl651.moments import stamp
+from ingest_daemon.codecs.sl651.packets import packet, pieces
+from ingest_daemon.codecs.sl651.stations import settings_of
 
 
 def acknowledged_sequence(reply: bytes) -> int | None:
     """The sequence number that a frame of the centre acknowledges; None where it is no acknowledgement."""
-    if not is_reply(reply) or reply[-3] not in (ACK, EOT, ESC):
+    if not is_reply(reply) or plain(reply)[-3] not in (ACK, EOT, ESC):
         return None
     return sequence_of(reply)
 
 
 def reply(frame: bytes, now: datetime, profile: Any = None) -> bytes | None:
-    """The acknowledgement (mode M2): same sequence, our time; after ETX `1B` (stay on line), after ETB `06` (go on).
+    """The acknowledgement: same sequence, our time; after ETX `1B` (stay on line) or `04` (may sleep), after ETB `06` (go on).
 
-    None after a keep-alive, an answer to a query, a centre's own frame, any other end symbol, and a packet of a multi-packet
-    message: those are not put together here, and silence makes the station keep them. Raises `ValueError` for a `now` without
-    a time zone.
+    Of a message in packets (M3) it counts for all and names the last. None for mode M1, a keep-alive, a packet alone, a centre's
+    own frame, an answer to a query that says that it is the last, and any other end symbol. Raises `ValueError` for a `now`
+    without a time zone.
     """
-    sequence = sequence_of(frame)
-    silent = frame[10] == KEEP_ALIVE or frame[10] in ANSWERS or packet_of(frame)[0] != 1 or frame[-3] not in (ETX, ETB)
-    if silent or is_reply(frame) or sequence is None:
+    settings = settings_of(profile)
+    if is_reply(frame) or settings.reply == "none":
         return None
-    body = frame[13 : body_of(frame)[0]] + sequence.to_bytes(2, "big") + stamp(now)
-    size = (0x8000 | len(body) - 1).to_bytes(2, "big")
-    end = ACK if frame[-3] == ETB else ESC
-    return sealed(START + frame[3:8] + frame[2:3] + frame[8:11] + size + body + bytes((end,)))
+    lettered = frame[:1] == SOH
+    if frame[23 if lettered else HEADER - 1] == SYN:
+        found = pieces(frame)
+        first, last = plain(found[0]), plain(found[-1])
+        total, _ = packet_of(first)
+        if len(found) != total:
+            return None
+        numbers = (total << 12 | total).to_bytes(3, "big")
+    else:
+        first = last = plain(frame)
+        total, numbers = 1, b""
+    sequence, symbol = sequence_of(pieces(frame)[0] if total > 1 else frame), last[-3]
+    silent = first[10] == KEEP_ALIVE or (first[10] in ANSWERS and total == 1 and symbol == ETX)
+    if silent or symbol not in (ETX, ETB) or sequence is None:
+        return None
+    end = ACK if symbol == ETB and total == 1 else EOT if settings.reply == "eot" else ESC
+    return _down(first, numbers, sequence, now + timedelta(hours=settings.utc_offset_h - 8), end, lettered=lettered)
+
+
+def ask_again(frame: bytes, number: int, now: datetime) -> bytes | None:
+    """What asks for packet `number` of the frame's message again: `15` (NAK) with total and number, our time, its sequence.
+
+    The sequence is in the first packet only; where the frame is a later one it is 0. None where the frame is no packet.
+    """
+    if (place := packet(frame)) is None or place.total is None:
+        return None
+    numbers = (place.total << 12 | number).to_bytes(3, "big")
+    return _down(plain(frame), numbers, sequence_of(frame) or 0, now, NAK, lettered=frame[:1] == SOH)
+
+
+def _down(up: bytes, numbers: bytes, sequence: int, now: datetime, end: int, *, lettered: bool) -> bytes:
+    """A frame of the centre in answer to a plain frame."""
+    body = numbers + sequence.to_bytes(2, "big") + stamp(now)
+    begin = bytes((SYN if numbers else STX,))
+    size = (0x8000 | len(body)).to_bytes(2, "big")
+    frame = sealed(START + up[3:8] + up[2:3] + up[8:11] + size + begin + body + bytes((end,)))
+    return spelled(frame) if lettered else frame
