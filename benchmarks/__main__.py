@@ -1,0 +1,102 @@
+"""`python -m benchmarks`: runs the probes, prints the table, writes it as JSON."""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.figures import Figure, Unable, table
+from benchmarks.machine import compile_tools, cores, describe
+from benchmarks.parties import Parties
+from benchmarks.run import Run
+
+OUT = Path("/var/tmp/mainflow-benchmarks")
+"""On a disk, not in memory as /tmp may be: what a sync costs is half of what is measured."""
+
+
+class Entry(NamedTuple):
+    """Where a probe is: module and function, and what it measures, for `--help`."""
+
+    module: str
+    function: str
+    zh: str
+    en: str
+
+
+PROBES = {
+    "p1": Entry("reception", "limit", "接收与 C 回显之比", "reception against a C echo"),
+    "p3": Entry("reception", "slow_disk", "磁盘慢 5 ms 时的应答", "acknowledgements with a disk 5 ms slower"),
+    "p5": Entry("reception", "bad_frames", "一成坏帧的代价", "what 10 % bad frames cost"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what was asked for; gives the exit code (1: a probe failed; 2: a compiler or an argument is missing)."""
+    listing = "\n".join(f"  {name:6}{each.zh} / {each.en}" for name, each in PROBES.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=f"性能测量：同一次运行中并排比较 / benchmarks: ratios side by side in one run\n\n{listing}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--only", default=",".join(PROBES), help="用逗号分隔 / separated by commas, for example p1,p5")
+    parser.add_argument("--seconds", type=float, default=3.0, help="每次测量的秒数 / seconds of each measurement (3)")
+    parser.add_argument("--rounds", type=int, default=3, help="交替的轮数 / alternating rounds (3)")
+    parser.add_argument("--out", type=Path, default=OUT, help=f"结果与临时站点所在目录 / folder of results and sites ({OUT})")
+    asked = parser.parse_args(arguments)
+    chosen = [name for name in asked.only.lower().split(",") if name]
+    if unknown := [name for name in chosen if name not in PROBES]:
+        parser.error(f"--only {', '.join(unknown)}: 未知 / unknown; 可选 / allowed: {', '.join(PROBES)}")
+    if asked.seconds <= 0 or asked.rounds < 1:
+        parser.error("--seconds 须大于 0，--rounds 至少 1 / --seconds must be above 0 and --rounds at least 1")
+    asked.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="run-", dir=asked.out, ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        try:
+            parties = Parties(compile_tools(folder), cores(), folder)
+        except Unable as error:
+            print(error, file=sys.stderr)
+            return 2
+        run = Run(parties, folder, asked.seconds, asked.rounds, lambda what: print(what, file=sys.stderr, flush=True))
+        return _report(asked.out, run, chosen)
+
+
+def _report(out: Path, run: Run, chosen: Sequence[str]) -> int:
+    machine = {**describe(run.folder), "server core": str(run.parties.cores.server), "load core": str(run.parties.cores.load)}
+    figures: list[Figure] = []
+    unable: dict[str, str] = {}
+    failed: dict[str, str] = {}
+    for name in chosen:
+        entry = PROBES[name]
+        try:
+            figures += getattr(import_module(f"benchmarks.{entry.module}"), entry.function)(run)
+        except Unable as error:
+            unable[name] = str(error)
+        except (OSError, RuntimeError) as error:
+            failed[name] = str(error)
+    told: dict[str, Any] = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": run.seconds,
+        "rounds": run.rounds,
+        "machine": machine,
+        "figures": [figure.row() for figure in figures],
+        "unable": unable,
+        "failed": failed,
+    }
+    path = out / "latest.json"
+    path.write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    print("\n".join(f"{key}: {value}" for key, value in machine.items()))
+    print(f"\n{table(figures)}\n" if figures else "")
+    for title, reasons in (("没有测量 / not measured", unable), ("失败 / failed", failed)):
+        for name, reason in reasons.items():
+            print(f"{title} {name}: {reason}")
+    print(f"JSON: {path}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
