@@ -59,40 +59,65 @@ def running_influxdb(folder: Path, *, tag_values: int = 0, auth: bool = False) -
     if given and not tag_values and not auth:
         yield given
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    process, url = _start(folder, tag_values, auth)
+    server = InfluxServer(folder, tag_values, auth)
+    server.start()
     try:
-        yield url
+        yield server.url
     finally:
-        process.terminate()
-        process.wait(timeout=START_S)
+        server.stop()
 
 
-def _start(folder: Path, tag_values: int, auth: bool) -> tuple[subprocess.Popen[bytes], str]:
-    http, rpc = _free_ports(2)
-    index = "inmem" if tag_values else "tsi1"  # only the first knows the limit
-    text = CONFIGURATION.format(folder=folder, http=http, rpc=rpc, index=index, tag_values=tag_values, auth=str(auth).lower())
-    (folder / "influxdb.conf").write_text(text)
-    with (folder / "influxd.log").open("ab") as log:
-        process = subprocess.Popen(
-            ["influxd", "-config", str(folder / "influxdb.conf")],
-            stdout=log,
-            stderr=log,
-        )
-    url = f"http://127.0.0.1:{http}"
-    deadline = time.monotonic() + START_S
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            urlopen(f"{url}/ping", timeout=1).close()
-            return process, url
-        except (URLError, TimeoutError, ConnectionError):
-            time.sleep(0.05)
-    process.kill()
-    process.wait()
-    raise RuntimeError(f"influxd did not start on {url}: {(folder / 'influxd.log').read_text()[-2000:]}")
+class InfluxServer:
+    """An InfluxDB 1.x that may be killed, stopped for a while and started again: at one address, over one folder."""
+
+    def __init__(self, folder: Path, tag_values: int = 0, auth: bool = False) -> None:
+        """`tag_values` limits the number of meters (0: none); `auth` wants a log-in. Not started yet."""
+        folder.mkdir(parents=True, exist_ok=True)
+        http, rpc = free_ports(2)
+        index = "inmem" if tag_values else "tsi1"  # only the first knows the limit
+        text = CONFIGURATION.format(folder=folder, http=http, rpc=rpc, index=index, tag_values=tag_values, auth=str(auth).lower())
+        (folder / "influxdb.conf").write_text(text)
+        self.url = f"http://127.0.0.1:{http}"
+        self.process: subprocess.Popen[bytes] | None = None
+        self._folder = folder
+
+    def spawn(self) -> None:
+        """Start the process; it answers after a while."""
+        with (self._folder / "influxd.log").open("ab") as log:
+            command = ["influxd", "-config", str(self._folder / "influxdb.conf")]
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def start(self) -> None:
+        """Start it and wait for its first answer. Raises `RuntimeError` with the end of its log."""
+        self.spawn()
+        assert self.process
+        deadline = time.monotonic() + START_S
+        while self.process.poll() is None and time.monotonic() < deadline:
+            try:
+                urlopen(f"{self.url}/ping", timeout=1).close()
+                return
+            except (URLError, TimeoutError, ConnectionError):
+                time.sleep(0.05)
+        self.kill()
+        raise RuntimeError(f"influxd did not start on {self.url}: {(self._folder / 'influxd.log').read_text()[-2000:]}")
+
+    def stop(self) -> None:
+        """A clean stop."""
+        if self.process:
+            self.process.terminate()
+            self.process.wait(timeout=START_S)
+            self.process = None
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listens on just now."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports: list[int] = [item.getsockname()[1] for item in sockets]
     for item in sockets:
