@@ -99,9 +99,11 @@ def _encoded(value: Value, column: pl.Series, station: Station) -> Block:
         raise ValueError(
             f"{value.field} {amount[inexact[0]]!r} is not carried exactly in steps of {seconds / value.divisor:g}: round it first"
         )
-    digits = 2 * value.size - (1 if value.signed or value.field == "forward_m3" else 0)
-    if (np.abs(whole) >= 10**digits).any() or (not value.signed and (whole < 0).any()):
-        raise ValueError(f"{value.field} is out of the range of {digits} digits{'' if value.signed else ' without a sign'}")
+    if (np.abs(whole) >= value.limit).any() or (not value.signed and (whole < 0).any()):
+        least = f"-{value.limit - 1}" if value.signed else "0"
+        raise ValueError(
+            f"{value.field} is out of the range of the wire: {least} to {value.limit - 1}, divided by {value.divisor}"
+        )
     block = bcd.write(np.abs(whole), np.zeros(len(whole), bool), value.size)[:, ::-1].copy()
     if value.signed:
         block[:, -1] |= np.where(whole < 0, 0xC0, 0).astype(np.uint8)

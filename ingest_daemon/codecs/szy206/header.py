@@ -82,9 +82,12 @@ def is_alarm(frame: bytes) -> bool:
 
 
 def packet(frame: bytes) -> Packet | None:
-    """The packet's place: the packets of a message have address, function and type in common; FCB is left out of account."""
+    """The packet's place: the packets of a message have address, function and type in common; FCB is left out of account.
+
+    The numbers are 255 to 1: a packet 0 is of no message.
+    """
     head = head_of(frame)
-    if head.number is None:
+    if not head.number:
         return None
     return Packet(head.address + head.function.to_bytes(2, "big") + bytes((head.kind,)), head.number, None)
 

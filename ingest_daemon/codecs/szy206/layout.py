@@ -20,12 +20,16 @@ TOTAL_CODE, PRESSURE_CODE = 2, 11
 
 
 class Value(NamedTuple):
-    """A value: field of a reading it becomes, offset in the data, bytes, divisor; `signed` is an instant flow."""
+    """A value: field of a reading it becomes, offset in the data, bytes, divisor, first number that is too large for the wire.
+
+    `signed` is an instant flow.
+    """
 
     field: str
     at: int
     size: int
     divisor: int
+    limit: int
     signed: bool = False
 
 
@@ -39,10 +43,10 @@ class Layout(NamedTuple):
     fault: str = ""
 
 
-_FLOW = Value("flow_m3h", 0, 5, 1000, signed=True)
-_TOTAL = Value("forward_m3", 0, 5, 1)
-_PRESSURE = Value("pressure_mpa", 0, 4, 100_000)
-_VOLTAGE = Value("battery_v", 0, 2, 100)
+_FLOW = Value("flow_m3h", 0, 5, 1000, 10**9, signed=True)
+_TOTAL = Value("forward_m3", 0, 5, 1, 8 * 10**9)
+_PRESSURE = Value("pressure_mpa", 0, 4, 100_000, 10**8)
+_VOLTAGE = Value("battery_v", 0, 2, 100, 10**4)
 _METER = {"flow+total": (_FLOW, _TOTAL._replace(at=5)), "flow": (_FLOW,), "total": (_TOTAL,)}
 _OTHERS = {1: 3, 2: 4, 4: 3, 5: 3, 6: 3, 9: 2, 12: 3}
 """Bytes of a value of types that are no meter's but alike in all issues (rain, level, velocity, gate, power, water temperature,
@@ -104,6 +108,7 @@ def read(block: Block, value: Value, flow_unit: str) -> Column:
         digits[:, 0] &= 0x0F
     pairs, bad = bcd.pairs(digits)
     number = pairs @ 100 ** np.arange(block.shape[1] - 1, -1, -1, dtype=np.int64)
+    bad = bad | (number >= value.limit)
     if value.signed:
         sign, unit = top >> 6, top >> 4 & 3
         bad = bad | (sign % 3 != 0) | (unit % 3 != 0)
