@@ -27,12 +27,13 @@ from ingest_daemon.codecs.sl651.header import (
 )
 from ingest_daemon.codecs.sl651.letters import translated
 from ingest_daemon.codecs.sl651.moments import read_times
-from ingest_daemon.codecs.sl651.packets import joined
+from ingest_daemon.codecs.sl651.packets import joined, messages
 from ingest_daemon.codecs.sl651.stations import Settings, settings_of
 from ingest_daemon.frames import Arrival, Decoded
 from ingest_daemon.schema import FIELDS, TIMESTAMP, Reason
 
 _COLUMN = {field.name: number for number, field in enumerate(FIELDS)}
+_BEIJING_H = 8
 _ASIDE = {
     TEST: "test report (30H): its values are never data",
     MANUAL: "manual text (35H): no readings",
@@ -49,6 +50,10 @@ def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
     unreadable takes the send time.
     """
     frames = [arrival.raw for arrival in arrivals]
+    if any(arrival.requests for arrival in arrivals):  # the answers of one round are one record
+        several = [messages(frame) or [frame] for frame in frames]
+        apart = decode([Arrival(message) for each in several for message in each], profiles)
+        return _placed(apart, np.repeat(np.arange(len(frames)), [len(each) for each in several]), _BEIJING_H)
     special = {number: each for number, each in profiles.items() if isinstance(each, Settings) and each.is_special}
     if not special:
         return _decode(frames, regular=True)
@@ -67,7 +72,7 @@ def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
 
 def _placed(part: Decoded, places: Whole, utc_offset_h: int) -> Decoded:
     """The part with `frame` counted in the whole group, and the times of a clock that is not Beijing's put right."""
-    late = pl.duration(hours=8 - utc_offset_h)
+    late = pl.duration(hours=_BEIJING_H - utc_offset_h)
     tables = [table.with_columns(frame=pl.Series(places[table["frame"].to_numpy()], dtype=pl.Int64)) for table in part]
     for number, name in enumerate(("ts", "event_at", "sent_at")):
         tables[number] = tables[number].with_columns(pl.col(name) + late)

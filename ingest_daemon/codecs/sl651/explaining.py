@@ -1,5 +1,7 @@
 """Explaining a frame to people, every byte in order, in Chinese and English. Slow and forgiving; nothing is decoded with it."""
 
+import contextlib
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -17,6 +19,7 @@ from ingest_daemon.codecs.sl651.elements import (
     TIME,
     WORDS,
     codes_of,
+    element_of,
     named,
 )
 from ingest_daemon.codecs.sl651.header import (
@@ -27,18 +30,26 @@ from ingest_daemon.codecs.sl651.header import (
     ESC,
     ETB,
     ETX,
+    EVENTS,
     HEADER,
+    HISTORY,
+    LETTERS_HEAD,
+    LETTERS_HEADER,
     NAK,
     OVERHEAD,
     SERIES_FUNCTIONS,
+    SOH,
     START,
+    STATE,
     STX,
     SYN,
+    VERSION,
     is_reply,
     length_of,
     packet_of,
 )
 from ingest_daemon.codecs.sl651.moments import read_times
+from ingest_daemon.codecs.sl651.packets import joined, messages, pieces
 from ingest_daemon.codecs.sl651.walking import Element, Torn, element_at, walk
 from ingest_daemon.frames import Part
 from ingest_daemon.schema import ALARMS, BEIJING
@@ -85,44 +96,189 @@ _SYMBOLS = {
 
 
 def explain(frame: bytes) -> list[Part]:
-    """Every byte of the frame explained, in order; also of a frame that is torn or whose checksum is wrong. Never raises."""
+    """Every byte of the frame or message explained, in order; also of one that is torn or whose checksum is wrong. Never raises.
+
+    Of a message in packets an element that crosses from one packet to the next is explained in the first, its rest is named so.
+    """
+    parts: list[Part] = []
+    for message in messages(frame):
+        at = sum(len(part.raw) for part in parts)
+        parts += [part._replace(offset=at + part.offset) for part in _explain_message(message, alone=at == 0)]
+    return parts
+
+
+def _explain_message(message: bytes, *, alone: bool) -> list[Part]:
+    """One frame, or the packets of one message; `alone`: nothing stands before it."""
+    book = _Explainer(message)
+    found = pieces(message)
+    for piece in found:
+        if piece[:1] == SOH and LETTERS_HEAD.match(piece):
+            _explain_letters(book, piece)
+        elif len(piece) >= HEADER and piece.startswith(START) and piece[HEADER - 1] in (STX, SYN):
+            _explain_hex(book, piece, alone=len(found) == 1)
+        elif alone:
+            detail = "应为 7E7E 或 01 起始的完整报头 / expected a whole header that begins with 7E7E, or 01 of the ASCII form"
+            book.take(len(message), "不是 SL 651 报文", "no frame of SL 651", detail)
+        else:
+            book.take(len(message), "报文之后的字节", "bytes after the frame")
+    if len(found) > 1 and not _is_torn(message):
+        _spread(book.parts, _explain_joined(message))
+    return book.parts
+
+
+_PIECE = ("数据包正文", "content of a packet")
+
+
+def _is_torn(message: bytes) -> bool:
+    try:
+        joined(message)
+    except ValueError:
+        return True
+    return False
+
+
+def _explain_joined(message: bytes) -> list[Part]:
+    """The parts of a whole message's body, as if it had come in one packet."""
+    frame = joined(message)
     book = _Explainer(frame)
-    if len(frame) < HEADER or not frame.startswith(START) or frame[13] not in (STX, SYN):
-        detail = "应为 7E7E 起始的完整报头 / expected a whole header that begins with 7E7E"
-        book.take(len(frame), "不是 SL 651 报文", "no frame of SL 651", detail)
-        return book.parts
-    down = is_reply(frame)
-    book.take(2, "帧起始符", "start symbol")
-    if down:
-        book.take(7, "遥测站地址", "station address")
-        book.take(8, "中心站地址", "centre address", str(frame[7]))
+    book.at = HEADER
+    if message[:1] == SOH:
+        _explain_text(book, len(frame) - 3)
     else:
-        book.take(3, "中心站地址", "centre address", str(frame[2]))
-        book.take(8, "遥测站地址", "station address")
-    book.take(10, "密码", "password")
-    zh, en = _FUNCTIONS.get(frame[10], ("厂家自定义", "private or unknown"))
-    book.take(11, "功能码", "function", f"{frame[10]:02X}H {zh} / {en}")
-    there = len(frame) - OVERHEAD
-    short = "" if there >= length_of(frame) else f"，实有 {max(there, 0)} / but only {max(there, 0)} are there"
+        _explain_body(book, len(frame) - 3)
+        book.take(len(frame) - 3, "正文", "content")
+    return book.parts
+
+
+def _spread(parts: list[Part], body: list[Part]) -> None:
+    """Put the parts of the whole body in the place of the packets' unexplained contents."""
+    rest = list(reversed(body))
+    spread: list[Part] = []
+    for part in parts:
+        at = part.offset
+        while (part.zh, part.en) == _PIECE and at < part.offset + len(part.raw):
+            whole = rest.pop()
+            room = part.offset + len(part.raw) - at
+            spread.append(whole._replace(offset=at, raw=whole.raw[:room]))
+            if whole.raw[room:]:
+                left = whole.raw[room:]
+                rest.append(Part(0, left, f"{whole.zh}（续）", f"{whole.en}, continued", left.hex().upper(), ""))
+            at += min(room, len(whole.raw))
+        if (part.zh, part.en) != _PIECE:
+            spread.append(part)
+    parts[:] = spread
+
+
+def _explain_hex(book: "_Explainer", piece: bytes, *, alone: bool) -> None:
+    """A frame of the HEX form; of a message in several packets the body stays one part."""
+    first = book.at
+    down = is_reply(piece)
+    book.take(first + 2, "帧起始符", "start symbol")
+    if down:
+        book.take(first + 7, "遥测站地址", "station address")
+        book.take(first + 8, "中心站地址", "centre address", str(piece[7]))
+    else:
+        book.take(first + 3, "中心站地址", "centre address", str(piece[2]))
+        book.take(first + 8, "遥测站地址", "station address")
+    book.take(first + 10, "密码", "password")
+    book.take(first + 11, "功能码", "function", _function_text(piece[10]))
+    there = len(piece) - OVERHEAD
+    short = "" if there >= length_of(piece) else f"，实有 {max(there, 0)} / but only {max(there, 0)} are there"
     book.take(
-        13,
+        first + 13,
         "方向与长度",
         "direction and length",
-        f"{'下行 / down' if down else '上行 / up'}, {length_of(frame)}{short}",
+        f"{'下行 / down' if down else '上行 / up'}, {length_of(piece)}{short}",
         "byte",
     )
-    book.take(14, *_SYMBOLS[frame[13]])
-    end = min(HEADER + length_of(frame), len(frame))
-    _explain_body(book, end)
-    book.take(end, "正文", "content")
-    if book.at < len(frame):
-        book.take(end + 1, *_SYMBOLS.get(frame[end], ("不是结束符", "no end symbol")))
-    expected = crc16_high_first(frame[: book.at]).hex().upper()
-    received = frame[book.at : book.at + 2].hex().upper()
+    book.take(first + 14, *_SYMBOLS[piece[13]])
+    end = first + min(HEADER + length_of(piece), len(piece))
+    if alone:
+        _explain_body(book, end)
+        book.take(end, "正文", "content")
+    else:
+        _explain_numbers(book, end)
+        book.take(end, *_PIECE)
+    if book.at < first + len(piece):
+        book.take(end + 1, *_SYMBOLS.get(book.frame[end], ("不是结束符", "no end symbol")))
+    expected = crc16_high_first(book.frame[first : book.at]).hex().upper()
+    received = book.frame[book.at : book.at + 2].hex().upper()
+    book.take(book.at + 2, "校验码", "CRC", _verdict(received, expected))
+
+
+def _explain_letters(book: "_Explainer", piece: bytes) -> None:
+    """A frame of the ASCII form, its header in hex digits and its body in words."""
+    first, down = book.at, is_reply(piece)
+    book.take(first + 1, "帧起始符（ASCII）", "start symbol of the ASCII form")
+    for size, zh, en in _LETTERS_DOWN if down else _LETTERS_UP:
+        raw = piece[book.at - first : book.at - first + size].decode()
+        book.take(book.at + size, zh, en, str(int(raw, 16)) if en == "centre address" else raw)
+    code = piece[17:19].decode()
+    book.take(first + 19, "功能码", "function", _function_text(int(code, 16)))
+    length = int(piece[20:23], 16)
+    book.take(first + 23, "方向与长度", "direction and length", f"{'下行 / down' if down else '上行 / up'}, {length}", "byte")
+    book.take(first + 24, *_SYMBOLS[piece[23]])
+    end = first + min(LETTERS_HEADER + length, len(piece))
+    if piece[23] == SYN:
+        raw_numbers = piece[24:30].decode("latin-1")
+        book.take(min(first + 30, end), "包总数与序号", "packets and number", f"{raw_numbers[3:]} / {raw_numbers[:3]}")
+        book.take(end, *_PIECE)
+    else:
+        _explain_text(book, end)
+    book.take(
+        min(end + 1, first + len(piece)),
+        *_SYMBOLS.get(book.frame[end] if end < len(book.frame) else 0, ("不是结束符", "no end symbol")),
+    )
+    expected = crc16_high_first(book.frame[first : book.at]).hex().upper()
+    received = book.frame[book.at : first + len(piece)]
+    text = received.decode("ascii", "replace").upper()
+    book.take(min(book.at + 4, first + len(piece)), "校验码", "CRC", _verdict(text, expected))
+
+
+_STATION = (10, "遥测站地址", "station address")
+_CENTRE = (2, "中心站地址", "centre address")
+_WORD = (4, "密码", "password")
+_LETTERS_UP = (_CENTRE, _STATION, _WORD)
+_LETTERS_DOWN = (_STATION, _CENTRE, _WORD)
+
+
+def _explain_text(book: "_Explainer", end: int) -> None:
+    """The body of the ASCII form: sequence, send time, then a part a word."""
+    text = book.frame[book.at : min(book.at + 16, end)]
+    if re.fullmatch(rb"[0-9A-Fa-f]{4}\d{12}", text):
+        book.take(book.at + 4, "流水号", "sequence number", str(int(text[:4], 16)))
+        book.take(book.at + 12, "发报时间", "send time", _clock_text(bytes.fromhex(text[4:].decode())))
+    after = ""
+    while book.at < end:
+        space = book.frame.find(b" ", book.at, end)
+        upto = end if space < 0 else space + 1
+        word = book.frame[book.at : upto].decode("ascii", "replace").strip()
+        element = element_of(word)
+        if after or element is None:
+            names = _WORDS.get(word, ("数据", "value")) if not after else ("数据", "value")
+            value = _clock_text(bytes.fromhex(word)) if after == "TT" and re.fullmatch(r"\d{10}", word) else word or "␣"
+            book.take(upto, *names, value)
+            after = word if not after and word in ("TT", "ST") else ""
+        else:
+            zh, en, unit = named(element)
+            book.take(upto, f"{word} {zh}", f"{word} {en}", word, unit)
+
+
+_WORDS = {
+    "TT": ("TT 观测时间引导符", "TT observation time follows"),
+    "ST": ("ST 测站编码引导符", "ST station follows"),
+    "M": ("缺测", "missing"),
+}
+
+
+def _function_text(function: int) -> str:
+    zh, en = _FUNCTIONS.get(function, ("厂家自定义", "private or unknown"))
+    return f"{function:02X}H {zh} / {en}"
+
+
+def _verdict(received: str, expected: str) -> str:
     verdict = "正确 / good" if received == expected else f"错误，应为 {expected} / wrong, expected {expected}"
-    book.take(book.at + 2, "校验码", "CRC", f"{received} {verdict}")
-    book.take(len(frame), "报文之后的字节", "bytes after the frame")
-    return book.parts
+    return f"{received} {verdict}"
 
 
 class _Explainer:
@@ -141,32 +297,82 @@ class _Explainer:
         return raw
 
 
+def _explain_numbers(book: _Explainer, end: int) -> int:
+    """Packet numbers of M3, if any; gives the number of the packet."""
+    frame, first = book.frame, book.at - HEADER
+    if frame[book.at - 1] != SYN:
+        return 1
+    total, number = packet_of(frame[first : first + HEADER + 3])
+    book.take(min(book.at + 3, end), "包总数与序号", "packets and number", f"{number} / {total}")
+    return number
+
+
 def _explain_body(book: _Explainer, end: int) -> None:
     """Parts of the body as far as its layout is known; the rest is left to the caller."""
-    frame = book.frame
-    if frame[13] == SYN:
-        total, number = packet_of(frame)
-        book.take(min(17, end), "包总数与序号", "packets and number", f"{number} / {total}")
-        if number != 1:
-            return
-    if end - book.at < 8:
+    frame, function = book.frame, book.frame[10]
+    if _explain_numbers(book, end) != 1 or end - book.at < 8:
         return
     start = book.at
     book.take(start + 2, "流水号", "sequence number", str(int.from_bytes(frame[start : start + 2], "big")))
     book.take(start + 8, "发报时间", "send time", _clock_text(frame[start + 2 : start + 8]))
     if is_reply(frame):
+        if function == HISTORY:
+            for zh, en in (("起始时间", "start"), ("结束时间", "end")):
+                book.take(min(book.at + 4, end), zh, en, frame[book.at : min(book.at + 4, end)].hex())
         return
-    if frame[10] not in ELEMENT_FUNCTIONS and frame[book.at : book.at + 2] == b"\xf1\xf1":
+    if function not in ELEMENT_FUNCTIONS and frame[book.at : book.at + 2] == b"\xf1\xf1":
         book.take(min(book.at + 7, end), "遥测站地址", "station address", frame[book.at + 2 : book.at + 7].hex().upper())
+        _explain_answer(book, function, end)
         return
     try:
         for element in walk(frame, book.at, end):
             _explain_element(book, element)
-            if element.id == STEP and frame[10] in SERIES_FUNCTIONS:
+            if element.id == STEP and function in SERIES_FUNCTIONS:
                 _explain_series(book, end)
                 return
     except Torn as torn:
         book.take(end, "残缺", "torn", str(torn))
+
+
+_ERC = (
+    ("历史数据初始化", "storage erased"),
+    ("参数变更", "parameters changed"),
+    ("状态量变位", "status changed"),
+    ("传感器及仪表故障", "sensor or meter fault"),
+    ("密码修改", "password changed"),
+    ("终端故障", "terminal fault"),
+    ("交流失电", "mains lost"),
+    ("蓄电池电压低", "battery low"),
+    ("终端箱非法打开", "box opened"),
+    ("水泵故障", "pump fault"),
+    ("剩余水量超限", "remaining water low"),
+    ("水位超限", "level limit"),
+    ("水压超限", "pressure limit"),
+    ("水质参数超限", "quality limit"),
+    ("数据出错", "data errors"),
+    ("发报文", "messages sent"),
+    ("收报文", "messages received"),
+    ("发报文出错", "messages that failed"),
+)
+"""The event records ERC1 on (the standard's table 82): how often each happened, 2 bytes."""
+
+
+def _explain_answer(book: _Explainer, function: int, end: int) -> None:
+    """What stands behind the station's address in an answer to 45H, 46H and 50H."""
+    frame = book.frame
+    if function == EVENTS:
+        for number, (zh, en) in enumerate(_ERC, 1):
+            if book.at + 2 <= end:
+                count = int.from_bytes(frame[book.at : book.at + 2], "big")
+                book.take(book.at + 2, f"ERC{number} {zh}次数", f"ERC{number} {en}: times", str(count))
+        book.take(end, "备用事件", "spare events")
+    elif function == VERSION and book.at < end:
+        book.take(book.at + 1, "版本信息字节数", "bytes of the version", str(frame[book.at]))
+        book.take(end, "软件版本", "software version", frame[book.at : end].decode("gb18030", "replace"))
+    elif function == STATE:
+        with contextlib.suppress(Torn):
+            for element in walk(frame, book.at, end):
+                _explain_element(book, element)
 
 
 def _explain_element(book: _Explainer, element: Element) -> None:

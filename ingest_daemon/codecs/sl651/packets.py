@@ -39,6 +39,20 @@ def pieces(message: bytes) -> list[bytes]:
     return found
 
 
+def messages(raw: bytes) -> list[bytes]:
+    """The messages of glued frames, as of the answers of one round: packets that follow a packet stay with it."""
+    found: list[bytes] = []
+    several = False
+    for piece in pieces(raw):
+        place = packet(piece) if _begins(piece, 0) else None
+        if several and place and place.number > 1:
+            found[-1] += piece
+        else:
+            found.append(piece)
+        several = place is not None
+    return found
+
+
 def joined(message: bytes) -> bytes:
     """The message as one plain frame of one packet, with the last packet's end. Raises `ValueError` where packets lack."""
     found = pieces(message)
