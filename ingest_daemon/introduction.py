@@ -5,7 +5,9 @@ number set in it (`864…`, `ID:…`, `CTRL:&…`, bytes), often once more in ea
 matter here: the registry names the number (`link` in `terminals.csv`; bytes that are no text as `hex:A1B2…`).
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from ingest_daemon import codecs
@@ -17,10 +19,8 @@ LONGEST = 512
 SHORTEST_LINK = 4
 _HEX = "hex:"
 
-HEARTBEATS = frozenset(
-    (b"\x00", b"\xfe", b"\xff", b"$", b"@", b"#", b"0", b"OK", b"PING", b"HEART", b"HEARTBEAT", b"KEEPALIVE", b"BEAT")
-)
-"""What DTUs of the usual makes send to keep a line open, beside their number; case does not matter, nor a line end."""
+HEARTBEATS = (rb"[\x00\xfe\xff$@#0]", b"OK", b"PING", b"HEART", b"HEARTBEAT", b"KEEPALIVE", b"BEAT")
+"""What DTUs of the usual makes send to keep a line open, beside their number: patterns; case does not matter, nor a line end."""
 
 
 class Speaker(NamedTuple):
@@ -39,7 +39,7 @@ class Links:
         self._links: dict[bytes, tuple[str, str]] = {}
         for link, protocol in links.items():
             try:
-                raw = bytes.fromhex(link.removeprefix(_HEX)) if link.startswith(_HEX) else link.encode()
+                raw = _bytes_of(link)
             except ValueError:
                 continue
             if len(raw) >= SHORTEST_LINK:
@@ -74,14 +74,16 @@ def introduce(first: bytes, listener: str, links: Links) -> Speaker | None:
 
 
 def is_heartbeat(data: bytes, link: str) -> bool:
-    """Whether a chunk from a DTU is its sign of life and nothing else."""
-    text = data.strip(b"\r\n")
-    return text.upper() in HEARTBEATS or (link.encode() in text and len(text) <= len(link) + 16) or _same(text)
+    """Whether what came from a DTU is one of its signs of life, or several, and nothing else."""
+    return _beats(link).fullmatch(data) is not None
 
 
-def _same(text: bytes) -> bool:
-    """A few equal bytes, as some makes send them."""
-    return 0 < len(text) <= 8 and text[:1] in _BEATS and not text.strip(text[:1])
+@lru_cache(65536)
+def _beats(link: str) -> re.Pattern[bytes]:
+    number = re.escape(_bytes_of(link))
+    return re.compile(rb"(?:(?:%b|[^\r\n]{0,12}?%b)[\r\n\x00-\x03]*)+" % (b"|".join(HEARTBEATS), number), re.IGNORECASE)
 
 
-_BEATS: Iterable[bytes] = frozenset(beat for beat in HEARTBEATS if len(beat) == 1)
+def _bytes_of(link: str) -> bytes:
+    """A link as it comes over the line. Raises `ValueError` for hex digits that are none."""
+    return bytes.fromhex(link.removeprefix(_HEX)) if link.startswith(_HEX) else link.encode()

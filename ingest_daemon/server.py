@@ -79,6 +79,11 @@ class Connection(asyncio.Protocol):
         self._head = head(Way(protocol, link=self.link))
         self._in_packets = self._codec.packet is not codec_defaults.packet
 
+    @property
+    def is_nobody(self) -> bool:
+        """Whether bytes came that did not yet say who speaks."""
+        return self._decoder is None and bool(self._first)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         if not self.link:  # who is dialled needs no leave
@@ -360,6 +365,8 @@ class Server:
             self.limited.flush()
             if self.known.refresh():
                 self.links = Links({link: each.protocol for link, each in self.known.links.items()})
+                for connection in [each for each in self._connections if each.is_nobody]:
+                    connection.data_received(b"")
             self.packets.expire(time.monotonic())
             now_s = time.monotonic()
             for connection in list(self._connections):

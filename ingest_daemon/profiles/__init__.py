@@ -1,7 +1,7 @@
 """Profiles: what stations of one protocol differ in, as data.
 
-`<name>.toml` here is shipped; a site's own lie in `registry/profiles/`. A file says `protocol`, may say `title` and `source`, and
-has the settings that the protocol's codec takes (its `profile`).
+`<name>.toml` here is shipped; a site's own lie in `registry/profiles/`. A file says `protocol` (one or a list), may say `title`
+and `source`, and has the settings that the protocol's codec takes (its `profile`).
 """
 
 import tomllib
@@ -27,8 +27,9 @@ def read_profile(path: Path, protocol: str) -> Any:
     """The profile as the protocol's codec takes it. Raises `OSError`, or `ValueError` naming the file."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-        if table.get("protocol") != protocol:
-            raise ValueError(f"protocol is {table.get('protocol')!r}, but the terminal that names it speaks {protocol!r}")
+        meant = table.get("protocol", [])
+        if protocol not in ([meant] if isinstance(meant, str) else meant):
+            raise ValueError(f"protocol is {meant!r}, but a terminal that names this profile speaks {protocol!r}")
         return codecs.load(protocol).profile({key: value for key, value in table.items() if key not in _DESCRIPTION})
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
