@@ -312,6 +312,12 @@ def test_a_message_in_packets_reads_like_the_message_in_one_whether_or_not_each_
     assert whole == b"".join(packets)
     assert_frame_equal(decoded(whole).readings, decoded(SELF_REPORT).readings)
     assert szy206.terminal(whole) == STATION
+    parts = szy206.explain(whole)
+    assert [part.value for part in parts if part.en == "packet number, counting down to 1"] == [str(number) for number in numbers]
+    assert [part.offset for part in parts if part.en == "end"] == [
+        sum(map(len, packets[: number + 1])) - 1 for number in range(len(packets))
+    ]
+    assert b"".join(part.raw for part in parts) == whole
     assert szy206.reply(whole, NOON, None) == frame(f"7001{STATION}C000")
 
 

@@ -16,6 +16,7 @@ from ingest_daemon.codecs.szy206.header import (
     LINK,
     MANUAL,
     NOW,
+    OVERHEAD,
     PRESSURE,
     REPORT,
     START,
@@ -44,6 +45,7 @@ _TYPES = (
     *(("水质", "quality"), ("土壤含水率", "soil"), ("蒸发量", "evaporation"), ("报警状态/电压", "alarm and state, voltage")),
     *(("统计雨量/综合", "statistics or combined"), ("水压", "pressure")),
 )
+_START = bytes((START,))
 _LINKS = {0xF0: "登录 / login", 0xF1: "退出 / logout", 0xF2: "在线保持 / keep-alive"}
 _FORMS = {
     FLOW: (("瞬时流量", "instant flow", 5, 3, ""), ("累计水量", "volume", 5, 0, "m³")),
@@ -62,7 +64,28 @@ _FORMS = {
 
 
 def explain(frame: bytes) -> list[Part]:
-    """Every byte of the frame explained, in order; also of a frame that is torn or whose checksum is wrong. Never raises."""
+    """Every byte of the frame explained, in order; also of a frame that is torn or whose checksum is wrong. Never raises.
+
+    Of a message in several packets, or of a round of answers, one frame after the other.
+    """
+    parts: list[Part] = []
+    at = 0
+    while (following := _following(frame, at)) is not None:
+        parts += [part._replace(offset=at + part.offset) for part in _explained(frame[at:following])]
+        at = following
+    return parts + [part._replace(offset=at + part.offset) for part in _explained(frame[at:])]
+
+
+def _following(raw: bytes, at: int) -> int | None:
+    """Where the next frame begins, right behind the one at `at`; None where there is none."""
+    if raw[at : at + 1] != _START or raw[at + 2 : at + 3] != _START:
+        return None
+    following = at + OVERHEAD + raw[at + 1]
+    return following if raw[following : following + 1] == _START == raw[following + 2 : following + 3] else None
+
+
+def _explained(frame: bytes) -> list[Part]:
+    """The parts of one frame."""
     book = _Explainer(frame)
     if len(frame) < 12 or frame[0] != START or frame[2] != START:
         detail = "应为 68 L 68 起始的完整报头 / expected a whole header 68 L 68"
