@@ -1,6 +1,7 @@
 """The 68 L 68 family beyond its vectors: real frames, both sides against each other, packets, questions, profiles."""
 
 import json
+import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,8 @@ from ingest_daemon.codecs import szy206
 from ingest_daemon.frames import Arrival, Ask, AskKind, CannotAsk, Frame
 from ingest_daemon.packets import Packets
 from ingest_daemon.profiles import SHIPPED, read_profile
-from ingest_daemon.schema import BEIJING, FIELDS, TIMESTAMP
+from ingest_daemon.schema import BEIJING, TIMESTAMP
+from tests.daemon_helpers import counted, delivered, make_site, minutes_ago, running
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data" / "frames" / "szy206-sl427.jsonl"
 STATION = "5303810D00"
@@ -24,7 +26,6 @@ ADDRESS = bytes.fromhex(STATION)
 NOON = datetime(2026, 7, 1, 12, 0, tzinfo=BEIJING)
 NOON_US = round(NOON.timestamp() * 1e6)
 PROFILES = {name: read_profile(SHIPPED / f"{name}.toml", "szy206") for name in ("szy206-2012", "szy206-2016", "sl427-2021")}
-MEASURED = [field.name for field in FIELDS if field.name != "status"]
 
 
 def frame(text: str, data: bytes = b"") -> bytes:
@@ -500,3 +501,43 @@ def test_no_content_of_a_good_frame_makes_the_decoder_of_values_fail(raw: bytes,
     for head in (f"B3{STATION}C0", f"BF{STATION}81", f"B2{STATION}B1", f"BD{STATION}84", f"F302{STATION}C0", f"B3{STATION}FF"):
         szy206.decode([Arrival(frame(head, raw), NOON_US), Arrival(raw, NOON_US)], {STATION: PROFILES[name]})
         assert b"".join(part.raw for part in szy206.explain(frame(head, raw))) == frame(head, raw)
+
+
+# --- a real daemon -----------------------------------------------------------------------------------------------------------
+
+
+def test_stations_of_both_issues_call_in_are_known_by_their_first_bytes_acknowledged_by_their_profiles_and_stored(
+    tmp_path: Path,
+) -> None:
+    site = make_site(tmp_path)
+    with site.settings.open("a") as file:
+        file.write('data_protocol = "auto"\n')
+    newer = "3101150100"
+    (site.registry / "terminals.csv").write_text(
+        f"terminal,meter,protocol,profile\n{STATION},M1,szy206,szy206-2016\n{newer},M2,szy206,sl427-2021\n"
+    )
+    at = minutes_ago(15)
+    sent = pl.DataFrame({"ts": [at], "flow_m3h": [12.345], "forward_m3": [106182.0], "pressure_mpa": [0.31]})
+    flow, pressure = szy206.reports(STATION, sent, PROFILES["szy206-2016"])
+    body, tag = flow[10:-7], flow[-7:-2]
+    packets = [frame(f"F302{STATION}C0", body[:7]), frame(f"F301{STATION}C0", body[7:] + tag)]
+    alarms = szy206.reports(newer, sent.drop("pressure_mpa"), PROFILES["sl427-2021"], active=["Q_HI"], alarm=True)
+    with running(site) as daemon:
+        for pieces, answers in (
+            ([szy206.link_test(STATION, 0xF0), *packets, pressure], ["3002F0", "7002C000", "7001C000", "30C000"]),
+            ([szy206.link_test(newer, 0xF0), *alarms], ["3002F0", "308100"]),
+        ):
+            with socket.create_connection(("127.0.0.1", daemon.data_port), timeout=10) as line:
+                cutter, came = szy206.decoder(), list[bytes]()
+                for piece, answer in zip(pieces, answers, strict=True):
+                    line.sendall(piece)
+                    while len(came) < pieces.index(piece) + 1:
+                        came += [item.raw for item in cutter.feed(line.recv(4096)) if isinstance(item, Frame)]
+                    control = 4 if came[-1][3] & 0x40 else 3
+                    said = came[-1][3 : control + 1] + came[-1][control + 6 :]
+                    assert said.hex().upper().startswith(answer)
+                assert szy206.terminal(came[-1]) == szy206.terminal(pieces[-1])
+        rows = delivered(site).sort("terminal").to_dicts()
+        counted(site, "refused", 0)
+    found = {row["terminal"]: (row["ts"], row["flow_m3h"], row["forward_m3"], row["pressure_mpa"]) for row in rows}
+    assert found == {STATION: (at, 12.345, 106182.0, 0.31), newer: (at, 12.345, 106182.0, None)}
