@@ -56,9 +56,15 @@ def modbus_meters(registers: dict[int, Sequence[int]], *, rtu: bool) -> Iterator
 
 
 class Dtu:
-    """A DTU: calls in, says who it is, and passes bytes on between the centre and its serial line (here a socket) both ways."""
+    """A DTU: calls in, says who it is, and passes bytes on between the centre and its serial line (here a socket) both ways.
 
-    def __init__(self, centre_port: int, registration: bytes, line_port: int, heartbeat: bytes = b"") -> None:
+    `away`: addresses of meters that are not there: what is asked of them nobody hears.
+    """
+
+    def __init__(
+        self, centre_port: int, registration: bytes, line_port: int, heartbeat: bytes = b"", away: Sequence[int] = ()
+    ) -> None:
+        self._away = away
         self.centre = socket.create_connection(("127.0.0.1", centre_port), timeout=10)
         self.line = socket.create_connection(("127.0.0.1", line_port), timeout=10)
         self.centre.sendall(registration)
@@ -79,7 +85,8 @@ class Dtu:
         source.settimeout(None)
         with contextlib.suppress(OSError):
             while data := source.recv(4096):
-                target.sendall(data)
+                if data[0] not in self._away:
+                    target.sendall(data)
 
     def _beat(self) -> None:
         with contextlib.suppress(OSError):

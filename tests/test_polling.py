@@ -106,7 +106,7 @@ def test_a_meter_that_is_away_is_asked_again_and_holds_up_no_other(daemon: Daemo
         "0000000009,M9,modbus_rtu,made-up,DTU-9,9,15,20\n0000000001,M1,modbus_rtu,made-up,DTU-9,1,15,20\n",
     )
     with modbus_meters(METERS, rtu=True) as line:
-        dtu = Dtu(daemon.data_port, b"DTU-9", line)
+        dtu = Dtu(daemon.data_port, b"DTU-9", line, away=[9])
         assert readings(daemon, 1)["terminal"].to_list() == ["0000000001"]
         eventually(lambda: read_json(daemon.site.state / "counters.json")["polls"].get("unanswered"), "the other is counted")
         dtu.close()
