@@ -1,0 +1,314 @@
+"""Bytes that nobody meant to send, through every function of a codec that a stranger's bytes reach.
+
+    python -m tests.fuzz --protocol NAME|all --bytes 1e8 --seed 1
+
+The frames of the vectors (`tests/codecs/*.yaml`) are mutated, many of them with their checksum put right again so that what
+lies behind it is reached, and mixed with noise. Nothing may raise, no decoder may hold more than `MAX_FRAME`, every byte fed must
+come out once, and the memory must not grow.
+"""
+
+import argparse
+import random
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from ingest_daemon import codecs
+from ingest_daemon.checksums import crc16_high_first
+from ingest_daemon.frames import Arrival, Frame, Rejected
+
+VECTORS = Path(__file__).parent / "codecs"
+NOW = datetime(2026, 7, 1, tzinfo=UTC)
+NOW_US = round(NOW.timestamp() * 1e6)
+BATCH = 200
+"""Frames that are decoded together."""
+GROWTH_MB = 64
+FAILURES = 5
+"""So many failures of a protocol are told; then it is given up."""
+
+
+class Vectors(NamedTuple):
+    """What the vectors of a protocol give: good frames, what was asked, and profiles of stations."""
+
+    frames: list[bytes]
+    requests: list[bytes]
+    profiles: dict[str, Any]
+
+
+class Figures(NamedTuple):
+    """What a run of one protocol saw."""
+
+    protocol: str
+    fed: int
+    frames: int
+    rejected: int
+    readings: int
+    pending: int
+    growth_mb: float
+    seconds: float
+    failures: list[str]
+
+    def line(self) -> str:
+        """The figures for a report."""
+        return (
+            f"{self.protocol:<11} {self.fed:>13,} bytes  {self.frames:>9,} frames  {self.rejected:>9,} rejected  "
+            f"{self.readings:>9,} readings  pending ≤ {self.pending:,}  memory +{self.growth_mb:.0f} MB  "
+            f"{self.seconds:,.0f} s  {len(self.failures)} failures"
+        )
+
+
+def vectors(protocol: str) -> Vectors:
+    """The vectors of a protocol."""
+    codec = codecs.load(protocol)
+    found = Vectors([], [], {})
+    for said in yaml.safe_load((VECTORS / f"{protocol}.yaml").read_text(encoding="utf-8")):
+        found.requests.extend(_unhex(request) for request in said.get("asked", []))
+        if "profile" in said:
+            found.profiles[str(said["terminal"])] = codec.profile(said["profile"])
+        raw = _unhex(said["hex"])
+        found.frames.extend(piece.raw for piece in codec.decoder().feed(raw) if isinstance(piece, Frame))
+    return found
+
+
+def _unhex(text: str) -> bytes:
+    return bytes.fromhex(" ".join(line.split("#")[0] for line in text.splitlines()))
+
+
+Repair = Callable[[bytes], bytes]
+
+
+def _crc_high(frame: bytes) -> bytes:
+    return frame[:-2] + crc16_high_first(frame[:-2])
+
+
+def _crc_low(frame: bytes) -> bytes:
+    return frame[:-2] + crc16_high_first(frame[:-2])[::-1]
+
+
+def _sum_from(skip: int) -> Repair:
+    return lambda frame: frame[:-2] + bytes([sum(frame[skip:-2]) & 0xFF]) + frame[-1:]
+
+
+def _crc8_from(skip: int, polynomial: int) -> Repair:
+    def repair(frame: bytes) -> bytes:
+        value = 0
+        for byte in frame[skip:-2]:
+            value ^= byte
+            for _ in range(8):
+                value = (value << 1 ^ polynomial) & 0xFF if value & 0x80 else value << 1
+        return frame[:-2] + bytes([value]) + frame[-1:]
+
+    return repair
+
+
+REPAIRS: tuple[Repair, ...] = (
+    _crc_high,
+    _crc_low,
+    *(_sum_from(skip) for skip in range(8)),
+    *(_crc8_from(skip, polynomial) for skip in (3, 4) for polynomial in (0xE5, 0x07, 0x31)),
+)
+"""Ways in which protocols check their frames; which one a protocol uses is found by trying them on its good frames."""
+
+
+def repairs_of(frames: Sequence[bytes]) -> list[Repair]:
+    """Those ways that leave at least half of the good frames as they are."""
+    return [repair for repair in REPAIRS if 2 * sum(repair(frame) == frame for frame in frames) >= len(frames) > 0]
+
+
+def mutated(frame: bytes, others: Sequence[bytes], chance: random.Random) -> bytes:
+    """The frame with one to four things wrong with it."""
+    raw = bytearray(frame)
+    for _ in range(chance.choice((1, 1, 2, 4))):
+        if not raw:
+            break
+        at = chance.randrange(len(raw))
+        size = chance.choice((1, 1, 2, 5, chance.randrange(1, 65)))
+        match chance.randrange(9):
+            case 0:
+                raw[at] ^= 1 << chance.randrange(8)
+            case 1:
+                raw[at] = chance.choice((0x00, 0xFF, 0x7F, 0x80, 0x99, 0xAA, 0x16, 0x68, 0x7E))
+            case 2:
+                raw[at : at + size] = chance.randbytes(len(raw[at : at + size]))
+            case 3:
+                del raw[at : at + size]
+            case 4:
+                raw[at:at] = chance.randbytes(size)
+            case 5:
+                raw[at:at] = raw[at : at + size] * chance.choice((1, 2, 20))
+            case 6:
+                other = chance.choice(others)
+                begin = chance.randrange(len(other))
+                raw[at : at + size] = other[begin : begin + size]
+            case 7:
+                del raw[at:]
+            case 8:
+                raw[at : at + size] = bytes([chance.choice((0x00, 0xFF, 0x99))]) * len(raw[at : at + size])
+    return bytes(raw)
+
+
+class Fuzz:
+    """One protocol under fire."""
+
+    def __init__(self, protocol: str, seed: int) -> None:
+        self.protocol, self.codec = protocol, codecs.load(protocol)
+        self.vectors = vectors(protocol)
+        self.repairs = repairs_of(self.vectors.frames)
+        self.chance = random.Random(f"{protocol}/{seed}")
+        self.failures: list[str] = []
+        self.fed = self.frames = self.rejected = self.readings = self.pending = 0
+        self._batch: list[Arrival] = []
+        self._known: set[str] = set()
+
+    def run(self, size: int) -> Figures:
+        """Feed so many bytes."""
+        began, before_mb = time.monotonic(), 0.0
+        while self.fed < size and len(self.failures) < FAILURES:
+            self._connection(min(1 << 16, size - self.fed))
+            if not before_mb and self.fed > size // 10:
+                before_mb = _resident_mb()
+        self._decode()
+        growth_mb = max(0.0, _resident_mb() - before_mb)
+        if growth_mb > GROWTH_MB:
+            self.failures.append(f"the memory grew by {growth_mb:.0f} MB")
+        return Figures(
+            self.protocol,
+            self.fed,
+            self.frames,
+            self.rejected,
+            self.readings,
+            self.pending,
+            growth_mb,
+            time.monotonic() - began,
+            self.failures,
+        )
+
+    def _connection(self, size: int) -> None:
+        """Bytes of one connection, cut anywhere."""
+        decoder, came, given = self.codec.decoder(), 0, 0
+        out = b""
+        kept = bytearray()
+        while came < size:
+            piece = self._piece()
+            self._try("sniff", self.codec.sniff, piece[: self.chance.randrange(64)])
+            at = 0
+            while at < len(piece):
+                step = self.chance.choice((1, 7, 64, len(piece)))
+                found = self._try("feed", decoder.feed, piece[at : at + step])
+                if found is None:
+                    return
+                kept += piece[at : at + step]
+                at += step
+                self.pending = max(self.pending, decoder.pending)
+                if decoder.pending > self.codec.MAX_FRAME:
+                    self._fail(f"{decoder.pending} bytes pending, MAX_FRAME is {self.codec.MAX_FRAME}", bytes(kept))
+                    return
+                for item in found:
+                    given += len(item.raw)
+                    out += item.raw
+                    self._item(item)
+                if len(out) > 1 << 12:
+                    if not kept.startswith(out):
+                        self._fail("the bytes that came out are not those that went in", bytes(kept))
+                        return
+                    del kept[: len(out)]
+                    out = b""
+            came += len(piece)
+        self.fed += came
+        if given + decoder.pending != came:
+            self._fail(f"{came} bytes went in, {given} came out and {decoder.pending} are pending", b"")
+
+    def _piece(self) -> bytes:
+        chance, frames = self.chance, self.vectors.frames
+        if not frames or chance.random() < 0.1:
+            return chance.randbytes(chance.choice((1, 10, 100, 2000)))
+        raw = chance.choice(frames)
+        if chance.random() < 0.05:
+            return raw
+        raw = mutated(raw, frames, chance)
+        if self.repairs and len(raw) > 2 and chance.random() < 0.7:
+            raw = chance.choice(self.repairs)(raw)
+        return raw
+
+    def _item(self, item: Frame | Rejected) -> None:
+        codec, raw = self.codec, item.raw
+        parts = self._try("explain", codec.explain, raw)
+        if parts is not None and b"".join(part.raw for part in parts) != raw:
+            self._fail("explain does not give every byte once", raw)
+        if isinstance(item, Rejected):
+            self.rejected += 1
+            return
+        self.frames += 1
+        number = self._try("terminal", codec.terminal, raw)
+        self._try("password", codec.password, raw)
+        self._try("is_alarm", codec.is_alarm, raw)
+        self._try("packet", codec.packet, raw)
+        self._try("reply", codec.reply, raw, NOW, self.vectors.profiles.get(number or ""))
+        self._try("ask_again", codec.ask_again, raw, self.chance.randrange(1, 4096), NOW)
+        asked: list[bytes] = []
+        if self.vectors.requests and self.chance.random() < 0.9:
+            fitting = [request for request in self.vectors.requests if self._try("answers", codec.answers, request, raw)]
+            choice = fitting if fitting and self.chance.random() < 0.8 else self.vectors.requests
+            asked = self.chance.choices(choice, k=self.chance.choice((1, 1, 2, 3)))
+            for request in fitting[:2]:
+                self._try("follow_up", codec.follow_up, request, raw)
+        terminals = [number or "", *self.vectors.profiles]
+        others = [before.raw for before in self._batch[-2:]] if self.chance.random() < 0.2 else []
+        whole = b"".join([*others, raw])  # as a message in packets, or a round of polling
+        self._batch.append(Arrival(whole, NOW_US, self.chance.choice(terminals) if asked else "", tuple(asked)))
+        if len(whole) > 1 << 16 or len(self._batch) >= BATCH:
+            self._decode()
+
+    def _decode(self) -> None:
+        batch, self._batch = self._batch, []
+        decoded = self._try("decode", self.codec.decode, batch, self.vectors.profiles)
+        if decoded is not None:
+            self.readings += len(decoded.readings)
+
+    def _try(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except Exception as error:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            key = f"{type(error).__name__} in {place.name}, line {place.lineno} of {Path(place.filename).name}"
+            if key not in self._known:  # the same fault once
+                told = [argument.hex() if isinstance(argument, bytes) else repr(argument)[:2000] for argument in arguments]
+                self._known.add(key)
+                self.failures.append(f"{key}: {name}({', '.join(told)})\n{traceback.format_exc()}")
+            return None
+
+    def _fail(self, what: str, raw: bytes) -> None:
+        self.failures.append(f"{what}: {raw.hex()}")
+
+
+def _resident_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e6
+
+
+def main() -> int:
+    """Fuzz and print the figures; exit code 1 where something failed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="bytes nobody meant to send; nothing may raise")
+    parser.add_argument("--protocol", default="all", choices=["all", *codecs.names()])
+    parser.add_argument("--bytes", type=float, default=1e7, help="how many bytes a protocol, e.g. 1e8")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    failed = False
+    for protocol in codecs.names() if options.protocol == "all" else [options.protocol]:
+        figures = Fuzz(protocol, options.seed).run(int(options.bytes))
+        print(figures.line(), flush=True)
+        for failure in figures.failures:
+            failed = True
+            print(failure, flush=True)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
