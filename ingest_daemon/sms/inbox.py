@@ -1,0 +1,200 @@
+"""Messages → frames → journal: whose message it is, which protocol it speaks, and that all is safe before anyone is told so.
+
+A message is believed by its sender: a frame whose station is not registered with that number is journaled with a doubt. No
+acknowledgement goes back by SMS: it costs money, and the same reading over TCP is acknowledged there.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from ingest_daemon import codecs
+from ingest_daemon.config import AUTO
+from ingest_daemon.envelope import Way, head
+from ingest_daemon.frames import Codec, Frame
+from ingest_daemon.journal import ALARM, BAD, DATA, PART, bad_payload
+from ingest_daemon.known import Known
+from ingest_daemon.packets import Packets
+from ingest_daemon.registry import Terminal
+from ingest_daemon.schema import Channel, Reason
+from ingest_daemon.sms.concatenation import Parts
+from ingest_daemon.sms.numbers import digits
+from ingest_daemon.sms.pdu import Part
+from ingest_daemon.sms.text import NoOctets, octets
+from ingest_daemon.state import Counters, Limited
+
+SAFE_S = 20.0
+"""So long the journal's word is waited for."""
+
+Receipt = tuple[Callable[[Any], None], Any]
+Deliver = Callable[[str, bytes, int, Receipt | None], None]
+"""`deliver(stream, payload, received_us, receipt)`: append to the journal; the receipt's function is called with its argument
+once the record is safe, with None where it was refused. Records of the stream `bad` are of `BAD_KIND`."""
+
+
+class NotSafe(Exception):
+    """The journal or the disk did not take the message: the sender must keep it and come again."""
+
+
+class Taken(NamedTuple):
+    """What a message was: frames, pieces that are none (kept in the journal's stream `bad`), parts that wait for others."""
+
+    frames: int = 0
+    rejected: int = 0
+    waiting: int = 0
+
+    def plus(self, other: "Taken") -> "Taken":
+        """Both together."""
+        return Taken(*(ours + theirs for ours, theirs in zip(self, other, strict=True)))
+
+
+class Inbox:
+    """Where messages of all ways in arrive. Belongs to the event loop."""
+
+    def __init__(self, known: Known, protocol: str, packets: Packets, parts: Parts, deliver: Deliver, counters: Counters) -> None:
+        """`known`, `packets`: the listeners', shared; `protocol`: of terminals whose line names none, or `AUTO`."""
+        self._known, self._protocol, self._packets, self._parts = known, protocol, packets, parts
+        self._deliver, self._counters = deliver, counters
+        self._limited = Limited()
+        self._disk = asyncio.Lock()
+        self._seen: Mapping[str, Terminal] | None = None
+        self._phones: dict[str, dict[str, Terminal]] = {}
+
+    async def take(
+        self, sender: str, content: str | bytes, received_us: int, part: Part | None = None, coding: str = ""
+    ) -> Taken:
+        """Take a message; all of it is safe on return. Raises `NotSafe`."""
+        if part is None or part.total == 1:
+            return await self._message(sender, content, received_us, coding)
+        try:
+            async with self._disk:
+                long = await asyncio.to_thread(self._parts.put, sender, part, content, received_us)
+                if long is None:
+                    return Taken(waiting=1)
+                taken = await self._message(sender, long.content, received_us, coding)
+                await asyncio.to_thread(self._parts.forget, long)
+                return taken
+        except OSError as error:
+            raise NotSafe(f"{error.filename}: {error.strerror}") from error
+
+    async def keep(self, sender: str, reason: str, detail: str, raw: bytes, received_us: int) -> None:
+        """Keep bytes that are no usable message in the stream `bad`; safe on return. Raises `NotSafe`."""
+        receipts = _Receipts()
+        self._refuse(Way("", Channel.SMS.value, sender), reason, detail, raw, received_us, receipts)
+        await receipts.safe()
+
+    async def sweep(self) -> None:
+        """Deal with long messages that are whole since before a start, and with those given up. Raises `NotSafe`."""
+        async with self._disk:
+            ready = await asyncio.to_thread(self._parts.ready, time.time_ns() // 1000)
+            for long in ready:
+                sender = long.key[0]
+                if long.why:
+                    content = long.content
+                    raw = content if isinstance(content, bytes) else content.encode("utf-8", "replace")
+                    await self.keep(sender, Reason.BAD_LENGTH, long.why, raw, long.received_us)
+                else:
+                    await self._message(sender, long.content, long.received_us, "")
+                await asyncio.to_thread(self._parts.forget, long)
+
+    async def _message(self, sender: str, content: str | bytes, received_us: int, coding: str) -> Taken:
+        receipts = _Receipts()
+        way = Way("", Channel.SMS.value, sender)
+        try:
+            data = octets(content, coding)
+        except NoOctets as error:
+            self._refuse(way, Reason.NOISE, str(error), str(content).encode("utf-8", "replace"), received_us, receipts)
+            await receipts.safe()
+            return Taken(rejected=1)
+        ours = self._registered(sender)
+        protocol = self._spoken(ours, data)
+        if not protocol:
+            self._refuse(way, Reason.NOISE, "no protocol begins like this", data, received_us, receipts)
+            await receipts.safe()
+            return Taken(rejected=1)
+        way = way._replace(protocol=protocol)
+        frames = rejected = 0
+        try:
+            codec = codecs.load(protocol)
+            decoder = codec.decoder()
+            for piece in decoder.feed(data):
+                if isinstance(piece, Frame):
+                    self._frame(codec, way, ours, piece.raw, received_us, receipts)
+                    frames += 1
+                else:
+                    self._refuse(way, piece.reason, piece.detail, piece.raw, received_us, receipts)
+                    rejected += 1
+            if decoder.pending:
+                detail = f"the message ends inside of a frame, after {decoder.pending} bytes of it"
+                self._refuse(way, Reason.BAD_LENGTH, detail, data[-decoder.pending :], received_us, receipts)
+                rejected += 1
+        except Exception as error:  # a codec that breaks its contract, or a protocol of the registry that does not exist
+            self._refuse(way, Reason.BAD_BODY, f"{type(error).__name__}: {error}", data, received_us, receipts)
+            rejected += 1
+        await receipts.safe()
+        return Taken(frames, rejected)
+
+    def _frame(
+        self, codec: Codec, way: Way, ours: Mapping[str, Terminal], raw: bytes, received_us: int, receipts: "_Receipts"
+    ) -> None:
+        stream = ALARM if codec.is_alarm(raw) else DATA
+        if (packet := codec.packet(raw)) is not None:
+            whole = self._packets.take(way.protocol, packet, raw, time.monotonic())
+            if not whole.raw:
+                stream = PART
+            raw = whole.raw or raw
+        station = codec.terminal(raw)
+        if codec.POLLED:  # the frame has the meter's address at most; the number says which of them it is
+            behind = [number for number, terminal in ours.items() if terminal.address == station or len(ours) == 1]
+            station = behind[0] if behind else f"{way.link}/{station}"
+            way = way._replace(terminal=station)
+        if station in ours:
+            self._counters.last_contact_us[station] = received_us
+            self._counters.protocols[way.protocol] += 1
+        else:
+            way = way._replace(doubt=str(Reason.FOREIGN_SENDER))
+            self._limited.warn(str(Reason.FOREIGN_SENDER), f"station {station} is not registered with the number {way.link!r}")
+        self._deliver(stream, head(way) + raw, received_us, receipts.one())
+
+    def _refuse(self, way: Way, reason: str, detail: str, raw: bytes, received_us: int, receipts: "_Receipts") -> None:
+        self._counters.bad[str(reason)] += 1
+        self._limited.warn(str(reason), f"{len(raw)} bytes of an SMS of {way.link!r} kept in journal/{BAD}: {detail}")
+        self._deliver(BAD, bad_payload(reason, detail, head(way) + raw), received_us, receipts.one())
+
+    def _registered(self, sender: str) -> Mapping[str, Terminal]:
+        """The terminals that are registered with a number."""
+        if self._seen is not self._known.terminals:
+            self._seen, self._phones = self._known.terminals, {}
+            for number, terminal in self._seen.items():
+                if phone := digits(terminal.phone):
+                    self._phones.setdefault(phone, {})[number] = terminal
+        return self._phones.get(digits(sender), {})
+
+    def _spoken(self, ours: Mapping[str, Terminal], data: bytes) -> str:
+        """The protocol of a message: its terminal's, else the daemon's; "" where no protocol begins like this."""
+        named = next((terminal.protocol for terminal in ours.values() if terminal.protocol), self._protocol)
+        if named != AUTO:
+            return named
+        return next((name for name in codecs.names() if codecs.load(name).sniff(data)), "")
+
+
+class _Receipts:
+    """The journal's word on the records of one message."""
+
+    def __init__(self) -> None:
+        self._words: list[asyncio.Future[Any]] = []
+
+    def one(self) -> Receipt:
+        word: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._words.append(word)
+        return (lambda safe: None if word.done() else word.set_result(safe)), True
+
+    async def safe(self) -> None:
+        """Wait for all. Raises `NotSafe` where one was refused or the journal says nothing."""
+        try:
+            words = await asyncio.wait_for(asyncio.gather(*self._words), SAFE_S)
+        except TimeoutError:
+            raise NotSafe(f"the journal said nothing for {SAFE_S:.0f} s") from None
+        if not all(words):
+            raise NotSafe("the journal refused the message")

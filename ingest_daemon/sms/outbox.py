@@ -1,0 +1,216 @@
+"""Alarms that are to go out: kept on disk until the gateway took them; sent in order of urgency, not at night, not too many.
+
+One file an SMS in `state/sms-outbox/`, synced before Grafana is told 200; one that the gateway refused lies in `refused/` there.
+A kill between the gateway's yes and the removal sends an SMS twice, with the same id. Every decision is a log line and counted.
+"""
+
+import asyncio
+import contextlib
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime, tzinfo
+from pathlib import Path
+
+from ingest_daemon.sms.alarms import RESOLVED, Alarm, is_night, may_wake, split
+from ingest_daemon.sms.gateway import Away, Gateway, Refused
+from ingest_daemon.sms.settings import DROP, SEVERITIES, SmsSettings, time_of_day
+from ingest_daemon.state import LOG, Limited, read_json, write_json
+
+MOST = 10_000
+"""SMS that may wait; beyond it Grafana is told to come again."""
+
+PAUSE_S = (1.0, 300.0)
+"""First and longest pause before an absent gateway is tried again."""
+
+LOOK_S = 1.0
+REFUSED = "refused"
+HOUR_US = 3_600_000_000
+
+
+class OutboxFull(Exception):
+    """No more can wait, or the disk takes none: the alarms are not taken over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One SMS that waits. `name`: of its file, and its id for the gateway."""
+
+    name: str
+    number: str
+    text: str
+    alert: str
+    severity: str
+
+    @property
+    def order(self) -> tuple[int, str]:
+        """The most pressing first, then the oldest."""
+        return -SEVERITIES.index(self.severity), self.name
+
+
+class Outbox:
+    """The SMS that wait, and who sends them. Belongs to the event loop; files and the gateway are dealt with in threads."""
+
+    def __init__(
+        self,
+        state: Path,
+        settings: SmsSettings,
+        zone: tzinfo,
+        gateway: Gateway,
+        tally: Counter[str],
+        now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:
+        """Take up what waits. Raises `OSError`. `now_us`: the clock."""
+        self._folder, self._memory = state / "sms-outbox", state / "sms-sent.json"
+        self._settings, self._zone, self._gateway, self._tally, self._now_us = settings, zone, gateway, tally, now_us
+        self._night = (time_of_day("night_start", settings.night_start), time_of_day("night_end", settings.night_end))
+        self._limited = Limited()
+        self._changed, self._over = asyncio.Event(), asyncio.Event()
+        self._accepting = asyncio.Lock()
+        self._count = 0
+        (self._folder / REFUSED).mkdir(parents=True, exist_ok=True)
+        self.waiting: dict[str, Entry] = {}
+        for path in sorted(self._folder.glob("*.json")):
+            try:
+                self.waiting[path.stem] = Entry(**json.loads(path.read_text(encoding="utf-8")))
+            except (ValueError, TypeError) as error:
+                LOG.warning("%s is no SMS (%s); put aside", path, error)
+                path.rename(self._folder / REFUSED / path.name)
+        memory = read_json(self._memory) or {}
+        self._sent_us: list[int] = memory.get("sent_us", [])
+        self._last_us: dict[str, int] = memory.get("last_us", {})
+
+    async def accept(self, alarms: list[Alarm]) -> int:
+        """Take over alarms; what is to be sent is safe on return. Gives the number of SMS. Raises `OutboxFull`."""
+        async with self._accepting:
+            now_us = self._now_us()
+            self._last_us = {key: at for key, at in self._last_us.items() if now_us - at < self._settings.repeat_min * 6e7}
+            entries: list[Entry] = []
+            wanted = [alarm for alarm in alarms if self._is_wanted(alarm, now_us)]
+            for alarm in {alarm.key: alarm for alarm in wanted}.values():
+                for number in self._settings.numbers():
+                    for text in split(alarm.text, self._settings.parts):
+                        self._count += 1
+                        name = f"{now_us:017d}-{self._count:06d}"
+                        entries.append(Entry(name, number, text, alarm.alert, alarm.severity))
+            if len(self.waiting) + len(entries) > MOST:
+                self._tally["out_full"] += 1
+                raise OutboxFull(f"{len(self.waiting)} SMS wait already, at most {MOST} may")
+            try:
+                await asyncio.to_thread(self._write, entries)
+            except OSError as error:
+                raise OutboxFull(f"{error.filename}: {error.strerror}") from error
+            self.waiting.update((entry.name, entry) for entry in entries)
+            self._last_us.update((alarm.key, now_us) for alarm in wanted)
+            self._tally["out_accepted"] += len(entries)
+            self._remember()
+            self._changed.set()
+            return len(entries)
+
+    async def run(self) -> None:
+        """Send what may be sent, until `end`."""
+        pause = PAUSE_S[0]
+        while not self._over.is_set():
+            try:
+                sent = await self.send_one()
+                pause = PAUSE_S[0]
+            except Away as error:
+                self._tally["out_away"] += 1
+                self._limited.warn("sms gateway", f"{len(self.waiting)} SMS wait, next try in {pause:.0f} s: {error}")
+                await self._wait(self._over, pause)
+                pause = min(2 * pause, PAUSE_S[1])
+                continue
+            except OSError as error:
+                self._limited.warn("sms outbox", str(error))
+                sent = False
+            if not sent:
+                self._limited.flush()
+                if not self._over.is_set():
+                    self._changed.clear()
+                await self._wait(self._changed, LOOK_S)
+
+    def end(self) -> None:
+        """Let `run` return once the SMS that is being sent is dealt with."""
+        self._over.set()
+        self._changed.set()
+
+    async def send_one(self) -> bool:
+        """Send the most pressing SMS that may go out now; False where there is none. Raises `Away`, `OSError`."""
+        now_us = self._now_us()
+        due = [entry for entry in self.waiting.values() if not self._sleeps(entry.severity, now_us)]
+        self._sent_us = [at for at in self._sent_us if now_us - at < HOUR_US]
+        if not due:
+            return False
+        if len(self._sent_us) >= self._settings.hourly:
+            self._limited.warn("sms hourly", f"{len(due)} SMS wait: {self._settings.hourly} went within an hour ([sms] hourly)")
+            return False
+        entry = min(due, key=lambda each: each.order)
+        path = self._folder / f"{entry.name}.json"
+        try:
+            await asyncio.to_thread(self._gateway.send, entry.name, entry.number, entry.text)
+        except Refused as error:
+            self._decided("refused", entry.alert, f"by the gateway, kept in {REFUSED}: {error}")
+            path.replace(self._folder / REFUSED / path.name)
+            (self._folder / REFUSED / f"{entry.name}.reason").write_text(f"{error}\n", encoding="utf-8")
+        else:
+            self._decided("sent", entry.alert, f"to {_masked(entry.number)}")
+            path.unlink(missing_ok=True)
+        self.waiting.pop(entry.name, None)
+        self._sent_us.append(now_us)
+        self._remember()
+        return True
+
+    async def _wait(self, event: asyncio.Event, timeout_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(event.wait(), timeout_s)
+
+    def _is_wanted(self, alarm: Alarm, now_us: int) -> bool:
+        """Decide on an alarm, and say so where it is not sent."""
+        if alarm.state == RESOLVED:
+            self._withdraw(alarm.alert, now_us)
+            if not self._settings.resolved:
+                self._decided("resolved", alarm.alert, "its end is not sent ([sms] resolved)")
+                return False
+        if alarm.key in self._last_us:
+            self._decided("repeated", alarm.alert, f"went out less than {self._settings.repeat_min:g} min ago")
+            return False
+        if self._sleeps(alarm.severity, now_us):
+            if self._settings.night_action == DROP:
+                self._decided("night_dropped", alarm.alert, f"{alarm.severity} at night")
+                return False
+            self._decided("night_waits", alarm.alert, f"{alarm.severity} at night: waits until {self._settings.night_end}")
+        return True
+
+    def _withdraw(self, alert: str, now_us: int) -> None:
+        """What waits for the morning and is over by then wakes nobody; what waits for the gateway is sent all the same."""
+        over = [each for each in self.waiting.values() if each.alert == alert and self._sleeps(each.severity, now_us)]
+        for entry in over:
+            (self._folder / f"{entry.name}.json").unlink(missing_ok=True)
+            del self.waiting[entry.name]
+            self._decided("withdrawn", alert, "resolved before the night was over")
+        if over:  # should it come back the same night, it is news
+            self._last_us.pop(f"{alert} firing", None)
+
+    def _sleeps(self, severity: str, now_us: int) -> bool:
+        local = datetime.fromtimestamp(now_us / 1e6, self._zone).time()
+        return is_night(local, *self._night) and not may_wake(severity, self._settings.night_severity)
+
+    def _decided(self, what: str, alert: str, why: str) -> None:
+        self._tally[f"out_{what}"] += 1
+        LOG.info("sms %s: alert %s %s", what, alert, why)
+
+    def _write(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            write_json(self._folder / f"{entry.name}.json", asdict(entry), durable=True)
+
+    def _remember(self) -> None:
+        """Not synced: after a power cut an alarm may be sent once more. A full disk must not keep an SMS back."""
+        with contextlib.suppress(OSError):
+            write_json(self._memory, {"sent_us": self._sent_us, "last_us": self._last_us}, durable=False)
+
+
+def _masked(number: str) -> str:
+    """A number as a log may have it."""
+    return "*" * max(0, len(number) - 4) + number[-4:]

@@ -1,0 +1,39 @@
+"""The content of a message → octets of frames: octets as they are, hex text, base64. Pure."""
+
+import base64
+import binascii
+import re
+
+_HEX = re.compile(r"[0-9A-Fa-f]+")
+_SPACES = re.compile(r"\s+")
+
+CODINGS = {"hex": "hex", "base64": "base64"}
+"""What a gateway may say of the content; anything else, or nothing, leaves it to the content."""
+
+
+class NoOctets(ValueError):
+    """The text is neither hex nor base64; the text of the error says why."""
+
+
+def octets(content: str | bytes, coding: str = "") -> bytes:
+    """Octets of a content. Text that is hex is hex, although much of it were base64, too. Raises `NoOctets`."""
+    if isinstance(content, bytes):
+        return content
+    text = _SPACES.sub("", content)
+    if not text:
+        raise NoOctets("expected hex text or base64, the message is empty")
+    told = CODINGS.get(coding.lower())
+    if told == "hex" or (told is None and _HEX.fullmatch(text)):
+        if not _HEX.fullmatch(text):
+            raise NoOctets(f"expected hex text, there is {_shown(content)}")
+        if len(text) % 2:
+            raise NoOctets(f"expected two hex digits an octet, there are {len(text)} digits")
+        return bytes.fromhex(text)
+    try:
+        return base64.b64decode(text.encode("ascii"), validate=True)
+    except (UnicodeEncodeError, binascii.Error) as error:
+        raise NoOctets(f"expected hex text or base64 ({error}), there is {_shown(content)}") from None
+
+
+def _shown(content: str) -> str:
+    return repr(content if len(content) <= 40 else content[:40] + "…")
