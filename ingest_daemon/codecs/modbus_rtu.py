@@ -86,18 +86,23 @@ class _Decoder:
 
 def _refuse(held: bytes, done: int, upto: int, candidates: Mapping[int, int], out: list[Frame | Rejected]) -> None:
     """Give held[done:upto] as rejected: in one piece each what began like an answer, the rest as noise."""
-    while done < upto:
-        end = candidates.get(done, 0)
-        if not end:
-            end = min((start for start in candidates if done < start < upto), default=upto)
-            out.append(Rejected(held[done:end], Reason.NOISE, "expected an address 1 to 247 and the function 03, 04, 83 or 84"))
-        elif end <= upto:
-            received, expected = held[end - 2 : end].hex().upper(), _crc(held[done : end - 2]).hex().upper()
-            out.append(Rejected(held[done:end], Reason.BAD_CRC, f"CRC is {received}, expected {expected}"))
+    for start, end in sorted(candidates.items()):
+        if not done <= start < upto:
+            continue
+        _noise(held[done:start], out)
+        if end <= upto:
+            received, expected = held[end - 2 : end].hex().upper(), _crc(held[start : end - 2]).hex().upper()
+            out.append(Rejected(held[start:end], Reason.BAD_CRC, f"CRC is {received}, expected {expected}"))
         else:
-            declared = f"declares {end - done} bytes, but another whole answer begins before they end"
-            out.append(Rejected(held[done:upto], Reason.BAD_LENGTH, declared))
+            declared = f"declares {end - start} bytes, but another whole answer begins before they end"
+            out.append(Rejected(held[start:upto], Reason.BAD_LENGTH, declared))
         done = min(end, upto)
+    _noise(held[done:upto], out)
+
+
+def _noise(raw: bytes, out: list[Frame | Rejected]) -> None:
+    if raw:
+        out.append(Rejected(raw, Reason.NOISE, "expected an address 1 to 247 and the function 03, 04, 83 or 84"))
 
 
 def decoder() -> Decoder:
