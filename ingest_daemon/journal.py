@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-from zlib import crc32
+
+from fastcrc import crc32
 
 from ingest_daemon.site import Site
 from ingest_daemon.state import LOG, Limited, read_json, sync_folder
@@ -104,7 +105,7 @@ def split_bad(payload: bytes) -> tuple[str, str, bytes]:
 def pack(payload: bytes, received_us: int, kind: int) -> bytes:
     """A record as it lies on disk."""
     length = len(payload)
-    check = crc32(payload, crc32(_REST.pack(length, received_us, kind)))
+    check = crc32.iso_hdlc(payload, crc32.iso_hdlc(_REST.pack(length, received_us, kind)))
     return HEADER.pack(length, check, received_us, kind) + payload
 
 
@@ -256,8 +257,11 @@ class Journal:
             self.end = begin
             self._roll()
 
-    def append(self, payload: bytes, received_us: int, kind: int = FRAME_KIND, receipt: Any = None) -> None:
-        """Put a record into the next group. `receipt` comes back from the commit that held the record, unless it is None."""
+    def append(self, payload: bytes, received_us: int, kind: int = FRAME_KIND, receipt: Any = None) -> bool:
+        """Put a record into the next group; True where it is the group's first.
+
+        `receipt` comes back from the commit that held the record, unless it is None.
+        """
         if len(payload) > MAX_PAYLOAD:
             raise ValueError(f"a record of {len(payload)} bytes; the journal takes at most {MAX_PAYLOAD}")
         record = pack(payload, received_us, kind)
@@ -266,6 +270,7 @@ class Journal:
             self.pending_bytes += len(record)
             if receipt is not None:
                 self._receipts.append(receipt)
+            return len(self._pending) == 1
 
     def take(self) -> tuple[list[bytes], list[Any]]:
         """Take the pending group (records as they lie on disk, receipts), to be given to `store`."""
@@ -407,9 +412,9 @@ class Journals:
 
     def append(self, stream: str, payload: bytes, received_us: int, kind: int = FRAME_KIND, receipt: Any = None) -> None:
         """Put a record into the stream's next group."""
-        self.streams[stream].append(payload, received_us, kind, receipt)
-        with self._changed:
-            self._changed.notify_all()
+        if self.streams[stream].append(payload, received_us, kind, receipt):  # of a group that waits the thread knows already
+            with self._changed:
+                self._changed.notify_all()
 
     def end(self, stream: str) -> int:
         """Committed end of a stream."""
@@ -526,6 +531,6 @@ def _record(data: bytes, at: int, position: int) -> Record | None:
     if length > MAX_PAYLOAD or end > len(data):
         return None
     payload = data[at + HEADER.size : end]
-    if crc32(payload, crc32(_REST.pack(length, received_us, kind))) != check:
+    if crc32.iso_hdlc(payload, crc32.iso_hdlc(_REST.pack(length, received_us, kind))) != check:
         return None
     return Record(position + at, received_us, kind, payload)
