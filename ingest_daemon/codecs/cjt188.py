@@ -105,7 +105,7 @@ def profile(table: Mapping[str, Any]) -> Profile:
     found: dict[str, Any] = {}
     for key, value in table.items():
         if key in _CHOICES:
-            if value not in _CHOICES[key]:
+            if value not in list(_CHOICES[key]):  # which compares: a list of a hand-made file has no hash
                 raise ValueError(f"{key} is {value!r}; allowed: {', '.join(map(repr, _CHOICES[key]))}")
             name, meant = _CHOICES[key][value]
             found[name] = meant
@@ -115,7 +115,7 @@ def profile(table: Mapping[str, Any]) -> Profile:
                 raise ValueError(f"{key} is {value!r}; allowed: whole numbers from {least} to {most}")
             found[name] = value
         elif key == "meter_type":
-            if value not in {f"{kind:02X}" for kind in _TYPES}:
+            if value not in [f"{kind:02X}" for kind in _TYPES]:
                 raise ValueError(f"{key} is {value!r}; allowed: two digits from '10' to '49', or 'AA'")
             found[key] = int(value, 16)
         elif key == "status":
