@@ -19,11 +19,20 @@ id (one byte, or FF and one more), a definition byte (bytes of the value x 8 + d
 ones, all FF for none). Elements `FF A1`-`FF A7` are our own, in the range that the standard leaves to extensions (6.6.3.2):
 forward, reverse and net total, alarm word, flow in m³/h, seconds of the observation, signal.
 
-A purpose a file: `header` (what stands around the body), `framing` (a stream cut into frames), `moments` (times), `elements`
-(ids, names, units), `walking` (a body element by element), `grouping` and `decoding` (many frames into columns), `replies`
-(the centre's answers), `explaining` (for people), `encoding` (the terminal's side). Only what stands here is for others.
-The ASCII form and the putting together of multi-packet messages (M3) are not here.
+The ASCII form begins with 01 (SOH), has the header in hex digits and a body of words (see `letters`). A packet of several has a
+length of 16 bits; only the first has sequence and time; the bodies in order are the body of the message.
+
+A purpose a file: `header` (what stands around the body), `framing` (a stream cut into frames), `packets` (M3), `letters` (ASCII),
+`moments` (times), `elements` (ids, names, units), `stations` (settings), `walking` (a body element by element), `grouping` and
+`decoding` (many frames into columns), `replies` and `asking` (the centre's side), `explaining` (for people), `encoding` (the
+terminal's side). Only what stands here is for others.
+
+Kept aside or not done: test reports, manual texts and pictures are acknowledged and kept as they came; the counters of 50H are
+no alarms (no times are with them) and are explained only, as are 45H, 46H and the parameters of 41H and 43H. Nothing writes
+parameters, erases, resets or changes a password.
 """
+
+from ingest_daemon.codecs.sl651.asking import answers, follow_up, requests
 
 # The tests hold the two ways of reading a body against each other with it.
 from ingest_daemon.codecs.sl651.decoding import _decode as _decode
@@ -47,7 +56,7 @@ from ingest_daemon.codecs.sl651.elements import (
     TIME,
     VOLTAGE,
 )
-from ingest_daemon.codecs.sl651.encoding import keep_alive, reports
+from ingest_daemon.codecs.sl651.encoding import answer, in_packets, keep_alive, reports
 from ingest_daemon.codecs.sl651.explaining import explain
 from ingest_daemon.codecs.sl651.framing import decoder, sniff
 from ingest_daemon.codecs.sl651.header import (
@@ -121,10 +130,14 @@ __all__ = [
     "VOLTAGE",
     "Settings",
     "acknowledged_sequence",
+    "answer",
+    "answers",
     "ask_again",
     "decode",
     "decoder",
     "explain",
+    "follow_up",
+    "in_packets",
     "is_alarm",
     "is_reply",
     "keep_alive",
@@ -133,6 +146,7 @@ __all__ = [
     "profile",
     "reply",
     "reports",
+    "requests",
     "sequence_of",
     "sniff",
     "terminal",

@@ -19,12 +19,34 @@ from ingest_daemon.codecs.sl651.elements import (
     SECONDS,
     SIGNAL,
     STATUS,
+    STEP,
     VOLTAGE,
     WORDS,
     head_of,
 )
-from ingest_daemon.codecs.sl651.header import ETX, EVENT, KEEP_ALIVE, LONGEST, START, STX, TEST, TIMED, sealed
+from ingest_daemon.codecs.sl651.header import (
+    CHOSEN,
+    CLOCK,
+    ETB,
+    ETX,
+    EVENT,
+    HISTORY,
+    KEEP_ALIVE,
+    LONGEST,
+    NOW,
+    SET_CLOCK,
+    START,
+    STX,
+    SYN,
+    TEST,
+    TIMED,
+    body_of,
+    plain,
+    sealed,
+)
+from ingest_daemon.codecs.sl651.header import terminal as station_of
 from ingest_daemon.codecs.sl651.moments import stamp, write_moments
+from ingest_daemon.codecs.sl651.walking import element_at
 
 _CENTRE, _PASSWORD, _INTAKE = b"\x01", b"\x00\x00", 0x49
 
@@ -48,6 +70,43 @@ _WIRES = (
     _Wire("signal", SIGNAL, 1, 0),
     _Wire("status", STATUS, 4, 0),
 )
+
+
+def answer(request: bytes, readings: pl.DataFrame, *, sent_at: datetime, sequence: int = 1) -> bytes:
+    """The terminal's answer to a request for present values (37H, 3AH), a history (38H) or its clock (51H, 4AH).
+
+    `readings` as for `reports`: of present values the last reading counts, of a history all, at the step asked for, null where
+    one is missing; none gives an answer without values. Raises `ValueError` as `reports` does and for another request.
+    """
+    request = plain(request)
+    station, function = station_of(request), request[10]
+    head = _sequence(sequence) + stamp(sent_at) + b"\xf1\xf1" + _station(station)
+    if function in (CLOCK, SET_CLOCK):
+        return _up(station, function, head)
+    if function in (NOW, CHOSEN):
+        asked = _chosen(request) if function == CHOSEN else {wire.id for wire in _WIRES}
+        fields = [wire.field for wire in _WIRES if wire.id in asked and wire.field in readings.columns]
+        return _up(station, function, head + bytes((_INTAKE,)) + _groups(readings.select("ts", *fields).tail(1)).tobytes())
+    if function != HISTORY:
+        raise ValueError(f"function {function:02X}H has no answer made of readings, expected 37H, 38H, 3AH, 4AH or 51H")
+    return _up(station, function, head + bytes((_INTAKE,)) + _series(request, readings))
+
+
+def in_packets(frame: bytes, most: int) -> list[bytes]:
+    """The frame's body sent as packets of a message (M3) of at most `most` bytes each, the last with the frame's end symbol.
+
+    A body that fits makes one packet. Raises `ValueError` for more than 4095 packets.
+    """
+    start, end = body_of(frame)
+    parts = [frame[at : min(at + most, end)] for at in range(start, end, most)]
+    if len(parts) > LONGEST:
+        raise ValueError(f"{end - start} bytes in packets of {most} are {len(parts)}, expected at most {LONGEST}")
+    found = []
+    for number, part in enumerate(parts, 1):
+        body = (len(parts) << 12 | number).to_bytes(3, "big") + part
+        symbol = frame[-3:-2] if number == len(parts) else bytes((ETB,))
+        found.append(sealed(frame[:11] + len(body).to_bytes(2, "big") + bytes((SYN,)) + body + symbol))
+    return found
 
 
 def keep_alive(terminal: str, sequence: int, sent_at: datetime) -> bytes:
@@ -84,16 +143,8 @@ def reports(
         )
     if readings.is_empty():
         return []
-    times, seconds = write_moments(readings["ts"])
-    pieces = [_constant(b"\xf0\xf0", len(times)), times]
-    if seconds.any():
-        pieces += [_constant(head_of(SECONDS, 0x12), len(times)), seconds]
-    before = sum(piece.shape[1] for piece in pieces)
-    for wire in _WIRES:
-        if wire.field in readings.columns and readings[wire.field].null_count() < readings.height:
-            definition, block = _encoded(wire, readings[wire.field])
-            pieces += [_constant(head_of(wire.id, definition), len(times)), block]
-    rows = np.concatenate(pieces, axis=1)
+    rows = _groups(readings)
+    before = 7 + (5 if rows[0, 7:10].tobytes() == head_of(SECONDS, 0x12) else 0)
     prefix = stamp(sent_at) + b"\xf1\xf1" + _station(terminal) + bytes((_INTAKE,))
     fit = (max_body - 2 - len(prefix) - len(word)) // rows.shape[1]
     if fit < 1 or max_body > LONGEST:
@@ -107,6 +158,46 @@ def reports(
         wrapped = (sequence - 1 + number) % 0xFFFF + 1 if number else sequence
         frames.append(_up(terminal, function, _sequence(wrapped) + prefix + body))
     return frames
+
+
+def _groups(readings: pl.DataFrame) -> Block:
+    """Observation groups, one a reading, all with the same elements."""
+    times, seconds = write_moments(readings["ts"])
+    pieces = [_constant(b"\xf0\xf0", len(times)), times]
+    if seconds.any():
+        pieces += [_constant(head_of(SECONDS, 0x12), len(times)), seconds]
+    for wire in _WIRES:
+        if wire.field in readings.columns and readings[wire.field].null_count() < readings.height:
+            definition, block = _encoded(wire, readings[wire.field])
+            pieces += [_constant(head_of(wire.id, definition), len(times)), block]
+    return np.concatenate(pieces, axis=1)
+
+
+def _series(request: bytes, readings: pl.DataFrame) -> bytes:
+    """Observation time, step, element and its values as a request for a history names them (start 4, end 4, 0418 3, element)."""
+    step, element = request[30:35], element_at(request, 35, len(request) - 3).id
+    wire = next((wire for wire in _WIRES if wire.id == element), None)
+    if wire is None or step[:2] != head_of(STEP, 0x18):
+        raise ValueError(f"history of element {element:02X} is asked for, expected one of a reading after 0418 and a step")
+    times, _ = write_moments(readings["ts"])
+    definition, block = _encoded(wire, readings[wire.field])
+    return (
+        b"\xf0\xf0"
+        + (times[0].tobytes() if len(times) else request[22:26] + b"\0")
+        + step
+        + head_of(element, definition)
+        + block.tobytes()
+    )
+
+
+def _chosen(request: bytes) -> set[int]:
+    """Elements that a request of chosen ones (3AH) names: id and definition byte each, no values."""
+    at, end, found = body_of(request)[0] + 8, len(request) - 3, set()
+    while at < end:
+        element = element_at(request, at, end)
+        found.add(element.id)
+        at = element.value
+    return found
 
 
 def _up(terminal: str, function: int, body: bytes) -> bytes:

@@ -25,7 +25,7 @@ _LONG_AT_ONCE = 8
 """So many packets longer than a plain frame may be open at once: it bounds the work that one byte of a stranger can cause."""
 
 
-_LETTERS_START = re.compile(rb"\x01(?:[0-9A-Fa-f]{22}[\x02\x16]|[0-9A-Fa-f]{0,22}\Z)")
+_LETTERS_START = re.compile(rb"\x01(?:[0-9A-F]{22}[\x02\x16]|[0-9A-F]{0,22}\Z)")
 """The header of an ASCII frame, or what may become one at the end of what is there."""
 
 _NEVER = 1 << 62
@@ -193,23 +193,21 @@ def _noise(raw: bytearray) -> Rejected:
 def _fault(raw: bytes) -> tuple[Reason, str] | None:
     """What is wrong with a candidate of the HEX form."""
     expected, received = crc16_high_first(raw[:-2]), raw[-2:]
-    return None if raw[-3] in ENDS and expected == received else _said(raw, OVERHEAD, raw[-3], received, expected)
+    if raw[-3] in ENDS and expected == received:
+        return None
+    return _said(raw, OVERHEAD, raw[-3], received.hex().upper(), expected.hex().upper())
 
 
 def _fault_of_letters(raw: bytes) -> tuple[Reason, str] | None:
     """What is wrong with a candidate of the ASCII form: its CRC is over the characters."""
-    expected = crc16_high_first(raw[:-4])
-    try:
-        received = bytes.fromhex(raw[-4:].decode())
-    except ValueError:
-        received = b""
+    expected, received = crc16_high_first(raw[:-4]).hex().upper(), raw[-4:].decode("ascii", "backslashreplace")
     if raw[-5] in ENDS and expected == received:
         return None
-    return _said(raw, LETTERS_OVERHEAD, raw[-5], received or raw[-4:], expected)
+    return _said(raw, LETTERS_OVERHEAD, raw[-5], received, expected)
 
 
-def _said(raw: bytes, overhead: int, symbol: int, received: bytes, expected: bytes) -> tuple[Reason, str]:
-    sums = f"CRC is {received.hex().upper()}, expected {expected.hex().upper()}"
+def _said(raw: bytes, overhead: int, symbol: int, received: str, expected: str) -> tuple[Reason, str]:
+    sums = f"CRC is {received}, expected {expected}"
     if symbol in ENDS:
         return Reason.BAD_CRC, sums
     ends = "an end symbol (03, 17, 04, 05, 06, 15 or 1B)"

@@ -27,7 +27,8 @@ LETTERS_HEADER = 24
 """Bytes of an ASCII frame from SOH to STX or SYN: 22 hex digits stand for 11 bytes."""
 LETTERS_OVERHEAD = LETTERS_HEADER + 5
 """Bytes of an ASCII frame beside those that its length counts: header, end symbol, CRC of 4 hex digits."""
-LETTERS_HEAD = re.compile(rb"\x01[0-9A-Fa-f]{22}[\x02\x16]")
+_HEX_DIGITS = re.compile(rb"[0-9A-Fa-f]+")
+LETTERS_HEAD = re.compile(rb"\x01[0-9A-F]{22}[\x02\x16]")
 
 KEEP_ALIVE, TEST, SERIES, TIMED, EVENT, HOURLY, MANUAL, PICTURE_REPORT = range(0x2F, 0x37)
 NOW, HISTORY, MANUAL_STORED, CHOSEN = 0x37, 0x38, 0x39, 0x3A
@@ -53,10 +54,7 @@ def plain(frame: bytes) -> bytes:
 
 def _bytes_of(text: bytes) -> bytes:
     """Hex digits as bytes; zeros where they are none."""
-    try:
-        return bytes.fromhex(text.decode())
-    except ValueError:
-        return bytes((len(text) + 1) // 2)
+    return bytes.fromhex(text.decode()) if _HEX_DIGITS.fullmatch(text) and len(text) % 2 == 0 else bytes((len(text) + 1) // 2)
 
 
 def terminal(frame: bytes) -> str:
@@ -83,12 +81,17 @@ def is_reply(frame: bytes) -> bool:
 
 def sequence_of(frame: bytes) -> int | None:
     """The message's sequence number; None where there is none (a later packet of a multi-packet message, an empty body)."""
-    size, frame = 4 if frame[:1] == SOH else 2, plain(frame)
+    down, lettered, frame = is_reply(frame), frame[:1] == SOH, plain(frame)
+    return None if packet_of(frame)[1] > 1 and not down else sequence_in(frame, lettered=lettered)
+
+
+def sequence_in(frame: bytes, *, lettered: bool) -> int | None:
+    """The sequence at the beginning of a plain frame's body, `lettered` where that is text; None where it is not there."""
     start, end = body_of(frame)
-    if packet_of(frame)[1] > 1 or end - start < size:
-        return None
-    digits = frame[start : start + size]
-    return int.from_bytes(_bytes_of(digits) if size == 4 else digits, "big")
+    digits = frame[start : min(end, start + (4 if lettered else 2))]
+    if lettered:
+        return int(digits, 16) if len(digits) == 4 and _HEX_DIGITS.fullmatch(digits) else None
+    return int.from_bytes(digits, "big") if len(digits) == 2 else None
 
 
 def length_of(frame: bytes | bytearray, at: int = 0) -> int:

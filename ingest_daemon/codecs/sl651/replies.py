@@ -12,6 +12,7 @@ from ingest_daemon.codecs.sl651.header import (
     ETX,
     HEADER,
     KEEP_ALIVE,
+    LETTERS_HEADER,
     NAK,
     SOH,
     START,
@@ -21,11 +22,12 @@ from ingest_daemon.codecs.sl651.header import (
     packet_of,
     plain,
     sealed,
+    sequence_in,
     sequence_of,
 )
 from ingest_daemon.codecs.sl651.letters import spelled
 from ingest_daemon.codecs.sl651.moments import stamp
-from ingest_daemon.codecs.sl651.packets import packet, pieces
+from ingest_daemon.codecs.sl651.packets import joined, packet, pieces
 from ingest_daemon.codecs.sl651.stations import settings_of
 
 
@@ -46,23 +48,22 @@ def reply(frame: bytes, now: datetime, profile: Any = None) -> bytes | None:
     settings = settings_of(profile)
     if is_reply(frame) or settings.reply == "none":
         return None
-    lettered = frame[:1] == SOH
-    if frame[23 if lettered else HEADER - 1] == SYN:
-        found = pieces(frame)
-        first, last = plain(found[0]), plain(found[-1])
-        total, _ = packet_of(first)
-        if len(found) != total:
+    lettered, numbers = frame[:1] == SOH, b""
+    if frame[LETTERS_HEADER - 1 if lettered else HEADER - 1] == SYN:
+        try:
+            whole = joined(frame)
+        except ValueError:
             return None
+        total = packet_of(plain(pieces(frame)[0]))[0]
         numbers = (total << 12 | total).to_bytes(3, "big")
     else:
-        first = last = plain(frame)
-        total, numbers = 1, b""
-    sequence, symbol = sequence_of(pieces(frame)[0] if total > 1 else frame), last[-3]
-    silent = first[10] == KEEP_ALIVE or (first[10] in ANSWERS and total == 1 and symbol == ETX)
+        whole, total = plain(frame), 1
+    sequence, symbol = sequence_in(whole, lettered=lettered), whole[-3]
+    silent = whole[10] == KEEP_ALIVE or (whole[10] in ANSWERS and total == 1 and symbol == ETX)
     if silent or symbol not in (ETX, ETB) or sequence is None:
         return None
     end = ACK if symbol == ETB and total == 1 else EOT if settings.reply == "eot" else ESC
-    return _down(first, numbers, sequence, now + timedelta(hours=settings.utc_offset_h - 8), end, lettered=lettered)
+    return _down(whole, numbers, sequence, now + timedelta(hours=settings.utc_offset_h - 8), end, lettered=lettered)
 
 
 def ask_again(frame: bytes, number: int, now: datetime) -> bytes | None:
