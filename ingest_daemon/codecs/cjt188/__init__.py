@@ -1,0 +1,38 @@
+"""CJ/T 188-2004 and -2018, the municipal meter link: the master asks, the meter answers; here the master's side.
+
+A frame (BCD and two-byte values low byte first; FE before it wakes the line):
+
+    offset  bytes  what
+    0       1      start 68
+    1       1      T, meter: 10-19 water, 20-29 heat, 30-39 gas, 40-49 other, AA any
+    2       7      A, address, BCD; often with the maker's code in the last two; seven AA: the only meter on the line
+    9       1      C, control: bit 7 answer, bit 6 error, bit 5 more follows, bits 4-0 function (01 read, 03 address, 04 write)
+    10      1      L, bytes of data
+    11      2      DI, data identifier, in the wild in either order: 90 1F or 1F 90
+    13      1      SER, request number, echoed
+    14      L-3    data
+    11 + L  1      CS, sum of all bytes before it
+    12 + L  1      end 16
+
+Data of a present reading (901F, 19 bytes): volume 4 with 2 decimals, unit 1, the same of the settlement day (not used here),
+clock ss mm hh DD MM YYYY 7, status 2. Of a timed or instant freeze (2018: D3nn, D4nn, the n+1-th last one, 23 bytes): clock 7,
+volume 4 and unit 1, flow 4 with 4 decimals and unit 1, temperature 3, pressure 3. Of a clock (907F): clock 7.
+
+What meters differ in is their profile (`profile`). A present reading is of the moment it came in, as the meters' clocks are
+often not set; a freeze is of its own time. Sources: the standard as shiyuecamus/ng-gateway (Apache-2.0) has it, and real frames
+(`tests/codecs/cjt188.yaml`). Not here: valves, prices, purchases, keys and addresses, which are never written, nor the clock;
+heat and gas meters; registers of past months (D12n, D2nn), which come without a time.
+
+A purpose a file: `framing` (the frame), `settings` (what meters differ in), `asking`, `decoding` (answers to columns) and
+`explaining` (for people). Only what stands here is for others.
+"""
+
+from ingest_daemon.codecs.cjt188.asking import answers, requests
+from ingest_daemon.codecs.cjt188.decoding import decode
+from ingest_daemon.codecs.cjt188.explaining import explain
+from ingest_daemon.codecs.cjt188.framing import MAX_FRAME, decoder, terminal
+from ingest_daemon.codecs.cjt188.settings import Profile, profile
+
+POLLED = True
+
+__all__ = ["MAX_FRAME", "POLLED", "Profile", "answers", "decode", "decoder", "explain", "profile", "requests", "terminal"]

@@ -1,0 +1,104 @@
+"""The frame: its constants, a stream cut into frames, a frame taken apart. What the data mean is not looked at."""
+
+from typing import NamedTuple
+
+from ingest_daemon.cutting import Cutter, Fault, Rules
+from ingest_daemon.frames import Decoder
+from ingest_daemon.schema import Reason
+
+START, END, WAKE = 0x68, 0x16, b"\xfe"
+HEADER, OVERHEAD = 11, 13
+MOST_WAKE = 16
+MAX_FRAME = MOST_WAKE + OVERHEAD + 255
+
+PRESENT, CLOCK = 0x901F, 0x907F
+FREEZES = range(0xD300, 0xD500)
+TIMED_FREEZE = 0xD300
+READ, ANSWER, ERROR, FUNCTION = 0x01, 0x80, 0x40, 0x1F
+ODD_ANSWER = 0xAA
+"""Control of the answer to a write, as some meters send it instead of 84."""
+
+TYPES = frozenset((*range(0x10, 0x1A), *range(0x20, 0x2A), *range(0x30, 0x3A), *range(0x40, 0x4A), 0xAA))
+MONTHS = frozenset((*range(0xD120, 0xD12C), *range(0xD200, 0xD300)))
+KNOWN = frozenset((PRESENT, CLOCK, *MONTHS, *FREEZES, *range(0x8102, 0x810B), *range(0xA010, 0xA01A)))
+
+M3, LITRE = 0x2C, 0x29
+LITRES = (LITRE, 0x2A, 0x2B)
+VOLUMES = {M3: (1, "m³"), 0x2D: (10, "10 m³"), 0x2E: (100, "100 m³"), LITRE: (1, "L"), 0x2A: (10, "10 L"), 0x2B: (100, "100 L")}
+FLOWS = {
+    0x35: (1000, "m³/h"),
+    0x36: (10_000, "10 m³/h"),
+    0x37: (100_000, "100 m³/h"),
+    0x32: (1, "L/h"),
+    0x33: (10, "10 L/h"),
+    0x34: (100, "100 L/h"),
+}
+"""Unit codes: how many m³ or litres (of flows: litres per hour) one is, and its name."""
+
+
+def decoder() -> Decoder:
+    """A decoder for a new connection."""
+    return Cutter(RULES)
+
+
+def size_of(head: bytes) -> int | None:
+    if len(head) > 1 and head[1] not in TYPES:
+        return 0
+    if len(head) < HEADER:
+        return None
+    return OVERHEAD + head[10] if head[10] >= 2 else 0
+
+
+def fault_of(frame: bytes) -> Fault | None:
+    """A sum over the data only counts as good here: `decode`, which knows the meter's profile, judges it."""
+    if frame[-1] != END:
+        return Reason.BAD_LENGTH, f"declares {frame[10]} bytes of data, but {frame[-1]:02X} follows them where 16 is expected"
+    if frame[-2] in (sum_of(frame[:-2]), sum_of(frame[HEADER:-2])):
+        return None
+    return Reason.BAD_CRC, f"checksum is {frame[-2]:02X}, expected {sum_of(frame[:-2]):02X}"
+
+
+RULES = Rules(bytes((START,)), HEADER, size_of, fault_of, "the start 68 and a whole header", lead=WAKE, most_lead=MOST_WAKE)
+
+
+def sum_of(data: bytes) -> int:
+    return sum(data) & 0xFF
+
+
+def identifier_of(raw: bytes) -> int:
+    """The data identifier in whichever order it came; high byte first where both could be meant."""
+    high_first, low_first = int.from_bytes(raw, "big"), int.from_bytes(raw, "little")
+    return low_first if low_first in KNOWN and high_first not in KNOWN else high_first
+
+
+class Parts(NamedTuple):
+    """A frame taken apart, without what wakes the line."""
+
+    meter_type: int
+    address: str
+    control: int
+    identifier: int
+    number: int | None
+    data: bytes
+
+    @property
+    def is_answer(self) -> bool:
+        return bool(self.control & ANSWER)
+
+
+def apart(frame: bytes) -> Parts:
+    body = frame.lstrip(WAKE)
+    data = body[HEADER:-2]
+    return Parts(
+        body[1],
+        body[8:1:-1].hex().upper(),
+        body[9],
+        identifier_of(data[:2]),
+        data[2] if len(data) > 2 else None,
+        data[3:],
+    )
+
+
+def terminal(frame: bytes) -> str:
+    """The meter's address, 14 digits as they are printed (high byte first)."""
+    return frame.lstrip(WAKE)[8:1:-1].hex().upper()
