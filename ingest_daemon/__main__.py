@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ingest_daemon.access import AccessSettings
 from ingest_daemon.alarm_sink import AlarmSink
+from ingest_daemon.asks import Asks, AskSettings
 from ingest_daemon.config import (
     DaemonSettings,
     PollSettings,
@@ -50,6 +51,7 @@ class Daemon:
         site: Site,
         daemon: DaemonSettings,
         access: AccessSettings,
+        asks: AskSettings,
         poll: PollSettings,
         store: StoreSettings,
         postgres: PostgresSettings,
@@ -60,7 +62,7 @@ class Daemon:
         self._counters = Counters()
         self._journals = Journals(site, daemon.segment_mb << 20, daemon.journal_mb << 20)
         known = Known(site.registry, daemon.data_protocol)
-        self._server = Server(daemon, access, known, self._journals, self._counters)
+        self._server = Server(daemon, access, known, Asks(site, asks), self._journals, self._counters)
         self._poller = Poller(poll, self._server)
         self._forwarder = Forwarder(site, daemon, open_store(site, store), self._journals, self._counters)
         self._sink = AlarmSink(site, postgres.dsn, self._journals, self._counters)
@@ -188,6 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tables = read_tables(site.settings)
         daemon = read_section(DaemonSettings, "daemon", tables)
         access = read_section(AccessSettings, "access", tables)
+        asks = read_section(AskSettings, "asks", tables)
         poll = read_section(PollSettings, "poll", tables)
         store = read_section(StoreSettings, "store", tables)
         postgres = read_section(PostgresSettings, "postgres", tables)
@@ -197,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         lock_site(site)
         _allow_files(daemon.connections + 256)
-        return asyncio.run(Daemon(site, daemon, access, poll, store, postgres).run())
+        return asyncio.run(Daemon(site, daemon, access, asks, poll, store, postgres).run())
     except (SiteBusy, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return FAILED

@@ -24,8 +24,10 @@ NOTHING = Decoded(
 """What no frames decode to: the tables of every codec have these columns."""
 
 
-def decode(records: Sequence[Record], profiles: Mapping[str, Any]) -> Decoded:
+def decode(records: Sequence[Record], profiles: Mapping[str, Mapping[str, Any]]) -> Decoded:
     """Decode the frames, each by the codec of its protocol; `frame` is a record's place in the group.
+
+    `profiles`: by protocol and terminal number.
 
     A frame that the server doubted, a record that is no frame, and a frame on which its codec fails against its contract, is
     `rejected` alone and spoils no other.
@@ -47,7 +49,7 @@ def decode(records: Sequence[Record], profiles: Mapping[str, Any]) -> Decoded:
     parts = [*refused]
     for protocol, group in arrivals.items():
         try:
-            part = _decode(codecs.load(protocol), group, profiles)
+            part = _decode(codecs.load(protocol), group, profiles.get(protocol, {}))
         except ValueError as error:
             part = _join([_refused(place, Reason.BAD_BODY, str(error)) for place in range(len(group))])
         parts.append(part if len(group) == len(records) else _placed(part, places[protocol]))

@@ -19,7 +19,7 @@ LONGEST = 512
 SHORTEST_LINK = 4
 _HEX = "hex:"
 
-HEARTBEATS = (rb"[\x00\xfe\xff$@#0]", b"OK", b"PING", b"HEART", b"HEARTBEAT", b"KEEPALIVE", b"BEAT")
+HEARTBEATS = (rb"[\x00\xfe\xff$@0#]", b"OK", b"PING", b"HEART", b"HEARTBEAT", b"KEEPALIVE", b"BEAT")
 """What DTUs of the usual makes send to keep a line open, beside their number: patterns; case does not matter, nor a line end."""
 
 

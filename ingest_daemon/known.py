@@ -31,7 +31,7 @@ class Known:
         self._protocol = protocol
         self._limited = Limited()
         self.terminals: Mapping[str, Terminal] = {}
-        self.profiles: Mapping[str, Any] = {}
+        self.profiles: Mapping[str, Mapping[str, Any]] = {}
         self.links: dict[str, Link] = {}
         self.refresh()
 
@@ -45,6 +45,10 @@ class Known:
             if terminal.link:
                 self._hang(number, terminal)
         return True
+
+    def profile(self, protocol: str, number: str) -> Any:
+        """The profile that a terminal of the protocol names; None for the protocol's defaults."""
+        return self.profiles.get(protocol, {}).get(number)
 
     def number(self, link: str, address: str) -> str:
         """The terminal of that address on the link; one that is not registered is called `link/address`.

@@ -64,7 +64,7 @@ class Poller:
     def _poll(self, connection: Connection, number: str, address: str) -> None:
         ask = Ask(AskKind.NOW, number, address, datetime.now(UTC))
         try:
-            requests = codecs.load(connection.protocol).requests(ask, self._server.known.profiles.get(number))
+            requests = codecs.load(connection.protocol).requests(ask, self._server.known.profile(connection.protocol, number))
         except CannotAsk as error:
             self._server.limited.warn("poll", f"terminal {number} is not polled: {error}")
             return

@@ -89,7 +89,7 @@ class Registry:
         self._folder = folder
         self._seen: tuple[tuple[int, int], ...] | None = None
         self._terminals: dict[str, Terminal] = {}
-        self._profiles: dict[str, Any] = {}
+        self._profiles: dict[str, dict[str, Any]] = {}
         self._limited = Limited()
 
     def terminals(self) -> Mapping[str, Terminal]:
@@ -98,14 +98,17 @@ class Registry:
             seen = tuple((status.st_mtime_ns, status.st_size) for status in map(Path.stat, self._files()))
             if seen != self._seen:
                 self._terminals = read_terminals(self._folder)
-                self._profiles = {name: each.profile for name, each in self._terminals.items() if each.profile is not None}
+                self._profiles = {}
+                for number, each in self._terminals.items():
+                    if each.profile is not None:
+                        self._profiles.setdefault(each.protocol, {})[number] = each.profile
                 self._seen = seen
         except (OSError, ValueError) as error:
             self._limited.warn("registry", f"{error}; {len(self._terminals)} terminals known before stay in force")
         return self._terminals
 
-    def profiles(self) -> Mapping[str, Any]:
-        """Profiles by terminal number, of those terminals that name one; as of the last `terminals()`."""
+    def profiles(self) -> Mapping[str, Mapping[str, Any]]:
+        """By protocol, the profiles by terminal number of those that name one; as of the last `terminals()`."""
         return self._profiles
 
     def _files(self) -> list[Path]:

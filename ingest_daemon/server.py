@@ -9,14 +9,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, cast
 
 from ingest_daemon import codec_defaults, codecs
 from ingest_daemon.access import KEEP, REFUSE, AccessSettings, Gate, Heard, Judge, tls
+from ingest_daemon.asks import Asks
 from ingest_daemon.config import AUTO, DaemonSettings
 from ingest_daemon.envelope import Way, head, opened
 from ingest_daemon.exchange import Exchange, Question
-from ingest_daemon.frames import Codec, Decoder, Frame, Packet
+from ingest_daemon.frames import CannotAsk, Codec, Decoder, Frame, Packet
 from ingest_daemon.introduction import LONGEST, Links, introduce, is_heartbeat
 from ingest_daemon.journal import ALARM, BAD, BAD_KIND, DATA, FRAME_KIND, PART, Journals, bad_payload, segments, walk
 from ingest_daemon.known import Known
@@ -48,9 +50,11 @@ class Connection(asyncio.Protocol):
         "_server",
         "active_s",
         "admitted",
+        "deaf",
         "exchange",
         "heard",
         "link",
+        "numbers",
         "protocol",
         "transport",
     )
@@ -63,6 +67,8 @@ class Connection(asyncio.Protocol):
         self.active_s = time.monotonic()
         self.heard = Heard(link)
         self.admitted = False
+        self.numbers: set[str] = set()
+        self.deaf: set[str] = set()
         self.transport: asyncio.Transport
         self.exchange: Exchange | None = None
         self.protocol = ""
@@ -178,7 +184,7 @@ class Connection(asyncio.Protocol):
             self._take_message(whole.raw, received_us)
             return
         now = datetime.fromtimestamp(received_us / 1e6, UTC)
-        reply = self._codec.reply(raw, now, self._server.known.profiles.get(self._codec.terminal(raw)))
+        reply = self._codec.reply(raw, now, self._server.known.profile(self.protocol, self._codec.terminal(raw)))
         if reply is not None:  # one that is acknowledged must be there after a kill, too; the others come again
             self._server.journals.append(PART, self._head + raw, received_us, FRAME_KIND, (self._write, reply))
         if whole.missing and (again := self._codec.ask_again(raw, whole.missing, now)):
@@ -202,18 +208,26 @@ class Connection(asyncio.Protocol):
                 return
             if verdict.policy == KEEP:
                 line = head(Way(self.protocol, link=self.link, terminal=number if codec.POLLED else "", doubt=verdict.reason))
-        reply = codec.reply(raw, datetime.fromtimestamp(received_us / 1e6, UTC), server.known.profiles.get(number))
+        now = datetime.fromtimestamp(received_us / 1e6, UTC)
+        reply = codec.reply(raw, now, server.known.profile(self.protocol, number))
         server.note(number, self.protocol, received_us)
+        server.by_terminal[number] = self
+        self.numbers.add(number)
+        self.deaf.discard(number)
         stream = ALARM if codec.is_alarm(raw) else DATA
         told = reply is not None and verdict.acknowledge
-        server.journals.append(stream, line + raw, received_us, FRAME_KIND, (self._safe, (raw, reply)) if told else None)
+        server.journals.append(stream, line + raw, received_us, FRAME_KIND, (self._safe, (raw, reply, number)) if told else None)
+        if not told and number in server.wanted:
+            server.put_asks(number)
 
-    def _safe(self, said: tuple[bytes, bytes] | None) -> None:
+    def _safe(self, said: tuple[bytes, bytes, str] | None) -> None:
         """The frame is safe on disk and its answer says so; None: it is not, and silence makes the terminal send it again."""
         if said is not None:
-            raw, reply = said
+            raw, reply, number = said
             self._server.judge.acknowledged(raw, self.heard, time.monotonic())
             self._write(reply)
+            if number in self._server.wanted:
+                self._server.put_asks(number)
 
     def _write(self, reply: bytes | None) -> None:
         if reply is not None and not self.transport.is_closing():
@@ -230,7 +244,7 @@ class Server:
     """The listeners of both ports and all their connections."""
 
     def __init__(
-        self, settings: DaemonSettings, access: AccessSettings, known: Known, journals: Journals, counters: Counters
+        self, settings: DaemonSettings, access: AccessSettings, known: Known, asks: Asks, journals: Journals, counters: Counters
     ) -> None:
         """Raises `SettingError` where the files for TLS are wrong."""
         self.settings, self.known, self.journals, self.counters = settings, known, journals, counters
@@ -242,6 +256,11 @@ class Server:
         self.links = Links({link: each.protocol for link, each in known.links.items()})
         self.by_link: dict[str, Connection] = {}
         """The connection of each link that is on line."""
+        self.by_terminal: dict[str, Connection] = {}
+        """The connection over which each terminal was heard last, while it lives."""
+        self.wanted: frozenset[str] = frozenset()
+        """Terminals for which a question waits."""
+        self._asks = asks
         self._connections: set[Connection] = set()
         self._held: set[Connection] = set()
         self._listeners: list[asyncio.Server] = []
@@ -252,6 +271,7 @@ class Server:
         """Listen; gives the data port and the alarm port. Raises `OSError` naming the address that is taken."""
         self._loop = asyncio.get_running_loop()
         self._remember_packets()
+        self._asks.tidy(datetime.now(UTC), start=True)
         settings = self.settings
         for port, protocol in ((settings.data_port, settings.data_protocol), (settings.alarm_port, settings.alarm_protocol)):
             listener = await self._loop.create_server(
@@ -315,12 +335,42 @@ class Server:
         self._held.discard(connection)
         if self.by_link.get(connection.link) is connection:
             del self.by_link[connection.link]
+        for number in connection.numbers:
+            if self.by_terminal.get(number) is connection:
+                del self.by_terminal[number]
         self.counters.connections = len(self._connections)
 
     def note(self, terminal: str, protocol: str, received_us: int) -> None:
         """A terminal was heard."""
         self.counters.last_contact_us[terminal] = received_us
         self.counters.protocols[protocol] += 1
+
+    def put_asks(self, number: str) -> None:
+        """Put what waits for a registered terminal to it, if it is on line and was not deaf since it was last heard."""
+        terminal = self.known.terminals.get(number)
+        if terminal is None:
+            return
+        connection = self.by_link.get(terminal.link) if terminal.link else self.by_terminal.get(number)
+        if connection is None or number in connection.deaf:
+            return
+        codec, now = codecs.load(connection.protocol), datetime.now(UTC)
+        for filed in self._asks.waiting(number, now):
+            try:
+                requests = codec.requests(filed.ask(terminal.address, now), self.known.profile(connection.protocol, number))
+            except CannotAsk as error:
+                self._asks.refused(filed.id, str(error), now)
+                continue
+            self._asks.sent(filed.id, now)
+            told = partial(self._asked, filed.id, number, connection)
+            connection.ask(number, requests, 1, self._asks.settings.answer_s, told)
+
+    def _asked(self, name: str, number: str, connection: Connection, whole: bool) -> None:
+        now = datetime.now(UTC)
+        if whole:
+            self._asks.answered(name, None, now)
+        else:
+            connection.deaf.add(number)
+            self._asks.unanswered(name, now)
 
     def hold_back(self, connection: Connection) -> None:
         """Do not read on while the disk is far behind."""
@@ -368,6 +418,10 @@ class Server:
                 for connection in [each for each in self._connections if each.is_nobody]:
                     connection.data_received(b"")
             self.packets.expire(time.monotonic())
+            self._asks.tidy(datetime.now(UTC))
+            self.wanted = frozenset(self._asks.terminals())
+            for number in self.wanted:
+                self.put_asks(number)
             now_s = time.monotonic()
             for connection in list(self._connections):
                 if connection.active_s < now_s - idle:

@@ -10,6 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from ingest_daemon.access import AccessSettings
+from ingest_daemon.asks import AskSettings
 from ingest_daemon.config import (
     DaemonSettings,
     PollSettings,
@@ -71,6 +72,7 @@ SECTIONS: dict[str, type[Any]] = {
     "site": SiteSettings,
     "daemon": DaemonSettings,
     "access": AccessSettings,
+    "asks": AskSettings,
     "poll": PollSettings,
     "store": StoreSettings,
     "postgres": PostgresSettings,
@@ -100,6 +102,7 @@ class Settings:
     site: SiteSettings
     daemon: DaemonSettings
     access: AccessSettings
+    asks: AskSettings
     poll: PollSettings
     store: StoreSettings
     postgres: PostgresSettings
