@@ -122,8 +122,8 @@ class Outbox:
                 await self._wait(self._over, pause)
                 pause = min(2 * pause, PAUSE_S[1])
                 continue
-            except OSError as error:
-                self._limited.warn("sms outbox", str(error))
+            except Exception as error:  # a full disk, a gateway that breaks HTTP: said, and tried again
+                self._limited.warn("sms outbox", f"{type(error).__name__}: {error}")
                 sent = False
             if not sent:
                 self._limited.flush()

@@ -6,6 +6,7 @@ import re
 
 _HEX = re.compile(r"[0-9A-Fa-f]+")
 _SPACES = re.compile(r"\s+")
+_LINE_ENDS = re.compile(r"[\r\n]+")
 
 CODINGS = {"hex": "hex", "base64": "base64"}
 """What a gateway may say of the content; anything else, or nothing, leaves it to the content."""
@@ -30,7 +31,8 @@ def octets(content: str | bytes, coding: str = "") -> bytes:
             raise NoOctets(f"expected two hex digits an octet, there are {len(text)} digits")
         return bytes.fromhex(text)
     try:
-        return base64.b64decode(text.encode("ascii"), validate=True)
+        # Lines may be broken, but words with spaces between are somebody's words.
+        return base64.b64decode(_LINE_ENDS.sub("", content.strip()).encode("ascii"), validate=True)
     except (UnicodeEncodeError, binascii.Error) as error:
         raise NoOctets(f"expected hex text or base64 ({error}), there is {_shown(content)}") from None
 
