@@ -88,7 +88,7 @@ class _Shape(NamedTuple):
     `data`: where in the bytes the registers of a request begin; minus the exception; None where there is no answer.
     """
 
-    terminal_map: int
+    of_map: int
     asked: tuple[bytes, ...]
     data: tuple[int | None, ...]
     size: int

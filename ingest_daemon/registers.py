@@ -57,6 +57,8 @@ TYPES: dict[str, tuple[int, str]] = {
 """Type → registers that it takes, and the number as NumPy reads it (empty: packed BCD)."""
 
 WHOLE = ("u16", "u32", "bits")
+_COUNTED = ("u16", "s16", "u32", "s32", "bcd16", "bcd32", "bits")
+"""What a field without a unit may be: such fields are whole numbers."""
 _GALLON, _FOOT3 = Fraction("0.003785411784"), Fraction("0.028316846592")
 _VOLUMES = {
     "m3": Fraction(1),
@@ -192,7 +194,8 @@ def _register(name: str, said: Mapping[str, Any], base: int, codes: Mapping[str,
         scale, offset = _number(said, "scale", 1), _number(said, "offset", 0)
         if scale == 0:
             raise ValueError("scale: expected a number other than 0")
-        return Register(field, _spot(said, base), scale * unit, offset * unit, tuple(codes[code] for code in named))
+        types = tuple(TYPES) if UNIT_OF[field] else _COUNTED
+        return Register(field, _spot(said, base, types), scale * unit, offset * unit, tuple(codes[code] for code in named))
 
 
 def _code(name: str, said: Mapping[str, Any], base: int) -> Code:

@@ -547,6 +547,15 @@ def test_a_damaged_header_of_modbus_tcp_gives_no_answer_to_the_request() -> None
             assert not (isinstance(item, Frame) and modbus_tcp.answers(request, item.raw))
 
 
+@pytest.mark.parametrize(
+    "before", [ASKED[0], b"HB", b"\x00\xff", ASKED[0] * 3, ANSWERS[1][:-1]], ids=["echo", "beat", "noise", "echoes", "torn"]
+)
+def test_what_a_dtu_or_the_line_puts_before_an_answer_does_no_harm(before: bytes) -> None:
+    items = fed(before + ANSWERS[0])
+    assert [item.raw for item in items if isinstance(item, Frame)] == [ANSWERS[0]]
+    assert b"".join(item.raw for item in items) == before + ANSWERS[0]
+
+
 # --- maps that are wrong --------------------------------------------------------------------------------------------------------
 
 FLOW = {"field": "flow_m3h", "address": 1, "type": "f32"}
@@ -565,6 +574,10 @@ FLOW = {"field": "flow_m3h", "address": 1, "type": "f32"}
         ({"registers": [FLOW], "most": 126}, "most: expected a whole number of 1 to 125; there is 126"),
         ({"registers": [{**FLOW, "field": "flow"}]}, "registers 1: field: expected one of forward_m3"),
         ({"registers": [{**FLOW, "type": "real"}]}, "registers 1: type: expected one of u16"),
+        (
+            {"registers": [{**FLOW, "field": "status"}]},
+            "registers 1: type: expected one of u16, s16, u32, s32, bcd16, bcd32, bits",
+        ),
         ({"registers": [{**FLOW, "address": 65535}]}, "registers 1: address: expected a whole number of 0 to 65534"),
         ({"registers": [{**FLOW, "address": 0}], "base": 1}, "registers 1: address: expected a whole number of 1 to 65535"),
         ({"registers": [{**FLOW, "address": "1"}]}, "registers 1: address: expected a whole number"),

@@ -33,71 +33,83 @@ def _crc(data: bytes) -> bytes:
     return crc16.modbus(data).to_bytes(2, "little")
 
 
-def _end(held: bytes, at: int) -> int:
-    """Where an answer that begins at `at` would end (beyond what is held if that is not known yet); 0 if none begins there."""
-    if held[at] not in _ADDRESSES:
+def _size(piece: bytes) -> int | None:
+    """Bytes of an answer, by its first three: 0 if none begins so, None if more are needed to tell."""
+    if piece and piece[0] not in _ADDRESSES:
         return 0
-    size = modbus.size_of(held[at + 1 : at + 3])
-    if size == 0:
-        return 0
-    return at + (_SHORTEST if size is None else FRAMING.before + size + FRAMING.after)
+    size = modbus.size_of(piece[1:3])
+    return FRAMING.before + size + FRAMING.after if size else size
 
 
 class _Decoder:
     """Every byte that could be an address is a candidate; of all candidates the one that ends first with a good CRC is the frame.
 
-    So a damaged byte count does not swallow the good answer that follows, and it does not matter how the stream was cut.
+    So a damaged byte count does not swallow the good answer that follows, and it does not matter how the stream was cut. Places
+    are counted from the beginning of the connection: `_from` is the first byte held, `_at` the first that was not looked at.
     """
 
     def __init__(self) -> None:
         self._held = b""
+        self._from = self._at = 0
+        self._due: list[tuple[int, int]] = []
+        self._failed: dict[int, int] = {}
 
     @property
     def pending(self) -> int:
         return len(self._held)
 
     def feed(self, data: bytes) -> list[Frame | Rejected]:
-        held, out = self._held + data, list[Frame | Rejected]()
-        due: list[tuple[int, int]] = []
-        failed: dict[int, int] = {}
-        done = at = 0
+        held, base, out = self._held + data, self._from, list[Frame | Rejected]()
+        told = upto = base + len(held)  # what begins at `told` or later cannot be told yet
         while True:
-            if at < min(len(held), due[0][0] if due else len(held)):
-                if end := _end(held, at):
-                    heappush(due, (end, at))
-                at += 1
+            end, start = self._due[0] if self._due else (upto + 1, upto)
+            if self._at < min(told, end):
+                size = _size(held[self._at - base : self._at - base + 3])
+                if size is None:
+                    told = self._at
+                    continue
+                if size:
+                    heappush(self._due, (self._at + size, self._at))
+                self._at += 1
                 continue
-            if not due or due[0][0] > len(held):
+            if end > upto:
                 break
-            end, start = heappop(due)
-            if _crc(held[start : end - 2]) != held[end - 2 : end]:
-                failed[start] = end
+            heappop(self._due)
+            raw = held[start - base : end - base]
+            if _crc(raw[:-2]) != raw[-2:]:
+                self._failed[start] = end
                 continue
-            _refuse(held, done, start, failed | {begun: over for over, begun in due}, out)
-            out.append(Frame(held[start:end]))
-            done = at = end
-            due.clear()
-            failed.clear()
-        first = min((start for _, start in due), default=len(held))
-        _refuse(held, done, first, failed, out)
-        self._held = held[first:]
+            self._refuse(held[self._from - base : start - base], out)
+            out.append(Frame(raw))
+            self._from = self._at = end
+            told = upto
+            self._due.clear()
+            self._failed.clear()
+        first = min((start for _, start in self._due), default=self._at)
+        self._refuse(held[self._from - base : first - base], out)
+        self._held, self._from = held[first - base :], first
         return out
 
-
-def _refuse(held: bytes, done: int, upto: int, candidates: Mapping[int, int], out: list[Frame | Rejected]) -> None:
-    """Give held[done:upto] as rejected: in one piece each what began like an answer, the rest as noise."""
-    for start, end in sorted(candidates.items()):
-        if not done <= start < upto:
-            continue
-        _noise(held[done:start], out)
-        if end <= upto:
-            received, expected = held[end - 2 : end].hex().upper(), _crc(held[start : end - 2]).hex().upper()
-            out.append(Rejected(held[start:end], Reason.BAD_CRC, f"CRC is {received}, expected {expected}"))
-        else:
-            declared = f"declares {end - start} bytes, but another whole answer begins before they end"
-            out.append(Rejected(held[start:upto], Reason.BAD_LENGTH, declared))
-        done = min(end, upto)
-    _noise(held[done:upto], out)
+    def _refuse(self, raw: bytes, out: list[Frame | Rejected]) -> None:
+        """Give the bytes from `_from` on as rejected: in one piece each what began like an answer, the rest as noise."""
+        if not raw:
+            return
+        upto, done = len(raw), 0
+        for start, end in sorted([*self._failed.items(), *((start, end) for end, start in self._due)]):
+            begin, size = start - self._from, end - start
+            if not done <= begin < upto:
+                continue
+            _noise(raw[done:begin], out)
+            piece = raw[begin : begin + size]
+            done = begin + len(piece)
+            if len(piece) == size:
+                received, expected = piece[-2:].hex().upper(), _crc(piece[:-2]).hex().upper()
+                out.append(Rejected(piece, Reason.BAD_CRC, f"CRC is {received}, expected {expected}"))
+            else:
+                declared = f"declares {size} bytes, but another whole answer begins before they end"
+                out.append(Rejected(piece, Reason.BAD_LENGTH, declared))
+        _noise(raw[done:], out)
+        self._failed = {start: end for start, end in self._failed.items() if start >= self._from + upto}
 
 
 def _noise(raw: bytes, out: list[Frame | Rejected]) -> None:
@@ -141,8 +153,8 @@ def explain(frame: bytes) -> list[Part]:
     """Every byte of one answer or of several in a row; of any bytes whatever."""
     parts, at = list[Part](), 0
     while at < len(frame):
-        end = _end(frame, at) or len(frame)
-        piece = frame[at:end]
+        size = _size(frame[at : at + 3])
+        piece = frame[at : at + size] if size else frame[at:]
         parts.append(Part(at, piece[:1], "地址", "address", str(piece[0]), ""))
         crc = piece[-2:] if len(piece) >= _SHORTEST else b""
         parts += modbus.explain(piece[1 : len(piece) - len(crc)], at + 1)
