@@ -65,6 +65,10 @@ class Stopped(Exception):
     """The forwarder was told to stop while it waited for the store."""
 
 
+class Overtaken(Exception):
+    """Alarms came while data waited for the store: they go first."""
+
+
 class Group(NamedTuple):
     """What a group of frames says about registered terminals, and what of it is kept aside.
 
@@ -293,6 +297,7 @@ class Forwarder:
         self._memory = Memory()
         self._saved_at = time.monotonic()
         self._stopping = threading.Event()
+        self._gives_way = False
         self._limited = Limited()
         self._thread = threading.Thread(target=self._run, name="forwarder", daemon=True)
 
@@ -327,6 +332,8 @@ class Forwarder:
                 self._limited.flush()
                 if self._journals.wait(self._positions, 0.5):
                     self._stopping.wait(GATHER_S)
+            except Overtaken:
+                continue
             except Stopped:
                 return
             except JournalBroken as error:
@@ -355,7 +362,10 @@ class Forwarder:
         for gap in chunk.damaged:
             LOG.error("journal %s is damaged at %d: %d bytes hold no valid record and are passed over", stream, *gap)
         if chunk.records:
+            # The store is asked before anything is remembered of a group, so one that is left while it waits can begin anew.
+            self._gives_way = stream == DATA
             self._settle(stream, chunk.records)
+            self._gives_way = False
         self._patiently(lambda: write_json(cursor_path(self._site, stream), {"position": chunk.next_position}, durable=True))
         self._positions[stream] = chunk.next_position
         if time.monotonic() - self._saved_at > MEMORY_S:
@@ -507,6 +517,9 @@ class Forwarder:
                 if self._stopping.wait(wait):
                     raise Stopped from None
                 wait = min(wait * 2, WAIT_S[1])
+                if self._gives_way and isinstance(error, StoreAway) and self._journals.end(ALARM) > self._positions[ALARM]:
+                    self._gives_way = False
+                    raise Overtaken from None
             else:
                 self._counters.health["store"] = "ok"
                 return result

@@ -32,8 +32,8 @@ from ingest_daemon.stores.points import KEY, sift, spans
 LINES = 10_000
 """Lines of one request: InfluxDB is fastest between 5,000 and 10,000."""
 
-TIMEOUT_MS = (5_000, 60_000)
-"""Connect and read; a server that hangs longer counts as away."""
+TIMEOUT_MS = (5_000, 30_000)
+"""Connect and read; a server that hangs longer counts as away, so that it is said within a minute."""
 
 BLOCK = 16 << 20
 """Bytes of an answer that are parsed at a time, so that a whole day never lies in memory as text."""
