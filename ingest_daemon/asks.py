@@ -103,28 +103,10 @@ def file_ask(
     end: datetime | None = None,
     field: str = "forward_m3",
 ) -> list[str]:
-    """File a question, durably; gives its id, of a long span of history those of its parts, each at most `LONGEST`.
-
-    One that waits already is not filed again: its id is given. Raises `AskRefused`.
-    """
-    spans = _spans(_kind(kind), start, end, field, now)
-    if kind == AskKind.SET_CLOCK and not settings.set_clock:
-        raise AskRefused(NOT_SET)
-    place = folder(site)
-    if not place.exists():
-        place.mkdir(parents=True, exist_ok=True)
-        sync_folder(place.parent)
-    waiting = {each.wish(): each.id for each in read_asks(site) if each.terminal == terminal and each.state == WAITING}
-    wanted = [Filed(_new_id(now), terminal, _kind(kind), by, now, first, last, field) for first, last in spans]
-    fresh = [each for each in wanted if each.wish() not in waiting]
-    if len(waiting) + len(fresh) > settings.per_terminal:
-        raise AskRefused(
-            f"{terminal}: {len(waiting)} questions wait and {len(fresh)} more would be too many: "
-            f"[asks] per_terminal allows {settings.per_terminal}; let them be answered first, or ask for a shorter span"
-        )
-    for each in fresh:
-        _write(place, each, durable=True)
-    return [waiting.get(each.wish(), each.id) for each in wanted]
+    """File one question, from any process; see `Asks.file`. Raises `AskRefused`."""
+    asks = Asks(site, settings)
+    asks.refresh()
+    return asks.file(terminal, kind, by=by, now=now, start=start, end=end, field=field)
 
 
 NOT_SET = "set-clock: setting the clocks of terminals is not allowed here; [asks] set_clock = true in site.toml allows it"
@@ -138,14 +120,17 @@ def read_asks(site: Site) -> list[Filed]:
 
 
 class Asks:
-    """The questions as the daemon uses them; one instance for the event loop, cheap while nothing is filed or changes."""
+    """The questions of a site in memory; one instance a thread, cheap while nothing is filed or changes.
+
+    Any process may look and file; what became of a question only the daemon may say.
+    """
 
     def __init__(self, site: Site, settings: AskSettings) -> None:
         self.settings = settings
         self._folder = folder(site)
         self._seen_ns = -1
         self._files: dict[str, tuple[tuple[int, int], Filed | None]] = {}
-        self._by_terminal: dict[str, list[Filed]] = {}
+        self._by_terminal: dict[str, dict[str, Filed]] = {}
         self._limited = Limited()
 
     def all(self) -> list[Filed]:
@@ -177,6 +162,40 @@ class Asks:
                     continue
         self._index()
 
+    def file(
+        self,
+        terminal: str,
+        kind: AskKind | str,
+        *,
+        by: str,
+        now: datetime,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        field: str = "forward_m3",
+    ) -> list[str]:
+        """File a question, durably; gives its id, of a long span of history those of its parts, each at most `LONGEST`.
+
+        One that waits already is not filed again: its id is given. `by`: who asks. Raises `AskRefused`.
+        """
+        asked = _kind(kind)
+        spans = _spans(asked, start, end, field, now)
+        if asked is AskKind.SET_CLOCK and not self.settings.set_clock:
+            raise AskRefused(NOT_SET)
+        waiting = {each.wish(): each.id for each in self._by_terminal.get(terminal, {}).values() if each.state == WAITING}
+        wanted = [Filed(_new_id(now), terminal, asked, by, now, first, last, field) for first, last in spans]
+        fresh = [each for each in wanted if each.wish() not in waiting]
+        if len(waiting) + len(fresh) > self.settings.per_terminal:
+            raise AskRefused(
+                f"{terminal}: {len(waiting)} questions wait and {len(fresh)} more would be too many: "
+                f"[asks] per_terminal allows {self.settings.per_terminal}; let them be answered first, or ask for a shorter span"
+            )
+        if not self._folder.exists():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            sync_folder(self._folder.parent)
+        for each in fresh:
+            self._put(each, durable=True)
+        return [waiting.get(each.wish(), each.id) for each in wanted]
+
     def tidy(self, now: datetime, *, start: bool = False) -> None:
         """Read what changed, let expire what waited too long, and keep only the newest finished ones. For the daemon alone.
 
@@ -199,7 +218,7 @@ class Asks:
 
     def terminals(self) -> list[str]:
         """The terminals for which a question waits."""
-        return [terminal for terminal, asks in self._by_terminal.items() if any(each.state == WAITING for each in asks)]
+        return [terminal for terminal, asks in self._by_terminal.items() if any(each.state == WAITING for each in asks.values())]
 
     def waiting(self, terminal: str, now: datetime) -> list[Filed]:
         """What is to be put to a terminal that is in contact now, oldest first, within the limits of contact and day.
@@ -209,13 +228,12 @@ class Asks:
         asks = self._by_terminal.get(terminal)
         if not asks:
             return []
-        for each in asks:
+        for each in list(asks.values()):
             if each.state == WAITING and each.kind == AskKind.SET_CLOCK and not self.settings.set_clock:
                 self.refused(each.id, NOT_SET, now)
-        asks = self._by_terminal[terminal]
-        today = sum(1 for each in asks if each.sent_at is not None and now - each.sent_at < timedelta(days=1))
+        today = sum(1 for each in asks.values() if each.sent_at is not None and now - each.sent_at < timedelta(days=1))
         room = min(self.settings.per_contact, self.settings.per_day - today)
-        return [each for each in asks if each.state == WAITING][: max(0, room)]
+        return [each for each in asks.values() if each.state == WAITING][: max(0, room)]
 
     def sent(self, name: str, now: datetime) -> None:
         """The question is put."""
@@ -247,17 +265,18 @@ class Asks:
     def _finish(self, each: Filed, state: str, now: datetime, detail: str) -> None:
         self._put(replace(each, state=state, finished_at=now, detail=detail))
 
-    def _put(self, each: Filed) -> Filed:
-        # Not synced: the loop must not wait for the disk, and after a power cut a question is at worst put once more.
-        status = _write(self._folder, each, durable=False).stat()
+    def _put(self, each: Filed, *, durable: bool = False) -> Filed:
+        # What the daemon notes is not synced: its loop must not wait for the disk, and after a power cut a question is at worst
+        # put once more.
+        status = _write(self._folder, each, durable=durable).stat()
         self._files[f"{each.id}.json"] = ((status.st_mtime_ns, status.st_ino), each)
-        self._index()
+        self._by_terminal.setdefault(each.terminal, {})[each.id] = each
         return each
 
     def _index(self) -> None:
         self._by_terminal = {}
         for each in self.all():
-            self._by_terminal.setdefault(each.terminal, []).append(each)
+            self._by_terminal.setdefault(each.terminal, {})[each.id] = each
 
     def _read(self, path: Path) -> Filed | None:
         try:
