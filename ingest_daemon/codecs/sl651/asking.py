@@ -101,7 +101,7 @@ def follow_up(request: bytes, frame: bytes) -> bytes | None:
 def _framed(station: str, function: int, now: datetime, settings: Settings, body: bytes, words: str) -> bytes:
     """A request with a body in the HEX form and the same in the words of the ASCII form."""
     head = START + bytes.fromhex(station) + bytes((settings.centre,)) + bytes.fromhex(settings.password) + bytes((function,))
-    fixed = bytes(2) + stamp(now + timedelta(hours=settings.utc_offset_h - 8))
+    fixed = bytes(2) + stamp(now, settings.utc_offset_h)
     text = (fixed.hex().upper() + words).encode()
     return _down(head, fixed + body, text, ENQ, lettered=settings.form == "ascii")
 
@@ -134,7 +134,7 @@ def _histories(ask: Ask, settings: Settings) -> list[tuple[bytes, str]]:
     found: list[tuple[bytes, str]] = []
     while at < end or not found:
         upto = min(end, at + max(timedelta(hours=1), _VALUES * step // timedelta(hours=1) * timedelta(hours=1)))
-        times = [stamp(moment + timedelta(hours=settings.utc_offset_h - 8))[:4] for moment in (at, upto)]
+        times = [stamp(moment, settings.utc_offset_h)[:4] for moment in (at, upto)]
         raw = b"".join(times) + head_of(STEP, 0x18) + bytes.fromhex(f"{days:02}{hours:02}{minutes:02}") + head_of(*element)
         found.append((raw, f"{times[0].hex()} {times[1].hex()} {units[0]} {code_of(element.id)} "))
         at = upto

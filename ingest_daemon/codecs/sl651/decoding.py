@@ -27,7 +27,7 @@ from ingest_daemon.codecs.sl651.header import (
 )
 from ingest_daemon.codecs.sl651.letters import translated
 from ingest_daemon.codecs.sl651.moments import read_times
-from ingest_daemon.codecs.sl651.packets import joined, messages
+from ingest_daemon.codecs.sl651.packets import begins, joined, messages
 from ingest_daemon.codecs.sl651.stations import Settings, settings_of
 from ingest_daemon.frames import Arrival, Decoded
 from ingest_daemon.schema import FIELDS, TIMESTAMP, Reason
@@ -60,7 +60,7 @@ def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
     places: dict[int, list[int]] = {}
     settings = {}
     for place, frame in enumerate(frames):
-        each = settings_of(special.get(terminal(frame) if len(frame) >= HEADER else ""))
+        each = settings_of(special.get(terminal(frame) if begins(frame, 0) else ""))
         settings[id(each)] = each
         places.setdefault(id(each), []).append(place)
     parts = []

@@ -9,6 +9,7 @@ import re
 from ingest_daemon.checksums import crc16_high_first
 
 START, SOH = b"\x7e\x7e", b"\x01"
+_SOH = SOH[0]
 STX, SYN, ETX, ETB, ENQ, EOT, ACK, NAK, ESC = 0x02, 0x16, 0x03, 0x17, 0x05, 0x04, 0x06, 0x15, 0x1B
 ENDS = frozenset((ETX, ETB, ENQ, EOT, ACK, NAK, ESC))
 
@@ -44,7 +45,7 @@ ANSWERS = frozenset((*range(0x37, 0x3B), *range(0x40, 0x52)))
 
 def plain(frame: bytes) -> bytes:
     """The frame; one of the ASCII form with header, packet numbers and CRC in the bytes of the HEX form, its body as it is."""
-    if frame[:1] != SOH:
+    if frame[0] != _SOH:
         return frame
     head, begin, rest = bytes.fromhex(frame[1 : LETTERS_HEADER - 1].decode()), frame[23:24], frame[LETTERS_HEADER:]
     if begin[0] == SYN:
@@ -60,7 +61,7 @@ def _bytes_of(text: bytes) -> bytes:
 def terminal(frame: bytes) -> str:
     """The station address as 10 hex digits: five bytes, after the centre's address on the way up, before it on the way down."""
     frame = plain(frame)
-    return (frame[2:7] if is_reply(frame) else frame[3:8]).hex().upper()
+    return (frame[2:7] if frame[11] >> 4 == 8 else frame[3:8]).hex().upper()
 
 
 def password(frame: bytes) -> str:
@@ -71,12 +72,12 @@ def password(frame: bytes) -> str:
 def is_alarm(frame: bytes) -> bool:
     """Whether it is an event report (33H) of a station."""
     frame = plain(frame)
-    return frame[10] == EVENT and not is_reply(frame)
+    return frame[10] == EVENT and frame[11] >> 4 != 8
 
 
 def is_reply(frame: bytes) -> bool:
     """Whether the frame comes from the centre (direction nibble 8)."""
-    return frame[11] >> 4 == 8 if frame[:1] != SOH else frame[19:20] == b"8"
+    return frame[11] >> 4 == 8 if frame[0] != _SOH else frame[19] == 0x38
 
 
 def sequence_of(frame: bytes) -> int | None:

@@ -1,6 +1,6 @@
 """Times on the wire, Beijing time in BCD, read and written: one at once or in columns. Nothing here asks what time it is."""
 
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import polars as pl
@@ -18,11 +18,12 @@ _STARTS, _LENGTHS = _FIRSTS[:-1] - 1, np.diff(_FIRSTS)
 """For each month of 2000 to 2099: the day before it, in days since 1970, and its number of days."""
 
 
-def stamp(moment: datetime) -> bytes:
-    """YYMMDDhhmmss of Beijing, 6 bytes. Raises `ValueError` for a time without a zone."""
+def stamp(moment: datetime, utc_offset_h: int = 8) -> bytes:
+    """YYMMDDhhmmss of Beijing or another clock, 6 bytes. Raises `ValueError` for a time without a zone."""
     if moment.tzinfo is None:
         raise ValueError(f"time {moment.isoformat()} has no zone, expected an aware datetime")
-    return bytes.fromhex(moment.astimezone(BEIJING).strftime("%y%m%d%H%M%S"))
+    zone = BEIJING if utc_offset_h == 8 else timezone(timedelta(hours=utc_offset_h))
+    return bytes.fromhex(moment.astimezone(zone).strftime("%y%m%d%H%M%S"))
 
 
 def read_times(block: Block) -> tuple[Whole, Mask]:

@@ -33,7 +33,7 @@ def pieces(message: bytes) -> list[bytes]:
     """The frames of a message, in order, as long as they declare to be; the last is what is left."""
     found, at = [], 0
     while at < len(message):
-        size = size_of_frame(message, at) if _begins(message, at) else len(message)
+        size = size_of_frame(message, at) if begins(message, at) else len(message)
         found.append(message[at : at + size])
         at += size
     return found
@@ -44,7 +44,7 @@ def messages(raw: bytes) -> list[bytes]:
     found: list[bytes] = []
     several = False
     for piece in pieces(raw):
-        place = packet(piece) if _begins(piece, 0) else None
+        place = packet(piece) if begins(piece, 0) else None
         if several and place and place.number > 1:
             found[-1] += piece
         else:
@@ -56,7 +56,7 @@ def messages(raw: bytes) -> list[bytes]:
 def joined(message: bytes) -> bytes:
     """The message as one plain frame of one packet, with the last packet's end. Raises `ValueError` where packets lack."""
     found = pieces(message)
-    if any(not _begins(frame, 0) or len(frame) != size_of_frame(frame) for frame in found):
+    if any(not begins(frame, 0) or len(frame) != size_of_frame(frame) for frame in found):
         raise ValueError(f"the packets have {', '.join(str(len(frame)) for frame in found)} bytes, not what they declare")
     frames = [plain(frame) for frame in found]
     total, number = packet_of(frames[0])
@@ -69,7 +69,7 @@ def joined(message: bytes) -> bytes:
     return frames[0][: HEADER - 1] + bytes((STX,)) + body + frames[-1][-3:]
 
 
-def _begins(message: bytes, at: int) -> bool:
+def begins(message: bytes, at: int) -> bool:
     """Whether a whole header begins there."""
     if message[at : at + 1] == SOH:
         return LETTERS_HEAD.match(message, at, at + LETTERS_HEADER) is not None

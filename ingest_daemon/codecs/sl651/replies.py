@@ -1,6 +1,6 @@
 """The centre's side of an exchange: the acknowledgement, the request for a lost packet, and what a frame acknowledges."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from ingest_daemon.codecs.sl651.header import (
@@ -63,7 +63,7 @@ def reply(frame: bytes, now: datetime, profile: Any = None) -> bytes | None:
     if silent or symbol not in (ETX, ETB) or sequence is None:
         return None
     end = ACK if symbol == ETB and total == 1 else EOT if settings.reply == "eot" else ESC
-    return _down(whole, numbers, sequence, now + timedelta(hours=settings.utc_offset_h - 8), end, lettered=lettered)
+    return _down(whole, numbers, sequence, stamp(now, settings.utc_offset_h), end, lettered=lettered)
 
 
 def ask_again(frame: bytes, number: int, now: datetime) -> bytes | None:
@@ -74,12 +74,12 @@ def ask_again(frame: bytes, number: int, now: datetime) -> bytes | None:
     if (place := packet(frame)) is None or place.total is None:
         return None
     numbers = (place.total << 12 | number).to_bytes(3, "big")
-    return _down(plain(frame), numbers, sequence_of(frame) or 0, now, NAK, lettered=frame[:1] == SOH)
+    return _down(plain(frame), numbers, sequence_of(frame) or 0, stamp(now), NAK, lettered=frame[:1] == SOH)
 
 
-def _down(up: bytes, numbers: bytes, sequence: int, now: datetime, end: int, *, lettered: bool) -> bytes:
+def _down(up: bytes, numbers: bytes, sequence: int, sent: bytes, end: int, *, lettered: bool) -> bytes:
     """A frame of the centre in answer to a plain frame."""
-    body = numbers + sequence.to_bytes(2, "big") + stamp(now)
+    body = numbers + sequence.to_bytes(2, "big") + sent
     begin = bytes((SYN if numbers else STX,))
     size = (0x8000 | len(body)).to_bytes(2, "big")
     frame = sealed(START + up[3:8] + up[2:3] + up[8:11] + size + begin + body + bytes((end,)))
