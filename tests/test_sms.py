@@ -36,8 +36,8 @@ from ingest_daemon.site import Site
 from ingest_daemon.sms import webhook
 from ingest_daemon.sms.alarms import LETTERS, is_night, read_alarms, split
 from ingest_daemon.sms.concatenation import Parts
-from ingest_daemon.sms.directory import pdus
-from ingest_daemon.sms.gateway import Gateway, filled
+from ingest_daemon.sms.directory import Directory, pdus
+from ingest_daemon.sms.gateway import Away, Gateway, filled
 from ingest_daemon.sms.inbox import Receipt
 from ingest_daemon.sms.numbers import digits
 from ingest_daemon.sms.outbox import Outbox
@@ -600,6 +600,22 @@ def test_files_of_a_modem_daemon_are_moved_once_they_are_safe(tmp_path: Path) ->
     assert pdus("7E7E\nhello\n") == []
 
 
+def test_a_file_that_cannot_be_moved_is_taken_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def do(running: Channel) -> None:
+        folder = tmp_path / "modem"
+        looked = Directory(folder, running.sms._inbox, running.tally)
+        (folder / "GSM1.a").write_text(delivered_pdu("86" + PHONE, reading()).hex())
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(PermissionError("not yours")))
+            for _ in range(4):
+                await looked.look()
+            assert len(running.frames()) == 1 and (folder / "GSM1.a").exists()
+        await looked.look()
+        assert len(running.frames()) == 1 and (folder / "done" / "GSM1.a").exists()
+
+    on_channel(tmp_path, do)
+
+
 # Going out
 
 
@@ -765,6 +781,31 @@ def test_a_gateway_that_is_away_loses_nothing(tmp_path: Path, fake: FakeGateway,
         assert len(list((tmp_path / "state" / "sms-outbox").glob("*.json"))) + len(fake.posted) == 1
         async with channel(tmp_path, **going_out(fake, recipients=PHONE)) as running:
             await eventually(lambda: len(fake.posted) == 1 and not running.sms._outbox.waiting, "it is sent after the restart")
+
+    asyncio.run(main())
+
+
+def test_one_sms_that_the_gateway_never_takes_does_not_hold_up_the_others(tmp_path: Path, fake: FakeGateway) -> None:
+    async def main() -> None:
+        clocked = Clocked(tmp_path, fake, NOON)
+        await clocked.take(alert("poison", name="a"), alert("good", name="b", severity="info"))
+        fake.statuses = [500] * 5
+        for _ in range(5):
+            with pytest.raises(Away, match="HTTP 500: words of the gateway"):
+                await clocked.go()
+        await clocked.go()
+        assert [each["text"] for each in fake.posted] == ["【报警】good", "【报警】poison"]
+
+    asyncio.run(main())
+
+
+def test_a_yes_that_is_none_by_its_words_sends_nothing(tmp_path: Path, fake: FakeGateway) -> None:
+    async def main() -> None:
+        clocked = Clocked(tmp_path, fake, NOON, gateway_yes='"code":0')
+        await clocked.take(alert())
+        with pytest.raises(Away, match=r"expected .*code.*words of the gateway"):
+            await clocked.go()
+        assert len(clocked.box.waiting) == 1
 
     asyncio.run(main())
 

@@ -36,6 +36,8 @@ class Directory:
         """Make the folders. Raises `OSError`."""
         self._folder, self._inbox, self._tally = folder, inbox, tally
         self._looks: dict[str, tuple[int, int]] = {}
+        self._taken: dict[str, list[str]] = {}
+        """Files that are safe but could not be moved yet, and what was wrong in them: not to be taken at each look."""
         self._limited = Limited()
         for name in ("", DONE, REFUSED):
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -62,10 +64,18 @@ class Directory:
             if entry.is_file(follow_symlinks=False) and not entry.name.startswith(".")
         }
         settled = sorted((seen, name) for name, seen in now.items() if self._looks.get(name) == seen)
+        self._taken = {name: wrong for name, wrong in self._taken.items() if now.get(name) == self._looks.get(name)}
         self._looks = now
         return [self._folder / name for _, name in settled[:AT_A_TIME]]
 
     async def _take(self, path: Path) -> None:
+        if path.name not in self._taken:
+            self._taken[path.name] = await self._read(path)
+        await asyncio.to_thread(self._move, path, self._folder / (REFUSED if self._taken[path.name] else DONE))
+        del self._taken[path.name]
+
+    async def _read(self, path: Path) -> list[str]:
+        """Take the PDUs of a file; all is safe on return. Gives what is wrong with it. Raises `NotSafe`, `OSError`."""
         now_us = time.time_ns() // 1000
         with path.open("rb") as file:
             data = file.read(FILE_BYTES + 1)
@@ -83,7 +93,7 @@ class Directory:
             (self._folder / REFUSED / f"{path.name}.reason").write_text("\n".join(wrong) + "\n", encoding="utf-8")
             self._tally["in_refused"] += len(wrong)
             self._limited.warn("sms directory", f"{path.name} moved to {REFUSED}: {wrong[0]}")
-        await asyncio.to_thread(self._move, path, self._folder / (REFUSED if wrong else DONE))
+        return wrong
 
     def _move(self, path: Path, into: Path) -> None:
         target = into / path.name

@@ -9,7 +9,7 @@ from typing import Any
 
 from ingest_daemon.sms.settings import SmsSettings, template
 
-_WORDS = 500
+_WORDS, _ANSWER = 500, 1 << 16
 _PLACE = re.compile(r"\{(?:id|number|text)\}")
 _AGAIN = (401, 403, 407, 408, 425, 429)
 """4xx that say nothing of the message: a wrong password is mended in the settings, too many requests pass."""
@@ -34,7 +34,7 @@ class Gateway:
     """The gateway of the settings."""
 
     def __init__(self, settings: SmsSettings) -> None:
-        self._url, self._timeout = settings.gateway_url, settings.gateway_s
+        self._url, self._timeout, self._yes = settings.gateway_url, settings.gateway_s, settings.gateway_yes
         self._body = template(settings.gateway_body)
         self._headers = {"Content-Type": "application/json; charset=utf-8"}
         if settings.gateway_authorization:
@@ -42,13 +42,13 @@ class Gateway:
         self._opener = urllib.request.build_opener(_NoRedirect)
 
     def send(self, identity: str, number: str, text: str) -> None:
-        """Hand over one SMS; on return the gateway has said 2xx. Raises `Away`, `Refused`."""
+        """Hand over one SMS; on return the gateway has taken it. Raises `Away`, `Refused`."""
         values = {"{id}": identity, "{number}": number, "{text}": text}
         body = json.dumps(filled(self._body, values), ensure_ascii=False).encode("utf-8", "replace")
         request = urllib.request.Request(self._url, body, self._headers, method="POST")
         try:
-            with self._opener.open(request, timeout=self._timeout):
-                pass
+            with self._opener.open(request, timeout=self._timeout) as answer:
+                said = answer.read(_ANSWER).decode("utf-8", "replace")
         except urllib.error.HTTPError as error:
             words = f"HTTP {error.code}: {error.read(_WORDS).decode('utf-8', 'replace')}"
             if 400 <= error.code < 500 and error.code not in _AGAIN:
@@ -56,6 +56,8 @@ class Gateway:
             raise Away(words) from None
         except (OSError, HTTPException, ValueError) as error:
             raise Away(f"{type(error).__name__}: {error}") from None
+        if self._yes not in said:
+            raise Away(f"expected {self._yes!r} in its answer ([sms] gateway_yes), there is: {said[:_WORDS]}")
 
 
 def filled(value: Any, places: dict[str, str]) -> Any:

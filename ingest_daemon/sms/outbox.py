@@ -26,6 +26,7 @@ PAUSE_S = (1.0, 300.0)
 """First and longest pause before an absent gateway is tried again."""
 
 LOOK_S = 1.0
+TRIES = 5
 REFUSED = "refused"
 HOUR_US = 3_600_000_000
 
@@ -43,11 +44,6 @@ class Entry:
     text: str
     alert: str
     severity: str
-
-    @property
-    def order(self) -> tuple[int, str]:
-        """The most pressing first, then the oldest."""
-        return -SEVERITIES.index(self.severity), self.name
 
 
 class Outbox:
@@ -70,6 +66,7 @@ class Outbox:
         self._changed, self._over = asyncio.Event(), asyncio.Event()
         self._accepting = asyncio.Lock()
         self._count = 0
+        self._tries: Counter[str] = Counter()
         (self._folder / REFUSED).mkdir(parents=True, exist_ok=True)
         self.waiting: dict[str, Entry] = {}
         for path in sorted(self._folder.glob("*.json")):
@@ -146,7 +143,7 @@ class Outbox:
         if len(self._sent_us) >= self._settings.hourly:
             self._limited.warn("sms hourly", f"{len(due)} SMS wait: {self._settings.hourly} went within an hour ([sms] hourly)")
             return False
-        entry = min(due, key=lambda each: each.order)
+        entry = min(due, key=self._order)
         path = self._folder / f"{entry.name}.json"
         try:
             await asyncio.to_thread(self._gateway.send, entry.name, entry.number, entry.text)
@@ -154,10 +151,14 @@ class Outbox:
             self._decided("refused", entry.alert, f"by the gateway, kept in {REFUSED}: {error}")
             path.replace(self._folder / REFUSED / path.name)
             (self._folder / REFUSED / f"{entry.name}.reason").write_text(f"{error}\n", encoding="utf-8")
+        except Away:
+            self._tries[entry.name] += 1
+            raise
         else:
             self._decided("sent", entry.alert, f"to {_masked(entry.number)}")
             path.unlink(missing_ok=True)
         self.waiting.pop(entry.name, None)
+        self._tries.pop(entry.name, None)
         self._sent_us.append(now_us)
         self._remember()
         return True
@@ -165,6 +166,10 @@ class Outbox:
     async def _wait(self, event: asyncio.Event, timeout_s: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(event.wait(), timeout_s)
+
+    def _order(self, entry: Entry) -> tuple[bool, int, str]:
+        """The most pressing first, then the oldest; behind them what failed often: it may be that SMS and not the gateway."""
+        return self._tries[entry.name] >= TRIES, -SEVERITIES.index(entry.severity), entry.name
 
     def _is_wanted(self, alarm: Alarm, now_us: int) -> bool:
         """Decide on an alarm, and say so where it is not sent."""

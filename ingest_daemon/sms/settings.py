@@ -41,6 +41,11 @@ class SmsSettings:
         '{"id": "{id}", "to": "{number}", "text": "{text}"}', "JSON that is posted: {id}, {number}, {text}", "发送网关 JSON 模板"
     )
     gateway_authorization: str = setting("", "header Authorization for the gateway", "网关认证头", secret=True)
+    gateway_yes: str = setting(
+        "",
+        "text in the answer that says yes, where every answer is 200; empty: 2xx is enough",
+        "网关成功应答须含的文字；空为只看 2xx",
+    )
     gateway_s: float = setting(10.0, "the gateway's answer is waited for this long", "网关超时秒数", minimum=0.1)
     recipients: str = setting("", "numbers that alarms go to", "接收报警的号码，逗号分隔")
     parts: int = setting(

@@ -18,6 +18,8 @@ class NoOctets(ValueError):
 
 def octets(content: str | bytes, coding: str = "") -> bytes:
     """Octets of a content. Text that is hex is hex, although much of it were base64, too. Raises `NoOctets`."""
+    if content == b"":
+        raise NoOctets("expected octets, the message is empty")
     if isinstance(content, bytes):
         return content
     text = _SPACES.sub("", content)
