@@ -31,7 +31,13 @@ class Entry(NamedTuple):
 PROBES = {
     "p1": Entry("reception", "limit", "接收与 C 回显之比", "reception against a C echo"),
     "p3": Entry("reception", "slow_disk", "磁盘慢 5 ms 时的应答", "acknowledgements with a disk 5 ms slower"),
+    "p4": Entry(
+        "crowd", "crowd", "一万连接的内存与二十万终端重连", "memory of 10,000 connections, 200,000 terminals reconnecting"
+    ),
     "p5": Entry("reception", "bad_frames", "一成坏帧的代价", "what 10 % bad frames cost"),
+    "p6": Entry("forwarding", "forwarding", "转发到 InfluxDB 与预制数据之比", "forwarding into InfluxDB against prebuilt bodies"),
+    "r029": Entry("crowd", "day", "两千块表一天的内存", "memory of a day of 2,000 meters"),
+    "r032": Entry("link", "thin_link", "512 kbit/s 链路上的一天", "a day of 2,000 meters through 512 kbit/s"),
 }
 
 

@@ -70,7 +70,9 @@ def table(figures: Sequence[Figure]) -> str:
         what = figure.what + (f" ({figure.note})" if figure.note else "")
         goal, met = (str(figure.goal), "✓" if figure.goal.met(figure.median) else "✗") if figure.goal else ("", "")
         unit = f" {figure.unit}" if figure.unit else ""
-        lines.append(f"| {figure.probe} | {what} | {_said(figure.median)}{spread}{unit} | {len(figure.values)} | {goal} | {met} |")
+        lines.append(
+            f"| {figure.probe} | {what} | {_said(figure.median)}{spread}{unit} | {len(figure.values)} | {goal} | {met} |"
+        )
     return "\n".join(lines)
 
 

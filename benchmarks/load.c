@@ -4,7 +4,7 @@
  * frame are written anew for each sending, and so is its CRC: the CRC is linear, so each changed byte adds a value from a table,
  * and making a frame costs a copy. An acknowledgement must have the station, the sequence number and a good CRC.
  *
- * usage: load -p PORT -t FILE -c CONNECTIONS -s SECONDS [-w WARM_UP_S] [-l DAYS] [-n SESSIONS] [-g EVERY [-b]] [-e] [-h]
+ * usage: load -p PORT -t FILE -c CONNECTIONS -s SECONDS [-w WARM_UP_S] [-l DAYS] [-n SESSIONS] [-g EVERY [-b]] [-e] [-h] [-i] [-d DATE]
  *   -t  prepared days (the format is in workload.py)
  *   -c  connections at a time; connection i is terminal i, and its days follow one another
  *   -s  seconds to measure after the warm-up; the frame of a connection is sent when the one before it is acknowledged
@@ -13,6 +13,8 @@
  *   -g  one in EVERY sendings is two frames at once; with -b the first of them has a wrong CRC and must not be acknowledged
  *   -e  echo: of an answer only length and sequence number are checked
  *   -h  hold: keep the connections open until standard input ends
+ *   -i  idle: connect, and send nothing
+ *   -d  number of the prepared date to begin with (0)
  *
  * Prints "measuring" when the warm-up is over and one line of JSON at the end. Exit code 3: an answer was wrong, or a connection
  * was closed; what was expected and what came is on standard error.
@@ -67,10 +69,10 @@ struct terminal {
 static uint16_t crc_table[256];
 static struct shape *shapes;
 static uint8_t (*dates)[3];
-static uint32_t variants, frames_a_day, date_count, first_terminal;
+static uint32_t variants, frames_a_day, date_count, first_terminal, first_date;
 static uint32_t histogram[BINS];
 static uint8_t now_bcd[6];
-static int port, is_echo, is_bad, hold;
+static int port, is_echo, is_bad, hold, idle;
 static uint32_t glue, day_limit, sessions, session_next, sessions_done;
 static uint64_t frames_acknowledged, frames_bad, records_acknowledged;
 static int measuring;
@@ -206,7 +208,7 @@ static uint32_t make_frame(struct terminal *terminal, uint8_t *frame)
 {
     struct shape *shape = &shapes[terminal->frame];
     uint32_t variant = terminal->number % variants;
-    if (terminal->day >= date_count) {
+    if (first_date + terminal->day >= date_count) {
         fprintf(stderr, "load: terminal %u used all %u prepared dates\n", terminal->number, date_count);
         exit(1);
     }
@@ -214,7 +216,7 @@ static uint32_t make_frame(struct terminal *terminal, uint8_t *frame)
     uint8_t values[PATCHES] = {(uint8_t)(terminal->sequence >> 8), (uint8_t)terminal->sequence};
     memcpy(values + 2, now_bcd, 6);
     station_of(terminal->number, values + 8);
-    memcpy(values + 13, dates[terminal->day], 3);
+    memcpy(values + 13, dates[first_date + terminal->day], 3);
     memcpy(frame, shape->frames[variant], shape->length);
     memcpy(frame + SEQUENCE, values, 8);
     memcpy(frame + STATION, values + 8, 5);
@@ -359,7 +361,7 @@ int main(int count, char **words)
     double seconds = 1, warm_up = 0;
     uint32_t connections = 1;
     const char *path = NULL;
-    for (int option; (option = getopt(count, words, "p:t:c:s:w:l:n:g:beh")) != -1;) {
+    for (int option; (option = getopt(count, words, "p:t:c:s:w:l:n:g:d:behi")) != -1;) {
         switch (option) {
         case 'p': port = atoi(optarg); break;
         case 't': path = optarg; break;
@@ -369,9 +371,11 @@ int main(int count, char **words)
         case 'l': day_limit = (uint32_t)atoi(optarg); break;
         case 'n': sessions = (uint32_t)atoi(optarg); break;
         case 'g': glue = (uint32_t)atoi(optarg); break;
+        case 'd': first_date = (uint32_t)atoi(optarg); break;
         case 'b': is_bad = 1; break;
         case 'e': is_echo = 1; break;
         case 'h': hold = 1; break;
+        case 'i': idle = 1; break;
         default: return 2;
         }
     }
@@ -383,7 +387,7 @@ int main(int count, char **words)
         connections = sessions;
     struct terminal *terminals = calloc(connections, sizeof *terminals);
     int poll = epoll_create1(0);
-    uint32_t busy = connections;
+    uint32_t busy = idle ? 0 : connections;
     measuring = warm_up <= 0;
     uint64_t began = now_ns(), from = began + (uint64_t)(warm_up * 1e9);
     if (!sessions) {
@@ -395,7 +399,7 @@ int main(int count, char **words)
     }
     if (measuring)
         printf("measuring\n"), fflush(stdout);
-    for (uint32_t i = 0; i < connections; i++) {
+    for (uint32_t i = 0; i < busy; i++) {
         if (sessions) {
             terminals[i].number = session_next++;
             connect_terminal(&terminals[i], poll);

@@ -15,7 +15,7 @@ from benchmarks.workload import Day
 from ingest_daemon.site import Site
 
 FULL_S = 3.0
-"""From so many seconds a round on sizes (connections, meters) are the ones that the goals name; below they shrink in proportion."""
+"""Sizes (connections, meters) are those that the goals name where a round is this long; in shorter ones they shrink with it."""
 
 
 @dataclass(frozen=True)
