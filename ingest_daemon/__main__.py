@@ -10,8 +10,9 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ingest_daemon.access import AccessSettings
 from ingest_daemon.alarm_sink import AlarmSink
@@ -21,17 +22,20 @@ from ingest_daemon.config import (
     PollSettings,
     PostgresSettings,
     SettingError,
+    SiteSettings,
     StoreSettings,
     read_section,
     read_tables,
 )
 from ingest_daemon.forwarder import Forwarder
 from ingest_daemon.health import Health
-from ingest_daemon.journal import ALARM, BAD, DATA, EVENT, PART, Journals, backlog
+from ingest_daemon.journal import ALARM, BAD, BAD_KIND, DATA, EVENT, FRAME_KIND, PART, Journals, backlog
 from ingest_daemon.known import Known
 from ingest_daemon.poller import Poller
-from ingest_daemon.server import Server
+from ingest_daemon.server import Receipt, Server
 from ingest_daemon.site import Site
+from ingest_daemon.sms.service import Sms
+from ingest_daemon.sms.settings import SmsSettings
 from ingest_daemon.state import LOG, Counters, SiteBusy, lock_site, write_json
 from ingest_daemon.stores import open_store
 from ingest_daemon.supervisor import notify, watchdog_s
@@ -55,12 +59,16 @@ class Daemon:
         poll: PollSettings,
         store: StoreSettings,
         postgres: PostgresSettings,
+        sms: SmsSettings,
+        zone: tzinfo,
     ) -> None:
         """Open what is needed. Raises `OSError`, `ValueError` with the reason."""
         self._site = site
         self._started_at = datetime.now(UTC)
         self._counters = Counters()
         self._journals = Journals(site, daemon.segment_mb << 20, daemon.journal_mb << 20)
+        self._sms_settings, self._zone = sms, zone
+        self._sms: Sms | None = None
         known = Known(site.registry, daemon.data_protocol)
         self._server = Server(daemon, access, known, Asks(site, asks), self._journals, self._counters)
         self._poller = Poller(poll, self._server)
@@ -80,6 +88,7 @@ class Daemon:
         self._journals.start(self._needed_from, self._server.settled, self._break)
         data_port, alarm_port = await self._server.start()
         self._poller.start()
+        sms_port = await self._start_sms()
         health_port = await self._health.start()
         self._forwarder.start()
         self._sink.start()
@@ -88,6 +97,7 @@ class Daemon:
             "data_port": data_port,
             "alarm_port": alarm_port,
             "health_port": health_port,
+            "sms_port": sms_port,
             "started_at": self._started_at.isoformat(),
         }
         write_json(self._site.state / "daemon.json", address, durable=False)
@@ -118,6 +128,8 @@ class Daemon:
         LOG.info("stopping")
         notify("STOPPING=1")
         await self._poller.stop()
+        if self._sms:
+            await self._sms.stop()
         await self._server.stop_listening()
         await asyncio.to_thread(self._journals.finish)
         await asyncio.sleep(0)  # the last acknowledgements were handed to this loop just now
@@ -125,6 +137,21 @@ class Daemon:
         deadline = time.monotonic() + QUICK_S
         await asyncio.to_thread(self._forwarder.stop, QUICK_S)
         await asyncio.to_thread(self._sink.stop, max(0.0, deadline - time.monotonic()) + 0.5)
+
+    async def _start_sms(self) -> int | None:
+        """Open the SMS channel, where it is on; gives its port."""
+        if not self._sms_settings.on:
+            return None
+        server, counters = self._server, self._counters
+
+        def deliver(stream: str, payload: bytes, received_us: int, receipt: Receipt | None) -> None:
+            self._journals.append(stream, payload, received_us, BAD_KIND if stream == BAD else FRAME_KIND, receipt)
+
+        protocol = server.settings.data_protocol
+        self._sms = Sms(
+            self._site, self._sms_settings, self._zone, server.known, protocol, server.packets, deliver, counters, counters.sms
+        )
+        return await self._sms.start()
 
     def _needed_from(self, stream: str) -> int:
         """Position of a stream from which somebody still needs it; nobody reads rejected bytes and old packets on."""
@@ -191,16 +218,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         daemon = read_section(DaemonSettings, "daemon", tables)
         access = read_section(AccessSettings, "access", tables)
         asks = read_section(AskSettings, "asks", tables)
+        sms = read_section(SmsSettings, "sms", tables)
+        zone = ZoneInfo(read_section(SiteSettings, "site", tables).zone)
         poll = read_section(PollSettings, "poll", tables)
         store = read_section(StoreSettings, "store", tables)
         postgres = read_section(PostgresSettings, "postgres", tables)
-    except SettingError as error:
+    except (SettingError, ZoneInfoNotFoundError) as error:
         print(error, file=sys.stderr)
         return MISUSED
     try:
         lock_site(site)
         _allow_files(daemon.connections + 256)
-        return asyncio.run(Daemon(site, daemon, access, asks, poll, store, postgres).run())
+        return asyncio.run(Daemon(site, daemon, access, asks, poll, store, postgres, sms, zone).run())
     except (SiteBusy, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return FAILED

@@ -1,4 +1,4 @@
-"""Typed settings: how a section of `site.toml` (or the environment) becomes a frozen dataclass, and the daemon's own sections.
+"""Typed settings: how a section of `site.toml` (or the environment) becomes a frozen dataclass; the daemon's sections.
 
 A wrong setting is named at start with the allowed values. `sample()` prints the sections as commented TOML, so the file that
 `mainflow init` writes can never drift from what is read.
@@ -39,6 +39,15 @@ def setting(
     """A dataclass field with its default, its explanation in both languages and its allowed values."""
     metadata = {"en": en, "zh": zh, "choices": choices, "minimum": minimum, "maximum": maximum, "secret": secret}
     return field(default=default, repr=not secret, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class SiteSettings:
+    """`[site]`: who and where."""
+
+    utility: str = setting("示例水务 Example Water", "name of the utility, printed on reports", "水务公司名称")
+    zone: str = setting("Asia/Shanghai", "IANA time zone of the local days", "本地时区")
+    language: str = setting("zh", "language of Grafana's own menus", "界面语言", choices=("zh", "en"))
 
 
 @dataclass(frozen=True, slots=True)

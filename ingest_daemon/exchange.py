@@ -1,4 +1,8 @@
-"""Questions on one connection: one in flight, time-outs, repeats. No journal and no protocol's detail."""
+"""Questions on one connection: one in flight, time-outs, repeats. No journal and no protocol's detail.
+
+Some answers do not say what they answer (Modbus RTU). So where an answer is overdue, the line is left alone for a while before
+another request: what still comes then is nobody's answer.
+"""
 
 import asyncio
 from collections import deque
@@ -64,7 +68,11 @@ class Exchange:
         more = self._codec.follow_up(self._request, raw)
         if more is not None and len(question.answered) < MOST_ANSWERS:
             question.requests.appendleft(more)
-        self._next_request()
+        self._request = b""
+        if self._tries > 1:  # the answers to the other tries may still come
+            self._timer_for(question.answer_s, self._next_request)
+        else:
+            self._next_request()
         return True
 
     def close(self) -> None:
@@ -98,7 +106,7 @@ class Exchange:
         assert self._now is not None
         self._tries += 1
         self._send(self._request)
-        self._timer = self._loop.call_later(self._now.answer_s, self._unanswered)
+        self._timer_for(self._now.answer_s, self._unanswered)
 
     def _unanswered(self) -> None:
         question = self._now
@@ -108,7 +116,12 @@ class Exchange:
             return
         question.silent += 1
         question.failed_in_row += 1
-        self._next_request()
+        self._request = b""
+        self._timer_for(question.answer_s, self._next_request)
+
+    def _timer_for(self, seconds: float, then: Callable[[], None]) -> None:
+        self._stop_timer()
+        self._timer = self._loop.call_later(seconds, then)
 
     def _stop_timer(self) -> None:
         if self._timer:

@@ -106,6 +106,7 @@ def _samples(counters: Mapping[str, Any], left: Mapping[str, int], since_us: Map
     yield "doubted_total", "counter", "reason", counters["doubted"]
     yield "messages_total", "counter", "protocol", counters["protocols"]
     yield "polls_total", "counter", "result", counters["polls"]
+    yield "sms_total", "counter", "what", counters["sms"]
     yield "heartbeats_total", "counter", "", {"": counters["heartbeats"]}
     yield "connections_incomplete_total", "counter", "", {"": counters["incomplete"]}
     yield "connections_turned_away_total", "counter", "", {"": counters["turned_away"]}

@@ -113,6 +113,8 @@ class Counters:
     """Messages, a protocol."""
     polls: Counter[str] = field(default_factory=Counter)
     """Questions to polled terminals: `answered`, `unanswered`."""
+    sms: Counter[str] = field(default_factory=Counter)
+    """What was done with SMS, in and out."""
     heartbeats: int = 0
     """Signs of life of DTUs."""
     incomplete: int = 0

@@ -10,11 +10,12 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from assets import graph
+from ingest_daemon.config import SiteSettings
 from pipelines.jobs import JOBS
 from pipelines.resources import RESOURCES, SITE, site_settings
 from pipelines.schedules import schedules
 from pipelines.sensors import touched_days
-from pipelines.settings import BillingSettings, ReportSettings, SiteSettings
+from pipelines.settings import BillingSettings, ReportSettings
 
 # Single-run backfills have been "beta" for years; the warning would fill every run's log.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)

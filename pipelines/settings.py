@@ -16,6 +16,7 @@ from ingest_daemon.config import (
     PollSettings,
     PostgresSettings,
     SettingError,
+    SiteSettings,
     StoreSettings,
     read_section,
     read_tables,
@@ -23,15 +24,7 @@ from ingest_daemon.config import (
     setting,
 )
 from ingest_daemon.site import Site
-
-
-@dataclass(frozen=True, slots=True)
-class SiteSettings:
-    """`[site]`: who and where."""
-
-    utility: str = setting("示例水务 Example Water", "name of the utility, printed on reports", "水务公司名称")
-    zone: str = setting("Asia/Shanghai", "IANA time zone of the local days", "本地时区")
-    language: str = setting("zh", "language of Grafana's own menus", "界面语言", choices=("zh", "en"))
+from ingest_daemon.sms.settings import SmsSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +67,7 @@ SECTIONS: dict[str, type[Any]] = {
     "access": AccessSettings,
     "asks": AskSettings,
     "poll": PollSettings,
+    "sms": SmsSettings,
     "store": StoreSettings,
     "postgres": PostgresSettings,
     "figures": FigureSettings,
@@ -104,6 +98,7 @@ class Settings:
     access: AccessSettings
     asks: AskSettings
     poll: PollSettings
+    sms: SmsSettings
     store: StoreSettings
     postgres: PostgresSettings
     figures: FigureSettings

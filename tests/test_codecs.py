@@ -44,6 +44,11 @@ CASES = cases()
 GOOD = [case for case in CASES if case.said.get("stream", ["frame"]) == ["frame"]]
 every_case = pytest.mark.parametrize("case", CASES, ids=[case.said["case"] for case in CASES])
 every_good_case = pytest.mark.parametrize("case", GOOD, ids=[case.said["case"] for case in GOOD])
+NO_CHECKSUM = {"modbus_tcp"}
+"""Protocols that leave finding damage to TCP: which of their bits are held against anything, their own tests say."""
+
+CHECKED = [case for case in GOOD if case.protocol not in NO_CHECKSUM]
+every_checked_case = pytest.mark.parametrize("case", CHECKED, ids=[case.said["case"] for case in CHECKED])
 every_protocol = pytest.mark.parametrize("protocol", sorted({case.protocol for case in CASES}))
 
 
@@ -132,7 +137,7 @@ def test_every_prefix_of_a_frame_asks_for_more(case: Case) -> None:
         assert fed(case.protocol, [case.raw[:size]]) == ([], size)
 
 
-@every_good_case
+@every_checked_case
 def test_no_frame_comes_out_of_a_frame_with_one_flipped_bit(case: Case) -> None:
     for bit in range(8 * len(case.raw)):
         damaged = bytearray(case.raw)
@@ -142,7 +147,7 @@ def test_no_frame_comes_out_of_a_frame_with_one_flipped_bit(case: Case) -> None:
         assert len(joined(items)) + pending == len(case.raw)
 
 
-@every_good_case
+@every_checked_case
 def test_the_repetition_right_behind_a_damaged_frame_is_found_whatever_bit_was_hit(case: Case) -> None:
     for bit in range(8 * len(case.raw)):
         damaged = bytearray(case.raw)

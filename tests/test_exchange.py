@@ -91,6 +91,19 @@ def test_what_was_answered_is_kept_when_a_later_request_is_not() -> None:
     assert on_line(script).done == [("one", [(b"a", b"A!"), (b"c", b"C!")], 1)]
 
 
+def test_an_answer_that_comes_too_late_passes_for_no_other() -> None:
+    async def script(line: Line) -> None:
+        line.put("one", b"a", tries=1)
+        line.put("two", b"a", tries=1, answer_s=9)
+        await asyncio.sleep(0.015)
+        assert not line.exchange.take(b"A! of one")
+        while len(line.sent) < 2:
+            await asyncio.sleep(0.005)
+        assert line.exchange.take(b"A! of two")
+
+    assert on_line(script).done == [("one", [], 1), ("two", [(b"a", b"A! of two")], 0)]
+
+
 def test_a_terminal_that_is_away_does_not_hold_up_the_next_for_each_of_its_requests() -> None:
     async def script(line: Line) -> None:
         line.put("away", *[b"%d" % number for number in range(9)], tries=1)
