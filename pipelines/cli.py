@@ -9,6 +9,7 @@ from typing import Any
 import click
 from rich.table import Table
 
+from pipelines.ask import ask
 from pipelines.command import SITE, examples, failures_told
 from pipelines.journal_command import journal
 from pipelines.screen import console, parts_table, progress_bar
@@ -36,6 +37,7 @@ def main() -> None:
 
 
 main.add_command(journal)
+main.add_command(ask)
 
 
 @main.command(epilog=examples("mainflow init site", "mainflow init site --zone Europe/Rome --utility 'Acque'"))

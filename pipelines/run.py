@@ -16,7 +16,10 @@ from assets import marts, publication, tables, warehouse
 from assets.marts import Partitions
 from assets.tables import Made, Step
 from assets.workbench import Workbench
+from ingest_daemon.state import LOG
 from pipelines import touched
+from pipelines.recall import recall
+from pipelines.settings import load
 
 Progress = Callable[[str, int, int], None]
 """Told after each step: what was made, how many steps are done, of how many."""
@@ -97,7 +100,17 @@ class Run:
         published = publication.publish(connection, dsn, self.partitions) if dsn else 0
         if self._made.issuperset(step.name for step in tables.steps()):
             touched.done(self.bench.site.state, self.days, self._generation)
+            self._recall(connection)
         return published
+
+    def _recall(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Ask for the holes that are known now; a run is well without it."""
+        try:
+            settings = load(self.bench.site.root)
+            if settings.asks.recall:
+                LOG.info("holes: %s", recall(settings, connection, datetime.now(UTC)))
+        except (OSError, ValueError) as error:
+            LOG.warning("the holes in the data are not asked for: %s", error)
 
 
 def run_touched(bench: Workbench, trigger: str, progress: Progress = lambda *_: None) -> Outcome:

@@ -1,0 +1,142 @@
+"""Holes in the data become questions for history, to those terminals whose protocol can answer them. Nothing is sent from here.
+
+`state/recalled.json` remembers which spans were asked for and when, so that a terminal that does not have them is not asked with
+each run.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import duckdb
+
+from assets import warehouse
+from ingest_daemon import codecs
+from ingest_daemon.asks import LONGEST, OPEN, AskRefused, Asks
+from ingest_daemon.config import AUTO
+from ingest_daemon.frames import Ask, AskKind, CannotAsk
+from ingest_daemon.registry import Terminal, read_terminals
+from ingest_daemon.state import read_json, write_json
+from pipelines.settings import Settings
+
+BY = "recall"
+MOST_OPEN = 2000
+"""With so many questions of ours open no more are filed; the next run goes on."""
+AGAIN = timedelta(days=7)
+"""A hole that is still there is asked for again after so long."""
+YOUNG_STEPS = 2
+"""A hole that ended fewer steps ago may still fill by itself."""
+
+HOLES = """
+with known as (
+    select
+        meter,
+        interval_end as hole_start,
+        lead(interval_start) over (partition by meter order by interval_start, interval_end) as hole_end
+    from interval_reading
+    where flags & 1 = 0 and interval_end >= $oldest
+)
+
+select terminal, hole_start, hole_end, reads, step_min
+from known
+join meter using (meter)
+where hole_end > hole_start and hole_end <= $now and terminal is not null
+order by terminal, hole_start
+"""
+"""Spans between two known intervals of a meter; so a day without any reading is in one, too."""
+
+
+class Hole(NamedTuple):
+    """A span (UTC) without readings of a terminal, and the field that would fill it."""
+
+    terminal: str
+    start: datetime
+    end: datetime
+    field: str
+
+
+@dataclass
+class Recalled:
+    """What came of the holes: `holes` found, `asks` filed for them, and why others are not asked for.
+
+    `already`: asked for within `AGAIN`. `cannot`: the terminal's protocol cannot. `left`: for the next run, by a limit.
+    """
+
+    holes: int = 0
+    asks: int = 0
+    already: int = 0
+    cannot: int = 0
+    left: int = 0
+
+
+def recall(settings: Settings, connection: duckdb.DuckDBPyConnection, now: datetime) -> Recalled:
+    """File questions for the holes of the last `[asks] recall_h` hours. Raises `OSError`, `ValueError`."""
+    found = Recalled()
+    terminals = read_terminals(settings.folder.registry)
+    path = settings.folder.state / "recalled.json"
+    ledger: dict[str, list[list[str]]] = read_json(path) or {}
+    asks = Asks(settings.folder, settings.asks)
+    asks.refresh()
+    opened = sum(1 for each in asks.all() if each.by == BY and each.state in OPEN)
+    for hole in holes(connection, now - timedelta(hours=settings.asks.recall_h), now):
+        found.holes += 1
+        spans = ledger.setdefault(hole.terminal, [])
+        if any(_covers(span, hole, now) for span in spans):
+            found.already += 1
+        elif not can(terminals.get(hole.terminal), hole, settings.daemon.data_protocol, now):
+            found.cannot += 1
+        elif opened >= MOST_OPEN:
+            found.left += 1
+        else:
+            try:
+                filed = asks.file(
+                    hole.terminal, AskKind.HISTORY, by=BY, now=now, start=hole.start, end=hole.end, field=hole.field
+                )
+            except AskRefused:
+                found.left += 1
+                continue
+            spans.append([hole.start.isoformat(), hole.end.isoformat(), now.isoformat()])
+            opened += len(filed)
+            found.asks += len(filed)
+    if found.asks:
+        write_json(path, _pruned(ledger, now), durable=True)
+    return found
+
+
+def holes(connection: duckdb.DuckDBPyConnection, oldest: datetime, now: datetime) -> list[Hole]:
+    """The holes since `oldest` that are not too young, by terminal and time."""
+    if not (warehouse.has_table(connection, "interval_reading") and warehouse.has_table(connection, "meter")):
+        return []
+    rows = connection.execute(HOLES, {"oldest": oldest, "now": now}).fetchall()
+    return [
+        Hole(terminal, start.astimezone(UTC), end.astimezone(UTC), "flow_m3h" if reads == "flow" else "forward_m3")
+        for terminal, start, end, reads, step_min in rows
+        if end <= now - YOUNG_STEPS * timedelta(minutes=step_min or 15)
+    ]
+
+
+def can(terminal: Terminal | None, hole: Hole, protocol: str, now: datetime) -> bool:
+    """Whether the terminal's protocol has a question for the hole; `protocol`: of terminals whose line names none."""
+    spoken = (terminal.protocol if terminal else "") or protocol
+    if terminal is None or spoken == AUTO:
+        return False
+    end = min(hole.end, hole.start + LONGEST)
+    ask = Ask(AskKind.HISTORY, hole.terminal, terminal.address, now, hole.start, end, hole.field)
+    try:
+        codecs.load(spoken).requests(ask, terminal.profile)
+    except (CannotAsk, ValueError):  # an unknown protocol is a matter of the registry, not of the hole
+        return False
+    return True
+
+
+def _covers(span: list[str], hole: Hole, now: datetime) -> bool:
+    start, end, asked_at = map(datetime.fromisoformat, span)
+    return start <= hole.start and hole.end <= end and now - asked_at < AGAIN
+
+
+def _pruned(ledger: Mapping[str, list[list[str]]], now: datetime) -> dict[str, Any]:
+    fresh = {
+        terminal: [span for span in spans if now - datetime.fromisoformat(span[2]) < AGAIN] for terminal, spans in ledger.items()
+    }
+    return {terminal: spans for terminal, spans in fresh.items() if spans}
