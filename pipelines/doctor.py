@@ -7,10 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from ingest_daemon.journal import waiting_since
+from ingest_daemon.registry import read_terminals
 from pipelines import servers
 from pipelines.settings import Settings
 
 LOW_DISK_GB = 5
+KEPT_DAYS = 800
+"""Readings must be kept at least so long: a month is compared with that of last year, and both may have to be computed anew."""
 
 
 class Finding(NamedTuple):
@@ -30,6 +34,7 @@ def examine(settings: Settings) -> list[Finding]:
         _clock,
         _registry,
         _store,
+        _store_limits,
         _postgres,
         _billing,
         _grafana,
@@ -92,6 +97,44 @@ def _store(settings: Settings) -> Iterator[Finding]:
         yield Finding("原始库 / raw store", True, open_store(settings.folder, settings.store).check())
     except StoreAway as error:
         yield Finding("原始库 / raw store", False, str(error), "start it, or mend [store]")
+
+
+def _store_limits(settings: Settings) -> Iterator[Finding]:
+    """A server that throws readings away, or that takes no more meters than it was set to."""
+    from ingest_daemon.stores import StoreAway
+    from ingest_daemon.stores.influxdb import InfluxStore
+
+    if settings.store.kind != "influxdb":
+        return
+    try:
+        limits = InfluxStore(settings.store).limits()
+    except StoreAway:  # told by `_store`
+        return
+    yield _retention(settings, limits.retention_s)
+    terminals = len(read_terminals(settings.folder.registry)) if (settings.folder.registry / "terminals.csv").exists() else 0
+    for name, most in (("max-values-per-tag", limits.values_per_tag), ("max-series-per-database", limits.series)):
+        title, advice = f"InfluxDB {name}", f"set {name} = 0 in [data] of influxdb.conf, and start it again"
+        if most is not None:
+            seen = f"{most:,}; {terminals:,} terminals are registered" if most else "no limit"
+            yield Finding(title, not most or most > 2 * terminals, seen, advice if most else "")
+
+
+def _retention(settings: Settings, retention_s: int | None) -> Finding:
+    title, name = "保留期 / retention", settings.store.influx_database
+    if retention_s is None:
+        return Finding(title, None, "the server does not tell", f"make sure that {name} keeps its data for ever")
+    if not retention_s:
+        return Finding(title, True, "for ever")
+    days = retention_s / 86400
+    seen = f"{name} throws readings away after {days:,.1f} days; at least {KEPT_DAYS} are needed"
+    waiting = [at for reader, at in waiting_since(settings.folder).items() if reader in ("data", "alarm") and at]
+    if waiting and (age := time.time() - min(waiting) / 1e6) > retention_s:
+        seen += f"; {age / 86400:,.1f} days of data wait in the journal and would be refused (kept/STORE_REFUSED.jsonl)"
+    advice = (
+        f'1.x: ALTER RETENTION POLICY "autogen" ON "{name}" DURATION INF; '
+        f"2.x: influx bucket update --name {name} --retention 0; then mainflow journal replay"
+    )
+    return Finding(title, days >= KEPT_DAYS, seen, advice)
 
 
 def _postgres(settings: Settings) -> Iterator[Finding]:

@@ -10,13 +10,14 @@ between writes it is so as long as the journal is forwarded in order, as the for
 
 import base64
 import gzip
+import json
 import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import polars as pl
@@ -64,6 +65,15 @@ class _Refused(Exception):
 
 class _Denied(StoreAway):
     """The log-in or the kind of server does not allow this request; another one may work."""
+
+
+class Limits(NamedTuple):
+    """What the server keeps and takes: 0 is without a limit, None what it does not tell."""
+
+    retention_s: int | None
+    """Seconds after which readings are thrown away, counted by device time."""
+    values_per_tag: int | None
+    series: int | None
 
 
 class InfluxStore:
@@ -127,9 +137,7 @@ class InfluxStore:
 
     def check(self) -> str:
         """See `RawStore.check`."""
-        answer = self._send("GET", "/ping", {})
-        answer.drain_conn()
-        version = answer.headers.get("X-Influxdb-Version", "?")
+        version = self._version()
         self._query(
             f'SELECT "start" FROM "{ARRIVAL}" LIMIT 1',
             "ns",
@@ -140,6 +148,41 @@ class InfluxStore:
             f"InfluxDB {version}（{self._address}），数据库 {name} 可用 / "
             f"InfluxDB {version} at {self._address}, database {name}: can be read"
         )
+
+    def limits(self) -> Limits:
+        """The limits of the server, as far as it tells them. Raises `StoreAway`."""
+        self._make_database()
+        data = self._told("SHOW DIAGNOSTICS").get("config-data", [{}])[0]
+        return Limits(self._retention_s(), data.get("max-values-per-tag"), data.get("max-series-per-database"))
+
+    def _retention_s(self) -> int | None:
+        name = self._settings.influx_database
+        try:
+            buckets = json.loads(self._send("GET", "/api/v2/buckets", {"name": name}).read())["buckets"]
+            return sum(int(rule["everySeconds"]) for bucket in buckets for rule in bucket["retentionRules"]) if buckets else None
+        except (_Denied, _Refused, ValueError, LookupError):
+            if self._version().startswith(("2", "v2")):  # by InfluxQL it says "for ever" of every bucket
+                return None
+        quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+        policies = self._told(f'SHOW RETENTION POLICIES ON "{quoted}"').get("", [])
+        return next((_seconds(policy["duration"]) for policy in policies if policy["default"]), None)
+
+    def _version(self) -> str:
+        answer = self._send("GET", "/ping", {})
+        answer.drain_conn()
+        return str(answer.headers.get("X-Influxdb-Version", "?"))
+
+    def _told(self, statement: str) -> dict[str, list[dict[str, Any]]]:
+        """Rows by series name of a statement about the server; none where it does not understand or allow the statement."""
+        try:
+            answer = self._send("GET", "/query", {"q": statement, "db": self._settings.influx_database})
+            (result,) = json.loads(answer.read())["results"]
+        except (_Denied, _Refused, ValueError, LookupError):
+            return {}
+        return {
+            series.get("name", ""): [dict(zip(series["columns"], row, strict=True)) for row in series.get("values", [])]
+            for series in result.get("series", [])
+        }
 
     def _write_lines(self, lines: pl.Series, offset: int) -> Iterator[tuple[int, str]]:
         """Write the lines; give position and reason of each refused one, found by halving. Good lines go in twice, harmlessly."""
@@ -271,6 +314,12 @@ class InfluxStore:
             self._database_made = False
             return _Denied(f"InfluxDB at {self._address} has no {name!r}; create it or mend [store] influx_database: {words}")
         return StoreAway(f"InfluxDB at {self._address} is in trouble ({error.status}): {words}")
+
+
+def _seconds(duration: str) -> int:
+    """Seconds of a duration as Go writes it, for example 168h0m0s."""
+    units = {"h": 3600, "m": 60, "s": 1}
+    return sum(int(number) * units[unit] for number, unit in re.findall(r"(\d+)([hms])", duration))
 
 
 def _login(settings: StoreSettings) -> dict[str, str]:
