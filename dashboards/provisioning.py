@@ -25,7 +25,7 @@ from dashboards.panels import DATASOURCE
 
 GENERATED = Path(__file__).parent / "generated"
 FOLDER = "Mainflow"
-CONTACT = "mainflow-webhook"
+CONTACT, SMS_CONTACT = "mainflow-webhook", "mainflow-sms"
 LANGUAGES = {"zh": "zh-Hans", "en": "en-US"}
 CONTAINER_BOARDS = "/etc/grafana/provisioning/boards"
 WEBHOOK_VARIABLE = "MAINFLOW_ALERT_WEBHOOK"
@@ -39,6 +39,13 @@ CONTAINER_POSTGRES = {
 """Grafana puts the environment's values in when it reads the file."""
 
 
+class Webhook(NamedTuple):
+    """Where alarms are posted to; `secret`: sent as a bearer's, empty for none."""
+
+    url: str
+    secret: str = ""
+
+
 class Check(NamedTuple):
     """One thing looked at in a running Grafana: what, whether it is well, and what was seen."""
 
@@ -47,24 +54,24 @@ class Check(NamedTuple):
     detail: str
 
 
-def files(postgres: Mapping[str, str], webhook: str | None, board_folder: str) -> dict[str, Json]:
+def files(postgres: Mapping[str, str], webhooks: Mapping[str, Webhook], board_folder: str) -> dict[str, Json]:
     """The provisioning tree as content by relative path.
 
-    `postgres`: libpq keywords; `webhook`: the URL alarms are posted to, None for none; `board_folder`: where the boards' JSON is.
+    `postgres`: libpq keywords; `webhooks`: by `CONTACT` and `SMS_CONTACT`, none or one each; `board_folder`: where the boards'
+    JSON is.
     """
     return {
         "datasources/mainflow.yaml": _datasource(postgres),
         "dashboards/mainflow.yaml": _provider(board_folder),
         "alerting/rules.yaml": _groups(),
-        "alerting/notifications.yaml": _notifications(webhook),
+        "alerting/notifications.yaml": _notifications(webhooks),
     }
 
 
 def generate(folder: Path = GENERATED) -> list[Path]:
     """Write the committed files below `folder`: the provisioning tree of a container and `boards/*.json`. Gives their paths."""
-    texts = {
-        path: _yaml(content) for path, content in files(CONTAINER_POSTGRES, f"${WEBHOOK_VARIABLE}", CONTAINER_BOARDS).items()
-    }
+    container = {CONTACT: Webhook(f"${WEBHOOK_VARIABLE}")}
+    texts = {path: _yaml(content) for path, content in files(CONTAINER_POSTGRES, container, CONTAINER_BOARDS).items()}
     texts |= {
         f"boards/{name}.json": json.dumps(board, ensure_ascii=False, indent=1) + "\n" for name, board in all_boards().items()
     }
@@ -73,7 +80,7 @@ def generate(folder: Path = GENERATED) -> list[Path]:
     return [folder / path for path in texts]
 
 
-def write(folder: Path, *, postgres_dsn: str, zone: str, language: str, http_port: int, webhook_url: str | None) -> Path:
+def write(folder: Path, *, postgres_dsn: str, zone: str, language: str, http_port: int, webhooks: Mapping[str, Webhook]) -> Path:
     """Write `grafana.ini` and the provisioning tree into `folder` (of a site) and give the ini's path.
 
     `zone`: IANA zone of the utility; `language`: `zh` or `en`; anonymous people on this machine may look. Nothing of it calls
@@ -87,8 +94,8 @@ def write(folder: Path, *, postgres_dsn: str, zone: str, language: str, http_por
     if not secret.exists():
         _write(secret, secrets.token_urlsafe(24), private=True)
     postgres = {key: _literal(str(value)) for key, value in conninfo_to_dict(postgres_dsn).items() if value is not None}
-    webhook = None if webhook_url is None else _literal(webhook_url)
-    for path, content in files(postgres, webhook, str(GENERATED / "boards")).items():
+    literal = {name: Webhook(_literal(each.url), _literal(each.secret)) for name, each in webhooks.items()}
+    for path, content in files(postgres, literal, str(GENERATED / "boards")).items():
         _write(folder / "provisioning" / path, _yaml(content), private=True)
     for empty in ("plugins", "provisioning/plugins"):  # the server logs an error for each that is not there
         (folder / empty).mkdir(exist_ok=True)
@@ -206,15 +213,12 @@ def _groups() -> Json:
     return {"apiVersion": 1, "groups": groups}
 
 
-def _notifications(webhook: str | None) -> Json:
-    if webhook is None:  # also takes back what an earlier start had provisioned
-        return {"apiVersion": 1, "resetPolicies": [1], "deleteContactPoints": [{"orgId": 1, "uid": CONTACT}]}
-    receiver = {
-        "uid": CONTACT,
-        "type": "webhook",
-        "settings": {"url": webhook, "httpMethod": "POST"},
-        "disableResolveMessage": False,
-    }
+def _notifications(webhooks: Mapping[str, Webhook]) -> Json:
+    # What an earlier start had provisioned is taken back.
+    gone: Json = {"deleteContactPoints": [{"orgId": 1, "uid": uid} for uid in (CONTACT, SMS_CONTACT) if uid not in webhooks]}
+    if not webhooks:
+        return {"apiVersion": 1, "resetPolicies": [1], **gone}
+    receivers = [_receiver(uid, webhook) for uid, webhook in webhooks.items()]
     policy = {
         "orgId": 1,
         "receiver": CONTACT,
@@ -225,9 +229,17 @@ def _notifications(webhook: str | None) -> Json:
     }
     return {
         "apiVersion": 1,
-        "contactPoints": [{"orgId": 1, "name": CONTACT, "receivers": [receiver]}],
+        "contactPoints": [{"orgId": 1, "name": CONTACT, "receivers": receivers}],
         "policies": [policy],
+        **(gone if gone["deleteContactPoints"] else {}),
     }
+
+
+def _receiver(uid: str, webhook: Webhook) -> Json:
+    settings = {"url": webhook.url, "httpMethod": "POST"}
+    if webhook.secret:
+        settings |= {"authorization_scheme": "Bearer", "authorization_credentials": webhook.secret}
+    return {"uid": uid, "type": "webhook", "settings": settings, "disableResolveMessage": False}
 
 
 def _ini(folder: Path, secret: Path, zone: str, language: str, port: int) -> str:

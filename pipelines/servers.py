@@ -14,10 +14,13 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ingest_daemon.site import Site
 from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from dashboards.provisioning import Webhook
 
 START_S = 60.0
 STOP_S = 20.0
@@ -113,12 +116,24 @@ def grafana(settings: Settings, home: Path, dsn: str) -> Iterator[str]:
         zone=settings.site.zone,
         language=settings.site.language,
         http_port=port,
-        webhook_url=settings.servers.alert_webhook or None,
+        webhooks=_webhooks(settings),
     )
     command, environment = launch(home, ini, settings.site.zone)
     with process("grafana", command, site, environment) as started:
         _await_port(port, started, site, "grafana")
         yield f"http://127.0.0.1:{port}"
+
+
+def _webhooks(settings: Settings) -> "dict[str, Webhook]":
+    """Where alarms go: to the address that is set, and out as SMS where that channel is on and has a gateway."""
+    from dashboards.provisioning import CONTACT, SMS_CONTACT, Webhook
+
+    found = {}
+    if settings.servers.alert_webhook:
+        found[CONTACT] = Webhook(settings.servers.alert_webhook)
+    if settings.sms.on and settings.sms.gateway_url:
+        found[SMS_CONTACT] = Webhook(f"http://127.0.0.1:{settings.sms.port}/alarms", settings.sms.secret)
+    return found
 
 
 @contextlib.contextmanager

@@ -152,7 +152,7 @@ class Inbox:
         if station in ours:
             self._counters.last_contact_us[station] = received_us
             self._counters.protocols[way.protocol] += 1
-        else:
+        elif station in self._known.terminals:  # one that nobody registered is quarantined as over TCP
             way = way._replace(doubt=str(Reason.FOREIGN_SENDER))
             self._limited.warn(str(Reason.FOREIGN_SENDER), f"station {station} is not registered with the number {way.link!r}")
         self._deliver(stream, head(way) + raw, received_us, receipts.one())
