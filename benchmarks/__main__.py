@@ -30,6 +30,7 @@ class Entry(NamedTuple):
 
 PROBES = {
     "p1": Entry("reception", "limit", "接收与 C 回显之比", "reception against a C echo"),
+    "p2": Entry("nodered", "peer", "与 Node-RED 之比（经 npm 安装）", "against Node-RED (installed from npm)"),
     "p3": Entry("reception", "slow_disk", "磁盘慢 5 ms 时的应答", "acknowledgements with a disk 5 ms slower"),
     "p4": Entry(
         "crowd", "crowd", "一万连接的内存与二十万终端重连", "memory of 10,000 connections, 200,000 terminals reconnecting"
