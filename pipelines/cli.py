@@ -11,6 +11,7 @@ from rich.table import Table
 
 from pipelines.ask import ask
 from pipelines.command import SITE, examples, failures_told
+from pipelines.deliveries import deliveries
 from pipelines.journal_command import journal
 from pipelines.screen import console, parts_table, progress_bar
 
@@ -38,6 +39,7 @@ def main() -> None:
 
 main.add_command(journal)
 main.add_command(ask)
+main.add_command(deliveries)
 
 
 @main.command(epilog=examples("mainflow init site", "mainflow init site --zone Europe/Rome --utility 'Acque'"))
