@@ -80,6 +80,10 @@ class _Decoder:
         return len(self._held)
 
     def feed(self, data: bytes) -> list[Frame | Rejected]:
+        if not self._held and self._is_one_frame(data):
+            self._base = self._hex = self._base + len(data)
+            self._letters = _NEVER
+            return [Frame(data)]
         self._held += data
         out: list[Frame | Rejected] = []
         given, until = self._base, self._base + len(self._held)
@@ -98,6 +102,14 @@ class _Decoder:
             del self._held[: first - self._base]
             self._base = first
         return out
+
+    def _is_one_frame(self, data: bytes) -> bool:
+        """Whether these bytes are one good frame of the HEX form and hold nothing that could be another, as nearly always."""
+        if len(data) < OVERHEAD or not data.startswith(START) or data[13] != STX or len(data) != OVERHEAD + length_of(data):
+            return False
+        if data[11] >> 4 not in (0, 8) or self._hex == _NEVER or data.find(START, 1) >= 0:
+            return False
+        return (self._letters == _NEVER or not _LETTERS_START.search(data)) and _fault(data) is None
 
     def _search(self, due: int) -> bool:
         """Look at the next start of the HEX form that may end by `due`; False where none is there with its whole header."""

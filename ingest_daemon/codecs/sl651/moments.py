@@ -1,6 +1,7 @@
 """Times on the wire, Beijing time in BCD, read and written: one at once or in columns. Nothing here asks what time it is."""
 
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 
 import numpy as np
 import polars as pl
@@ -22,8 +23,13 @@ def stamp(moment: datetime, utc_offset_h: int = 8) -> bytes:
     """YYMMDDhhmmss of Beijing or another clock, 6 bytes. Raises `ValueError` for a time without a zone."""
     if moment.tzinfo is None:
         raise ValueError(f"time {moment.isoformat()} has no zone, expected an aware datetime")
+    return _stamp(int(moment.timestamp()), utc_offset_h)
+
+
+@lru_cache(16)
+def _stamp(second: int, utc_offset_h: int) -> bytes:
     zone = BEIJING if utc_offset_h == 8 else timezone(timedelta(hours=utc_offset_h))
-    return bytes.fromhex(moment.astimezone(zone).strftime("%y%m%d%H%M%S"))
+    return bytes.fromhex(datetime.fromtimestamp(second, zone).strftime("%y%m%d%H%M%S"))
 
 
 def read_times(block: Block) -> tuple[Whole, Mask]:
