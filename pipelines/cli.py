@@ -71,15 +71,20 @@ def up(root: Path) -> None:
     run_all(load(root), console)
 
 
-@main.command(epilog=examples("mainflow status --site site"))
+@main.command(epilog=examples("mainflow status --site site", "mainflow status --site site --terminals"))
 @SITE
+@click.option("--terminals", is_flag=True, help="逐终端 / each terminal: contact, clock, signal, battery; and unknown ones")
 @failures_told
-def status(root: Path) -> None:
-    """现状 / what runs, what waits, what was kept aside."""
+def status(root: Path, terminals: bool) -> None:
+    """现状 / what runs, what waits, what was kept aside, who is silent."""
     from pipelines.settings import load
-    from pipelines.status import report
+    from pipelines.status import report, strangers_table, terminals_table
 
-    console.print(report(load(root)))
+    settings = load(root)
+    console.print(report(settings))
+    if terminals:
+        console.print(terminals_table(settings))
+        console.print(strangers_table(settings))
 
 
 @main.command(epilog=examples("mainflow doctor --site site"))

@@ -1,17 +1,50 @@
-"""What `mainflow status` shows: counters of the daemon, days that wait, the last run, what was kept aside."""
+"""What `mainflow status` shows: counters of the daemon, days that wait, what was kept aside; the state of each terminal."""
 
 import json
-from datetime import UTC, datetime
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, NamedTuple
 
+import polars as pl
 from rich.table import Table
 
-from ingest_daemon.journal import backlog
+from ingest_daemon.journal import backlog, waiting_since
 from ingest_daemon.kept import strangers
+from ingest_daemon.registry import read_terminals
 from ingest_daemon.schema import Reason
+from ingest_daemon.site import Site
+from ingest_daemon.stores import open_store
 from pipelines.servers import running_daemon
 from pipelines.settings import Settings
+
+SILENT_STEPS = 3
+"""A terminal that was not heard for so many of its steps is silent."""
+LATEST = timedelta(days=1)
+"""Signal and battery are those of the last readings, at most so old."""
+
+
+class Contact(NamedTuple):
+    """A registered terminal as the daemon knows it; times in µs since 1970 UTC, None: never heard.
+
+    `heard_us`: last frame, or newest reading where the daemon was started since. `drift_s`: server minus device clock, None where
+    it was never wrong.
+    """
+
+    meter: str
+    heard_us: int | None
+    silent: bool
+    drift_s: float | None
+
+
+class Stranger(NamedTuple):
+    """A terminal that is not registered: when its first and last frame came (µs since 1970 UTC), and how many were kept aside."""
+
+    first_us: int
+    last_us: int
+    frames: int
 
 
 def report(settings: Settings) -> Table:
@@ -22,9 +55,11 @@ def report(settings: Settings) -> Table:
     ports = running_daemon(site)
     table = Table("", "", title=f"{settings.site.utility} · {site.root}", show_header=False)
     table.add_row("接收进程 / daemon", f"端口 ports {ports.data}, {ports.alarm}" if ports else "未运行 / not running")
+    oldest = waiting_since(site)
     for name, size in backlog(site).items():
         if name != "bad":
-            table.add_row(f"待转发 / backlog {name}", f"{size:,} B")
+            late = f", 滞后 lag {_span((time.time_ns() // 1000 - since) / 1e6)}" if (since := oldest[name]) else ""
+            table.add_row(f"待转发 / backlog {name}", f"{size:,} B{late}")
     table.add_row("读数入库 / readings stored", f"{counters.get('readings', 0):,}")
     table.add_row("重复 / duplicates", f"{counters.get('duplicates', 0):,}")
     for reason, count in kept_counts(site.kept).items():
@@ -38,6 +73,13 @@ def report(settings: Settings) -> Table:
     if contacts:
         latest = datetime.fromtimestamp(max(contacts.values()) / 1e6, UTC).astimezone(settings.zone)
         table.add_row("终端 / terminals seen", f"{len(contacts)}, 最近 latest {latest:%Y-%m-%d %H:%M:%S}")
+    known = contacts_of(site)
+    silent = [terminal for terminal, contact in known.items() if contact.silent]
+    drifted = [terminal for terminal, contact in known.items() if _is_off(contact, settings.daemon.drift_s)]
+    table.add_row("静默终端 / silent terminals", f"{len(silent):,} / {len(known):,}{_some(silent)}")
+    table.add_row("时钟偏差 / clocks off", f"{len(drifted):,}{_some(drifted)}")
+    unknown = unknown_terminals(site.kept)
+    table.add_row("未登记终端 / unknown terminals", f"{len(unknown):,}{_some(list(unknown))}")
     table.add_row("待算天数 / days to compute", str(len(waiting.get("days", {}))))
     return table
 
@@ -52,6 +94,90 @@ def kept_counts(folder: Path) -> dict[str, int]:
         elif path.exists():
             counts[str(reason)] = len(set(path.read_text(encoding="utf-8").splitlines()))
     return counts
+
+
+def contacts_of(site: Site, now_us: int | None = None) -> dict[str, Contact]:
+    """Every registered terminal by its number; none where the registry cannot be read."""
+    now_us = now_us or time.time_ns() // 1000
+    heard, memory = _json(site.state / "counters.json").get("last_contact_us", {}), _json(site.state / "terminals.json")
+    newest, offsets = memory.get("newest_us", {}), memory.get("offsets", {})
+    try:
+        terminals = read_terminals(site.registry)
+    except (OSError, ValueError):
+        return {}
+    found = {}
+    for number, terminal in terminals.items():
+        last_us = max(heard.get(number, 0), newest.get(number, 0)) or None
+        silent = last_us is None or now_us - last_us > SILENT_STEPS * terminal.step_min * 60_000_000
+        found[number] = Contact(terminal.meter, last_us, silent, median(offsets[number]) if offsets.get(number) else None)
+    return found
+
+
+def unknown_terminals(folder: Path) -> dict[str, Stranger]:
+    """Terminals whose frames wait in the ledger `folder` to be adopted, by number."""
+    found: dict[str, Stranger] = {}
+    for entry in strangers(folder):
+        before = found.get(entry.terminal) or Stranger(entry.received_us, entry.received_us, 0)
+        first_us, last_us = min(before.first_us, entry.received_us), max(before.last_us, entry.received_us)
+        found[entry.terminal] = Stranger(first_us, last_us, before.frames + 1)
+    return found
+
+
+def terminals_table(settings: Settings) -> Table:
+    """The state of each registered terminal, silent ones first. Raises `StoreAway`."""
+    now = datetime.now(UTC)
+    latest = latest_figures(open_store(settings.folder, settings.store).read(now - LATEST, now + LATEST))
+    headings = ("最近联系 last contact", "最近读数 newest reading", "时钟偏差 drift", "信号 signal", "电池 battery V")
+    table = Table("终端 terminal", "水表 meter", *headings)
+    contacts = contacts_of(settings.folder)
+    for terminal, contact in sorted(contacts.items(), key=lambda item: (not item[1].silent, item[0])):
+        at, signal, battery_v = latest.get(terminal, (None, None, None))
+        heard = _local(contact.heard_us, settings)
+        drift = "" if contact.drift_s is None else f"{contact.drift_s:+.0f} s"
+        table.add_row(
+            terminal,
+            contact.meter,
+            f"[red]静默 silent[/red] {heard}" if contact.silent else heard,
+            f"{at.astimezone(settings.zone):%Y-%m-%d %H:%M}" if at else "",
+            f"[red]{drift}[/red]" if _is_off(contact, settings.daemon.drift_s) else drift,
+            "" if signal is None else str(signal),
+            "" if battery_v is None else f"{battery_v:.2f}",
+        )
+    return table
+
+
+def strangers_table(settings: Settings) -> Table:
+    """The terminals that nobody registered, the most frequent first."""
+    table = Table("未登记 unknown", "首次 first seen", "最近 last seen", "帧 frames")
+    for terminal, each in sorted(unknown_terminals(settings.folder.kept).items(), key=lambda item: -item[1].frames):
+        table.add_row(terminal, _local(each.first_us, settings), _local(each.last_us, settings), f"{each.frames:,}")
+    return table
+
+
+def latest_figures(readings: pl.DataFrame) -> Mapping[str, tuple[datetime, int | None, float | None]]:
+    """Of each terminal the newest reading time, and the last signal and battery voltage that were reported."""
+    figures = [pl.col(name).drop_nulls().last() for name in ("signal", "battery_v")]
+    rows = readings.sort("ts").group_by("terminal").agg(pl.col("ts").last(), *figures)
+    return {terminal: (at, signal, battery_v) for terminal, at, signal, battery_v in rows.iter_rows()}
+
+
+def _is_off(contact: Contact, drift_s: float) -> bool:
+    return contact.drift_s is not None and abs(contact.drift_s) > drift_s
+
+
+def _some(terminals: list[str], most: int = 5) -> str:
+    """The first few by name."""
+    if not terminals:
+        return ""
+    return f": {', '.join(sorted(terminals)[:most])}{' …' if len(terminals) > most else ''}"
+
+
+def _local(at_us: int | None, settings: Settings) -> str:
+    return "–" if at_us is None else f"{datetime.fromtimestamp(at_us / 1e6, UTC).astimezone(settings.zone):%Y-%m-%d %H:%M:%S}"
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 3600:.1f} h"
 
 
 def _json(path: Path) -> dict[str, Any]:
