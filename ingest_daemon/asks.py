@@ -203,12 +203,13 @@ class Asks:
         """
         self.refresh()
         latest = now - timedelta(hours=self.settings.expire_h)
-        for each in [each for each in self.all() if each.state in OPEN]:
+        asks = [each for _, each in self._files.values() if each is not None]
+        for each in [each for each in asks if each.state in OPEN]:
             if each.state == SENT and start:
                 each = self._put(replace(each, state=WAITING))
             if each.state == WAITING and each.filed_at < latest:
                 self._finish(each, EXPIRED, now, f"no answer within {self.settings.expire_h:g} h ([asks] expire_h)")
-        finished = [each for each in self.all() if each.state not in OPEN]
+        finished = [each for _, each in self._files.values() if each is not None and each.state not in OPEN]
         if len(finished) > FINISHED_KEPT:
             finished.sort(key=lambda each: (each.finished_at or each.filed_at, each.id))
             for each in finished[:-FINISHED_KEPT]:
