@@ -41,7 +41,7 @@ from ingest_daemon.schema import FIELDS, READING, TIMESTAMP, Reason
 from ingest_daemon.site import Site
 from ingest_daemon.state import LOG, Counters, Limited, read_json, write_json
 from ingest_daemon.stores import RawStore, StoreAway
-from ingest_daemon.stores.points import KEY, merge, spans
+from ingest_daemon.stores.points import KEY, OWN, merge, spans
 
 GROUP_BYTES = 4 << 20
 GATHER_S = 0.2
@@ -50,6 +50,8 @@ WAIT_S = (0.5, 30.0)
 """First and longest pause before the store is tried again."""
 AGAIN_FRAMES = 5000
 """Old frames that are brought again at a time."""
+MOVED = timedelta(days=1)
+"""A point that a frame gave at a wrong time is looked for so far around the right one: a zone mistaken is half a day."""
 MEMORY_S = 60.0
 """The memory of terminals is saved this often; after a kill it is read back and brought up to date from the journal."""
 
@@ -415,27 +417,13 @@ class Forwarder:
 
         Between groups what came in since goes first. Whatever goes wrong ends in the answer: a request must not hold that up.
         """
-        terminals = dict(self._registry.terminals())
-        done = Done()
+        done, before = Done(), None
         try:
-            unadopted = {
-                (old.stream, old.position): old.terminal for old in strangers(self._site.kept) if old.terminal in terminals
-            }
-            known = told(self._site.kept)
-            frames = adoption.meant(self._site, request, unadopted, dict(self._positions))
-            while batch := sorted(islice(frames, AGAIN_FRAMES), key=lambda old: (old[0], old[1].position)):
-                for stream, group in groupby(batch, key=itemgetter(0)):
-                    self._settle_again(stream, [record for _, record in group], terminals, known, done)
-                # In this order, all of it may be done twice: the same point, the same event.
-                self._save_memory()
-                places = ((stream, record.position) for stream, record in batch)
-                adopted = {place: unadopted[place] for place in places if place in unadopted}
-                if adopted:
-                    self._patiently(partial(note_adopted, self._site.kept, adopted))
-                while not self._stopping.is_set() and self._step():
-                    pass
-                if self._stopping.is_set():
-                    raise Stopped
+            # A place may only become free when another frame's point leaves it: then all is done once more.
+            while before != done.withdrawn:
+                before = dict(done.withdrawn)
+                done.frames.clear()
+                self._bring(request, done)
             done.left = dict(Counter(entry.terminal for entry in strangers(self._site.kept)))
         except (Stopped, JournalBroken):
             raise
@@ -443,6 +431,26 @@ class Forwarder:
             LOG.exception("bringing old frames again was given up")
             done.error = repr(error)
         self._patiently(partial(adoption.reply, self._site, request, done))
+
+    def _bring(self, request: Request, done: Done) -> None:
+        terminals = dict(self._registry.terminals())
+        waiting = (entry for entry in strangers(self._site.kept) if entry.terminal in terminals)
+        unadopted = {(entry.stream, entry.position): entry.terminal for entry in waiting}
+        known = told(self._site.kept)
+        frames = adoption.meant(self._site, request, unadopted, dict(self._positions))
+        while batch := sorted(islice(frames, AGAIN_FRAMES), key=lambda old: (old[0], old[1].position)):
+            for stream, group in groupby(batch, key=itemgetter(0)):
+                self._settle_again(stream, [record for _, record in group], terminals, known, done)
+            # In this order, all of it may be done twice: the same point, the same event.
+            self._save_memory()
+            places = ((stream, record.position) for stream, record in batch)
+            adopted = {place: unadopted[place] for place in places if place in unadopted}
+            if adopted:
+                self._patiently(partial(note_adopted, self._site.kept, adopted))
+            while not self._stopping.is_set() and self._step():
+                pass
+            if self._stopping.is_set():
+                raise Stopped
 
     def _settle_again(
         self,
@@ -461,9 +469,9 @@ class Forwarder:
         _count(done.frames, Counter(terminal for terminal, *_ in speakers(records, range(len(records)))))
         kept = group.kept
         if len(group.readings):
-            stored = self._points(group.readings)
+            stored = self._withdraw_moved(group.readings, self._points(group.readings), done)
             # What a frame was taken for is no contradiction to what it says today.
-            others = stored.join(group.readings, on=[*KEY, "received_at", "frame"], how="anti")
+            others = stored.join(group.readings, on=OWN, how="anti")
             kept = kept + compare(stream, records, group.readings, others).kept
         self._keep([entry for entry in kept if sign(entry) not in known])
         if len(group.readings):
@@ -484,6 +492,23 @@ class Forwarder:
         # All of them: the sink, which passed over a stranger's alarms, writes an event that it knows already no second time.
         self._memory.news(group.words)
         self._tell(group.words)
+
+    def _withdraw_moved(self, readings: pl.DataFrame, stored: pl.DataFrame, done: Done) -> pl.DataFrame:
+        """Take out the points that the frames of the readings gave when they were understood otherwise; the others stay `stored`.
+
+        They are looked for only around readings that are not stored yet as their frame's, and there up to `MOVED` away.
+        """
+        moved = readings.join(stored, on=OWN, how="anti")
+        frames = moved.select("received_at", "frame").unique()
+        found = [pl.DataFrame(schema=READING)]
+        for start, end in spans(pl.concat([moved["ts"], moved["received_at"]])).iter_rows():
+            around = self._patiently(partial(self._store.read, start - MOVED, end + MOVED))
+            found.append(around.join(frames, on=["received_at", "frame"], how="semi").join(readings, on=OWN, how="anti"))
+        points = pl.concat(found).select(OWN).unique()
+        if len(points):
+            self._patiently(partial(self._store.withdraw, points))
+            _count(done.withdrawn, _by_terminal(points))
+        return stored.join(points, on=OWN, how="anti")
 
     def _keep(self, entries: Sequence[Entry]) -> None:
         if entries:

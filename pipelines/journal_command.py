@@ -158,8 +158,8 @@ def replay(root: Path, begin: "int | datetime | None", end: "int | datetime | No
             span = replace(span, to_us=at_us) if is_end else replace(span, from_us=at_us)
     with console.status("重新解码 replay") as shown:
         done = adopt(settings.folder, lambda store: shown.update(f"重新解码 replay; 原始库 raw store: {store}"), span)
-    frames, new, corrected = (sum(counts.values()) for counts in (done.frames, done.readings, done.corrected))
-    click.echo(f"{frames:,} 帧 frames, {new:,} 新读数 new readings, {corrected:,} 更正 corrected")
+    sums = [sum(counts.values()) for counts in (done.frames, done.readings, done.corrected, done.withdrawn)]
+    click.echo("{:,} 帧 frames, {:,} 新读数 new readings, {:,} 更正 corrected, {:,} 撤回 withdrawn".format(*sums))
 
 
 def _records(chunks: "Iterable[Chunk]") -> "Iterator[Record]":

@@ -20,6 +20,7 @@ from polars.testing import assert_frame_equal
 
 from ingest_daemon.config import StoreSettings
 from ingest_daemon.stores.influxdb import InfluxStore
+from ingest_daemon.stores.points import OWN
 from pipelines.doctor import examine
 from pipelines.settings import load
 from tests.daemon_helpers import TERMINALS, Client, eventually, forwarded, frame, kept, make_site, minutes_ago, running
@@ -116,6 +117,9 @@ def test_what_terminals_send_is_in_the_bucket_once_and_a_later_value_wins(tmp_pa
     assert changed.row(0, named=True)["pressure_mpa"] == 0.25
     assert_frame_equal(changed.tail(-1), rows.tail(-1))
     assert len(kept(site, "CONFLICT")) == 1
+    gone = changed.head(5)
+    store.withdraw(gone.select(OWN))
+    assert_frame_equal(store.read(*ALWAYS), changed.tail(-5))
 
 
 def test_a_bucket_that_forgets_is_told_by_the_doctor_and_what_it_refuses_is_kept(tmp_path: Path, server: Server) -> None:

@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from polars.testing import assert_frame_equal
 from ingest_daemon import adoption
 from ingest_daemon.config import StoreSettings
 from ingest_daemon.journal import walk
+from ingest_daemon.schema import READING
 from ingest_daemon.site import Site
 from ingest_daemon.stores import RawStore, open_store
+from ingest_daemon.stores.points import KEY, OWN
 from pipelines.cli import main
 from pipelines.status import kept_counts
 from tests.daemon_helpers import Daemon, eventually, forwarded, kept, make_site, rows_on_disk
@@ -124,6 +126,59 @@ def test_a_corrected_profile_replaces_the_values_with_their_old_receive_times_an
         assert "11 帧 frames, 0 新读数 new readings, 0 更正 corrected" in replay(ground)
         assert (ground.arrived(), rows_on_disk(ground.site)) == before, "what is right already was written again"
     assert_frame_equal(ground.readings(), right)
+
+
+@pytest.mark.parametrize("minutes", [-15, 480])
+def test_readings_that_had_the_wrong_time_move_and_none_is_there_twice_or_lost(ground: Ground, minutes: int) -> None:
+    count = 40
+    ground.profile(minutes=-700)
+    with ground.running() as daemon:
+        send(daemon, *(line(A, 15 * (number - count), number) for number in range(count)), line(B, -3, 7))
+        cursor = ground.arrived()
+        first = ground.readings()
+        ground.profile(minutes=minutes - 700)
+        assert f"{count + 1} 撤回 withdrawn" in replay(ground)
+        moved = ground.readings()
+        assert_frame_equal(moved, first.with_columns(ts=pl.col("ts") + pl.duration(minutes=minutes)))
+        touched = ground.store.arrivals(cursor).spans
+        assert touched["start"].min() == min(first["ts"].min(), moved["ts"].min())  # type: ignore[type-var]
+        assert touched["end"].max() == max(first["ts"].max(), moved["ts"].max())  # type: ignore[type-var]
+        assert "0 新读数 new readings, 0 更正 corrected, 0 撤回" in replay(ground)
+    assert kept(ground.site, "CONFLICT") == []
+
+
+def test_a_move_over_the_edge_of_a_group_loses_nothing(ground: Ground) -> None:
+    hook = Path(ground.environment["PYTHONPATH"].split(":")[0]) / "sitecustomize.py"
+    hook.write_text(hook.read_text() + "import ingest_daemon.forwarder\ningest_daemon.forwarder.AGAIN_FRAMES = 3\n")
+    for minutes in (0, 15, -30):
+        ground.profile(minutes=minutes - 700)
+        with ground.running() as daemon:
+            if not minutes:
+                send(daemon, *(line(A, 15 * number, number) for number in range(20)))
+            replay(ground)
+        assert ground.values() == [(A, 15 * number + minutes - 700, float(number), None) for number in range(20)]
+
+
+def test_a_withdrawn_point_is_gone_and_its_neighbours_stay(ground: Ground) -> None:
+    at = datetime(2026, 7, 1, tzinfo=UTC)
+    names = ["o'neil", A, "表 ,="]
+    rows = pl.DataFrame(
+        [
+            dict.fromkeys(READING)
+            | {"terminal": name, "ts": ts, "forward_m3": 1.0, "received_at": at, "channel": "tcp", "frame": 7}
+            for name in names
+            for ts in (at, at + timedelta(minutes=15))
+        ],
+        schema=READING,
+    )
+    ground.store.write(rows)
+    cursor = ground.arrived()
+    gone = rows.filter(pl.col("ts") == at, pl.col("terminal") != A)
+    ground.store.withdraw(gone.select(OWN))
+    assert_frame_equal(ground.readings(), rows.join(gone, on=OWN, how="anti").sort(KEY))
+    assert ground.store.arrivals(cursor).spans.rows() == [(at, at)]
+    ground.store.withdraw(gone.select(OWN))
+    assert len(ground.readings()) == 4
 
 
 def test_corrected_days_are_told_as_arrived_and_others_are_not(ground: Ground) -> None:

@@ -34,6 +34,13 @@ class RawStore(Protocol):
         """
         ...
 
+    def withdraw(self, points: pl.DataFrame) -> None:
+        """Take points (columns of `points.OWN`) out again, whose frames are now understood otherwise; their spans have arrived.
+
+        Raises `StoreAway`, or `RuntimeError` where the store cannot.
+        """
+        ...
+
     def read(self, start: datetime, end: datetime) -> pl.DataFrame:
         """Readings with start <= ts <= end, one row a (terminal, ts), sorted by both; later arrivals have won.
 

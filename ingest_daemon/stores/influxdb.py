@@ -33,6 +33,9 @@ from ingest_daemon.stores.points import KEY, sift, spans
 LINES = 10_000
 """Lines of one request: InfluxDB is fastest between 5,000 and 10,000."""
 
+STATEMENTS = 500
+"""Points that are taken out by one request."""
+
 TIMEOUT_MS = (5_000, 30_000)
 """Connect and read; a server that hangs longer counts as away, so that it is said within a minute."""
 
@@ -121,6 +124,26 @@ class InfluxStore:
             else columns.get(name, pl.col(name)).alias(name)
             for name, dtype in READING.items()
         ).sort(KEY)
+
+    def withdraw(self, points: pl.DataFrame) -> None:
+        """See `RawStore.withdraw`. 1.x and 2.x can; a point goes as a whole, whatever frame gave its fields."""
+        statements = points.select(
+            pl.format(
+                f'DELETE FROM "{MEASUREMENT}" WHERE "{TERMINAL_TAG}" = \'{{}}\' AND time = {{}}ms',
+                pl.col("terminal").str.replace_all("'", "\\'", literal=True),
+                pl.col("ts").dt.epoch("ms"),
+            )
+        ).to_series()
+        for some in statements.to_frame().iter_slices(STATEMENTS):
+            form = {"q": some.to_series().str.join(";").item()}
+            headers = {"Content-Type": "application/x-www-form-urlencoded"}
+            try:
+                answer = self._send("POST", "/query", {"db": self._settings.influx_database}, headers, form=form).read()
+            except _Refused as refusal:
+                raise RuntimeError(f"InfluxDB at {self._address} takes no points out: {refusal.words}") from None
+            if b'"error"' in answer:
+                raise RuntimeError(f"InfluxDB at {self._address} takes no points out: {_words(answer)}")
+        self._note(spans(points["ts"]))
 
     def arrivals(self, cursor: str | None) -> Arrivals:
         """See `RawStore.arrivals`."""
@@ -270,6 +293,7 @@ class InfluxStore:
         parameters: Mapping[str, str],
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
+        form: Mapping[str, str] | None = None,
     ) -> urllib3.BaseHTTPResponse:
         """One request, its answer not read yet. 400 and 422 raise `_Refused`, everything else that is no 2xx `StoreAway`."""
         content = {} if headers and "Content-Type" in headers else {"Content-Type": "text/plain"}
@@ -280,6 +304,7 @@ class InfluxStore:
                 query_params=list(parameters.items()),
                 header_params={**content, **(headers or {}), **self._login},
                 body=body,
+                post_params=list((form or {}).items()),
                 auth_settings=[],
                 _preload_content=False,
                 _return_http_data_only=True,

@@ -17,7 +17,7 @@ import polars as pl
 
 from ingest_daemon.schema import READING, TIMESTAMP
 from ingest_daemon.stores import Arrivals, StoreAway
-from ingest_daemon.stores.points import merge, sift, spans
+from ingest_daemon.stores.points import OWN, merge, sift, spans
 
 FILES_PER_DAY = 32
 """A day's folder with more files than this is compacted."""
@@ -52,6 +52,17 @@ class ParquetStore:
                     _compact(folder)
             self._note(spans(good["ts"]))
         return refused
+
+    def withdraw(self, points: pl.DataFrame) -> None:
+        """See `RawStore.withdraw`. The days are rewritten; a kill between leaves the old rows there, to be withdrawn again."""
+        with self._away("cannot be written"):
+            for (day,), rows in points.with_columns(day=pl.col("ts").dt.date()).partition_by("day", as_dict=True).items():
+                files = _files(self._readings / f"day={day}")
+                held = pl.read_parquet(files, hive_partitioning=False).unique(keep="last", maintain_order=True)
+                _write_file(self._readings / f"day={day}", held.join(rows, on=OWN, how="anti", maintain_order="left"))
+                for file in files:
+                    file.unlink()
+            self._note(spans(points["ts"]))
 
     def read(self, start: datetime, end: datetime) -> pl.DataFrame:
         """See `RawStore.read`. One scan over the folders of the days touched."""
