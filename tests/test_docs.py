@@ -24,6 +24,7 @@ import yaml
 from assets import registry
 from assets.curve import Flag
 from assets.marts import read_header
+from ingest_daemon import codecs, profiles
 from ingest_daemon.schema import ALARMS, Reason
 from pipelines.cli import main
 from pipelines.settings import SECTIONS, load
@@ -223,7 +224,7 @@ def test_yaml_is_yaml(block: Block) -> None:
     assert yaml.safe_load(block.text)
 
 
-@pytest.mark.parametrize("block", blocks("toml"), ids=str)
+@pytest.mark.parametrize("block", [block for block in blocks("toml") if not block.file], ids=str)
 def test_settings_are_accepted_as_a_site_file(block: Block, tmp_path: Path) -> None:
     (tmp_path / "site.toml").write_text(block.text, encoding="utf-8")
     settings = load(tmp_path)
@@ -349,3 +350,18 @@ def test_no_file_tells_of_issues_sessions_tools_machines_or_registries() -> None
 )
 def test_the_search_would_find_such_a_line(line: str) -> None:
     assert any(re.search(pattern, line) for pattern in FORBIDDEN.values())
+
+
+@pytest.mark.parametrize("block", [block for block in blocks("toml") if block.file.startswith("registry/profiles/")], ids=str)
+def test_profiles_are_accepted_as_they_stand(block: Block, tmp_path: Path) -> None:
+    path = tmp_path / Path(block.file).name
+    path.write_text(block.text, encoding="utf-8")
+    spoken = tomllib.loads(block.text)["protocol"]
+    assert all(profiles.read_profile(path, protocol) for protocol in spoken)
+
+
+def test_the_page_of_protocols_names_every_protocol_and_every_profile() -> None:
+    page = (ROOT / "docs" / "protocols.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w-]+)`", page))
+    assert named >= set(codecs.names())
+    assert named >= {path.stem for path in profiles.SHIPPED.glob("*.toml")}
