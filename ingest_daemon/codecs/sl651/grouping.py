@@ -120,7 +120,7 @@ class Collector:
 
     def _skeleton(self, frame: bytes, start: int, end: int) -> Skeleton | None:
         """Elements of the first group, if the body may be that group over and over; whether it is, the columns tell."""
-        if frame[start : start + 2] != b"\xf1\xf1" or frame[start + 8 : start + 10] != b"\xf0\xf0":
+        if end < start + 15 or frame[start : start + 2] != b"\xf1\xf1" or frame[start + 8 : start + 10] != b"\xf0\xf0":
             return None
         for known in islice(self._uniform, _KINDS):  # most frames are like one seen before
             if self._begins_alike(frame, start + 8, end, known):

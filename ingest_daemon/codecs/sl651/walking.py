@@ -48,7 +48,7 @@ def walk(frame: bytes, at: int, end: int) -> Iterator[Element]:
 
 def element_at(frame: bytes, at: int, end: int) -> Element:
     """The element whose id and definition byte begin at `at`. Raises `Torn` where the body ends inside them."""
-    extended = frame[at] == 0xFF
+    extended = frame[at : at + 1] == b"\xff"
     value = at + (3 if extended else 2)
     if value > end:
         raise Torn(at, f"id and definition byte expected at byte {at}, but the body ends after {end - at} bytes")
