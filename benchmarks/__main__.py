@@ -15,8 +15,8 @@ from benchmarks.machine import compile_tools, cores, describe
 from benchmarks.parties import Parties
 from benchmarks.run import Run
 
-OUT = Path("/var/tmp/mainflow-benchmarks")
-"""On a disk, not in memory as /tmp may be: what a sync costs is half of what is measured."""
+OUT = Path(tempfile.gettempdir()) / "mainflow-benchmarks"
+"""`--out` should be on a disk where this is in memory: what a sync costs is half of what is measured."""
 
 
 class Entry(NamedTuple):
