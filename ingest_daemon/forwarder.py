@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import groupby, islice
@@ -334,8 +335,6 @@ class Forwarder:
                 self._limited.flush()
                 if self._journals.wait(self._positions, 0.5):
                     self._stopping.wait(GATHER_S)
-            except Overtaken:
-                continue
             except Stopped:
                 return
             except JournalBroken as error:
@@ -353,7 +352,8 @@ class Forwarder:
         for stream in STREAMS:
             chunk = self._read(stream, self._positions[stream])
             if chunk.next_position > self._positions[stream]:
-                self._forward(stream, chunk)
+                with suppress(Overtaken):
+                    self._forward(stream, chunk)
                 return True
         return False
 
@@ -366,8 +366,10 @@ class Forwarder:
         if chunk.records:
             # The store is asked before anything is remembered of a group, so one that is left while it waits can begin anew.
             self._gives_way = stream == DATA
-            self._settle(stream, chunk.records)
-            self._gives_way = False
+            try:
+                self._settle(stream, chunk.records)
+            finally:
+                self._gives_way = False
         self._patiently(lambda: write_json(cursor_path(self._site, stream), {"position": chunk.next_position}, durable=True))
         self._positions[stream] = chunk.next_position
         if time.monotonic() - self._saved_at > MEMORY_S:
@@ -543,7 +545,6 @@ class Forwarder:
                     raise Stopped from None
                 wait = min(wait * 2, WAIT_S[1])
                 if self._gives_way and isinstance(error, StoreAway) and self._journals.end(ALARM) > self._positions[ALARM]:
-                    self._gives_way = False
                     raise Overtaken from None
             else:
                 self._counters.health["store"] = "ok"

@@ -369,7 +369,7 @@ def run(folder: Path, seconds: float, seed: int, every_s: float, kills: int = 0)
                 terminal.join(30)
             remarks = _drain(ground)
             if disk is None:
-                remarks.append("remark                    no right to mount: a full disk was only pretended")
+                remarks.append("remark                    no right to mount: the site's disk was not filled")
             if not ground.shim.environment:
                 remarks.append("remark                    no C compiler: faults of write, sync and clock were not made")
             return _judge(ground, terminals, time.monotonic() - began, remarks)

@@ -24,9 +24,20 @@ from ingest_daemon.stores import RawStore, open_store
 from ingest_daemon.stores.points import KEY, OWN
 from pipelines.cli import main
 from pipelines.status import kept_counts
-from tests.daemon_helpers import Daemon, eventually, forwarded, kept, make_site, rows_on_disk
+from tests.daemon_helpers import (
+    TERMINALS,
+    Client,
+    Daemon,
+    eventually,
+    forwarded,
+    frame,
+    kept,
+    make_site,
+    minutes_ago,
+    rows_on_disk,
+)
 from tests.gain_codec import install
-from tests.influx_server import missing, running_influxdb
+from tests.influx_server import InfluxServer, missing, running_influxdb
 
 A, B, UNREGISTERED = "7001", "7002", "7003"
 NOW_MIN = int(time.time()) // 60
@@ -315,3 +326,34 @@ def test_a_span_survives_the_request_file(tmp_path: Path) -> None:
     assert adoption.asked(site) is None
     assert adoption.answer(site, name) == adoption.Done(frames={A: 1})
     assert json.loads((site.state / "replayed.json").read_text())["request"] == name
+
+
+def test_a_replay_that_waits_for_the_store_goes_on_when_it_is_back_and_alarms_went_first(tmp_path: Path) -> None:
+    if why := missing():
+        pytest.skip(why)
+    influx = InfluxServer(tmp_path / "influxdb")
+    influx.start()
+    ground = Ground(tmp_path, StoreSettings(kind="influxdb", influx_url=influx.url))
+    with (ground.site.registry / "terminals.csv").open("w") as file:
+        file.write(f"terminal,meter,protocol,profile\n{A},MA,gain,mine\n{TERMINALS[0]},M,,\n")
+    try:
+        with ground.running() as daemon:
+            send(daemon, *(line(A, number - 20, 1) for number in range(5)))
+            influx.kill()
+            ground.profile(factor=4.0)
+            request = adoption.ask(ground.site, adoption.Span())
+            with socket.create_connection(("127.0.0.1", daemon.data_port), timeout=10) as connection:
+                connection.sendall((line(A, -1, 2) + "\n").encode())
+                assert connection.recv(1000)
+            alarm = Client(daemon.alarm_port)
+            alarm.send(frame(TERMINALS[0], minutes_ago(1), 9.0, alarms=["MAG"]))
+            alarm.acknowledged(1)
+            time.sleep(1)
+            assert adoption.answer(ground.site, request) is None
+            influx.start()
+            done = eventually(lambda: adoption.answer(ground.site, request), "the request is answered", 60)
+            eventually(lambda: forwarded(ground.site), "everything is forwarded")
+        assert (done.error, done.corrected) == ("", {A: 5})
+        assert sorted(ground.readings()["forward_m3"].to_list()) == [4.0] * 5 + [8.0, 9.0]
+    finally:
+        influx.kill()
