@@ -109,7 +109,10 @@ class AskKind(StrEnum):
 
 
 class Ask(NamedTuple):
-    """A question to a terminal. `address`: the meter's on its link. `start`, `end`, `field` (of `schema.FIELDS`): for history."""
+    """A question to a terminal. `address`: the meter's on its link. `start`, `end`, `field` (of `schema.FIELDS`): for history.
+
+    `password`: the registered one; empty for the profile's.
+    """
 
     kind: AskKind
     terminal: str
@@ -118,6 +121,7 @@ class Ask(NamedTuple):
     start: datetime | None = None
     end: datetime | None = None
     field: str = "forward_m3"
+    password: str = ""
 
 
 class CannotAsk(ValueError):

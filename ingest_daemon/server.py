@@ -211,9 +211,10 @@ class Connection(asyncio.Protocol):
         now = datetime.fromtimestamp(received_us / 1e6, UTC)
         reply = codec.reply(raw, now, server.known.profile(self.protocol, number))
         server.note(number, self.protocol, received_us)
-        server.by_terminal[number] = self
-        self.numbers.add(number)
-        self.deaf.discard(number)
+        if number in server.known.terminals:  # or strangers could fill the memory
+            server.by_terminal[number] = self
+            self.numbers.add(number)
+            self.deaf.discard(number)
         stream = ALARM if codec.is_alarm(raw) else DATA
         told = reply is not None and verdict.acknowledge
         server.journals.append(stream, line + raw, received_us, FRAME_KIND, (self._safe, (raw, reply, number)) if told else None)
@@ -341,8 +342,9 @@ class Server:
         self.counters.connections = len(self._connections)
 
     def note(self, terminal: str, protocol: str, received_us: int) -> None:
-        """A terminal was heard."""
-        self.counters.last_contact_us[terminal] = received_us
+        """A terminal was heard; of strangers only the protocol is counted."""
+        if terminal in self.known.terminals:
+            self.counters.last_contact_us[terminal] = received_us
         self.counters.protocols[protocol] += 1
 
     def put_asks(self, number: str) -> None:
@@ -355,8 +357,9 @@ class Server:
             return
         codec, now = codecs.load(connection.protocol), datetime.now(UTC)
         for filed in self._asks.waiting(number, now):
+            ask = filed.ask(terminal.address, now)._replace(password=terminal.password)
             try:
-                requests = codec.requests(filed.ask(terminal.address, now), self.known.profile(connection.protocol, number))
+                requests = codec.requests(ask, self.known.profile(connection.protocol, number))
             except CannotAsk as error:
                 self._asks.refused(filed.id, str(error), now)
                 continue
@@ -387,15 +390,22 @@ class Server:
         if refusal:
             self.counters.refused += count
             for function, _ in receipts:
-                function(None)
+                self._tell(function, None)
         else:
             self.counters.frames[stream] += count
             self.counters.acknowledged += len(receipts)
             for function, argument in receipts:
-                function(argument)
+                self._tell(function, argument)
         for held in self._held:
             held.transport.resume_reading()
         self._held.clear()
+
+    def _tell(self, function: Callable[[Any], None], argument: Any) -> None:
+        """Call what waits for a record; what goes wrong there is no other record's."""
+        try:
+            function(argument)
+        except Exception as error:
+            self.limited.warn("receipt", f"{type(error).__name__}: {error}; the frame is safe, what was to follow is not done")
 
     def _remember_packets(self) -> None:
         """Packets that were acknowledged before this start: the rest of their message may come now."""
@@ -413,15 +423,11 @@ class Server:
         while True:
             await asyncio.sleep(min(idle / 4, REFRESH_S))
             self.limited.flush()
-            if self.known.refresh():
-                self.links = Links({link: each.protocol for link, each in self.known.links.items()})
-                for connection in [each for each in self._connections if each.is_nobody]:
-                    connection.data_received(b"")
+            try:
+                self._follow()
+            except Exception as error:  # a full disk, for example; the next look may go well
+                self.limited.warn("looking after", f"{type(error).__name__}: {error}; tried again")
             self.packets.expire(time.monotonic())
-            self._asks.tidy(datetime.now(UTC))
-            self.wanted = frozenset(self._asks.terminals())
-            for number in self.wanted:
-                self.put_asks(number)
             now_s = time.monotonic()
             for connection in list(self._connections):
                 if connection.active_s < now_s - idle:
@@ -431,3 +437,14 @@ class Server:
                         "slow", f"{connection.heard.address}: a frame not whole within {self._frame_s:.0f} s, closed"
                     )
                     connection.transport.abort()
+
+    def _follow(self) -> None:
+        """Take over what changed in the registry, and put the questions that wait."""
+        if self.known.refresh():
+            self.links = Links({link: each.protocol for link, each in self.known.links.items()})
+            for connection in [each for each in self._connections if each.is_nobody]:
+                connection.data_received(b"")
+        self._asks.tidy(datetime.now(UTC))
+        self.wanted = frozenset(self._asks.terminals())
+        for number in self.wanted:
+            self.put_asks(number)

@@ -82,7 +82,14 @@ def grafana(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder, port = tmp_path_factory.mktemp("grafana"), free_port()
     with mart_server() as dsn:
         url = f"http://127.0.0.1:{hook.server_port}/alarm?key=a$b"
-        ini = provisioning.write(folder, postgres_dsn=dsn, zone=ZONE, language="zh", http_port=port, webhooks={provisioning.CONTACT: provisioning.Webhook(url)})
+        ini = provisioning.write(
+            folder,
+            postgres_dsn=dsn,
+            zone=ZONE,
+            language="zh",
+            http_port=port,
+            webhooks={provisioning.CONTACT: provisioning.Webhook(url)},
+        )
         for path in (folder / "provisioning" / "alerting").iterdir():  # so that the test need not wait for minutes
             text = path.read_text().replace("interval: 1m", "interval: 10s").replace("interval: 5m", "interval: 10s")
             path.write_text(text.replace("group_wait: 5s", "group_wait: 0s").replace("group_interval: 10s", "group_interval: 1s"))

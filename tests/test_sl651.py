@@ -671,3 +671,10 @@ def test_only_the_station_that_has_a_profile_is_read_by_it() -> None:
         ("003101000B", None, 0.0015),
         ("003101000C", 1.5, None),
     ]
+
+
+def test_a_question_carries_the_registered_password_before_that_of_the_profile() -> None:
+    ask = Ask(AskKind.CLOCK, "0031010001", "", SENT)
+    profile = sl651.profile({"password": "0F0F"})
+    passwords = [sl651.requests(each, profile)[0][8:10].hex() for each in (ask, ask._replace(password="1AB"))]
+    assert passwords == ["0f0f", "01ab"]

@@ -68,6 +68,8 @@ def requests(ask: Ask, profile: Any) -> list[bytes]:
     station has, or those of the setting `now`. Raises `CannotAsk`.
     """
     settings = settings_of(profile)
+    if ask.password:
+        settings = settings._replace(password=ask.password.rjust(4, "0"))
     station = ask.address or ask.terminal
     if len(station) != 10 or not set(station) <= set("0123456789ABCDEF"):
         raise CannotAsk(f"terminal {station!r}: expected 10 digits (0-9, A-F), the station address of SL 651")
