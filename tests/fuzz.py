@@ -30,6 +30,10 @@ NOW_US = round(NOW.timestamp() * 1e6)
 BATCH = 200
 """Frames that are decoded together."""
 GROWTH_MB = 64
+WARM = 1_000_000
+"""After so many bytes all caches are as large as they get: from there on the memory is watched."""
+STEP = 10_000_000
+"""So many bytes lie between two lines of figures."""
 FAILURES = 5
 """So many failures of a protocol are told; then it is given up."""
 
@@ -166,18 +170,20 @@ class Fuzz:
         self.fed = self.frames = self.rejected = self.readings = self.pending = 0
         self._batch: list[Arrival] = []
         self._known: set[str] = set()
+        self._before_mb = self._seconds = 0.0
 
     def run(self, size: int) -> Figures:
-        """Feed so many bytes."""
-        began, before_mb = time.monotonic(), 0.0
+        """Feed until so many bytes were fed; may be called again with more."""
+        began = time.monotonic()
         while self.fed < size and len(self.failures) < FAILURES:
             self._connection(min(1 << 16, size - self.fed))
-            if not before_mb and self.fed > size // 10:
-                before_mb = _resident_mb()
+            if not self._before_mb and self.fed > WARM:
+                self._before_mb = _resident_mb()
         self._decode()
-        growth_mb = max(0.0, _resident_mb() - before_mb)
+        growth_mb = max(0.0, _resident_mb() - self._before_mb) if self._before_mb else 0.0
         if growth_mb > GROWTH_MB:
             self.failures.append(f"the memory grew by {growth_mb:.0f} MB")
+        self._seconds += time.monotonic() - began
         return Figures(
             self.protocol,
             self.fed,
@@ -186,7 +192,7 @@ class Fuzz:
             self.readings,
             self.pending,
             growth_mb,
-            time.monotonic() - began,
+            self._seconds,
             self.failures,
         )
 
@@ -302,8 +308,10 @@ def main() -> int:
     options = parser.parse_args()
     failed = False
     for protocol in codecs.names() if options.protocol == "all" else [options.protocol]:
-        figures = Fuzz(protocol, options.seed).run(int(options.bytes))
-        print(figures.line(), flush=True)
+        fuzz, size = Fuzz(protocol, options.seed), int(options.bytes)
+        for part in (*range(STEP, size, STEP), size):
+            figures = fuzz.run(part)
+            print(figures.line(), flush=True, end="\n" if part == size else "  (so far)\n")
         for failure in figures.failures:
             failed = True
             print(failure, flush=True)
