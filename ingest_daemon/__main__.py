@@ -14,6 +14,7 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from ingest_daemon import health
 from ingest_daemon.access import AccessSettings
 from ingest_daemon.alarm_sink import AlarmSink
 from ingest_daemon.asks import Asks, AskSettings
@@ -28,7 +29,6 @@ from ingest_daemon.config import (
     read_tables,
 )
 from ingest_daemon.forwarder import Forwarder
-from ingest_daemon.health import Health
 from ingest_daemon.journal import ALARM, BAD, BAD_KIND, DATA, EVENT, FRAME_KIND, PART, Journals, backlog
 from ingest_daemon.known import Known
 from ingest_daemon.poller import Poller
@@ -74,7 +74,7 @@ class Daemon:
         self._poller = Poller(poll, self._server)
         self._forwarder = Forwarder(site, daemon, open_store(site, store), self._journals, self._counters)
         self._sink = AlarmSink(site, postgres.dsn, self._journals, self._counters)
-        self._health = Health(site, daemon.health_port, self._counters)
+        self._health = health.listener(site, daemon.health_port, self._counters)
         self._loop: asyncio.AbstractEventLoop
         self._broken: asyncio.Future[Exception]
 

@@ -1,22 +1,19 @@
 """`GET /healthz` and `GET /metrics` on this machine: the daemon's state for who watches it. Nothing can be changed here.
 
-Just enough of HTTP/1.0 for a probe and for Prometheus, in the daemon's own event loop: an answer says that the loop turns.
+Answered in the daemon's own event loop: an answer says that the loop turns. How HTTP is spoken belongs to `http.py`.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ingest_daemon.http import Answer, Listener, Request
 from ingest_daemon.journal import backlog, waiting_since
 from ingest_daemon.site import Site
 from ingest_daemon.state import Counters
 
 HOST = "127.0.0.1"
-REQUEST_BYTES = 8192
-REQUEST_S = 5.0
-"""A request must be whole within this size and time."""
 
 VITAL = ("journal", "store")
 """Parts without which nothing comes in or through; PostgreSQL's absence holds up no reading."""
@@ -24,63 +21,28 @@ VITAL = ("journal", "store")
 Samples = Iterator[tuple[str, str, str, Mapping[str, float]]]
 
 
-class Health:
-    """The listener."""
+def listener(site: Site, port: int, counters: Counters) -> Listener:
+    """What answers who watches; to be started and closed."""
 
-    def __init__(self, site: Site, port: int, counters: Counters) -> None:
-        self._site, self._port, self._counters = site, port, counters
-        self._listener: asyncio.Server
+    def metrics() -> str:
+        return exposition(counters.snapshot(), backlog(site), waiting_since(site), time.time_ns() // 1000)
 
-    async def start(self) -> int:
-        """Listen; gives the port. Raises `OSError` naming the address that is taken."""
-        self._listener = await asyncio.start_server(self._serve, HOST, self._port, limit=REQUEST_BYTES)
-        return int(self._listener.sockets[0].getsockname()[1])
+    async def answer(request: Request) -> Answer:
+        if request.method != "GET":
+            return Answer(405, "only GET\n")
+        if request.path == "/healthz":
+            wrong = ailments(counters.health)
+            return Answer(503, wrong) if wrong else Answer(200, "ok\n")
+        if request.path == "/metrics":
+            return Answer(200, await asyncio.to_thread(metrics))  # looks at the disk
+        return Answer(404, "there are /healthz and /metrics\n")
 
-    def close(self) -> None:
-        """Listen no more."""
-        self._listener.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Cancelled it is only when the process ends; asyncio would log that as an error.
-        with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            try:
-                head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), REQUEST_S)
-            except asyncio.LimitOverrunError:
-                head = b""
-            writer.write(await self._respond(head))
-            await asyncio.wait_for(writer.drain(), REQUEST_S)
-        writer.close()
-
-    async def _respond(self, head: bytes) -> bytes:
-        match head.partition(b"\r\n")[0].split(b" "):
-            case [b"GET", b"/healthz", _]:
-                wrong = ailments(self._counters.health)
-                return response("503 Service Unavailable" if wrong else "200 OK", wrong or "ok\n")
-            case [b"GET", b"/metrics", _]:
-                return response("200 OK", await asyncio.to_thread(self._metrics))  # looks at the disk
-            case [b"GET", _, _]:
-                return response("404 Not Found", "there are /healthz and /metrics\n")
-            case [_, _, _]:
-                return response("405 Method Not Allowed", "only GET\n")
-            case _:
-                return response("400 Bad Request", f"expected a request of HTTP of at most {REQUEST_BYTES} bytes\n")
-
-    def _metrics(self) -> str:
-        return exposition(self._counters.snapshot(), backlog(self._site), waiting_since(self._site), time.time_ns() // 1000)
+    return Listener(answer, HOST, port)
 
 
 def ailments(health: Mapping[str, str]) -> str:
     """A line for each vital part that is not well; empty when all are."""
     return "".join(f"{part}: {health[part]}\n" for part in VITAL if health[part] != "ok")
-
-
-def response(status: str, body: str) -> bytes:
-    """A whole answer."""
-    content = body.encode()
-    head = (
-        f"HTTP/1.0 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: {len(content)}\r\n\r\n"
-    )
-    return head.encode() + content
 
 
 def exposition(counters: Mapping[str, Any], left: Mapping[str, int], since_us: Mapping[str, int | None], now_us: int) -> str:

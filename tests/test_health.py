@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest_daemon.health import REQUEST_BYTES, exposition
+from ingest_daemon.health import exposition
+from ingest_daemon.http import HEAD_BYTES
 from ingest_daemon.journal import BAD, Journals, stream_end, waiting_since
 from ingest_daemon.site import Site
 from ingest_daemon.state import Counters
@@ -121,7 +122,7 @@ REQUESTS = [
     pytest.param(b"POST /metrics HTTP/1.1\r\nContent-Length: 0\r\n\r\n", b"405", id="not GET"),
     pytest.param(b"GET /secret HTTP/1.1\r\n\r\n", b"404", id="another page"),
     pytest.param(b"hello\r\n\r\n", b"400", id="no HTTP"),
-    pytest.param(b"GET /" + b"x" * REQUEST_BYTES, b"400", id="too long"),
+    pytest.param(b"GET /" + b"x" * HEAD_BYTES, b"413", id="too long"),
     pytest.param(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", b"200", id="as browsers ask"),
 ]
 

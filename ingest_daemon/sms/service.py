@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from datetime import tzinfo
 from pathlib import Path
 
+from ingest_daemon.http import Answer, Listener, Request, refusal
 from ingest_daemon.known import Known
 from ingest_daemon.packets import Packets
 from ingest_daemon.site import Site
@@ -14,7 +15,6 @@ from ingest_daemon.sms.alarms import BadAlarms, read_alarms
 from ingest_daemon.sms.concatenation import Parts
 from ingest_daemon.sms.directory import Directory
 from ingest_daemon.sms.gateway import Gateway
-from ingest_daemon.sms.http import Answer, Listener, Request, refusal
 from ingest_daemon.sms.inbox import Deliver, Inbox, NotSafe
 from ingest_daemon.sms.outbox import Outbox, OutboxFull
 from ingest_daemon.sms.replay import Seen

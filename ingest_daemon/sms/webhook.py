@@ -9,8 +9,8 @@ from datetime import datetime, tzinfo
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+from ingest_daemon.http import Answer, Request, refusal
 from ingest_daemon.schema import Reason
-from ingest_daemon.sms.http import Answer, Request, refusal
 from ingest_daemon.sms.inbox import Inbox, NotSafe, Taken
 from ingest_daemon.sms.pdu import BadPdu, Part, read_pdu
 from ingest_daemon.sms.replay import Seen
@@ -101,9 +101,9 @@ class Webhook:
             return Answer(200, body)
         if repeated:
             zh, en = "消息已收过，或其时间超出时间窗", "the message came before, or its time is outside of the window"
-            return Answer(409, {**body, **refusal(409, zh, en).body})
+            return refusal(409, zh, en, **body)
         zh, en = f"消息无法使用：{'; '.join(refused)}", f"the message cannot be used: {'; '.join(refused)}"
-        return Answer(422, {**body, **refusal(422, zh, en).body})
+        return refusal(422, zh, en, **body)
 
     async def _one(self, message: Message, now_us: int) -> Taken:
         self._in_work.add(message.identity)

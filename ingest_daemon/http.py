@@ -1,4 +1,7 @@
-"""Just enough of HTTP/1.1 to be posted to: one request a connection, bounded in size, time and number. No paths, no secrets."""
+"""Just enough of HTTP/1.1 to be asked and posted to: one request a connection, bounded in size, time and number.
+
+In the daemon's own event loop. No paths, no secrets: those belong to who answers.
+"""
 
 import asyncio
 import contextlib
@@ -38,15 +41,15 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Status and JSON body."""
+    """Status and body: text, or what is sent as JSON."""
 
     status: int
-    body: Mapping[str, Any]
+    body: str | Mapping[str, Any]
 
 
-def refusal(status: int, zh: str, en: str) -> Answer:
-    """An answer that says why not, in both languages."""
-    return Answer(status, {"reason": {"zh": zh, "en": en}})
+def refusal(status: int, zh: str, en: str, **more: Any) -> Answer:
+    """An answer that says why not, in both languages; `more`: what else it tells."""
+    return Answer(status, {**more, "reason": {"zh": zh, "en": en}})
 
 
 class _Refused(Exception):
@@ -116,9 +119,13 @@ async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> R
 
 
 def _packed(answer: Answer) -> bytes:
-    content = json.dumps(answer.body, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+    if isinstance(answer.body, str):
+        kind, text = "text/plain; version=0.0.4", answer.body  # the version is that of Prometheus' format
+    else:
+        kind, text = "application/json", json.dumps(answer.body, ensure_ascii=False) + "\n"
+    content = text.encode("utf-8", "replace")
     head = (
-        f"HTTP/1.1 {answer.status} {_PHRASES[answer.status]}\r\nContent-Type: application/json; charset=utf-8\r\n"
+        f"HTTP/1.1 {answer.status} {_PHRASES[answer.status]}\r\nContent-Type: {kind}; charset=utf-8\r\n"
         f"Content-Length: {len(content)}\r\nConnection: close\r\n\r\n"
     )
     return head.encode() + content
