@@ -92,7 +92,7 @@ def day(run: Run) -> list[Figure]:
                 wait_for(lambda site=site: is_forwarded(site), "all is forwarded", LONG_S)  # type: ignore[misc]
                 daemon.append(memory_mb(server.pid, "VmHWM"))
             computing.append(_run_mb(site, meters))
-    size = f"{meters:,} meters x {RECORDS} readings, Parquet"
+    size = f"{meters:,} meters x {RECORDS} readings, Parquet; PostgreSQL not counted"
     return [
         Figure("R029", "daemon: most RSS", daemon, "MB", None, size),
         Figure("R029", "mainflow run: most RSS", computing, "MB", None, size),

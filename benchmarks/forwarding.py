@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from benchmarks import workload
 from benchmarks.figures import Figure, Unable, at_least, at_most, ratios
-from benchmarks.machine import cpu_s
+from benchmarks.machine import cpu_s, used_between
 from benchmarks.parties import RECEPTION, is_forwarded, wait_for
 from benchmarks.run import AWAY, Run
 from benchmarks.workload import RECORDS
@@ -97,7 +97,7 @@ def _forward(run: Run, site: Site, url: str, database: str, readings: int) -> Fo
         wait_for(lambda: read_cursor(site, "data"), "the first group is forwarded", LONG_S, 0.002)
         began, before, first = time.perf_counter(), cpu_s(server.pid), read_cursor(site, "data")
         wait_for(lambda: is_forwarded(site), "all is forwarded", LONG_S, 0.002)
-        took, used = time.perf_counter() - began, cpu_s(server.pid) - before
+        took, used = time.perf_counter() - began, used_between(before, cpu_s(server.pid))
         measured = readings * (1 - first / read_cursor(site, "data"))
     own = sum(value for name, value in used.items() if name not in RECEPTION)
     return Forwarded(measured / took, own * 1e6 / measured)

@@ -8,8 +8,9 @@ import platform
 import shutil
 import subprocess
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -66,20 +67,30 @@ def pinned(where: set[int]) -> Callable[[], None]:
     return lambda: os.sched_setaffinity(0, where)
 
 
-def cpu_s(pid: int) -> Counter[str]:
+def cpu_s(pid: int) -> Mapping[str, float]:
     """CPU seconds of a process by thread name, of the threads that live now.
 
     From `schedstat` (nanoseconds); where the kernel has none, from `stat` (hundredths of a second).
     """
-    used: Counter[str] = Counter()
+    used: dict[str, float] = defaultdict(float)
     for task in Path(f"/proc/{pid}/task").iterdir():
-        name = (task / "comm").read_text().strip()
-        try:
-            used[name] += int((task / "schedstat").read_text().split()[0]) / 1e9  # type: ignore[assignment]
-        except OSError:
-            ticks = (task / "stat").read_text().rpartition(")")[2].split()[11:13]
-            used[name] += sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")  # type: ignore[assignment]
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended just now
+            name = (task / "comm").read_text().strip()
+            used[name] += _cpu_of(task)
     return used
+
+
+def _cpu_of(task: Path) -> float:
+    statistics = task / "schedstat"
+    if statistics.exists():
+        return int(statistics.read_text().split()[0]) / 1e9
+    ticks = (task / "stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+
+
+def used_between(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    """CPU seconds by thread name from one `cpu_s` to a later one."""
+    return {name: value - before.get(name, 0.0) for name, value in after.items()}
 
 
 def memory_mb(pid: int, what: str = "VmRSS") -> float:

@@ -9,14 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.machine import Cores, Tools, cpu_s, pinned
+from benchmarks.machine import Cores, Tools, cpu_s, pinned, used_between
 from ingest_daemon.journal import backlog
 from ingest_daemon.site import Site
 from ingest_daemon.state import read_json
@@ -120,7 +119,11 @@ class Parties:
         process = subprocess.Popen(
             [sys.executable, "-m", "ingest_daemon", "--site", str(site.root)],
             cwd=REPOSITORY,
-            env={**os.environ, "PYTHONPATH": str(hook), **(environment or {})},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(filter(None, (str(hook), os.environ.get("PYTHONPATH")))),
+                **(environment or {}),
+            },
             stdout=log,
             stderr=log,
             preexec_fn=pinned(self.cores.server),
@@ -159,7 +162,7 @@ class Parties:
         process.stdout.readline()  # measuring
         before = cpu_s(server.pid)
         said = process.stdout.readline()
-        used = cpu_s(server.pid) - before
+        used = used_between(before, cpu_s(server.pid))
         if said:
             during()
         process.stdin.close()
@@ -169,8 +172,8 @@ class Parties:
         return Measured(**json.loads(said), used=_by_part(used))
 
 
-def _by_part(used: Counter[str]) -> Used:
-    reception = sum(used[name] for name in (*RECEPTION, "echo", "node"))
+def _by_part(used: Mapping[str, float]) -> Used:
+    reception = sum(used.get(name, 0.0) for name in RECEPTION)
     return Used(sum(used.values()), reception, sum(used.values()) - reception)
 
 
