@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from ingest_daemon.frames import Ask, CannotAsk, Packet
+from ingest_daemon.frames import Arrival, Ask, CannotAsk, Packet
 
 POLLED = False
 
@@ -19,8 +19,8 @@ def password(frame: bytes) -> str:
     return ""
 
 
-def is_alarm(frame: bytes) -> bool:
-    """No event reports."""
+def is_alarm(arrival: Arrival, profile: Any) -> bool:
+    """No alarms."""
     return False
 
 

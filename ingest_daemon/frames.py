@@ -158,8 +158,8 @@ class Codec(Protocol):
         """The password that the frame carries; "" where there is none."""
         ...
 
-    def is_alarm(self, frame: bytes) -> bool:
-        """Whether the frame is an event report that must overtake the backlog."""
+    def is_alarm(self, arrival: Arrival, profile: Any) -> bool:
+        """Whether it tells of an alarm that is set, so that it must overtake the backlog. Asked of all that comes: quick."""
         ...
 
     def reply(self, frame: bytes, now: datetime, profile: Any) -> bytes | None:

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from ingest_daemon.frames import Arrival, Ask, AskKind, CannotAsk, Decoded, Part
-from ingest_daemon.register_columns import Bytes, Columns, Mask, columns
+from ingest_daemon.register_columns import Bytes, Columns, Find, Mask, columns, raised_of
 from ingest_daemon.registers import Block, RegisterMap, Spot
 from ingest_daemon.schema import FIELDS, TIMESTAMP, Reason
 
@@ -117,6 +117,15 @@ def decode(
     return Decoded(*(pl.concat(tables).sort("frame", maintain_order=True) for tables in zip(*parts, strict=True)))
 
 
+def is_alarm(arrival: Arrival, known: RegisterMap | None, framing: Framing, fits: Callable[[bytes, bytes], bool]) -> bool:
+    """Whether an alarm register of a round of answers is set. Never raises. `fits`: the codec's `answers`."""
+    if known is None or not known.alarms or isinstance(data := _data(arrival, framing, fits), str):
+        return False
+    matrix = np.frombuffer(arrival.raw, np.uint8).reshape(1, -1)
+    raised = raised_of(known, _finder(matrix, _blocks(_asked(arrival.requests, framing)), data), 1)
+    return raised is not None and any(on[0] for on in raised.values())
+
+
 @lru_cache(4096)
 def _asked(requests: tuple[bytes, ...], framing: Framing) -> tuple[bytes, ...]:
     return tuple(request[framing.before : framing.before + 5] for request in requests)
@@ -170,18 +179,8 @@ def _begin(place: int, framing: Framing, raw: bytes) -> int:
 def _group(shape: _Shape, numbers: Sequence[int], arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
     known: RegisterMap = profiles[arrivals[0].terminal]
     matrix = np.frombuffer(b"".join(arrival.raw for arrival in arrivals), np.uint8).reshape(-1, shape.size)
-    asked = [Block(*struct.unpack(">BHH", request)) for request in shape.asked]
-
-    def find(spots: Sequence[Spot]) -> list[Bytes] | None:
-        for block, at in zip(asked, shape.data, strict=True):
-            offsets = [spot.address - block.start for spot in spots]
-            ends = [offset + spot.words for offset, spot in zip(offsets, spots, strict=True)]
-            here = all(spot.function == block.function for spot in spots) and min(offsets) >= 0 and max(ends) <= block.size
-            if here and at is not None and at > 0:
-                return [matrix[:, at + 2 * offset : at + 2 * end] for offset, end in zip(offsets, ends, strict=True)]
-        return None
-
-    found = columns(known, find, len(arrivals))
+    asked = _blocks(shape.asked)
+    found = columns(known, _finder(matrix, asked, shape.data), len(arrivals))
     common = [
         f"registers {block.start + known.base} to {block.start + block.size - 1 + known.base} (function {block.function:02}): "
         + ("no answer" if at is None else f"exception {-at:02}, {EXCEPTIONS[-at][1]}")
@@ -189,6 +188,25 @@ def _group(shape: _Shape, numbers: Sequence[int], arrivals: Sequence[Arrival], p
         if at is None or at <= 0
     ]
     return _tables(numbers, arrivals, found, common)
+
+
+def _blocks(asked: Sequence[bytes]) -> list[Block]:
+    return [Block(*struct.unpack(">BHH", request)) for request in asked]
+
+
+def _finder(matrix: Bytes, asked: Sequence[Block], data: Sequence[int | None]) -> Find:
+    """Finds numbers in rounds of one shape, a round a row; `data`: of `_Shape`."""
+
+    def find(spots: Sequence[Spot]) -> list[Bytes] | None:
+        for block, at in zip(asked, data, strict=True):
+            offsets = [spot.address - block.start for spot in spots]
+            ends = [offset + spot.words for offset, spot in zip(offsets, spots, strict=True)]
+            here = all(spot.function == block.function for spot in spots) and min(offsets) >= 0 and max(ends) <= block.size
+            if here and at is not None and at > 0:
+                return [matrix[:, at + 2 * offset : at + 2 * end] for offset, end in zip(offsets, ends, strict=True)]
+        return None
+
+    return find
 
 
 def _tables(numbers: Sequence[int], arrivals: Sequence[Arrival], found: Columns, common: Sequence[str]) -> Decoded:

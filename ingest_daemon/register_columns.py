@@ -42,7 +42,7 @@ def columns(known: RegisterMap, find: Find, rows: int) -> Columns:
         for part, own in zip(parts, blocks, strict=True):
             said = [(code, _whole_of(code.spot, codes[code])) for code in part.codes]
             fields[field] += _part(part, known.base, own, said, faults)
-    return Columns(fields, _raised(known, find, rows), faults)
+    return Columns(fields, raised_of(known, find, rows), faults)
 
 
 def _part(
@@ -79,7 +79,8 @@ def _note(faults: dict[int, list[str]], where: Mask, text: str, said: NDArray[An
         faults.setdefault(row, []).append(f"{text} {there}")
 
 
-def _raised(known: RegisterMap, find: Find, rows: int) -> dict[str, Mask] | None:
+def raised_of(known: RegisterMap, find: Find, rows: int) -> dict[str, Mask] | None:
+    """`Columns.raised` alone."""
     raised: dict[str, Mask] = {}
     for alarm in known.alarms:
         blocks = find([alarm.spot])

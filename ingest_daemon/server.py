@@ -18,7 +18,7 @@ from ingest_daemon.asks import Asks
 from ingest_daemon.config import AUTO, DaemonSettings
 from ingest_daemon.envelope import Way, head, opened
 from ingest_daemon.exchange import Exchange, Question
-from ingest_daemon.frames import CannotAsk, Codec, Decoder, Frame, Packet
+from ingest_daemon.frames import Arrival, CannotAsk, Codec, Decoder, Frame, Packet
 from ingest_daemon.introduction import LONGEST, Links, introduce, is_heartbeat
 from ingest_daemon.journal import ALARM, BAD, BAD_KIND, DATA, FRAME_KIND, PART, Journals, bad_payload, segments, walk
 from ingest_daemon.known import Known
@@ -148,8 +148,10 @@ class Connection(asyncio.Protocol):
             asked, answers = zip(*question.answered, strict=True)
             way = head(Way(self.protocol, Channel.TCP.value, self.link, terminal, asked))
             self._server.note(terminal, self.protocol, received_us := time.time_ns() // 1000)
+            arrival = Arrival(b"".join(answers), received_us, terminal, asked)
+            stream = ALARM if self._codec.is_alarm(arrival, self._server.known.profile(self.protocol, terminal)) else DATA
             receipt: Receipt = (lambda safe: told(bool(safe)), not question.silent)
-            self._server.journals.append(DATA, way + b"".join(answers), received_us, FRAME_KIND, receipt)
+            self._server.journals.append(stream, way + arrival.raw, received_us, FRAME_KIND, receipt)
 
         if self.exchange is None:
             self.exchange = Exchange(asyncio.get_running_loop(), self._codec, self.transport.write)
@@ -209,13 +211,14 @@ class Connection(asyncio.Protocol):
             if verdict.policy == KEEP:
                 line = head(Way(self.protocol, link=self.link, terminal=number if codec.POLLED else "", doubt=verdict.reason))
         now = datetime.fromtimestamp(received_us / 1e6, UTC)
-        reply = codec.reply(raw, now, server.known.profile(self.protocol, number))
+        profile = server.known.profile(self.protocol, number)
+        reply = codec.reply(raw, now, profile)
         server.note(number, self.protocol, received_us)
         if number in server.known.terminals:  # or strangers could fill the memory
             server.by_terminal[number] = self
             self.numbers.add(number)
             self.deaf.discard(number)
-        stream = ALARM if codec.is_alarm(raw) else DATA
+        stream = ALARM if codec.is_alarm(Arrival(raw, received_us, number), profile) else DATA
         told = reply is not None and verdict.acknowledge
         server.journals.append(stream, line + raw, received_us, FRAME_KIND, (self._safe, (raw, reply, number)) if told else None)
         if not told and number in server.wanted:

@@ -254,7 +254,7 @@ class Fuzz:
         self.frames += 1
         number = self._try("terminal", codec.terminal, raw)
         self._try("password", codec.password, raw)
-        self._try("is_alarm", codec.is_alarm, raw)
+        self._try("is_alarm", codec.is_alarm, Arrival(raw, NOW_US), self.vectors.profiles.get(number or ""))
         self._try("packet", codec.packet, raw)
         self._try("reply", codec.reply, raw, NOW, self.vectors.profiles.get(number or ""))
         self._try("ask_again", codec.ask_again, raw, self.chance.randrange(1, 4096), NOW)

@@ -38,7 +38,7 @@ def terminal(frame):
     return frame.split()[0].decode()
 
 
-def is_alarm(frame):
+def is_alarm(arrival, profile):
     return False
 
 

@@ -128,7 +128,15 @@ def test_the_acknowledgement_is_the_vectors_bytes_or_silence(case: Case) -> None
     now = moment(reply["at"]) if reply else datetime(2026, 7, 1, tzinfo=UTC)
     assert codec.reply(case.raw, now, profiles(case).get(case.said["terminal"])) == (unhex(reply["hex"]) if reply else None)
     assert codec.terminal(case.raw) == case.said.get("address", case.said["terminal"])
-    assert codec.is_alarm(case.raw) == case.said.get("alarm", False)
+
+
+@every_good_case
+def test_what_tells_of_an_alarm_that_is_set_overtakes(case: Case) -> None:
+    codec, profile = codecs.load(case.protocol), profiles(case).get(case.said["terminal"])
+    (arrival,) = arrivals(case, [case.raw])
+    overtakes = codec.is_alarm(arrival, profile)
+    assert overtakes == case.said.get("alarm", False)
+    assert overtakes or not any(alarm["active"] for alarm in case.said.get("alarms", []))
 
 
 @every_good_case

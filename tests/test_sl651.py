@@ -263,7 +263,7 @@ def test_every_alarm_that_a_terminal_raises_is_named_with_its_value_and_an_empty
     (frame,) = sl651.reports("0031010001", rows, sent_at=SENT, sequence=9, function=0x33, active=active)
     decoded = sl651.decode([Arrival(frame)], {})
     (alarm,) = decoded.alarms.iter_rows(named=True)
-    assert sl651.is_alarm(frame)
+    assert sl651.is_alarm(Arrival(frame), None)
     assert decoded.readings.height == 2
     assert sorted(alarm["active"]) == sorted(active)
     assert (alarm["event_at"], alarm["pressure_mpa"], alarm["flow_m3h"]) == (SENT + timedelta(seconds=5), 0.12, None)
@@ -357,7 +357,7 @@ def batch(count: int, function: int = 0x32) -> bytes:
 def test_a_whole_message_is_acknowledged_once_with_its_sequence_and_the_number_of_its_last_packet() -> None:
     packets = sl651.in_packets(batch(9, 0x33), 50)
     assert [sl651.reply(packet, NOW) for packet in packets] == [None] * 4
-    assert all(sl651.is_alarm(packet) for packet in packets)
+    assert sl651.is_alarm(Arrival(b"".join(packets)), None)
     answer = sl651.reply(b"".join(packets), NOW, None)
     assert answer is not None
     assert answer[:-2] == bytes.fromhex("7E7E 0031010001 01 0000 33 800B 16 004004 0122 260701081530 1B")

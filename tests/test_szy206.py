@@ -164,7 +164,9 @@ def test_what_a_station_reports_is_what_is_read_whatever_its_profile_and_however
     frames = szy206.reports(STATION, sent, profile, active=["DOOR", "Q_HI"], alarm=alarm, fcb=fcb)
     cutter = szy206.decoder()
     assert cutter.feed(b"".join(frames)) == [Frame(raw) for raw in frames]
-    assert [szy206.is_alarm(raw) for raw in frames] == [alarm] * len(frames)
+    assert all(szy206.is_alarm(Arrival(raw), profile) for raw in frames)
+    quiet = szy206.reports(STATION, sent, profile, active=[], alarm=alarm, fcb=fcb)
+    assert [szy206.is_alarm(Arrival(raw), profile) for raw in quiet] == [alarm] * len(quiet)
     result = szy206.decode([Arrival(raw, NOON_US) for raw in frames], {STATION: profile})
     assert result.rejected.is_empty()
     assert result.alarms["active"].to_list() == [["Q_HI", "DOOR"]] * len(frames)

@@ -310,7 +310,7 @@ def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
             fields = {name: value for one in reversed(said) for name, value in one.fields.items()}
             received = datetime.fromtimestamp(arrival.received_us // 1000 / 1000, UTC)
             name = arrival.terminal or terminal(arrival.raw)
-            active = sorted({code for bit, code in STATUS_ALARMS if int(fields["status"]) & 1 << bit})
+            active = _active(int(fields["status"]))
             clock = next((one.clock for one in said if one.clock), None)
             rows.append({"frame": number, "terminal": name, "ts": received, "active": active, "clock": clock, **fields})
     schema = {"frame": pl.Int64, "terminal": pl.String, "ts": TIMESTAMP, "active": pl.List(pl.String), "clock": pl.String}
@@ -321,6 +321,20 @@ def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
         table.select("frame", "terminal", sent_at=_moment(pl.col("clock"))).drop_nulls("sent_at"),
         pl.DataFrame(refused, schema={"frame": pl.Int64, "reason": pl.String, "detail": pl.String}, orient="row"),
     )
+
+
+def is_alarm(arrival: Arrival, profile: Any) -> bool:
+    """Whether a status bit is set that is an alarm. Never raises."""
+    return any(_is_answer(frame) and _active(frame[16]) for frame in _frames(arrival.raw))
+
+
+def _is_answer(frame: bytes) -> bool:
+    """Whether it is a meter's frame with records, and so with a status."""
+    return len(frame) >= HEADER + 2 and frame[0] == LONG and not frame[4] & FROM_MASTER and frame[6] == VARIABLE
+
+
+def _active(status: int) -> list[str]:
+    return sorted({code for bit, code in STATUS_ALARMS if status & 1 << bit})
 
 
 def _frames(raw: bytes) -> list[bytes]:

@@ -106,6 +106,11 @@ def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
     return modbus.decode(arrivals, profiles, FRAMING, answers)
 
 
+def is_alarm(arrival: Arrival, profile: RegisterMap | None) -> bool:
+    """Whether an alarm register is set. Never raises."""
+    return modbus.is_alarm(arrival, profile, FRAMING, answers)
+
+
 def explain(frame: bytes) -> list[Part]:
     """Every byte of one answer or of several in a row; of any bytes whatever."""
     parts, at = list[Part](), 0

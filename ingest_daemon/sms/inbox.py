@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ingest_daemon import codecs
 from ingest_daemon.config import AUTO
 from ingest_daemon.envelope import Way, head
-from ingest_daemon.frames import Codec, Frame
+from ingest_daemon.frames import Arrival, Codec, Frame
 from ingest_daemon.journal import ALARM, BAD, DATA, PART, bad_payload
 from ingest_daemon.known import Known
 from ingest_daemon.packets import Packets
@@ -138,7 +138,7 @@ class Inbox:
     def _frame(
         self, codec: Codec, way: Way, ours: Mapping[str, Terminal], raw: bytes, received_us: int, receipts: "_Receipts"
     ) -> None:
-        stream = ALARM if codec.is_alarm(raw) else DATA
+        stream = ""
         if (packet := codec.packet(raw)) is not None:
             whole = self._packets.take(way.protocol, packet, raw, time.monotonic())
             if not whole.raw:
@@ -155,6 +155,9 @@ class Inbox:
         elif station in self._known.terminals:  # one that nobody registered is quarantined as over TCP
             way = way._replace(doubt=str(Reason.FOREIGN_SENDER))
             self._limited.warn(str(Reason.FOREIGN_SENDER), f"station {station} is not registered with the number {way.link!r}")
+        if not stream:
+            profile = self._known.profile(way.protocol, station)
+            stream = ALARM if codec.is_alarm(Arrival(raw, received_us, station), profile) else DATA
         self._deliver(stream, head(way) + raw, received_us, receipts.one())
 
     def _refuse(self, way: Way, reason: str, detail: str, raw: bytes, received_us: int, receipts: "_Receipts") -> None:

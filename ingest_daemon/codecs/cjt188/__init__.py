@@ -28,11 +28,23 @@ A purpose a file: `framing` (the frame), `settings` (what meters differ in), `as
 """
 
 from ingest_daemon.codecs.cjt188.asking import answers, requests
-from ingest_daemon.codecs.cjt188.decoding import decode
+from ingest_daemon.codecs.cjt188.decoding import decode, is_alarm
 from ingest_daemon.codecs.cjt188.explaining import explain
 from ingest_daemon.codecs.cjt188.framing import MAX_FRAME, decoder, terminal
 from ingest_daemon.codecs.cjt188.settings import Profile, profile
 
 POLLED = True
 
-__all__ = ["MAX_FRAME", "POLLED", "Profile", "answers", "decode", "decoder", "explain", "profile", "requests", "terminal"]
+__all__ = [
+    "MAX_FRAME",
+    "POLLED",
+    "Profile",
+    "answers",
+    "decode",
+    "decoder",
+    "explain",
+    "is_alarm",
+    "profile",
+    "requests",
+    "terminal",
+]

@@ -88,6 +88,18 @@ def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
     )
 
 
+def is_alarm(arrival: Arrival, profile: Any) -> bool:
+    """Whether a status bit is set that the meter's profile maps to an alarm. Never raises."""
+    settings: Profile = profile or Profile()
+    return any(_is_alarm(frame, settings) for frame in _frames(arrival.raw))
+
+
+def _is_alarm(frame: bytes, settings: Profile) -> bool:
+    layout = _layout(frame, settings)
+    at = _STATUS_AT.get(layout) if isinstance(layout, str) else None
+    return at is not None and bool(_codes(int.from_bytes(apart(frame).data[at : at + 2], "little"), settings.status))
+
+
 def _frames(raw: bytes) -> list[bytes]:
     """The frames of an arrival: nearly always one, in a round of polling the answers; what is cut from them is no matter here."""
     return [piece.raw for piece in Cutter(RULES).feed(raw) if isinstance(piece, Frame)]
@@ -194,21 +206,25 @@ def _said(
     )
 
 
+_STATUS_AT = {"standard": 17, "short": 4, "rd-w10": 17}
+"""Where the status is in the layouts that have one."""
+
+
 def _full(table: pl.DataFrame) -> pl.DataFrame:
     raw = pl.col("hex").str.slice(0, 10)
-    return _said(table, raw, pl.col("received"), 17, clock(10), forward_m3=_volume(0, _byte(4)))
+    return _said(table, raw, pl.col("received"), _STATUS_AT["standard"], clock(10), forward_m3=_volume(0, _byte(4)))
 
 
 def _short(table: pl.DataFrame) -> pl.DataFrame:
     raw = pl.col("hex").str.slice(0, 8) + _code(M3)
-    return _said(table, raw, pl.col("received"), 4, pl.lit(None), forward_m3=_volume(0, _code(M3)))
+    return _said(table, raw, pl.col("received"), _STATUS_AT["short"], pl.lit(None), forward_m3=_volume(0, _code(M3)))
 
 
 def _rd_w10(table: pl.DataFrame) -> pl.DataFrame:
     """Volume 4 (m³), its fraction 3, flow 3 (unused: its decimals are not known), temperature 1, ss mm hh DD MM YY, status 2."""
     raw = pl.col("hex").str.slice(0, 14)
     forward = (_whole(0, 4) * 1_000_000 + _whole(4, 3)) / 1_000_000
-    return _said(table, raw, pl.col("received"), 17, _moment(pl.lit("20") + _digits(11, 6)), forward_m3=forward)
+    return _said(table, raw, pl.col("received"), _STATUS_AT["rd-w10"], _moment(pl.lit("20") + _digits(11, 6)), forward_m3=forward)
 
 
 def _freeze(table: pl.DataFrame) -> pl.DataFrame:

@@ -24,14 +24,15 @@ length of 16 bits; only the first has sequence and time; the bodies in order are
 
 A purpose a file: `header` (what stands around the body), `framing` (a stream cut into frames), `packets` (M3), `letters` (ASCII),
 `moments` (times), `elements` (ids, names, units), `stations` (settings), `walking` (a body element by element), `grouping` and
-`decoding` (many frames into columns), `replies` and `asking` (the centre's side), `explaining` (for people), `encoding` (the
-terminal's side). Only what stands here is for others.
+`decoding` (many frames into columns), `alarming` (what overtakes), `replies` and `asking` (the centre's side), `explaining` (for
+people), `encoding` (the terminal's side). Only what stands here is for others.
 
 Kept aside or not done: test reports, manual texts and pictures are acknowledged and kept as they came; the counters of 50H are
 no alarms (no times are with them) and are explained only, as are 45H, 46H and the parameters of 41H and 43H. Nothing writes
 parameters, erases, resets or changes a password.
 """
 
+from ingest_daemon.codecs.sl651.alarming import is_alarm
 from ingest_daemon.codecs.sl651.asking import answers, follow_up, requests
 
 # The tests hold the two ways of reading a body against each other with it.
@@ -80,7 +81,6 @@ from ingest_daemon.codecs.sl651.header import (
     SYN,
     TEST,
     TIMED,
-    is_alarm,
     is_reply,
     password,
     sequence_of,

@@ -69,12 +69,6 @@ def password(frame: bytes) -> str:
     return plain(frame)[8:10].hex().upper()
 
 
-def is_alarm(frame: bytes) -> bool:
-    """Whether it is an event report (33H) of a station."""
-    frame = plain(frame)
-    return frame[10] == EVENT and frame[11] >> 4 != 8
-
-
 def is_reply(frame: bytes) -> bool:
     """Whether the frame comes from the centre (direction nibble 8)."""
     return frame[11] >> 4 == 8 if frame[0] != _SOH else frame[19] == 0x38

@@ -20,17 +20,18 @@ state word 16 bits higher. Of a station with several meters the first is read: a
 in FCB and CRC only, so it decodes to the same reading. A self-report does not say when it was sent, so there are no `clocks`.
 
 A purpose a file: `header` (what stands around D), `framing` (a stream cut into frames), `station` (profiles), `layout` (what
-lies where in D), `moments` (times), `decoding` (many frames into columns), `asking` (acknowledgements and questions),
-`explaining` (for people), `encoding` (the terminal's side). Not here: pictures (83H), whose L counts KiB, and all that resets,
-erases, sets or changes a password.
+lies where in D), `moments` (times), `decoding` (many frames into columns), `alarming` (what overtakes), `asking`
+(acknowledgements and questions), `explaining` (for people), `encoding` (the terminal's side). Not here: pictures (83H), whose L
+counts KiB, and all that resets, erases, sets or changes a password.
 """
 
+from ingest_daemon.codecs.szy206.alarming import is_alarm
 from ingest_daemon.codecs.szy206.asking import answers, reply, requests
 from ingest_daemon.codecs.szy206.decoding import decode
 from ingest_daemon.codecs.szy206.encoding import link_test, reports
 from ingest_daemon.codecs.szy206.explaining import explain
 from ingest_daemon.codecs.szy206.framing import decoder, sniff
-from ingest_daemon.codecs.szy206.header import MAX_FRAME, is_alarm, packet, sealed, terminal
+from ingest_daemon.codecs.szy206.header import MAX_FRAME, packet, sealed, terminal
 from ingest_daemon.codecs.szy206.station import Station, profile
 
 __all__ = [

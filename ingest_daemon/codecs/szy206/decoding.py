@@ -107,7 +107,7 @@ class _Collector:
         if len(raw) >= OVERHEAD and len(raw) == OVERHEAD + raw[1]:
             self._take_message(number, arrival.received_us, [raw])
             return
-        messages = list(_messages(raw))
+        messages = list(messages_of(raw))
         self.rounds |= len(messages) > 1
         for frames in messages:
             self._take_message(number, arrival.received_us, frames)
@@ -138,7 +138,7 @@ class _Collector:
             return
         terminal = self._terminal(head.address)
         station = self.stations[terminal]
-        data = _joined(heads, station.time_tag if head.function not in (NOW, HISTORY) else 0)
+        data = data_of(heads, station.time_tag if head.function not in (NOW, HISTORY) else 0)
         group = self.groups.setdefault(_Key(station, head.function, head.kind, len(data)), _Group([], [], [], []))
         group.frame.append(number)
         group.terminal.append(terminal)
@@ -153,7 +153,7 @@ class _Collector:
         return found
 
 
-def _messages(raw: bytes) -> Iterator[list[bytes]]:
+def messages_of(raw: bytes) -> Iterator[list[bytes]]:
     """The frames of an arrival, those of a message in several packets together."""
     message: list[bytes] = []
     for frame in frames_of(raw):
@@ -165,7 +165,7 @@ def _messages(raw: bytes) -> Iterator[list[bytes]]:
         yield message
 
 
-def _joined(heads: list[Head], tag: int) -> bytes:
+def data_of(heads: list[Head], tag: int) -> bytes:
     """The data of all packets. The standard does not say whether each repeats Tp: one that ends as the last does has it."""
     last = heads[-1].data
     end = last[len(last) - tag :] if tag else b""

@@ -75,12 +75,6 @@ def terminal(frame: bytes) -> str:
     return head_of(frame).address.hex().upper()
 
 
-def is_alarm(frame: bytes) -> bool:
-    """Whether it is an alarm report (81H) of a station."""
-    head = head_of(frame)
-    return head.is_up and head.function == ALARM
-
-
 def packet(frame: bytes) -> Packet | None:
     """The packet's place: the packets of a message have address, function and type in common; FCB is left out of account.
 

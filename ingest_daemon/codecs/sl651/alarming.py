@@ -1,0 +1,92 @@
+"""Whether a message tells of an alarm that is set. Asked of all that comes, so what has no alarm word costs next to nothing.
+
+What the words are, and who raises and clears, is `decoding`'s and the alarm sink's.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+from ingest_daemon.codecs.sl651.elements import STEP, Meaning, code_of, head_of
+from ingest_daemon.codecs.sl651.header import (
+    EVENT,
+    HEADER,
+    OVERHEAD,
+    READING_FUNCTIONS,
+    SERIES_FUNCTIONS,
+    SOH,
+    SYN,
+    body_of,
+    is_reply,
+    plain,
+)
+from ingest_daemon.codecs.sl651.letters import translated
+from ingest_daemon.codecs.sl651.packets import begins, joined, messages
+from ingest_daemon.codecs.sl651.stations import settings_of
+from ingest_daemon.codecs.sl651.walking import Torn, walk
+from ingest_daemon.frames import Arrival
+
+_FIXED = 8
+"""Bytes of a body before its elements: sequence and send time."""
+
+
+def is_alarm(arrival: Arrival, profile: Any) -> bool:
+    """Whether it is an event report (33H), or has an alarm word in which a bit with a code is set. Never raises."""
+    meaning = settings_of(profile).meaning
+    if arrival.requests:  # the answers of one round are one record
+        return any(_is_alarm(message, meaning) for message in messages(arrival.raw))
+    return _is_alarm(arrival.raw, meaning)
+
+
+def _is_alarm(message: bytes, meaning: Meaning) -> bool:
+    if len(message) < OVERHEAD or not begins(message, 0) or is_reply(message):
+        return False
+    lettered = message[0] == SOH[0]
+    function = plain(message)[10]
+    if function == EVENT or function not in READING_FUNCTIONS:
+        return function == EVENT
+    if not lettered and message[13] != SYN:
+        return _has_alarm(message, meaning)
+    if lettered and code_of(meaning.alarm).encode() not in message.upper():
+        return False
+    try:  # a word may be parted between two packets
+        frame = joined(message)
+        return _has_alarm(translated(frame, meaning)[0] if lettered else frame, meaning)
+    except ValueError:
+        return False
+
+
+def _has_alarm(frame: bytes, meaning: Meaning) -> bool:
+    head, mask = _looked_for(meaning.alarm, meaning.bits)
+    end = len(frame) - 3
+    at = frame.find(head, HEADER, end)
+    while at >= 0:
+        value = at + len(head) + 1
+        if _is_set(frame[value : value + (frame[value - 1] >> 3)], mask):
+            return _walked(frame, meaning.alarm, mask)
+        at = frame.find(head, at + 1, end)
+    return False
+
+
+def _walked(frame: bytes, identifier: int, mask: int) -> bool:
+    """Element by element: what looks like the id may be part of another element's value."""
+    start, end = body_of(frame)
+    try:
+        for element in walk(frame, start + _FIXED, end):
+            if element.id == STEP and frame[10] in SERIES_FUNCTIONS:
+                return False  # values without ids follow
+            if element.id == identifier and _is_set(frame[element.value : element.end], mask):
+                return True
+    except Torn:
+        pass
+    return False
+
+
+def _is_set(word: bytes, mask: int) -> bool:
+    """All FF is no value; a word has 1 to 7 bytes."""
+    return bool(int.from_bytes(word, "big") & mask) and len(word) <= 7 and word.count(0xFF) < len(word)
+
+
+@lru_cache(64)
+def _looked_for(identifier: int, bits: tuple[str, ...]) -> tuple[bytes, int]:
+    """Id as sent, and the bits of the word that have a code."""
+    return head_of(identifier, 0)[:-1], sum(1 << bit for bit, code in enumerate(bits) if code)
