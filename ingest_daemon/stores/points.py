@@ -34,7 +34,9 @@ def sift(readings: pl.DataFrame) -> Sifted:
         for field in FIELDS
         if field.dtype.is_float()
     ]
-    bad_name = pl.col("terminal").is_null() | pl.col("terminal").str.contains(r"^$|[\x00-\x1f\x7f\\]")
+    names = readings["terminal"].cast(pl.String).unique()  # far fewer than rows
+    bad_names = names.filter(names.str.contains(r"^$|[\x00-\x1f\x7f\\]"))
+    bad_name = pl.col("terminal").is_null() | pl.col("terminal").is_in(bad_names.implode())
     detail = pl.coalesce(
         pl.when(bad_name).then(pl.lit("terminal: expected a number without control characters or backslashes")),
         pl.when(pl.col("ts").is_null() | pl.col("received_at").is_null()).then(pl.lit("ts and received_at must be times")),
