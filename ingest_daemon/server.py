@@ -218,7 +218,8 @@ class Connection(asyncio.Protocol):
             server.by_terminal[number] = self
             self.numbers.add(number)
             self.deaf.discard(number)
-        stream = ALARM if codec.is_alarm(Arrival(raw, received_us, number), profile) else DATA
+        arrival = Arrival(raw, received_us, number if codec.POLLED else "")
+        stream = ALARM if codec.is_alarm(arrival, profile) else DATA
         told = reply is not None and verdict.acknowledge
         server.journals.append(stream, line + raw, received_us, FRAME_KIND, (self._safe, (raw, reply, number)) if told else None)
         if not told and number in server.wanted:

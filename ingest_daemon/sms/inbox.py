@@ -138,11 +138,10 @@ class Inbox:
     def _frame(
         self, codec: Codec, way: Way, ours: Mapping[str, Terminal], raw: bytes, received_us: int, receipts: "_Receipts"
     ) -> None:
-        stream = ""
+        is_part = False
         if (packet := codec.packet(raw)) is not None:
             whole = self._packets.take(way.protocol, packet, raw, time.monotonic())
-            if not whole.raw:
-                stream = PART
+            is_part = not whole.raw
             raw = whole.raw or raw
         station = codec.terminal(raw)
         if codec.POLLED:  # the frame has the meter's address at most; the number says which of them it is
@@ -155,10 +154,9 @@ class Inbox:
         elif station in self._known.terminals:  # one that nobody registered is quarantined as over TCP
             way = way._replace(doubt=str(Reason.FOREIGN_SENDER))
             self._limited.warn(str(Reason.FOREIGN_SENDER), f"station {station} is not registered with the number {way.link!r}")
-        if not stream:
-            profile = self._known.profile(way.protocol, station)
-            stream = ALARM if codec.is_alarm(Arrival(raw, received_us, station), profile) else DATA
-        self._deliver(stream, head(way) + raw, received_us, receipts.one())
+        arrival = Arrival(raw, received_us, way.terminal)
+        is_alarm = not is_part and codec.is_alarm(arrival, self._known.profile(way.protocol, station))
+        self._deliver(PART if is_part else ALARM if is_alarm else DATA, head(way) + raw, received_us, receipts.one())
 
     def _refuse(self, way: Way, reason: str, detail: str, raw: bytes, received_us: int, receipts: "_Receipts") -> None:
         self._counters.bad[str(reason)] += 1

@@ -6,7 +6,7 @@ What the words are, and who raises and clears, is `decoding`'s and the alarm sin
 from functools import lru_cache
 from typing import Any
 
-from ingest_daemon.codecs.sl651.elements import STEP, Meaning, code_of, head_of
+from ingest_daemon.codecs.sl651.elements import MEANING, STEP, TIME, Meaning, code_of, head_of
 from ingest_daemon.codecs.sl651.header import (
     EVENT,
     HEADER,
@@ -14,6 +14,7 @@ from ingest_daemon.codecs.sl651.header import (
     READING_FUNCTIONS,
     SERIES_FUNCTIONS,
     SOH,
+    STX,
     SYN,
     body_of,
     is_reply,
@@ -25,16 +26,22 @@ from ingest_daemon.codecs.sl651.stations import settings_of
 from ingest_daemon.codecs.sl651.walking import Torn, walk
 from ingest_daemon.frames import Arrival
 
+_STX = bytes((STX,))
+_GROUP = TIME.to_bytes(2, "big")
+"""Where a group begins."""
 _FIXED = 8
 """Bytes of a body before its elements: sequence and send time."""
 
 
 def is_alarm(arrival: Arrival, profile: Any) -> bool:
     """Whether it is an event report (33H), or has an alarm word in which a bit with a code is set. Never raises."""
-    meaning = settings_of(profile).meaning
+    raw, meaning = arrival.raw, MEANING if profile is None else settings_of(profile).meaning
+    head = _HEAD if meaning is MEANING else _looked_for(meaning.alarm, meaning.bits)[0]
+    if head not in raw and raw[13:14] == _STX and raw[10] != EVENT and not arrival.requests:
+        return False  # nearly all frames of nearly all fleets
     if arrival.requests:  # the answers of one round are one record
-        return any(_is_alarm(message, meaning) for message in messages(arrival.raw))
-    return _is_alarm(arrival.raw, meaning)
+        return any(_is_alarm(message, meaning) for message in messages(raw))
+    return _is_alarm(raw, meaning)
 
 
 def _is_alarm(message: bytes, meaning: Meaning) -> bool:
@@ -62,16 +69,19 @@ def _has_alarm(frame: bytes, meaning: Meaning) -> bool:
     while at >= 0:
         value = at + len(head) + 1
         if _is_set(frame[value : value + (frame[value - 1] >> 3)], mask):
-            return _walked(frame, meaning.alarm, mask)
+            # What looks like the id may be part of another element's value. Its group tells; failing that, the whole body.
+            start, last = body_of(frame)
+            near = frame.rfind(_GROUP, start, at)
+            return (near >= 0 and _walked(frame, near, last, meaning.alarm, mask)) or _walked(
+                frame, start + _FIXED, last, meaning.alarm, mask
+            )
         at = frame.find(head, at + 1, end)
     return False
 
 
-def _walked(frame: bytes, identifier: int, mask: int) -> bool:
-    """Element by element: what looks like the id may be part of another element's value."""
-    start, end = body_of(frame)
+def _walked(frame: bytes, start: int, end: int, identifier: int, mask: int) -> bool:
     try:
-        for element in walk(frame, start + _FIXED, end):
+        for element in walk(frame, start, end):
             if element.id == STEP and frame[10] in SERIES_FUNCTIONS:
                 return False  # values without ids follow
             if element.id == identifier and _is_set(frame[element.value : element.end], mask):
@@ -90,3 +100,6 @@ def _is_set(word: bytes, mask: int) -> bool:
 def _looked_for(identifier: int, bits: tuple[str, ...]) -> tuple[bytes, int]:
     """Id as sent, and the bits of the word that have a code."""
     return head_of(identifier, 0)[:-1], sum(1 << bit for bit, code in enumerate(bits) if code)
+
+
+_HEAD, _ = _looked_for(MEANING.alarm, MEANING.bits)
