@@ -1,6 +1,9 @@
 """The ledger of what was kept aside instead of stored: `kept/<reason>.jsonl`, one JSON line each. Nothing else writes there.
 
 `kept/adopted.jsonl` names those frames of `UNKNOWN_TERMINAL` that were stored later, once their terminal was registered.
+
+What nobody acknowledges is sent again and again. So a ledger is **merged** now and then: lines that tell the same become the
+first of them, with `frames` (how many), `last_position` and `last_received_at`. Bytes that differ are never merged: none is lost.
 """
 
 import json
@@ -8,6 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +19,12 @@ from ingest_daemon.envelope import Way, head, opened
 from ingest_daemon.schema import Reason
 from ingest_daemon.state import sync_folder
 
+MERGE_BYTES = 1 << 20
+"""A ledger that grows over this size, over twice that, four times that and so on, is looked through for what repeats."""
+
 _ADOPTED = "adopted.jsonl"
+_SAME = ("stream", "terminal", "ts", "detail", "way", "hex")
+"""Lines in which these agree tell the same."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Place = tuple[str, int]
@@ -23,7 +32,10 @@ Place = tuple[str, int]
 
 
 class Entry(NamedTuple):
-    """What is kept aside: why, where its frame lies in the journal, when it came, whose it is, what was wrong, way and bytes."""
+    """What is kept aside: why, where its frame lies in the journal, when it came, whose it is, what was wrong, way and bytes.
+
+    Of one that was read from a ledger: `frames`, how often the same came, and `last_us`, when last.
+    """
 
     reason: str
     stream: str
@@ -34,6 +46,8 @@ class Entry(NamedTuple):
     detail: str
     way: Way
     raw: bytes
+    frames: int = 1
+    last_us: int = 0
 
     def line(self) -> bytes:
         """The entry as a line of its ledger; times are ISO 8601 in UTC."""
@@ -47,7 +61,7 @@ class Entry(NamedTuple):
             "way": head(self.way).decode().rstrip("\n"),
             "hex": self.raw.hex().upper(),
         }
-        return json.dumps(fields, ensure_ascii=False).encode() + b"\n"
+        return _packed(fields)
 
 
 def keep(folder: Path, entries: Iterable[Entry]) -> Counter[str]:
@@ -59,20 +73,30 @@ def keep(folder: Path, entries: Iterable[Entry]) -> Counter[str]:
     for entry in entries:
         ledgers.setdefault(entry.reason, []).append(entry.line())
     for reason, lines in ledgers.items():
-        _append(folder / f"{reason}.jsonl", b"".join(lines))
+        path, data = folder / f"{reason}.jsonl", b"".join(lines)
+        if _is_due(path, len(data)):
+            _merge(path)
+        _append(path, data)
     return Counter({reason: len(lines) for reason, lines in ledgers.items()})
 
 
 def strangers(folder: Path) -> Iterator[Entry]:
     """Frames of unknown terminals that were not adopted yet, each once, in the order of the ledger."""
-    seen = {(line["stream"], line["position"]) for line in _lines(folder / _ADOPTED)}
-    for line in _lines(folder / f"{Reason.UNKNOWN_TERMINAL}.jsonl"):
+    done = {(line["stream"], line["position"]) for line in _lines(folder / _ADOPTED)}
+    for line in _distinct(folder / f"{Reason.UNKNOWN_TERMINAL}.jsonl"):
         place = line["stream"], line["position"]
-        if place not in seen:
-            seen.add(place)
-            received_us = (datetime.fromisoformat(line["received_at"]) - _EPOCH) // timedelta(microseconds=1)
+        if place not in done:
+            done.add(place)
             way, raw = opened(line["way"].encode() + b"\n" + bytes.fromhex(line["hex"]))
-            yield Entry(Reason.UNKNOWN_TERMINAL, *place, received_us, line["terminal"], None, line["detail"], way, raw)
+            came = _Came.of(line)
+            first_us, last_us = _microseconds(line["received_at"]), _microseconds(came.last_received_at)
+            kept = Entry(Reason.UNKNOWN_TERMINAL, *place, first_us, line["terminal"], None, line["detail"], way, raw)
+            yield kept._replace(frames=came.frames, last_us=last_us)
+
+
+def frames(folder: Path, reason: Reason) -> int:
+    """How many entries came to a ledger; one written twice after a kill counts once."""
+    return sum(_Came.of(line).frames for line in _distinct(folder / f"{reason}.jsonl"))
 
 
 def told(folder: Path) -> set[tuple[str, ...]]:
@@ -104,7 +128,7 @@ def note_adopted(folder: Path, places: Mapping[Place, str]) -> None:
         {"stream": stream, "position": position, "terminal": terminal, "adopted_at": now}
         for (stream, position), terminal in places.items()
     ]
-    _append(folder / _ADOPTED, b"".join(json.dumps(line).encode() + b"\n" for line in fields))
+    _append(folder / _ADOPTED, b"".join(_packed(line) for line in fields))
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -112,6 +136,93 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
     if path.exists():
         with path.open("rb") as file:
             yield from (json.loads(line) for line in file if line.endswith(b"\n"))
+
+
+class _Came(NamedTuple):
+    """How often the same came; position and receive time (ISO 8601) of the last."""
+
+    frames: int
+    last_position: int
+    last_received_at: str
+
+    @classmethod
+    def of(cls, line: Mapping[str, Any]) -> "_Came":
+        """What a line tells, merged or not."""
+        last = line.get("last_position", line.get("position", 0)), line.get("last_received_at", line.get("received_at", ""))
+        return cls(line.get("frames", 1), *last)
+
+    def plus(self, later: "_Came") -> "_Came":
+        """This and what came later; not what was counted before: a group forwarded again after a kill is written again."""
+        if later.last_position <= self.last_position:
+            return self
+        return _Came(self.frames + later.frames, later.last_position, later.last_received_at)
+
+
+def _distinct(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a ledger without those that were written again after a kill."""
+    last: dict[bytes, int] = {}
+    for line in _lines(path):
+        same, position = _same(line), _Came.of(line).last_position
+        if position > last.get(same, -1):
+            last[same] = position
+            yield line
+
+
+def _is_due(path: Path, added: int) -> bool:
+    if not path.exists():
+        return False
+    size = path.stat().st_size
+    return (size // MERGE_BYTES).bit_length() < ((size + added) // MERGE_BYTES).bit_length()
+
+
+def _merge(path: Path) -> None:
+    """Merge a ledger where that at least halves it. A kill leaves the old one or the new one. Raises `OSError`.
+
+    So a ledger is never larger than `MERGE_BYTES` or four times what it tells, and merging costs about what writing did.
+    """
+    came: dict[bytes, _Came] = {}
+    size = least = 0
+    for raw, line in _tolerant(path):
+        same = _same(line or raw)
+        size, least = size + len(raw), least + (0 if same in came else len(raw))
+        came[same] = came[same].plus(_Came.of(line)) if same in came else _Came.of(line)
+    if 2 * least > size:
+        return
+    beside = path.with_suffix(".new")
+    with beside.open("wb") as file:
+        for raw, line in _tolerant(path):
+            if found := came.pop(_same(line or raw), None):
+                file.write(raw if found == _Came.of(line) else _packed({**line, **found._asdict()}))
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    sync_folder(path.parent)
+
+
+def _tolerant(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """The whole lines of a ledger and what they say: nothing where a line is damaged, which is no reason to lose it."""
+    with path.open("rb") as file:
+        for raw in file:
+            try:
+                line = json.loads(raw)
+            except ValueError:
+                line = None
+            if raw.endswith(b"\n"):
+                yield raw, line if isinstance(line, dict) else {}
+
+
+def _same(line: Mapping[str, Any] | bytes) -> bytes:
+    """A digest in which lines that tell the same agree."""
+    told = line if isinstance(line, bytes) else repr([line.get(name) for name in _SAME]).encode()
+    return blake2b(told, digest_size=16).digest()
+
+
+def _microseconds(moment: str) -> int:
+    return (datetime.fromisoformat(moment) - _EPOCH) // timedelta(microseconds=1)
+
+
+def _packed(line: Mapping[str, Any]) -> bytes:
+    return json.dumps(line, ensure_ascii=False).encode() + b"\n"
 
 
 def _append(path: Path, data: bytes) -> None:

@@ -12,7 +12,7 @@ import polars as pl
 from rich.table import Table
 
 from ingest_daemon.journal import backlog, waiting_since
-from ingest_daemon.kept import strangers
+from ingest_daemon.kept import frames, strangers
 from ingest_daemon.registry import read_terminals
 from ingest_daemon.schema import Reason
 from ingest_daemon.site import Site
@@ -85,14 +85,14 @@ def report(settings: Settings) -> Table:
 
 
 def kept_counts(folder: Path) -> dict[str, int]:
-    """Lines in the ledger of what was kept aside, a reason; a line written twice after a kill counts once, an adopted one not."""
+    """How much was kept aside, a reason; what was written twice after a kill counts once, what was adopted not."""
     counts = {}
     for reason in Reason:
         path = folder / f"{reason}.jsonl"
         if path.exists() and reason is Reason.UNKNOWN_TERMINAL:
-            counts[str(reason)] = sum(1 for _ in strangers(folder))
+            counts[str(reason)] = sum(entry.frames for entry in strangers(folder))
         elif path.exists():
-            counts[str(reason)] = len(set(path.read_text(encoding="utf-8").splitlines()))
+            counts[str(reason)] = frames(folder, reason)
     return counts
 
 
@@ -117,9 +117,9 @@ def unknown_terminals(folder: Path) -> dict[str, Stranger]:
     """Terminals whose frames wait in the ledger `folder` to be adopted, by number."""
     found: dict[str, Stranger] = {}
     for entry in strangers(folder):
-        before = found.get(entry.terminal) or Stranger(entry.received_us, entry.received_us, 0)
-        first_us, last_us = min(before.first_us, entry.received_us), max(before.last_us, entry.received_us)
-        found[entry.terminal] = Stranger(first_us, last_us, before.frames + 1)
+        before = found.get(entry.terminal) or Stranger(entry.received_us, entry.last_us, 0)
+        first_us, last_us = min(before.first_us, entry.received_us), max(before.last_us, entry.last_us)
+        found[entry.terminal] = Stranger(first_us, last_us, before.frames + entry.frames)
     return found
 
 
