@@ -9,6 +9,7 @@ from benchmarks import workload
 from benchmarks.figures import Figure, at_most
 from benchmarks.machine import memory_mb
 from benchmarks.parties import REPOSITORY, is_forwarded, wait_for
+from benchmarks.reception import settle
 from benchmarks.run import AWAY, Run
 from benchmarks.workload import RECORDS
 from ingest_daemon.site import Site
@@ -36,6 +37,7 @@ def crowd(run: Run) -> list[Figure]:
         idle.append(silent)
         sent.append(spoken)
         with run.site(sessions, store=AWAY) as site, run.parties.daemon(site) as server:
+            settle(run, site, server, min(WARM, sessions))
             seen = run.parties.load(server, run.days(workload.SINGLE), "-n", sessions, "-c", AT_A_TIME)
             rate.append(seen.sessions / seen.seconds)
             reception.append(seen.used.reception_s / seen.sessions * TERMINALS)

@@ -13,7 +13,7 @@ from benchmarks import workload
 from benchmarks.figures import Figure, Unable, at_least, ratios
 from benchmarks.machine import SOURCES, pinned
 from benchmarks.parties import Measured, Server, wait_for
-from benchmarks.reception import WARM_UP
+from benchmarks.reception import WARM_UP, settle
 from benchmarks.run import AWAY, Run
 
 CONNECTIONS = 100
@@ -39,6 +39,7 @@ def peer(run: Run) -> list[Figure]:
                 seen[name].append(run.parties.load(server, run.days(workload.SINGLE), *options))
         for name, store in (("away", AWAY), ("parquet", {})):
             with run.site(CONNECTIONS, store=store) as site, run.parties.daemon(site) as server:
+                settle(run, site, server, CONNECTIONS)
                 seen[name].append(run.parties.load(server, run.days(workload.SINGLE), *options))
     rate = {name: [each.frames_s for each in group] for name, group in seen.items()}
     usual, best = "Node-RED, decoding in the function node", "Node-RED at its best (decoding compiled in On Start)"

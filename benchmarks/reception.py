@@ -5,11 +5,14 @@ from typing import Any
 
 from benchmarks import workload
 from benchmarks.figures import Figure, at_least, at_most, ratios
-from benchmarks.parties import Measured
+from benchmarks.parties import Measured, Server, is_forwarded, wait_for
 from benchmarks.run import AWAY, Run
 from benchmarks.workload import Day
+from ingest_daemon.site import Site
+from ingest_daemon.state import read_json
 
 CONNECTIONS = 500
+SETTLE_S = 60.0
 WARM_UP = 0.3
 """Part of the measured time that is run before it."""
 
@@ -21,7 +24,19 @@ GLUE = 9
 def _received(run: Run, day: Day, *options: object, environment: Mapping[str, str] | None = None, **values: Any) -> Measured:
     """A daemon on a new site, the load, and what was seen."""
     with run.site(CONNECTIONS, **values) as site, run.parties.daemon(site, environment) as server:
+        settle(run, site, server, CONNECTIONS)
         return run.parties.load(server, run.days(day), *_usual(run), *options)
+
+
+def settle(run: Run, site: Site, server: Server, connections: int) -> None:
+    """Let a new daemon receive a day and forward it, or find the store away: what a process does only once is over then."""
+    run.parties.load(server, run.days(workload.SINGLE), "-c", connections, "-l", 1, "-s", SETTLE_S, "-d", workload.DAYS - 1)
+    wait_for(lambda: is_forwarded(site) or _is_away(site), "the first day is forwarded, or the store found away", SETTLE_S)
+
+
+def _is_away(site: Site) -> bool:
+    told = read_json(site.state / "counters.json")
+    return bool(told and told["health"]["store"] != "ok")
 
 
 def _usual(run: Run) -> tuple[object, ...]:
