@@ -1,8 +1,13 @@
-"""What every test run shares: the figures that tests report are printed at its end."""
+"""What every test run shares: the figures that tests report are printed at its end, sites, daemons."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from ingest_daemon.site import Site
+from tests.daemon_helpers import Daemon, make_site, running
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -25,3 +30,16 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Any:
     from tests.demo_site import make_demo
 
     return make_demo(tmp_path_factory.mktemp("demo") / "site")
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """A site that never ran."""
+    return make_site(tmp_path)
+
+
+@pytest.fixture
+def daemon(site: Site) -> Iterator[Daemon]:
+    """A daemon that runs on it."""
+    with running(site) as started:
+        yield started

@@ -6,14 +6,19 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 
 from ingest_daemon.codecs import sl651
 from ingest_daemon.journal import ALARM, DATA, backlog, stream_end
@@ -23,14 +28,16 @@ from ingest_daemon.stores.parquet import ParquetStore
 TERMINALS = [f"{number:010d}" for number in range(1001, 1009)]
 STRANGER = "0000009999"
 REPOSITORY = Path(__file__).parents[1]
+SECRET = "sesame-sesame-sesame"
+"""Of the SMS channel, where a test has one."""
 
 
-def make_site(root: Path, **daemon: float) -> Site:
-    """A site with free ports, eight terminals and the Parquet archive."""
+def make_site(root: Path, more: str = "", **daemon: float) -> Site:
+    """A site with free ports, eight terminals and the Parquet archive; `more`: what follows `[daemon]` in its settings."""
     site = Site(root)
     site.registry.mkdir(parents=True, exist_ok=True)
     settings = {"data_port": 0, "alarm_port": 0, "health_port": 0, **daemon}
-    site.settings.write_text("[daemon]\n" + "".join(f"{key} = {value}\n" for key, value in settings.items()))
+    site.settings.write_text("[daemon]\n" + "".join(f"{key} = {value}\n" for key, value in settings.items()) + more)
     lines = [f"{terminal},M{terminal},0.14,0.60,20" for terminal in TERMINALS]
     header = "terminal,meter,pressure_low_mpa,pressure_high_mpa,q4_m3h"
     (site.registry / "terminals.csv").write_text("\n".join([header, *lines]) + "\n")
@@ -82,6 +89,14 @@ class Daemon:
         assert self.process.poll() is None, self.log.read_text()
         told = read_json(self.site.state / "daemon.json")
         return told if told and told["pid"] == self.process.pid else None
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and text of `/healthz` or `/metrics`."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.health_port}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
 
     def stop(self) -> int:
         """A clean stop; gives the exit code."""
@@ -149,6 +164,56 @@ class Client:
 
     def close(self) -> None:
         self.socket.close()
+
+
+class FakeGateway:
+    """A fake SMS gateway: keeps what is posted to it, and answers with what it is told to."""
+
+    def __init__(self) -> None:
+        self.posted: list[dict[str, Any]] = []
+        self.authorization: list[str | None] = []
+        self.statuses: list[int] = []
+        fake = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                status = fake.statuses.pop(0) if fake.statuses else 200
+                if status == 200:
+                    fake.posted.append(body)
+                    fake.authorization.append(self.headers["Authorization"])
+                self.send_response(status)
+                if status == 302:
+                    self.send_header("Location", "/elsewhere")
+                self.end_headers()
+                self.wfile.write(b"words of the gateway")
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/send"
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+
+def post(port: int, path: str, body: Any, **headers: str) -> tuple[int, dict[str, Any]]:
+    """POST JSON (or bytes as they are); with the secret `SECRET` unless headers are given."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    told = {name.replace("_", "-"): value for name, value in (headers or {"X_Mainflow_Secret": SECRET}).items()}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, told)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def known_frames(name: str) -> list[dict[str, Any]]:
+    """The known frames beside the repository, by the name of their file; the test is skipped where they are absent."""
+    path = REPOSITORY.parent / "shared" / "data" / "frames" / f"{name}.jsonl"
+    if not path.exists():
+        pytest.skip(f"the known frames are not here: {path}")
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def read_json(path: Path) -> Any:

@@ -4,7 +4,6 @@ import random
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -28,7 +27,6 @@ from tests.daemon_helpers import (
     eventually,
     frame,
     kept,
-    make_site,
     minutes_ago,
     rows_on_disk,
     running,
@@ -37,11 +35,6 @@ from tests.daemon_helpers import (
 
 OTHER = "0000008888"
 DAY = 96
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return make_site(tmp_path)
 
 
 def day(terminal: str, count: int = DAY) -> list[bytes]:

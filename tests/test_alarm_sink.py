@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -13,20 +12,9 @@ from ingest_daemon.alarm_sink import States, Word, from_payload
 from ingest_daemon.journal import backlog
 from ingest_daemon.site import Site
 from ingest_daemon.state import write_json
-from tests.daemon_helpers import TERMINALS, Client, Daemon, delivered, eventually, frame, make_site, minutes_ago, running
+from tests.daemon_helpers import TERMINALS, Client, Daemon, delivered, eventually, frame, minutes_ago, running
 
 METER = TERMINALS[0]
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return make_site(tmp_path)
-
-
-@pytest.fixture
-def daemon(site: Site) -> Iterator[Daemon]:
-    with running(site) as started:
-        yield started
 
 
 def word(at: int, *active: str) -> Word:

@@ -21,9 +21,7 @@ HOLE = pl.DataFrame({"ts": [START + timedelta(minutes=15 * n) for n in range(17)
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    site = make_site(tmp_path / "site")
-    site.settings.write_text(site.settings.read_text() + "[asks]\nanswer_s = 1\ntries = 2\n")
-    with running(site) as found:
+    with running(make_site(tmp_path / "site", "[asks]\nanswer_s = 1\ntries = 2\n")) as found:
         yield found
 
 

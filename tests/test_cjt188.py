@@ -1,11 +1,9 @@
 """CJ/T 188: every known frame as its line says, profiles, asking, and what no vector can say."""
 
 import itertools
-import json
 import tomllib
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +15,8 @@ from ingest_daemon.codecs import cjt188
 from ingest_daemon.frames import Arrival, Ask, AskKind, CannotAsk, Frame, Rejected
 from ingest_daemon.profiles import SHIPPED, read_profile
 from ingest_daemon.schema import BEIJING
+from tests.daemon_helpers import known_frames
 
-SHARED = Path(__file__).parents[1].parent / "shared" / "data" / "frames" / "cjt188.jsonl"
 CODEC = codecs.load("cjt188")
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 NOW_US = int(NOW.timestamp() * 1e6)
@@ -34,18 +32,12 @@ def frames_of(pieces: list[Frame | Rejected]) -> list[bytes]:
     return [piece.raw for piece in pieces if isinstance(piece, Frame)]
 
 
-def lines() -> list[dict[str, Any]]:
-    if not SHARED.exists():
-        pytest.skip(f"the known frames are not here: {SHARED}")
-    return [json.loads(line) for line in SHARED.read_text(encoding="utf-8").splitlines()]
-
-
 # --- every known frame
 
 
 def test_every_known_frame_is_decoded_or_refused_as_its_line_says() -> None:
     outcomes: Counter[str] = Counter()
-    for line in lines():
+    for line in known_frames("cjt188"):
         raw, expect = bytes.fromhex(line["hex"]), line["expect"]
         decoder = CODEC.decoder()
         frames = frames_of([*decoder.feed(raw), *decoder.feed(GOOD)])
@@ -106,7 +98,7 @@ def check_reading(decoded: Any, expect: dict[str, Any]) -> None:
 
 
 def test_a_meter_that_sums_its_data_only_is_read_with_its_profile() -> None:
-    frames = [bytes.fromhex(line["hex"]) for line in lines() if "data_field_only_sum" in line["expect"]]
+    frames = [bytes.fromhex(line["hex"]) for line in known_frames("cjt188") if "data_field_only_sum" in line["expect"]]
     assert len(frames) == 6
     summing = read_profile(SHIPPED / "cjt188-data-sum.toml", "cjt188")
     refused = CODEC.decode([Arrival(frame, NOW_US) for frame in frames], {"77665544332211": summing}).rejected

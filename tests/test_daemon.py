@@ -3,7 +3,6 @@
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -40,17 +39,6 @@ from tests.daemon_helpers import (
 )
 
 METER = TERMINALS[0]
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return make_site(tmp_path)
-
-
-@pytest.fixture
-def daemon(site: Site) -> Iterator[Daemon]:
-    with running(site) as started:
-        yield started
 
 
 # --- frames in ----------------------------------------------------------------------------------------------------------------

@@ -1,9 +1,7 @@
 """M-Bus against the frames and values of libmbus, a second decoder; asking, and rounds of several frames."""
 
-import json
 from collections import Counter
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +11,8 @@ from hypothesis import strategies as st
 from ingest_daemon import codecs
 from ingest_daemon.codecs import mbus
 from ingest_daemon.frames import Arrival, Ask, AskKind, CannotAsk, Frame
+from tests.daemon_helpers import known_frames
 
-SHARED = Path(__file__).parents[1].parent / "shared" / "data" / "frames" / "mbus.jsonl"
 CODEC = codecs.load("mbus")
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 NOW_US = int(NOW.timestamp() * 1e6)
@@ -30,12 +28,6 @@ def sealed(content: str) -> bytes:
     return bytes((0x68, len(raw), len(raw), 0x68)) + raw + bytes((sum(raw) & 0xFF, 0x16))
 
 
-def lines() -> list[dict[str, Any]]:
-    if not SHARED.exists():
-        pytest.skip(f"the frames of libmbus are not here: {SHARED}")
-    return [json.loads(line) for line in SHARED.read_text(encoding="utf-8").splitlines()]
-
-
 # --- libmbus --------------------------------------------------------------------------------------------------------------------
 
 UNITS = {"m³": "m^3", "m³/h": "m^3/h", "Wh": "Wh", "J": "J", "W": "W", "V": "V", "A": "A", "K": "K", "C": "°C", "seconds": "s"}
@@ -49,7 +41,7 @@ def near(number: float) -> Any:
 def test_every_frame_of_libmbus_is_decoded_to_its_values_or_refused() -> None:
     outcomes: Counter[str] = Counter()
     values: Counter[str] = Counter()
-    for line in lines():
+    for line in known_frames("mbus"):
         raw, expect = unhex(line["hex"]), line["expect"]
         frames = [piece.raw for piece in CODEC.decoder().feed(raw) if isinstance(piece, Frame)]
         decoded = CODEC.decode([Arrival(frame, NOW_US) for frame in frames], {})

@@ -1,7 +1,6 @@
 """Modbus: the shared real frames, register maps as data, and a server of another make read over real sockets."""
 
 import asyncio
-import json
 import socket
 import struct
 import threading
@@ -9,7 +8,6 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -26,8 +24,8 @@ from ingest_daemon.codecs import modbus_rtu, modbus_tcp
 from ingest_daemon.frames import Arrival, Ask, AskKind, CannotAsk, Decoded, Frame, Rejected
 from ingest_daemon.profiles import SHIPPED, read_profile
 from ingest_daemon.registers import FUNCTIONS, ORDERS, TYPES, RegisterMap, register_map
+from tests.daemon_helpers import known_frames
 
-FRAMES = Path(__file__).parents[1].parent / "shared" / "data" / "frames" / "modbus.jsonl"
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 MAPS = sorted(path.stem for path in SHIPPED.glob("*.toml") if "modbus_rtu" in path.read_text(encoding="utf-8"))
 FRAMERS = {"modbus_tcp": FramerType.SOCKET, "modbus_rtu": FramerType.RTU}
@@ -146,9 +144,7 @@ def bytes_line_passes(line: dict[str, Any]) -> bool:
 
 
 def test_all_twenty_two_shared_lines_pass_as_their_sources_have_them() -> None:
-    if not FRAMES.exists():
-        pytest.skip(f"the shared frames are not here: {FRAMES}")
-    lines = [json.loads(line) for line in FRAMES.read_text(encoding="utf-8").splitlines()]
+    lines = known_frames("modbus")
     passes = {"rtu_frame": frame_line_passes, "register_dump": dump_line_passes, "register_bytes": bytes_line_passes}
     results = [passes[line["kind"]](line) for line in lines]
     assert [line.get("hex", line["kind"]) for line, good in zip(lines, results, strict=True) if not good] == []

@@ -61,10 +61,7 @@ METERS = {1: registers(12.5, 70_000, 0.25, 312, 0), 2: registers(-3.5, 16_777_21
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
     """A daemon whose data port tells protocols by the first bytes."""
-    site = make_site(tmp_path / "site")
-    site.settings.write_text(
-        site.settings.read_text() + "data_protocol = 'auto'\n[poll]\nanswer_s = 0.8\ntries = 2\nspread_s = 0\n"
-    )
+    site = make_site(tmp_path / "site", "data_protocol = 'auto'\n[poll]\nanswer_s = 0.8\ntries = 2\nspread_s = 0\n")
     (site.registry / "profiles").mkdir()
     (site.registry / "profiles" / "made-up.toml").write_text(MAP)
     register(site.registry, "")

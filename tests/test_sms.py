@@ -9,16 +9,12 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -47,11 +43,8 @@ from ingest_daemon.sms.service import Sms
 from ingest_daemon.sms.settings import SmsSettings
 from ingest_daemon.sms.text import NoOctets, octets
 from ingest_daemon.state import Counters
-from tests.daemon_helpers import frame, minutes_ago
+from tests.daemon_helpers import REPOSITORY, SECRET, FakeGateway, frame, known_frames, minutes_ago, post
 
-VECTORS = Path(__file__).parents[1].parent / "shared" / "data" / "frames" / "sms-pdu.jsonl"
-REPOSITORY = Path(__file__).parents[1]
-SECRET = "sesame-sesame-sesame"
 STATION, OTHER = "0010000001", "0010000002"
 PHONE, OTHER_PHONE = "13800138000", "13900139000"
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -118,18 +111,6 @@ class Channel:
 
     async def post(self, path: str, body: Any, **headers: str) -> tuple[int, dict[str, Any]]:
         return await asyncio.to_thread(post, self.port, path, body, **headers)
-
-
-def post(port: int, path: str, body: Any, **headers: str) -> tuple[int, dict[str, Any]]:
-    """POST JSON (or bytes as they are); with the secret unless headers are given."""
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    told = {name.replace("_", "-"): value for name, value in (headers or {"X_Mainflow_Secret": SECRET}).items()}
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, told)
-    try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        return error.code, json.load(error)
 
 
 def make_site(root: Path) -> Site:
@@ -200,9 +181,8 @@ def plain(raw: bytes, **more: Any) -> dict[str, Any]:
 # PDUs and contents
 
 
-@pytest.mark.skipif(not VECTORS.exists(), reason="the vectors are not beside the repository")
 def test_of_the_captured_pdus_four_are_delivered_and_seven_refused_with_their_type() -> None:
-    vectors = [json.loads(line) for line in VECTORS.read_text().splitlines()]
+    vectors = known_frames("sms-pdu")
     delivered = refused = 0
     for vector in vectors:
         expect, pdu = vector["expect"], bytes.fromhex(vector["hex"])
@@ -617,36 +597,6 @@ def test_a_file_that_cannot_be_moved_is_taken_once(tmp_path: Path, monkeypatch: 
 
 
 # Going out
-
-
-class FakeGateway:
-    """A fake SMS gateway: keeps what is posted to it, and answers with what it is told to."""
-
-    def __init__(self) -> None:
-        self.posted: list[dict[str, Any]] = []
-        self.authorization: list[str | None] = []
-        self.statuses: list[int] = []
-        fake = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                status = fake.statuses.pop(0) if fake.statuses else 200
-                if status == 200:
-                    fake.posted.append(body)
-                    fake.authorization.append(self.headers["Authorization"])
-                self.send_response(status)
-                if status == 302:
-                    self.send_header("Location", "/elsewhere")
-                self.end_headers()
-                self.wfile.write(b"words of the gateway")
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/send"
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ import json
 import re
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -101,9 +99,7 @@ def fake() -> Iterator[FakeInflux]:
 
 
 def influx_site(root: Path, url: str) -> Site:
-    site = make_site(root / "site")
-    with site.settings.open("a") as file:
-        file.write(f"[store]\nkind = 'influxdb'\ninflux_url = '{url}'\n[site]\nzone = 'UTC'\n")
+    site = make_site(root / "site", f"[store]\nkind = 'influxdb'\ninflux_url = '{url}'\n[site]\nzone = 'UTC'\n")
     hook = root / "hook"
     hook.mkdir()
     (hook / "sitecustomize.py").write_text(QUICK)
@@ -121,19 +117,11 @@ def running(site: Site) -> Iterator[Daemon]:
             daemon.kill()
 
 
-def get(daemon: Daemon, path: str) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{daemon.health_port}{path}", timeout=10) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-
-
 def sick(daemon: Daemon) -> str:
     """What /healthz says of the store once it says something, at the latest after a minute."""
 
     def said() -> str:
-        status, text = get(daemon, "/healthz")
+        status, text = daemon.get("/healthz")
         return text if status == 503 and text.startswith("store: ") else ""
 
     return str(eventually(said, "the store's absence is said", SAID_S))
@@ -142,7 +130,7 @@ def sick(daemon: Daemon) -> str:
 def backlog_is_said(site: Site, daemon: Daemon, words: str) -> None:
     """By /healthz, /metrics, `mainflow status` and the log."""
     assert re.search(words, sick(daemon))
-    figures = get(daemon, "/metrics")[1]
+    figures = daemon.get("/metrics")[1]
     waiting = re.search(r'mainflow_backlog_bytes\{reader="data"\} (\d+)', figures)
     assert waiting
     assert int(waiting[1]) > 0
@@ -195,7 +183,7 @@ def test_whatever_ails_the_store_frames_are_taken_it_is_said_and_all_arrives_whe
         if trouble is None:
             fake.start()
         eventually(lambda: forwarded(site), "everything is forwarded")
-        eventually(lambda: get(daemon, "/healthz") == (200, "ok\n"), "it is well again")
+        eventually(lambda: daemon.get("/healthz") == (200, "ok\n"), "it is well again")
     assert sorted(set(minutes_of(fake.lines))) == times
     assert not list(site.kept.glob("*.jsonl"))
 
@@ -300,7 +288,7 @@ def test_after_72_hours_without_the_store_the_backlog_is_said_and_drains_alarms_
     count = fill_journal(site)
     with running(site) as daemon:
         backlog_is_said(site, daemon, "cannot be reached")
-        lag = re.search(r'mainflow_lag_seconds\{reader="data"\} (\S+)', get(daemon, "/metrics")[1])
+        lag = re.search(r'mainflow_lag_seconds\{reader="data"\} (\S+)', daemon.get("/metrics")[1])
         assert lag
         assert float(lag[1]) > (HOURS - 2) * 3600
         client = Client(daemon.data_port)

@@ -1,6 +1,5 @@
 """The 68 L 68 family beyond its vectors: real frames, both sides against each other, packets, questions, profiles."""
 
-import json
 import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -18,9 +17,8 @@ from ingest_daemon.frames import Arrival, Ask, AskKind, CannotAsk, Frame
 from ingest_daemon.packets import Packets
 from ingest_daemon.profiles import SHIPPED, read_profile
 from ingest_daemon.schema import BEIJING, TIMESTAMP
-from tests.daemon_helpers import counted, delivered, make_site, minutes_ago, running
+from tests.daemon_helpers import counted, delivered, known_frames, make_site, minutes_ago, running
 
-SHARED = Path(__file__).parents[1].parent / "shared" / "data" / "frames" / "szy206-sl427.jsonl"
 STATION = "5303810D00"
 ADDRESS = bytes.fromhex(STATION)
 NOON = datetime(2026, 7, 1, 12, 0, tzinfo=BEIJING)
@@ -57,9 +55,7 @@ CODES = {"ac_power_lost": "MAINS", "flow_meter_fault": "SENSOR", "box_door": "DO
 
 
 def test_all_seven_real_frames_are_cut_and_read_as_their_sources_have_them(capsys: pytest.CaptureFixture[str]) -> None:
-    if not SHARED.exists():
-        pytest.skip(f"the real frames are not here: {SHARED}")
-    lines = [json.loads(line) for line in SHARED.read_text(encoding="utf-8").splitlines()]
+    lines = known_frames("szy206-sl427")
     agreed = 0
     for line in lines:
         check_real_frame(bytes.fromhex(line["hex"]), line["expect"])
@@ -511,9 +507,7 @@ def test_no_content_of_a_good_frame_makes_the_decoder_of_values_fail(raw: bytes,
 def test_stations_of_both_issues_call_in_are_known_by_their_first_bytes_acknowledged_by_their_profiles_and_stored(
     tmp_path: Path,
 ) -> None:
-    site = make_site(tmp_path)
-    with site.settings.open("a") as file:
-        file.write('data_protocol = "auto"\n')
+    site = make_site(tmp_path, "data_protocol = 'auto'\n")
     newer = "3101150100"
     (site.registry / "terminals.csv").write_text(
         f"terminal,meter,protocol,profile\n{STATION},M1,szy206,szy206-2016\n{newer},M2,szy206,sl427-2021\n"
