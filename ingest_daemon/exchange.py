@@ -47,11 +47,6 @@ class Exchange:
         self._tries = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    @property
-    def busy(self) -> bool:
-        """Whether a question is being asked or waits."""
-        return self._now is not None
-
     def put(self, question: Question) -> None:
         """Ask once those before are done."""
         self._waiting.append(question)

@@ -1,6 +1,6 @@
 """Times on the wire, Beijing time in BCD, low unit first: read in columns, and written. Nothing here asks what time it is."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 
@@ -64,11 +64,6 @@ def tag(moment: datetime, size: int) -> bytes:
 def hour(moment: datetime) -> bytes:
     """hh DD MM YY. Raises `ValueError` for a time without a zone."""
     return _written(moment, "%H%d%m%y")
-
-
-def moment_of(microseconds: int) -> datetime:
-    """The aware Beijing time of µs since 1970 UTC."""
-    return datetime.fromtimestamp(0, BEIJING) + timedelta(microseconds=microseconds)
 
 
 def _written(moment: datetime, form: str) -> bytes:
