@@ -209,7 +209,9 @@ class AlarmSink:
 
     def _deliver(self, connection: psycopg.Connection, states: States) -> None:
         while True:
-            if any(self._group(connection, states, name) for name in READERS):
+            # In this order: what the forwarder tells because of an alarm frame is dealt with after that frame.
+            ends = {stream: self._journals.end(stream) for stream in (EVENT, ALARM)}
+            if any(self._group(connection, states, name, ends[CURSORS[name]]) for name in READERS):
                 continue
             if self._stopping.is_set():
                 return
@@ -217,9 +219,9 @@ class AlarmSink:
                 connection.execute("select 1")  # a server that went is noticed before the next alarm
                 connection.commit()
 
-    def _group(self, connection: psycopg.Connection, states: States, name: str) -> bool:
+    def _group(self, connection: psycopg.Connection, states: States, name: str, end: int) -> bool:
         stream, position = CURSORS[name], self._positions[name]
-        chunk = read(self._site.journal / stream, position, self._journals.end(stream), GROUP_BYTES)
+        chunk = read(self._site.journal / stream, position, end, GROUP_BYTES)
         if chunk.next_position == position:
             return False
         terminals = self._registry.terminals()

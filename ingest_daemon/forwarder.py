@@ -260,6 +260,16 @@ class Memory:
             self._words[word.terminal] = (word.event_us, word.active)
         return changed
 
+    def since(self, heard: Sequence[Word]) -> list[Word]:
+        """The last known words of terminals whose last word of those `heard`, in order of time, is older and has alarms.
+
+        Who hears the older ones, as the alarm sink does of alarm frames, must hear the last one too: else an alarm stays open
+        that was over before it was told.
+        """
+        latest = {word.terminal: word for word in heard}
+        known = [(word, *self._words.get(terminal, (word.event_us, ()))) for terminal, word in latest.items() if word.active]
+        return [word._replace(event_us=at, active=active, values={}) for word, at, active in known if at > word.event_us]
+
     def clock_news(self, offsets: pl.DataFrame, records: Sequence[Record], drift_s: float) -> list[Word]:
         """CLOCK words of terminals whose clock went wrong or came right. `offsets`: of `clock_offsets`.
 
@@ -387,9 +397,10 @@ class Forwarder:
             self._keep(_refusals(stream, records, compared.readings, refused))
             self._counters.readings += len(stored) - len(refused)
         changed = self._memory.news(group.words)
+        since = self._memory.since(group.words if stream == ALARM else changed)
         if stream == ALARM:
             changed = []  # the sink reads alarm frames by itself
-        self._tell(changed + self._memory.clock_news(group.offsets, records, self._settings.drift_s))
+        self._tell(changed + since + self._memory.clock_news(group.offsets, records, self._settings.drift_s))
         self._memory.note(group.readings)
         self._counters.duplicates += compared.duplicates
 
@@ -493,7 +504,7 @@ class Forwarder:
             self._memory.note(group.readings)
         # All of them: the sink, which passed over a stranger's alarms, writes an event that it knows already no second time.
         self._memory.news(group.words)
-        self._tell(group.words)
+        self._tell(group.words + self._memory.since(group.words))
 
     def _withdraw_moved(self, readings: pl.DataFrame, stored: pl.DataFrame, done: Done) -> pl.DataFrame:
         """Take out the points that the frames of the readings gave when they were understood otherwise; the others stay `stored`.
