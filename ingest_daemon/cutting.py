@@ -4,6 +4,7 @@ Of all places where a frame may begin, the one whose frame ends first and is goo
 no harm, a damaged length does not swallow the good frame behind it, and the result does not depend on how the stream was cut.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -37,6 +38,7 @@ class Cutter:
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
+        self._start = re.compile(b"[" + re.escape(rules.starts + rules.singles) + b"]")
         self._held = b""
 
     @property
@@ -60,8 +62,7 @@ class Cutter:
 
     def _begins(self, held: bytes, at: int, end: int) -> Iterator[int]:
         """The places of start bytes from `at` up to `end`."""
-        starts = self._rules.starts + self._rules.singles
-        return (place for place in range(at, end) if held[place] in starts)
+        return map(re.Match.start, self._start.finditer(held, at, end))
 
     def _size(self, held: bytes, at: int, end: int) -> int | None:
         """Size of a frame that begins at `at`, as the bytes up to `end` tell it."""
@@ -112,21 +113,20 @@ class Cutter:
         """Give held[done:upto] as rejected: in one piece what began like a frame, with its fault; the rest as noise."""
         at = done
         for start in self._begins(held, done, upto):
-            if start < at or held[start] in self._rules.singles or (size := self._size(held, start, len(held))) == 0:
+            if start < at or held[start] in self._rules.singles or (size := self._size(held, start, upto)) == 0:
                 continue
             begin = self._led(held, at, start)
             if begin > at:
                 out.append(self._noise(held[at:begin]))
-            if size is None or start + size > len(held):
-                said = "its header is not complete" if size is None else f"declares {size} bytes"
-                fault: Fault = Reason.BAD_LENGTH, f"{said}, but another whole frame ends before it"
-                at = upto
+            fault: Fault | None = None
+            if size is not None and start + size <= upto:
+                at = start + size
+                fault = self._rules.fault(held[start:at])
             else:
-                fault = self._rules.fault(held[start : start + size]) or (
-                    Reason.BAD_LENGTH,
-                    "overlaps another whole frame, which ends before it",
-                )
-                at = min(start + size, upto)
+                at = upto
+            if fault is None:
+                said = "its header is not complete" if size is None else f"declares {size} bytes"
+                fault = Reason.BAD_LENGTH, f"{said}, but another whole frame begins before they end"
             out.append(Rejected(held[begin:at], *fault))
         if at < upto:
             out.append(self._noise(held[at:upto]))
