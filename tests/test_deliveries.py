@@ -95,7 +95,7 @@ def test_a_doubted_frame_gives_no_reading_and_is_counted(site: Site) -> None:
 def test_the_command_shows_each_reading_once_with_all_its_arrivals(site: Site) -> None:
     raw = frame(METER, at(0), 1.5)
     journaled(site, (raw, Channel.TCP, 1), (raw, Channel.SMS, 30), (frame(METER, at(1), 2.5), Channel.TCP, 31))
-    result = CliRunner(env={"COLUMNS": "200"}).invoke(main, ["deliveries", "--site", str(site.root), METER])
+    result = CliRunner().invoke(main, ["deliveries", "--site", str(site.root), METER])
     assert result.exit_code == 0, result.output
     local = at(0).astimezone(UTC) + timedelta(hours=8)
     assert result.output.count(f"{local:%Y-%m-%d %H:%M:%S}") == 1
@@ -103,5 +103,5 @@ def test_the_command_shows_each_reading_once_with_all_its_arrivals(site: Site) -
 
 
 def test_an_empty_journal_says_so(site: Site) -> None:
-    result = CliRunner(env={"COLUMNS": "200"}).invoke(main, ["deliveries", "--site", str(site.root), METER])
+    result = CliRunner().invoke(main, ["deliveries", "--site", str(site.root), METER])
     assert "has no reading" in result.output

@@ -26,7 +26,7 @@ def site(tmp_path: Path) -> Site:
 
 
 def said(site: Site, *arguments: str) -> str:
-    result = CliRunner(env={"COLUMNS": "200"}).invoke(main, ["status", "--site", str(site.root), *arguments])
+    result = CliRunner().invoke(main, ["status", "--site", str(site.root), *arguments])
     assert result.exit_code == 0, f"{result.output}\n{result.exception}"
     return result.output
 
