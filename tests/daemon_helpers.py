@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import psycopg
 import pytest
 
 from ingest_daemon.codecs import sl651
@@ -258,6 +259,15 @@ def rows_on_disk(site: Site) -> int:
     """Rows in the archive's files, before points are merged: shows what was written twice."""
     files = list(site.raw.glob("readings/*/*.parquet"))
     return sum(len(pl.read_parquet(file)) for file in files)
+
+
+def alarm_events(dsn: str) -> list[tuple[Any, ...]]:
+    """Alarm events in the order of their time; none while the table is not there."""
+    columns = "terminal, code, state, event_at, value, limit_value, unit, origin, meter"
+    with psycopg.connect(dsn) as connection:
+        if connection.execute("select to_regclass('ops.alarm_event')").fetchone() == (None,):
+            return []
+        return connection.execute(f"select {columns} from ops.alarm_event order by event_at, code").fetchall()
 
 
 def kept(site: Site, reason: str) -> list[dict[str, Any]]:

