@@ -11,7 +11,6 @@ import pytest
 from ingest_daemon.site import Site
 from tests.daemon_helpers import Daemon, make_site, running
 
-
 os.environ.pop("COLUMNS", None)  # of 80, which parallel test runs set: commands print as into a pipe
 
 
