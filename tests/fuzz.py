@@ -254,7 +254,6 @@ class Fuzz:
         self.frames += 1
         number = self._try("terminal", codec.terminal, raw)
         self._try("password", codec.password, raw)
-        self._try("is_alarm", codec.is_alarm, Arrival(raw, NOW_US), self.vectors.profiles.get(number or ""))
         self._try("packet", codec.packet, raw)
         self._try("reply", codec.reply, raw, NOW, self.vectors.profiles.get(number or ""))
         self._try("ask_again", codec.ask_again, raw, self.chance.randrange(1, 4096), NOW)
@@ -268,7 +267,9 @@ class Fuzz:
         terminals = [number or "", *self.vectors.profiles]
         others = [before.raw for before in self._batch[-2:]] if self.chance.random() < 0.2 else []
         whole = b"".join([*others, raw])  # as a message in packets, or a round of polling
-        self._batch.append(Arrival(whole, NOW_US, self.chance.choice(terminals) if asked else "", tuple(asked)))
+        arrival = Arrival(whole, NOW_US, self.chance.choice(terminals) if asked else "", tuple(asked))
+        self._try("is_alarm", codec.is_alarm, arrival, self.vectors.profiles.get(arrival.terminal or number or ""))
+        self._batch.append(arrival)
         if len(whole) > 1 << 16 or len(self._batch) >= BATCH:
             self._decode()
 
