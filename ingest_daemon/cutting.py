@@ -52,11 +52,11 @@ class Cutter:
         while found := self._next(held, done):
             start, end = found
             start = self._led(held, done, start)
-            self._refuse(held, done, start, out)
+            self._refuse(held, done, start, start, out)
             out.append(Frame(held[start:end]))
             done = end
         keep = self._kept_from(held, done)
-        self._refuse(held, done, keep, out)
+        self._refuse(held, done, keep, len(held), out)
         self._held = held[keep:]
         return out
 
@@ -109,21 +109,21 @@ class Cutter:
             first -= 1
         return first
 
-    def _refuse(self, held: bytes, done: int, upto: int, out: list[Frame | Rejected]) -> None:
-        """Give held[done:upto] as rejected: in one piece what began like a frame, with its fault; the rest as noise."""
+    def _refuse(self, held: bytes, done: int, upto: int, known: int, out: list[Frame | Rejected]) -> None:
+        """Give held[done:upto] as rejected: in one piece what began like a frame, with its fault; the rest as noise.
+
+        `known`: where what may belong to these pieces ends: before a good frame, or all that came.
+        """
         at = done
         for start in self._begins(held, done, upto):
-            if start < at or held[start] in self._rules.singles or (size := self._size(held, start, upto)) == 0:
+            if start < at or held[start] in self._rules.singles or (size := self._size(held, start, known)) == 0:
                 continue
             begin = self._led(held, at, start)
             if begin > at:
                 out.append(self._noise(held[at:begin]))
-            fault: Fault | None = None
-            if size is not None and start + size <= upto:
-                at = start + size
-                fault = self._rules.fault(held[start:at])
-            else:
-                at = upto
+            is_whole = size is not None and start + size <= known
+            fault = self._rules.fault(held[start : start + (size or 0)]) if is_whole else None
+            at = upto if size is None else min(start + size, upto)
             if fault is None:
                 said = "its header is not complete" if size is None else f"declares {size} bytes"
                 fault = Reason.BAD_LENGTH, f"{said}, but another whole frame begins before they end"
