@@ -28,6 +28,8 @@ from ingest_daemon.journal import (
     ALARM,
     DATA,
     EVENT_KIND,
+    HEADER,
+    MAX_PAYLOAD,
     Chunk,
     JournalBroken,
     Journals,
@@ -35,6 +37,7 @@ from ingest_daemon.journal import (
     cursor_path,
     read,
     read_cursor,
+    segments,
 )
 from ingest_daemon.kept import Entry, keep, note_adopted, sign, strangers, told
 from ingest_daemon.registry import Registry, Terminal
@@ -482,7 +485,7 @@ class Forwarder:
         _count(done.frames, Counter(terminal for terminal, *_ in speakers(records, range(len(records)))))
         kept = group.kept
         if len(group.readings):
-            stored = self._withdraw_moved(group.readings, self._points(group.readings), done)
+            stored = self._withdraw_moved(stream, group.readings, self._points(group.readings), done)
             # What a frame was taken for is no contradiction to what it says today.
             others = stored.join(group.readings, on=OWN, how="anti")
             kept = kept + compare(stream, records, group.readings, others).kept
@@ -506,7 +509,7 @@ class Forwarder:
         self._memory.news(group.words)
         self._tell(group.words + self._memory.since(group.words))
 
-    def _withdraw_moved(self, readings: pl.DataFrame, stored: pl.DataFrame, done: Done) -> pl.DataFrame:
+    def _withdraw_moved(self, stream: str, readings: pl.DataFrame, stored: pl.DataFrame, done: Done) -> pl.DataFrame:
         """Take out the points that the frames of the readings gave when they were understood otherwise; the others stay `stored`.
 
         They are looked for only around readings that are not stored yet as their frame's, and there up to `MOVED` away.
@@ -518,10 +521,40 @@ class Forwarder:
             around = self._patiently(partial(self._store.read, start - MOVED, end + MOVED))
             found.append(around.join(frames, on=["received_at", "frame"], how="semi").join(readings, on=OWN, how="anti"))
         points = pl.concat(found).select(OWN).unique()
+        for other in STREAMS:
+            if other != stream and len(points):
+                points = self._not_of(other, points)
         if len(points):
             self._patiently(partial(self._store.withdraw, points))
             _count(done.withdrawn, _by_terminal(points))
         return stored.join(points, on=OWN, how="anti")
+
+    def _not_of(self, stream: str, points: pl.DataFrame) -> pl.DataFrame:
+        """Those of the points that no frame of the stream gives: positions are the same in all streams, receive times may be.
+
+        Where the journal has no more what was there, the point is taken for the stream's.
+        """
+        places = points.select("frame", pl.col("received_at").dt.epoch("us")).unique()
+        begin = next((start for start, _ in segments(self._site.journal / stream)), 0)
+        there = places.filter(pl.col("frame").is_between(begin, self._journals.end(stream), closed="left"))
+        same = [record for place in there.iter_rows() if (record := self._record(stream, *place))]
+        if same:
+            points = points.join(self._understand(stream, same).readings, on=OWN, how="anti")
+        return points.filter(pl.col("frame") >= begin)
+
+    def _record(self, stream: str, position: int, received_us: int) -> Record | None:
+        """The record that was received then, if one begins there."""
+        start, path = [(start, path) for start, path in segments(self._site.journal / stream) if start <= position][-1]
+        with path.open("rb") as file:
+            file.seek(position - start)
+            head = file.read(HEADER.size)
+        if len(head) < HEADER.size:
+            return None
+        length, _, at_us, _ = HEADER.unpack(head)
+        if at_us != received_us or length > MAX_PAYLOAD:
+            return None
+        chunk = read(self._site.journal / stream, position, position + HEADER.size + length, 1)
+        return next(iter(chunk.records), None)
 
     def _keep(self, entries: Sequence[Entry]) -> None:
         if entries:

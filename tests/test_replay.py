@@ -35,6 +35,8 @@ from tests.daemon_helpers import (
     make_site,
     minutes_ago,
     rows_on_disk,
+    running,
+    stored,
 )
 from tests.gain_codec import install
 from tests.influx_server import InfluxServer, missing, running_influxdb
@@ -272,8 +274,8 @@ def test_a_daemon_that_is_killed_again_and_again_replays_everything_while_new_fr
         sent = "".join(line(A, number - count - 50, number) + "\n" for number in range(count))
         connection.sendall(sent.encode())
         acknowledged = b""
-        while acknowledged.count(b"\n") < count:
-            acknowledged += connection.recv(65536)
+        while acknowledged.count(b"\n") < count and (data := connection.recv(65536)):
+            acknowledged += data
         eventually(lambda: forwarded(ground.site), "everything is forwarded")
     ground.profile(factor=0.5)
     request = adoption.ask(ground.site, adoption.Span())
@@ -326,6 +328,29 @@ def test_a_span_survives_the_request_file(tmp_path: Path) -> None:
     assert adoption.asked(site) is None
     assert adoption.answer(site, name) == adoption.Done(frames={A: 1})
     assert json.loads((site.state / "replayed.json").read_text())["request"] == name
+
+
+def test_frames_that_came_together_at_one_position_of_two_streams_are_told_apart(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    with running(site) as daemon:
+        client = Client(daemon.data_port)
+        # In one piece, so with one receive time; each is the first of its stream, so at position 0.
+        client.send(
+            frame(TERMINALS[0], minutes_ago(2), 1.0) + frame(TERMINALS[0], minutes_ago(3), 2.0, sequence=2, alarms=["MAG"])
+        )
+        client.acknowledged(2)
+        eventually(lambda: forwarded(site), "everything is forwarded")
+        before = stored(site)
+        assert before["frame"].to_list() == [0, 0]
+        # As if the data frame had given another time before.
+        other = before.tail(1).with_columns(ts=pl.col("ts") - pl.duration(hours=1))
+        store = open_store(site, StoreSettings())
+        store.withdraw(before.tail(1).select(OWN))
+        store.write(other)
+        request = adoption.ask(site, adoption.Span())
+        done = eventually(lambda: adoption.answer(site, request), "the request is answered")
+        assert (done.readings, done.withdrawn) == ({TERMINALS[0]: 1}, {TERMINALS[0]: 1})
+        assert_frame_equal(stored(site), before)
 
 
 def test_a_replay_that_waits_for_the_store_goes_on_when_it_is_back_and_alarms_went_first(tmp_path: Path) -> None:
