@@ -249,7 +249,7 @@ def delivered(site: Site) -> pl.DataFrame:
     return stored(site)
 
 
-def counted(site: Site, key: str, value: int) -> Any:
+def counted(site: Site, key: str, value: Any) -> Any:
     """The daemon's counters once the one named has the value."""
     path = site.state / "counters.json"
     return eventually(lambda: (told := read_json(path)) and told[key] == value and told, f"{key} is {value} in {path}")

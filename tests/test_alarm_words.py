@@ -59,10 +59,7 @@ def self_report(ts: datetime, *active: str) -> bytes:
 @pytest.fixture
 def site(tmp_path: Path, dsn: str) -> Site:
     """A site of three protocols on one port."""
-    site = make_site(tmp_path / "site")
-    site.settings.write_text(
-        site.settings.read_text() + "data_protocol = 'auto'\n[poll]\nanswer_s = 0.8\ntries = 2\nspread_s = 0\n"
-    )
+    site = make_site(tmp_path / "site", "data_protocol = 'auto'\n[poll]\nanswer_s = 0.8\ntries = 2\nspread_s = 0\n")
     (site.registry / "profiles").mkdir()
     (site.registry / "profiles" / "made-up.toml").write_text(MAP)
     lines = (

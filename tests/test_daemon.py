@@ -178,7 +178,7 @@ def test_a_repeated_reading_is_counted_and_a_contradicting_one_is_kept_and_wins(
     (conflict,) = kept(daemon.site, "CONFLICT")
     assert conflict["detail"] == "forward_m3: 10.0 → 11.0"
     assert rows_on_disk(daemon.site) == 2
-    assert counted(daemon.site, "duplicates", 1)["kept"] == {"CONFLICT": 1}
+    assert counted(daemon.site, "kept", {"CONFLICT": 1})["duplicates"] == 1
 
 
 def test_a_contradiction_is_noticed_after_a_kill_too(site: Site) -> None:
