@@ -238,7 +238,7 @@ static void send_next(struct terminal *terminal)
     static uint8_t out[2 * LONGEST];
     uint32_t size = 0;
     terminal->waiting = 0;
-    int twice = glue && ++terminal->sendings % glue == 0;
+    int twice = glue && (terminal->number + ++terminal->sendings) % glue == 0; /* not all connections at once */
     for (int i = 0; i <= twice; i++) {
         struct shape *shape = &shapes[terminal->frame];
         size += make_frame(terminal, out + size);
