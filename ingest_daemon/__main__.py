@@ -145,7 +145,7 @@ class Daemon:
         server, counters = self._server, self._counters
 
         def deliver(stream: str, payload: bytes, received_us: int, receipt: Receipt | None) -> None:
-            self._journals.append(stream, payload, received_us, BAD_KIND if stream == BAD else FRAME_KIND, receipt)
+            server.journal(stream, payload, received_us, BAD_KIND if stream == BAD else FRAME_KIND, receipt)
 
         protocol = server.settings.data_protocol
         self._sms = Sms(

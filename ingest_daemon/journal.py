@@ -257,11 +257,8 @@ class Journal:
             self.end = begin
             self._roll()
 
-    def append(self, payload: bytes, received_us: int, kind: int = FRAME_KIND, receipt: Any = None) -> bool:
-        """Put a record into the next group; True where it is the group's first.
-
-        `receipt` comes back from the commit that held the record, unless it is None.
-        """
+    def append(self, payload: bytes, received_us: int, kind: int = FRAME_KIND, receipt: Any = None) -> None:
+        """Put a record into the next group. `receipt` comes back from the commit that held the record, unless it is None."""
         if len(payload) > MAX_PAYLOAD:
             raise ValueError(f"a record of {len(payload)} bytes; the journal takes at most {MAX_PAYLOAD}")
         record = pack(payload, received_us, kind)
@@ -270,7 +267,6 @@ class Journal:
             self.pending_bytes += len(record)
             if receipt is not None:
                 self._receipts.append(receipt)
-            return len(self._pending) == 1
 
     def take(self) -> tuple[list[bytes], list[Any]]:
         """Take the pending group (records as they lie on disk, receipts), to be given to `store`."""
@@ -383,8 +379,11 @@ class Journals:
                     "journal %s: %d bytes at %d hold no valid record (%s)", journal.folder.name, gap.length, gap.position, why
                 )
         self._budget = budget_bytes
+        self._asked = threading.Condition()
+        """Tells the thread here that something is to be committed."""
         self._changed = threading.Condition()
-        self._closing = False
+        """Tells readers that something is committed."""
+        self._closing = self._is_asked = False
         self._limited = Limited()
         self._forwarded: Callable[[str], int] = lambda stream: 0
         self._settled: Callable[[str, int, list[Any], str], None] = lambda stream, count, receipts, refusal: None
@@ -411,10 +410,14 @@ class Journals:
         return sum(journal.pending_bytes for journal in self.streams.values())
 
     def append(self, stream: str, payload: bytes, received_us: int, kind: int = FRAME_KIND, receipt: Any = None) -> None:
-        """Put a record into the stream's next group."""
-        if self.streams[stream].append(payload, received_us, kind, receipt):  # of a group that waits the thread knows already
-            with self._changed:
-                self._changed.notify_all()
+        """Put a record into the stream's next group; `commit_soon` has it committed."""
+        self.streams[stream].append(payload, received_us, kind, receipt)
+
+    def commit_soon(self) -> None:
+        """Have all that is pending committed, as soon as the sync that runs now has ended."""
+        with self._asked:
+            self._is_asked = True
+            self._asked.notify()
 
     def end(self, stream: str) -> int:
         """Committed end of a stream."""
@@ -431,9 +434,9 @@ class Journals:
 
     def finish(self) -> None:
         """Commit all that is pending and end the thread; what is committed can still be read."""
-        with self._changed:
+        with self._asked:
             self._closing = True
-            self._changed.notify_all()
+            self._asked.notify()
         self._thread.join()
 
     def close(self) -> None:
@@ -443,8 +446,9 @@ class Journals:
 
     def _run(self) -> None:
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._closing or self.pending_bytes > 0)
+            with self._asked:
+                self._asked.wait_for(lambda: self._closing or self._is_asked)
+                self._is_asked = False
                 if self._closing and not self.pending_bytes:
                     return
             try:

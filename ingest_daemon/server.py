@@ -29,6 +29,9 @@ from ingest_daemon.state import Counters, Limited
 PENDING_BYTES = 8 << 20
 """With more waiting for the disk than this, connections are not read until the next commit."""
 
+READ_BYTES = 64 << 10
+"""Bytes that are read at once. With the 256 KB of asyncio each read takes fresh memory from the system: 17 µs instead of 3."""
+
 REFRESH_S = 1.0
 """The registry is looked at this often."""
 
@@ -92,6 +95,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        transport.max_size = READ_BYTES  # type: ignore[attr-defined]
         if not self.link:  # who is dialled needs no leave
             self.heard.address = str((transport.get_extra_info("peername") or ("",))[0])
         self._server.opened(self)
@@ -151,7 +155,7 @@ class Connection(asyncio.Protocol):
             arrival = Arrival(b"".join(answers), received_us, terminal, asked)
             stream = ALARM if self._codec.is_alarm(arrival, self._server.known.profile(self.protocol, terminal)) else DATA
             receipt: Receipt = (lambda safe: told(bool(safe)), not question.silent)
-            self._server.journals.append(stream, way + arrival.raw, received_us, FRAME_KIND, receipt)
+            self._server.journal(stream, way + arrival.raw, received_us, FRAME_KIND, receipt)
 
         if self.exchange is None:
             self.exchange = Exchange(asyncio.get_running_loop(), self._codec, self.transport.write)
@@ -188,7 +192,7 @@ class Connection(asyncio.Protocol):
         now = datetime.fromtimestamp(received_us / 1e6, UTC)
         reply = self._codec.reply(raw, now, self._server.known.profile(self.protocol, self._codec.terminal(raw)))
         if reply is not None:  # one that is acknowledged must be there after a kill, too; the others come again
-            self._server.journals.append(PART, self._head + raw, received_us, FRAME_KIND, (self._write, reply))
+            self._server.journal(PART, self._head + raw, received_us, FRAME_KIND, (self._write, reply))
         if whole.missing and (again := self._codec.ask_again(raw, whole.missing, now)):
             self.transport.write(again)
 
@@ -221,7 +225,7 @@ class Connection(asyncio.Protocol):
         arrival = Arrival(raw, received_us, number if codec.POLLED else "")
         stream = ALARM if codec.is_alarm(arrival, profile) else DATA
         told = reply is not None and verdict.acknowledge
-        server.journals.append(stream, line + raw, received_us, FRAME_KIND, (self._safe, (raw, reply, number)) if told else None)
+        server.journal(stream, line + raw, received_us, FRAME_KIND, (self._safe, (raw, reply, number)) if told else None)
         if not told and number in server.wanted:
             server.put_asks(number)
 
@@ -242,7 +246,7 @@ class Connection(asyncio.Protocol):
         self._bad_bytes += len(raw)
         self._server.counters.bad[str(reason)] += 1
         self._server.limited.warn(str(reason), f"{len(raw)} bytes kept in journal/{BAD}: {detail}")
-        self._server.journals.append(BAD, bad_payload(reason, detail, self._head + raw), received_us, BAD_KIND)
+        self._server.journal(BAD, bad_payload(reason, detail, self._head + raw), received_us, BAD_KIND)
 
 
 class Server:
@@ -270,6 +274,7 @@ class Server:
         self._held: set[Connection] = set()
         self._listeners: list[asyncio.Server] = []
         self._sweeper: asyncio.Task[None] | None = None
+        self._is_committing = False
         self._loop: asyncio.AbstractEventLoop
 
     async def start(self) -> tuple[int, int]:
@@ -378,6 +383,22 @@ class Server:
         else:
             connection.deaf.add(number)
             self._asks.unanswered(name, now)
+
+    def journal(
+        self, stream: str, payload: bytes, received_us: int, kind: int = FRAME_KIND, receipt: Receipt | None = None
+    ) -> None:
+        """Journal a record, in one group with whatever else comes in this turn of the event loop.
+
+        Committing in the middle of a turn would make groups of a few frames: each costs a sync and two changes of threads.
+        """
+        self.journals.append(stream, payload, received_us, kind, receipt)
+        if not self._is_committing:
+            self._is_committing = True
+            self._loop.call_soon(self._commit)
+
+    def _commit(self) -> None:
+        self._is_committing = False
+        self.journals.commit_soon()
 
     def hold_back(self, connection: Connection) -> None:
         """Do not read on while the disk is far behind."""

@@ -225,6 +225,7 @@ def test_beyond_its_budget_the_journal_refuses_and_says_so_and_forwarded_segment
 ) -> None:
     while not reports.settled or not reports.settled[-1][3]:
         journals.append(DATA, b"x" * 4000, NOW_US, receipt="mine")
+        journals.commit_soon()
         reports.wait()
     assert "journal_mb" in reports.settled[-1][3]
     assert sum(path.stat().st_size for _, path in segments(journals.streams[DATA].folder)) <= 64 << 10
@@ -232,6 +233,7 @@ def test_beyond_its_budget_the_journal_refuses_and_says_so_and_forwarded_segment
     oldest = segments(journals.streams[DATA].folder)[0][1]
     reports.forwarded[DATA] = journals.end(DATA)
     journals.append(DATA, b"y" * 4000, NOW_US)
+    journals.commit_soon()
     reports.wait()
     assert reports.settled[-1][3] == ""
     assert not oldest.exists()
@@ -241,9 +243,11 @@ def test_beyond_its_budget_the_journal_refuses_and_says_so_and_forwarded_segment
 def test_segments_that_somebody_still_needs_are_never_removed(journals: Journals, reports: Reports) -> None:
     while not reports.settled or not reports.settled[-1][3]:
         journals.append(DATA, b"x" * 4000, NOW_US)
+        journals.commit_soon()
         reports.wait()
     reports.forwarded[DATA] = 1000  # inside the first segment
     journals.append(DATA, b"y" * 4000, NOW_US)
+    journals.commit_soon()
     reports.wait()
     assert reports.settled[-1][3]
     assert segments(journals.streams[DATA].folder)[0][0] == 0
@@ -257,6 +261,7 @@ def test_after_a_failed_sync_nothing_more_is_settled(
 
     monkeypatch.setattr(os, "fdatasync", fail)
     journals.append(DATA, b"one", NOW_US, receipt="one")
+    journals.commit_soon()
     reports.wait()
     assert reports.settled == []
     assert "sync failed" in str(reports.broken[0])
@@ -265,6 +270,7 @@ def test_after_a_failed_sync_nothing_more_is_settled(
 def test_each_receipt_comes_back_once_in_order_after_its_record_is_on_disk(journals: Journals, reports: Reports) -> None:
     for number in range(2000):
         journals.append((DATA, ALARM)[number % 2], b"%d" % number, NOW_US, receipt=number)
+        journals.commit_soon()
     while sum(len(receipts) for _, _, receipts, _ in reports.settled) < 2000:
         reports.wait()
     for stream, first in ((DATA, 0), (ALARM, 1)):

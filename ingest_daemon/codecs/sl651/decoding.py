@@ -55,7 +55,7 @@ def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
         apart = decode([Arrival(message) for each in several for message in each], profiles)
         return _placed(apart, np.repeat(np.arange(len(frames)), [len(each) for each in several]), _BEIJING_H)
     special = {number: each for number, each in profiles.items() if isinstance(each, Settings) and each.is_special}
-    if not special:
+    if not special or not frames:
         return _decode(frames, regular=True)
     places: dict[int, list[int]] = {}
     settings = {}

@@ -107,7 +107,7 @@ class _Decoder:
         """Whether these bytes are one good frame of the HEX form and hold nothing that could be another, as nearly always."""
         if len(data) < OVERHEAD or not data.startswith(START) or data[13] != STX or len(data) != OVERHEAD + length_of(data):
             return False
-        if data[11] >> 4 not in (0, 8) or self._hex == _NEVER or data.find(START, 1) >= 0:
+        if data[11] >> 4 not in (0, 8) or self._hex == _NEVER or (data.find(START[1], 2) >= 0 and data.find(START, 1) >= 0):
             return False
         return (self._letters == _NEVER or not _LETTERS_START.search(data)) and _fault(data) is None
 
