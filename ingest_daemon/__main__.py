@@ -40,6 +40,9 @@ from ingest_daemon.state import LOG, Counters, SiteBusy, lock_site, write_json
 from ingest_daemon.stores import open_store
 from ingest_daemon.supervisor import notify, watchdog_s
 
+SWITCH_S = 0.0005
+"""A thread that computes gives way after this. With the usual 5 ms each answer to a terminal may wait so long for the forwarder."""
+
 QUICK_S = 5.0
 """How long a clean stop waits for what is still to be forwarded."""
 
@@ -212,6 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m ingest_daemon", description="采集进程 / the daemon that terminals report to")
     parser.add_argument("--site", type=Path, required=True, help="站点目录 / site folder (mainflow init DIR)")
     site = Site(parser.parse_args(arguments).site.resolve())
+    sys.setswitchinterval(SWITCH_S)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
     try:
         tables = read_tables(site.settings)

@@ -370,6 +370,7 @@ class Journals:
         for name, stream in CURSORS.items():
             begin[stream] = max(read_cursor(site, name), begin.get(stream, 0))
         self.streams = {name: Journal(site.journal / name, segment_bytes, begin[name]) for name in (ALARM, DATA, PART, BAD)}
+        self._all = tuple(self.streams.values())
         self.event = Journal(site.journal / EVENT, segment_bytes, begin[EVENT])
         """Events that the daemon found: written and committed by the forwarder, not by the thread here."""
         for journal in (*self.streams.values(), self.event):
@@ -407,7 +408,8 @@ class Journals:
     @property
     def pending_bytes(self) -> int:
         """Bytes that wait for the disk."""
-        return sum(journal.pending_bytes for journal in self.streams.values())
+        data, alarm, part, bad = self._all
+        return data.pending_bytes + alarm.pending_bytes + part.pending_bytes + bad.pending_bytes
 
     def append(self, stream: str, payload: bytes, received_us: int, kind: int = FRAME_KIND, receipt: Any = None) -> None:
         """Put a record into the stream's next group; `commit_soon` has it committed."""

@@ -37,7 +37,8 @@ def is_alarm(arrival: Arrival, profile: Any) -> bool:
     """Whether it is an event report (33H), or has an alarm word in which a bit with a code is set. Never raises."""
     raw, meaning = arrival.raw, MEANING if profile is None else settings_of(profile).meaning
     head = _HEAD if meaning is MEANING else _looked_for(meaning.alarm, meaning.bits)[0]
-    if head not in raw and raw[13:14] == _STX and raw[10] != EVENT and not arrival.requests:
+    # One byte is looked for ten times as fast as several, and of the usual id none is a digit of BCD.
+    if (head[-1:] not in raw or head not in raw) and raw[13:14] == _STX and raw[10] != EVENT and not arrival.requests:
         return False  # nearly all frames of nearly all fleets
     if arrival.requests:  # the answers of one round are one record
         return any(_is_alarm(message, meaning) for message in messages(raw))
