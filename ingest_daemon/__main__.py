@@ -41,7 +41,7 @@ from ingest_daemon.stores import open_store
 from ingest_daemon.supervisor import notify, watchdog_s
 
 SWITCH_S = 0.0005
-"""A thread that computes gives way after this. With the usual 5 ms each answer to a terminal may wait so long for the forwarder."""
+"""A thread that computes gives way after this. With the usual 5 ms each answer to a terminal may wait so long for another."""
 
 QUICK_S = 5.0
 """How long a clean stop waits for what is still to be forwarded."""
