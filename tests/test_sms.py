@@ -134,6 +134,7 @@ async def channel(root: Path, *, budget: int = 64 << 20, **changed: Any) -> Any:
 
     def deliver(stream: str, payload: bytes, received_us: int, receipt: Receipt | None) -> None:
         journals.append(stream, payload, received_us, BAD_KIND if stream == BAD else FRAME_KIND, receipt)
+        journals.commit_soon()
 
     def answered(receipts: list[Receipt], refusal: str) -> None:
         for function, argument in receipts:

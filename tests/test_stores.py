@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 from zoneinfo import ZoneInfo
@@ -25,6 +26,7 @@ from ingest_daemon.schema import FIELDS, READING, Channel
 from ingest_daemon.stores import RawStore, StoreAway, influxdb
 from ingest_daemon.stores.influxdb import InfluxStore
 from ingest_daemon.stores.parquet import FILES_PER_DAY, ParquetStore
+from tests.daemon_helpers import eventually
 from tests.influx_server import missing, running_influxdb
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -407,7 +409,17 @@ def test_after_a_kill_every_acknowledged_write_is_there_and_told_as_arrived(tmp_
 
 def raw_write(url: str, database: str, line: str) -> None:
     urlopen(Request(f"{url}/query?q={quote(f'CREATE DATABASE {database}')}", method="POST")).close()
-    urlopen(Request(f"{url}/write?db={database}", data=line.encode(), method="POST")).close()
+    eventually(lambda: _written(url, database, line), f"the server knows its new database {database}")
+
+
+def _written(url: str, database: str, line: str) -> bool:
+    """Whether it is; the server may say for a moment that there is no such database, though it has just made it."""
+    try:
+        urlopen(Request(f"{url}/write?db={database}", data=line.encode(), method="POST")).close()
+    except HTTPError as error:
+        assert error.code == 404, error
+        return False
+    return True
 
 
 def test_the_lines_that_the_server_refuses_are_found_and_the_others_are_stored(influx_url: str) -> None:
