@@ -153,7 +153,8 @@ class Connection(asyncio.Protocol):
             way = head(Way(self.protocol, Channel.TCP.value, self.link, terminal, asked))
             self._server.note(terminal, self.protocol, received_us := time.time_ns() // 1000)
             arrival = Arrival(b"".join(answers), received_us, terminal, asked)
-            stream = ALARM if self._codec.is_alarm(arrival, self._server.known.profile(self.protocol, terminal)) else DATA
+            is_alarm = self._codec.is_alarm(arrival, self._server.known.profile(self.protocol, terminal))
+            stream = self._server.stream(terminal, is_alarm)
             receipt: Receipt = (lambda safe: told(bool(safe)), not question.silent)
             self._server.journal(stream, way + arrival.raw, received_us, FRAME_KIND, receipt)
 
@@ -223,7 +224,7 @@ class Connection(asyncio.Protocol):
             self.numbers.add(number)
             self.deaf.discard(number)
         arrival = Arrival(raw, received_us, number if codec.POLLED else "")
-        stream = ALARM if codec.is_alarm(arrival, profile) else DATA
+        stream = server.stream(number, codec.is_alarm(arrival, profile))
         told = reply is not None and verdict.acknowledge
         server.journal(stream, line + raw, received_us, FRAME_KIND, (self._safe, (raw, reply, number)) if told else None)
         if not told and number in server.wanted:
@@ -273,6 +274,8 @@ class Server:
         self._connections: set[Connection] = set()
         self._held: set[Connection] = set()
         self._listeners: list[asyncio.Server] = []
+        self._alarmed: set[str] = set()
+        """Terminals whose last frame told of an alarm."""
         self._sweeper: asyncio.Task[None] | None = None
         self._is_committing = False
         self._loop: asyncio.AbstractEventLoop
@@ -355,6 +358,17 @@ class Server:
         if terminal in self.known.terminals:
             self.counters.last_contact_us[terminal] = received_us
         self.counters.protocols[protocol] += 1
+
+    def stream(self, number: str, is_alarm: bool) -> str:
+        """The journal's stream of a frame. What follows on an alarm overtakes the backlog, too: it may say that it is over."""
+        if is_alarm:
+            if number in self.known.terminals:
+                self._alarmed.add(number)
+            return ALARM
+        if number in self._alarmed:
+            self._alarmed.remove(number)
+            return ALARM
+        return DATA
 
     def put_asks(self, number: str) -> None:
         """Put what waits for a registered terminal to it, if it is on line and was not deaf since it was last heard."""

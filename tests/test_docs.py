@@ -31,7 +31,7 @@ from pipelines.settings import SECTIONS, load
 from tests.chain import COMMAND
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
 GUIDES = sorted(ROOT.glob("docs/add-*.md"))
 TESTED = {"python", "sql", "bash", "toml", "csv", "yaml", "diff"}
 PLAIN = {"text"}
