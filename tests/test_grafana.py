@@ -21,6 +21,7 @@ import pytest
 
 import dashboards
 from dashboards import provisioning
+from ingest_daemon.sms.alarms import read_alarms
 from pipelines.servers import grafana_home
 from tests.mart_fixture import ZONE, mart_server
 
@@ -28,11 +29,14 @@ HOME = grafana_home()
 pytestmark = pytest.mark.skipif(HOME is None, reason="needs a Grafana 12: set GRAFANA_HOME or put `grafana` on the PATH")
 
 
+SECRET = "a-secret$of the test"
+
+
 class Running:
     """A Grafana, its database and what its webhook received."""
 
-    def __init__(self, url: str, password: str, dsn: str, received: list[dict]) -> None:
-        self.url, self.password, self.dsn, self.received = url, password, dsn, received
+    def __init__(self, url: str, password: str, dsn: str, received: list[dict], for_sms: list[tuple[str, bytes]]) -> None:
+        self.url, self.password, self.dsn, self.received, self.for_sms = url, password, dsn, received, for_sms
 
     def call(self, path: str, body: dict | None = None) -> dict:
         token = base64.b64encode(f"admin:{self.password}".encode()).decode()
@@ -67,10 +71,15 @@ def eventually(look: Callable[[], object], seconds: float = 120) -> object:
 @pytest.fixture(scope="module")
 def grafana(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     received: list[dict] = []
+    for_sms: list[tuple[str, bytes]] = []
 
     class Webhook(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.path == "/sms":
+                for_sms.append((self.headers["Authorization"], body))
+            else:
+                received.append(json.loads(body))
             self.send_response(200)
             self.end_headers()
 
@@ -88,7 +97,10 @@ def grafana(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             zone=ZONE,
             language="zh",
             http_port=port,
-            webhooks={provisioning.CONTACT: provisioning.Webhook(url)},
+            webhooks={
+                provisioning.CONTACT: provisioning.Webhook(url),
+                provisioning.SMS_CONTACT: provisioning.Webhook(f"http://127.0.0.1:{hook.server_port}/sms", SECRET),
+            },
         )
         for path in (folder / "provisioning" / "alerting").iterdir():  # so that the test need not wait for minutes
             text = path.read_text().replace("interval: 1m", "interval: 10s").replace("interval: 5m", "interval: 10s")
@@ -96,7 +108,7 @@ def grafana(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         command, environment = provisioning.launch(HOME, ini, ZONE)
         with (folder / "log").open("wb") as log:
             server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        running = Running(f"http://127.0.0.1:{port}", provisioning.admin_password(folder), dsn, received)
+        running = Running(f"http://127.0.0.1:{port}", provisioning.admin_password(folder), dsn, received, for_sms)
 
         def ready() -> bool:
             assert server.poll() is None, (folder / "log").read_text()[-3000:]
@@ -191,6 +203,14 @@ def test_a_low_pressure_reaches_the_webhook_with_all_a_person_needs_and_resolves
     (resolved,) = eventually(lambda: grafana.alerts("P_LO", "M2", "resolved"))[:1]
     assert resolved["values"]["A"] == 0.25
     assert resolved["annotations"]["value"] == "0.250 MPa"
+
+
+@pytest.mark.timeout(300)
+def test_what_grafana_posts_for_sms_carries_the_secret_and_is_understood(grafana):
+    eventually(lambda: grafana.for_sms)
+    assert {authorization for authorization, _ in grafana.for_sms} == {f"Bearer {SECRET}"}
+    told = [alarm.text for _, body in grafana.for_sms for alarm in read_alarms(body)]
+    assert any(text.startswith("【报警】压力越下限：市人民医院 (C2) 水表 M2") for text in told), told
 
 
 @pytest.mark.timeout(300)
