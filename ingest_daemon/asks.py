@@ -1,8 +1,8 @@
 """Questions to terminals that wait until their terminal is on line: one JSON file each in `state/asks/`. No socket, no protocol.
 
-Whoever asks files a question (`file_ask`, from any process); the daemon takes those that wait when a terminal is in contact and
-says what became of them (`Asks`). The states: waiting → sent → answered, or after too many contacts failed; refused where it must
-not or cannot be put; expired where no contact came in time.
+Whoever asks files a question (`Asks.file` of what `open_asks` gives, from any process); the daemon takes those that wait when a
+terminal is in contact and says what became of them. The states: waiting → sent → answered, or after too many contacts failed;
+refused where it must not or cannot be put; expired where no contact came in time.
 """
 
 import os
@@ -91,32 +91,19 @@ def folder(site: Site) -> Path:
     return site.state / "asks"
 
 
-def file_ask(
-    site: Site,
-    settings: AskSettings,
-    terminal: str,
-    kind: AskKind | str,
-    *,
-    by: str,
-    now: datetime,
-    start: datetime | None = None,
-    end: datetime | None = None,
-    field: str = "forward_m3",
-) -> list[str]:
-    """File one question, from any process; see `Asks.file`. Raises `AskRefused`."""
+NOT_SET = "set-clock: setting the clocks of terminals is not allowed here; [asks] set_clock = true in site.toml allows it"
+
+
+def open_asks(site: Site, settings: AskSettings) -> "Asks":
+    """The questions as they are on disk now; for any process."""
     asks = Asks(site, settings)
     asks.refresh()
-    return asks.file(terminal, kind, by=by, now=now, start=start, end=end, field=field)
-
-
-NOT_SET = "set-clock: setting the clocks of terminals is not allowed here; [asks] set_clock = true in site.toml allows it"
+    return asks
 
 
 def read_asks(site: Site) -> list[Filed]:
     """Every question on disk, oldest first; for any process. A file that is no question is passed over."""
-    asks = Asks(site, AskSettings())
-    asks.refresh()
-    return asks.all()
+    return open_asks(site, AskSettings()).all()
 
 
 class Asks:

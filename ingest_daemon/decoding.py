@@ -8,20 +8,9 @@ import polars as pl
 
 from ingest_daemon import codecs
 from ingest_daemon.envelope import Way, opened
-from ingest_daemon.frames import Arrival, Codec, Decoded
+from ingest_daemon.frames import NOTHING, Arrival, Codec, Decoded, rejections, together
 from ingest_daemon.journal import Record
-from ingest_daemon.schema import DOUBTS, FIELDS, TIMESTAMP, Channel, Reason
-
-_FIELDS = {field.name: field.dtype for field in FIELDS}
-NOTHING = Decoded(
-    pl.DataFrame(schema={"frame": pl.Int64, "terminal": pl.String, "ts": TIMESTAMP, **_FIELDS}),
-    pl.DataFrame(
-        schema={"frame": pl.Int64, "terminal": pl.String, "event_at": TIMESTAMP, "active": pl.List(pl.String), **_FIELDS}
-    ),
-    pl.DataFrame(schema={"frame": pl.Int64, "terminal": pl.String, "sent_at": TIMESTAMP}),
-    pl.DataFrame(schema={"frame": pl.Int64, "reason": pl.String, "detail": pl.String}),
-)
-"""What no frames decode to: the tables of every codec have these columns."""
+from ingest_daemon.schema import DOUBTS, Channel, Reason
 
 
 def decode(records: Sequence[Record], profiles: Mapping[str, Mapping[str, Any]]) -> Decoded:
@@ -51,9 +40,9 @@ def decode(records: Sequence[Record], profiles: Mapping[str, Mapping[str, Any]])
         try:
             part = _decode(codecs.load(protocol), group, profiles.get(protocol, {}))
         except ValueError as error:
-            part = _join([_refused(place, Reason.BAD_BODY, str(error)) for place in range(len(group))])
+            part = together([_refused(place, Reason.BAD_BODY, str(error)) for place in range(len(group))])
         parts.append(part if len(group) == len(records) else _placed(part, places[protocol]))
-    return parts[0] if len(parts) == 1 else _join(parts)
+    return parts[0] if len(parts) == 1 else together(parts)
 
 
 def speakers(records: Sequence[Record], places: Sequence[int]) -> list[tuple[str, Way, bytes]]:
@@ -87,7 +76,7 @@ def _decode(codec: Codec, arrivals: Sequence[Arrival], profiles: Mapping[str, An
             return _refused(0, Reason.BAD_BODY, f"the codec failed with {type(error).__name__}: {error}")
     half = len(arrivals) // 2
     first, second = _decode(codec, arrivals[:half], profiles), _decode(codec, arrivals[half:], profiles)
-    return _join([first, _placed(second, range(half, len(arrivals)))])
+    return together([first, _placed(second, range(half, len(arrivals)))])
 
 
 def _placed(part: Decoded, places: Sequence[int]) -> Decoded:
@@ -96,11 +85,6 @@ def _placed(part: Decoded, places: Sequence[int]) -> Decoded:
     return Decoded(*(table.with_columns(frame=pl.Series(where[table["frame"].to_numpy()], dtype=pl.Int64)) for table in part))
 
 
-def _join(parts: Sequence[Decoded]) -> Decoded:
-    return Decoded(*(pl.concat(tables).sort("frame", maintain_order=True) for tables in zip(NOTHING, *parts, strict=True)))
-
-
 def _refused(place: int, reason: str, detail: str) -> Decoded:
     """What a record gives of which nothing is used: the reason."""
-    row = {"frame": [place], "reason": [str(reason)], "detail": [detail]}
-    return NOTHING._replace(rejected=pl.DataFrame(row, schema=NOTHING.rejected.schema))
+    return NOTHING._replace(rejected=rejections([(place, reason, detail)]))

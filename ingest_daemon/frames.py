@@ -3,14 +3,14 @@
 A protocol is one module or package in `codecs/`, found by its name, that offers the functions of `Codec`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
 import polars as pl
 
-from ingest_daemon.schema import Reason
+from ingest_daemon.schema import FIELDS, TIMESTAMP, Reason
 
 
 class Frame(NamedTuple):
@@ -57,6 +57,30 @@ class Decoded(NamedTuple):
     alarms: pl.DataFrame
     clocks: pl.DataFrame
     rejected: pl.DataFrame
+
+
+_FIELDS = {field.name: field.dtype for field in FIELDS}
+NOTHING = Decoded(
+    pl.DataFrame(schema={"frame": pl.Int64, "terminal": pl.String, "ts": TIMESTAMP, **_FIELDS}),
+    pl.DataFrame(
+        schema={"frame": pl.Int64, "terminal": pl.String, "event_at": TIMESTAMP, "active": pl.List(pl.String), **_FIELDS}
+    ),
+    pl.DataFrame(schema={"frame": pl.Int64, "terminal": pl.String, "sent_at": TIMESTAMP}),
+    pl.DataFrame(schema={"frame": pl.Int64, "reason": pl.String, "detail": pl.String}),
+)
+"""What no frames decode to: the tables of every codec have these columns."""
+
+
+def rejections(refused: Iterable[tuple[int, str, str]]) -> pl.DataFrame:
+    """`Decoded.rejected` of frames, reasons and details, in the order of the frames."""
+    rows = sorted(((number, str(reason), detail) for number, reason, detail in refused), key=lambda row: row[0])
+    return pl.DataFrame(rows, schema=NOTHING.rejected.schema, orient="row")
+
+
+def together(parts: Iterable[Decoded]) -> Decoded:
+    """Parts of one group as a whole, in the order of its frames; of no parts `NOTHING`."""
+    tables = zip(NOTHING, *parts, strict=True)
+    return Decoded(*(pl.concat(several).sort("frame", maintain_order=True) for several in tables))
 
 
 class Part(NamedTuple):

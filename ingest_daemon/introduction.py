@@ -67,9 +67,6 @@ def introduce(first: bytes, listener: str, links: Links) -> Speaker | None:
         told = {name: codecs.load(name).sniff(first) for name in codecs.names()}
         if sure := [name for name, verdict in told.items() if verdict]:
             return Speaker(sure[0])
-        if speaker := links.find(first):
-            return speaker
-        return None
     return links.find(first)
 
 

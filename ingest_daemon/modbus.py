@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from ingest_daemon.frames import Arrival, Ask, AskKind, CannotAsk, Decoded, Part
+from ingest_daemon.frames import NOTHING, Arrival, Ask, AskKind, CannotAsk, Decoded, Part, rejections, together
 from ingest_daemon.register_columns import Bytes, Columns, Find, Mask, columns, raised_of
 from ingest_daemon.registers import Block, RegisterMap, Spot
-from ingest_daemon.schema import FIELDS, TIMESTAMP, Reason
+from ingest_daemon.schema import FIELDS, Reason
 
 READS = (3, 4)
 ERROR = 0x80
@@ -111,10 +111,10 @@ def decode(
             refused.append((number, data))
         else:
             groups.setdefault(_Shape(id(known), _asked(arrival.requests, framing), data, len(arrival.raw)), []).append(number)
-    parts = [_empty(refused)]
+    parts = [_refused(refused)]
     for shape, numbers in groups.items():
         parts.append(_group(shape, numbers, [arrivals[number] for number in numbers], profiles))
-    return Decoded(*(pl.concat(tables).sort("frame", maintain_order=True) for tables in zip(*parts, strict=True)))
+    return together(parts)
 
 
 def is_alarm(arrival: Arrival, known: RegisterMap | None, framing: Framing, fits: Callable[[bytes, bytes], bool]) -> bool:
@@ -226,7 +226,7 @@ def _tables(numbers: Sequence[int], arrivals: Sequence[Arrival], found: Columns,
         for name, dtype in _FIELDS.items()
     )
     readings = said.filter(pl.any_horizontal(pl.col(list(_FIELDS)).is_not_null()))
-    alarms = _empty([]).alarms if found.raised is None else _alarms(said, found.raised)
+    alarms = NOTHING.alarms if found.raised is None else _alarms(said, found.raised)
     heard = {*readings["frame"], *alarms["frame"]}
     refused = []
     for row, number in enumerate(numbers):
@@ -234,7 +234,7 @@ def _tables(numbers: Sequence[int], arrivals: Sequence[Arrival], found: Columns,
             refused.append((number, "; ".join(texts)))
         elif number not in heard:
             refused.append((number, "none of the registers of its map is among those that were asked"))
-    return _empty(refused)._replace(readings=readings, alarms=alarms)
+    return _refused(refused)._replace(readings=readings, alarms=alarms)
 
 
 def _alarms(said: pl.DataFrame, raised: Mapping[str, Mask]) -> pl.DataFrame:
@@ -243,16 +243,9 @@ def _alarms(said: pl.DataFrame, raised: Mapping[str, Mask]) -> pl.DataFrame:
     return said.select("frame", "terminal", pl.col("ts").alias("event_at"), active, *_FIELDS)
 
 
-def _empty(refused: Sequence[tuple[int, str]]) -> Decoded:
+def _refused(rounds: Sequence[tuple[int, str]]) -> Decoded:
     """No readings, and these rounds with what was wrong with them."""
-    head = {"frame": pl.Int64, "terminal": pl.String}
-    rows = [(number, Reason.BAD_BODY.value, text) for number, text in refused]
-    return Decoded(
-        pl.DataFrame(schema={**head, "ts": TIMESTAMP, **_FIELDS}),
-        pl.DataFrame(schema={**head, "event_at": TIMESTAMP, "active": pl.List(pl.String), **_FIELDS}),
-        pl.DataFrame(schema={**head, "sent_at": TIMESTAMP}),
-        pl.DataFrame(rows, schema={"frame": pl.Int64, "reason": pl.String, "detail": pl.String}, orient="row"),
-    )
+    return NOTHING._replace(rejected=rejections((number, Reason.BAD_BODY, text) for number, text in rounds))
 
 
 # --- for people -------------------------------------------------------------------------------------------------------------

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
-from pipelines.command import SITE, examples, failures_told
+from pipelines.command import MOMENT, SITE, examples, failures_told
 from pipelines.screen import console, parts_table
 
 if TYPE_CHECKING:
     from ingest_daemon.asks import Filed
     from pipelines.settings import Settings
 
-MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"]
 POLL_S = 0.2
 LISTED = 50
 UNANSWERED = 4
@@ -33,8 +32,8 @@ UNANSWERED = 4
 @SITE
 @click.argument("terminal", required=False)
 @click.argument("kind", required=False, metavar="[now|history|clock|set-clock|version|status|events|parameters]")
-@click.option("--from", "begin", type=click.DateTime(MOMENTS), help="历史起 / history from, local time")
-@click.option("--to", "end", type=click.DateTime(MOMENTS), help="历史止（不含）/ history up to, local time, excluded")
+@click.option("--from", "begin", type=MOMENT, help="历史起 / history from, local time")
+@click.option("--to", "end", type=MOMENT, help="历史止（不含）/ history up to, local time, excluded")
 @click.option("--field", default="forward_m3", show_default=True, help="历史要素 / value of the history")
 @click.option("--wait", type=click.FloatRange(min=0), help="等待应答秒数 / wait for the answer; exit code 4 where none came")
 @click.option("--list", "listed", is_flag=True, help="列出 / the newest questions and what became of them")
@@ -74,7 +73,7 @@ def ask(
 def filed(settings: "Settings", terminal: str, kind: str, start: datetime | None, end: datetime | None, field: str) -> list[str]:
     """File the question once it is sure that it can be put; gives the ids. Raises `ValueError` that says what can be asked."""
     from ingest_daemon import codecs
-    from ingest_daemon.asks import LONGEST, file_ask
+    from ingest_daemon.asks import LONGEST, open_asks
     from ingest_daemon.config import AUTO
     from ingest_daemon.frames import Ask, AskKind
     from ingest_daemon.registry import read_terminals
@@ -92,7 +91,8 @@ def filed(settings: "Settings", terminal: str, kind: str, start: datetime | None
         last = min(end, start + LONGEST) if start and end else end
         asked = Ask(AskKind(kind), terminal, known.address, now, start, last, field)
         codecs.load(protocol).requests(asked, known.profile)
-    return file_ask(settings.folder, settings.asks, terminal, kind, by="cli", now=now, start=start, end=end, field=field)
+    asks = open_asks(settings.folder, settings.asks)
+    return asks.file(terminal, kind, by="cli", now=now, start=start, end=end, field=field)
 
 
 def _awaited(settings: "Settings", names: list[str], wait_s: float) -> bool:

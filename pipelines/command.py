@@ -11,6 +11,9 @@ import click
 from ingest_daemon.config import SettingError
 from pipelines.screen import console
 
+MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"])
+"""A local day or minute; its zone is the site's."""
+
 SITE = click.option(
     "--site",
     "root",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 from rich.table import Table
 
-from pipelines.command import SITE, examples, failures_told
+from pipelines.command import MOMENT, SITE, examples, failures_told
 from pipelines.screen import console
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from ingest_daemon.site import Site
 
-MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"]
 GROUP = 5000
 """Frames decoded at a time."""
 AHEAD = timedelta(days=1)
@@ -51,8 +50,8 @@ class Deliveries(NamedTuple):
 )
 @SITE
 @click.argument("terminal")
-@click.option("--from", "begin", type=click.DateTime(MOMENTS), help="读数时间起 / reading times from, local; default: 2 days ago")
-@click.option("--to", "end", type=click.DateTime(MOMENTS), help="读数时间止（不含）/ up to, local, excluded")
+@click.option("--from", "begin", type=MOMENT, help="读数时间起 / reading times from, local; default: 2 days ago")
+@click.option("--to", "end", type=MOMENT, help="读数时间止（不含）/ up to, local, excluded")
 @failures_told
 def deliveries(root: Path, terminal: str, begin: datetime | None, end: datetime | None) -> None:
     """到达记录 / every arrival of each reading of a terminal: channel, when, where in the journal, whether it was new."""

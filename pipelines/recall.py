@@ -13,7 +13,7 @@ import duckdb
 
 from assets import warehouse
 from ingest_daemon import codecs
-from ingest_daemon.asks import LONGEST, OPEN, AskRefused, Asks
+from ingest_daemon.asks import LONGEST, OPEN, AskRefused, open_asks
 from ingest_daemon.config import AUTO
 from ingest_daemon.frames import Ask, AskKind, CannotAsk
 from ingest_daemon.registry import Terminal, read_terminals
@@ -76,8 +76,7 @@ def recall(settings: Settings, connection: duckdb.DuckDBPyConnection, now: datet
     terminals = read_terminals(settings.folder.registry)
     path = settings.folder.state / "recalled.json"
     ledger: dict[str, list[list[str]]] = read_json(path) or {}
-    asks = Asks(settings.folder, settings.asks)
-    asks.refresh()
+    asks = open_asks(settings.folder, settings.asks)
     opened = sum(1 for each in asks.all() if each.by == BY and each.state in OPEN)
     for hole in holes(connection, now - timedelta(hours=settings.asks.recall_h), now):
         found.holes += 1

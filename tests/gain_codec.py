@@ -11,8 +11,7 @@ SOURCE = '''
 
 import polars as pl
 
-from ingest_daemon.frames import Decoded, Frame, Part
-from ingest_daemon.decoding import NOTHING
+from ingest_daemon.frames import NOTHING, Decoded, Frame, Part
 
 MAX_FRAME = 100
 

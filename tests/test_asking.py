@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ingest_daemon.asks import AskSettings, Filed, file_ask, read_asks
+from ingest_daemon.asks import AskSettings, Filed, open_asks, read_asks
 from ingest_daemon.codecs import sl651
 from ingest_daemon.codecs.sl651 import answer, in_packets
 from ingest_daemon.frames import AskKind, Frame
@@ -27,7 +27,7 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
 
 def ask(daemon: Daemon, kind: AskKind, terminal: str = METER, **span: datetime) -> str:
     settings = AskSettings(set_clock=kind is AskKind.SET_CLOCK)
-    (name,) = file_ask(daemon.site, settings, terminal, kind, by="a test", now=datetime.now(UTC), **span)
+    (name,) = open_asks(daemon.site, settings).file(terminal, kind, by="a test", now=datetime.now(UTC), **span)
     return name
 
 

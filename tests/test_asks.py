@@ -16,7 +16,7 @@ from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
 from ingest_daemon import asks as module
-from ingest_daemon.asks import AskRefused, Asks, AskSettings, file_ask, read_asks
+from ingest_daemon.asks import AskRefused, Asks, AskSettings, open_asks, read_asks
 from ingest_daemon.frames import AskKind
 from ingest_daemon.site import Site
 
@@ -31,7 +31,7 @@ def site(tmp_path: Path) -> Site:
 
 
 def asked(site: Site, kind: str = "now", terminal: str = ONE, now: datetime = NOON, **more: Any) -> list[str]:
-    return file_ask(site, more.pop("settings", AskSettings()), terminal, kind, by="test", now=now, **more)
+    return open_asks(site, more.pop("settings", AskSettings())).file(terminal, kind, by="test", now=now, **more)
 
 
 def opened(site: Site, settings: AskSettings | None = None, now: datetime = NOON) -> Asks:

@@ -22,7 +22,7 @@ import meterbus
 import polars as pl
 
 from ingest_daemon.cutting import Cutter, Fault, Rules
-from ingest_daemon.frames import Arrival, Ask, AskKind, CannotAsk, Decoded, Decoder, Frame, Part
+from ingest_daemon.frames import Arrival, Ask, AskKind, CannotAsk, Decoded, Decoder, Frame, Part, rejections
 from ingest_daemon.pieces import Piece, in_place
 from ingest_daemon.schema import ALARMS, BEIJING, FIELDS, TIMESTAMP, Reason
 
@@ -320,7 +320,7 @@ def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
         table.select("frame", "terminal", "ts", *_NAMES),
         table.select("frame", "terminal", pl.col("ts").alias("event_at"), "active", *_NAMES),
         table.select("frame", "terminal", sent_at=_moment(pl.col("clock"))).drop_nulls("sent_at"),
-        pl.DataFrame(refused, schema={"frame": pl.Int64, "reason": pl.String, "detail": pl.String}, orient="row"),
+        rejections(refused),
     )
 
 

@@ -28,7 +28,7 @@ from ingest_daemon.codecs.cjt188.framing import (
 )
 from ingest_daemon.codecs.cjt188.settings import Profile
 from ingest_daemon.cutting import Cutter, Fault
-from ingest_daemon.frames import Arrival, Decoded, Frame
+from ingest_daemon.frames import Arrival, Decoded, Frame, rejections
 from ingest_daemon.schema import BEIJING, FIELDS, TIMESTAMP, Reason
 
 _NAMES = [field.name for field in FIELDS]
@@ -72,11 +72,6 @@ def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
     said = pl.concat([read(table.filter(layout=layout)) for layout, read in _READERS.items()]).sort("frame", "place")
     faults = _faults(said)
     good = said.filter(~pl.struct("frame", "place").is_in(faults.select(pl.struct("frame", "place")).to_series().implode()))
-    rejected = pl.DataFrame(
-        [(number, str(reason), detail) for number, reason, detail in refused],
-        schema={"frame": pl.Int64, "reason": pl.String, "detail": pl.String},
-        orient="row",
-    )
     present = good.filter(pl.col("status").is_not_null())
     return Decoded(
         good.filter(pl.col("ts").is_not_null(), pl.any_horizontal(pl.col(_NAMES).is_not_null())).select(
@@ -84,7 +79,7 @@ def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
         ),
         present.select("frame", "terminal", pl.col("ts").alias("event_at"), _active(present, list(maps)), *_NAMES),
         good.filter(pl.col("sent_at").is_not_null()).select("frame", "terminal", "sent_at"),
-        pl.concat([rejected, faults.drop("place")]).sort("frame", maintain_order=True),
+        pl.concat([rejections(refused), faults.drop("place")]).sort("frame", maintain_order=True),
     )
 
 

@@ -29,7 +29,7 @@ from ingest_daemon.codecs.sl651.letters import translated
 from ingest_daemon.codecs.sl651.moments import read_times
 from ingest_daemon.codecs.sl651.packets import begins, joined, messages
 from ingest_daemon.codecs.sl651.stations import Settings, settings_of
-from ingest_daemon.frames import Arrival, Decoded
+from ingest_daemon.frames import Arrival, Decoded, rejections, together
 from ingest_daemon.schema import FIELDS, TIMESTAMP, Reason
 
 _COLUMN = {field.name: number for number, field in enumerate(FIELDS)}
@@ -55,7 +55,7 @@ def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
         apart = decode([Arrival(message) for each in several for message in each], profiles)
         return _placed(apart, np.repeat(np.arange(len(frames)), [len(each) for each in several]), _BEIJING_H)
     special = {number: each for number, each in profiles.items() if isinstance(each, Settings) and each.is_special}
-    if not special or not frames:
+    if not special:
         return _decode(frames, regular=True)
     places: dict[int, list[int]] = {}
     settings = {}
@@ -67,7 +67,7 @@ def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
     for key, mine in places.items():
         part = _decode([frames[place] for place in mine], regular=True, meaning=settings[key].meaning)
         parts.append(_placed(part, np.array(mine, np.int64), settings[key].utc_offset_h))
-    return Decoded(*(pl.concat(tables).sort("frame", maintain_order=True) for tables in zip(*parts, strict=True)))
+    return together(parts)
 
 
 def _placed(part: Decoded, places: Whole, utc_offset_h: int) -> Decoded:
@@ -121,11 +121,7 @@ def _decode(frames: Sequence[bytes], *, regular: bool, meaning: Meaning = MEANIN
                 "sent_at": _timestamps(sent[sent_sound]),
             }
         ),
-        pl.DataFrame(
-            sorted(((number, str(reason), detail) for number, reason, detail in refused), key=lambda row: row[0]),
-            schema={"frame": pl.Int64, "reason": pl.String, "detail": pl.String},
-            orient="row",
-        ),
+        rejections(refused),
     )
 
 

@@ -25,7 +25,7 @@ from ingest_daemon.codecs.szy206.header import (
 from ingest_daemon.codecs.szy206.layout import LAID_OUT, RECORDS, SPAN, WORD, layout_of, read, read_words
 from ingest_daemon.codecs.szy206.moments import MINUTE, read_hours, read_tags
 from ingest_daemon.codecs.szy206.station import DEFAULT, Station
-from ingest_daemon.frames import Arrival, Decoded
+from ingest_daemon.frames import NOTHING, Arrival, Decoded, rejections
 from ingest_daemon.schema import FIELDS, TIMESTAMP, Reason
 
 _COLUMN = {field.name: number for number, field in enumerate(FIELDS)}
@@ -56,12 +56,8 @@ def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
     return Decoded(
         readings.drop("terminal_index"),
         alarms.drop("terminal_index"),
-        pl.DataFrame(schema={"frame": pl.Int64, "terminal": pl.String, "sent_at": TIMESTAMP}),
-        pl.DataFrame(
-            sorted(((number, str(reason), detail) for number, reason, detail in collector.refused), key=lambda row: row[0]),
-            schema={"frame": pl.Int64, "reason": pl.String, "detail": pl.String},
-            orient="row",
-        ),
+        NOTHING.clocks,
+        rejections(collector.refused),
     )
 
 
