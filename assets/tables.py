@@ -18,7 +18,7 @@ from assets.billing import ensure_tables
 from assets.curve import UNCLEAN, Flag
 from assets.marts import Partitions
 from assets.workbench import Workbench
-from ingest_daemon.schema import TIMESTAMP, Reason
+from ingest_daemon.contract.schema import TIMESTAMP, Reason
 
 CHUNK_DAYS = 31
 """Days cleaned at once: bounds the memory of a long backfill."""
@@ -84,7 +84,7 @@ def _interval_reading(bench: Workbench, connection: duckdb.DuckDBPyConnection, p
 
 def _conflicts(bench: Workbench, start: datetime, end: datetime) -> pl.DataFrame:
     """Times of readings that a later arrival contradicted: `terminal`, `ts`."""
-    ledger = bench.site.kept / f"{Reason.CONFLICT}.jsonl"
+    ledger = bench.site.quarantine / f"{Reason.CONFLICT}.jsonl"
     if not ledger.exists() or ledger.stat().st_size == 0:
         return pl.DataFrame(schema={"terminal": pl.String, "ts": TIMESTAMP})
     lines = pl.read_ndjson(ledger, schema_overrides={"terminal": pl.String, "ts": pl.String}, ignore_errors=True)

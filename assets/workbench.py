@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
-from ingest_daemon.site import Site
+from ingest_daemon.contract.site import Site
 from ingest_daemon.stores import RawStore
 
 

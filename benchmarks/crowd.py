@@ -12,7 +12,7 @@ from benchmarks.parties import REPOSITORY, is_forwarded, wait_for
 from benchmarks.reception import settle
 from benchmarks.run import AWAY, Run
 from benchmarks.workload import RECORDS
-from ingest_daemon.site import Site
+from ingest_daemon.contract.site import Site
 
 CONNECTIONS = 10_000
 TERMINALS = 200_000

@@ -17,8 +17,8 @@ from benchmarks.machine import cpu_s, used_between
 from benchmarks.parties import RECEPTION, is_forwarded, wait_for
 from benchmarks.run import AWAY, Run
 from benchmarks.workload import RECORDS
-from ingest_daemon.journal import read_cursor
-from ingest_daemon.site import Site
+from ingest_daemon.contract.site import Site
+from ingest_daemon.journal.reader import read_cursor
 from tests.influx_server import missing, running_influxdb
 
 CONNECTIONS = 500

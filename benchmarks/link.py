@@ -12,7 +12,7 @@ from benchmarks.figures import Figure, at_most
 from benchmarks.parties import is_forwarded, wait_for
 from benchmarks.run import Run
 from benchmarks.workload import RECORDS
-from ingest_daemon.site import Site
+from ingest_daemon.contract.site import Site
 from ingest_daemon.stores.parquet import ParquetStore
 
 METERS = 2_000

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.machine import Cores, Tools, cpu_s, pinned, used_between
-from ingest_daemon.journal import backlog
-from ingest_daemon.site import Site
-from ingest_daemon.state import read_json
+from ingest_daemon.contract.files import read_json
+from ingest_daemon.contract.site import Site
+from ingest_daemon.journal.reader import backlog
 
 REPOSITORY = Path(__file__).parents[1]
 

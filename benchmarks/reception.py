@@ -8,8 +8,8 @@ from benchmarks.figures import Figure, at_least, at_most, ratios
 from benchmarks.parties import Measured, Server, is_forwarded, wait_for
 from benchmarks.run import AWAY, Run
 from benchmarks.workload import Day
-from ingest_daemon.site import Site
-from ingest_daemon.state import read_json
+from ingest_daemon.contract.files import read_json
+from ingest_daemon.contract.site import Site
 
 CONNECTIONS = 500
 SETTLE_S = 60.0

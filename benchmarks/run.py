@@ -12,7 +12,7 @@ from benchmarks import workload
 from benchmarks.figures import Figure
 from benchmarks.parties import Parties
 from benchmarks.workload import Day
-from ingest_daemon.site import Site
+from ingest_daemon.contract.site import Site
 
 FULL_S = 3.0
 """Sizes (connections, meters) are those that the goals name where a round is this long; in shorter ones they shrink with it."""

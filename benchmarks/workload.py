@@ -13,10 +13,10 @@ import numpy as np
 import polars as pl
 
 from assets.registry import FILES
+from ingest_daemon.codec_kit.api import Arrival
 from ingest_daemon.codecs import sl651
-from ingest_daemon.frames import Arrival
-from ingest_daemon.schema import BEIJING
-from ingest_daemon.site import Site
+from ingest_daemon.contract.schema import BEIJING
+from ingest_daemon.contract.site import Site
 from pipelines import site_folder
 
 RECORDS = 96

@@ -14,31 +14,30 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from ingest_daemon import health
-from ingest_daemon.access import AccessSettings
-from ingest_daemon.alarm_sink import AlarmSink
-from ingest_daemon.asks import Asks, AskSettings
-from ingest_daemon.config import (
-    DaemonSettings,
-    PollSettings,
-    PostgresSettings,
-    SettingError,
-    SiteSettings,
-    StoreSettings,
-    read_section,
-    read_tables,
-)
-from ingest_daemon.forwarder import Forwarder
-from ingest_daemon.journal import ALARM, BAD, BAD_KIND, DATA, EVENT, FRAME_KIND, PART, Journals, backlog
-from ingest_daemon.known import Known
-from ingest_daemon.poller import Poller
-from ingest_daemon.server import Receipt, Server
-from ingest_daemon.site import Site
+from ingest_daemon.commands.queue import CommandQueue, CommandSettings
+from ingest_daemon.contract.files import write_json
+from ingest_daemon.contract.log import LOG
+from ingest_daemon.contract.settings import PostgresSettings, SettingError, SiteSettings, read_section, read_tables
+from ingest_daemon.contract.site import Site
+from ingest_daemon.forwarding.alarm_sink import AlarmSink
+from ingest_daemon.forwarding.forwarder import Forwarder
+from ingest_daemon.journal.reader import backlog
+from ingest_daemon.journal.records import ALARM, BAD, BAD_KIND, DATA, EVENT, FRAME_KIND, PART
+from ingest_daemon.journal.writer import Journals
+from ingest_daemon.monitoring import health
+from ingest_daemon.monitoring.counters import Counters
+from ingest_daemon.monitoring.lock import SiteBusy, lock_site
+from ingest_daemon.monitoring.systemd import notify, watchdog_s
+from ingest_daemon.reception.access import AccessSettings
+from ingest_daemon.reception.connection import Receipt
+from ingest_daemon.reception.listener import Server
+from ingest_daemon.reception.poller import Poller
+from ingest_daemon.reception.settings import DaemonSettings, PollSettings
 from ingest_daemon.sms.service import Sms
 from ingest_daemon.sms.settings import SmsSettings
-from ingest_daemon.state import LOG, Counters, SiteBusy, lock_site, write_json
 from ingest_daemon.stores import open_store
-from ingest_daemon.supervisor import notify, watchdog_s
+from ingest_daemon.stores.settings import StoreSettings
+from ingest_daemon.terminals.directory import TerminalDirectory
 
 SWITCH_S = 0.0005
 """A thread that computes gives way after this. With the usual 5 ms each answer to a terminal may wait so long for another."""
@@ -58,7 +57,7 @@ class Daemon:
         site: Site,
         daemon: DaemonSettings,
         access: AccessSettings,
-        asks: AskSettings,
+        commands: CommandSettings,
         poll: PollSettings,
         store: StoreSettings,
         postgres: PostgresSettings,
@@ -72,8 +71,8 @@ class Daemon:
         self._journals = Journals(site, daemon.segment_mb << 20, daemon.journal_mb << 20)
         self._sms_settings, self._zone = sms, zone
         self._sms: Sms | None = None
-        known = Known(site.registry, daemon.data_protocol)
-        self._server = Server(daemon, access, known, Asks(site, asks), self._journals, self._counters)
+        known = TerminalDirectory(site.registry, daemon.data_protocol)
+        self._server = Server(daemon, access, known, CommandQueue(site, commands), self._journals, self._counters)
         self._poller = Poller(poll, self._server)
         self._forwarder = Forwarder(site, daemon, open_store(site, store), self._journals, self._counters)
         self._sink = AlarmSink(site, postgres.dsn, self._journals, self._counters)
@@ -221,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tables = read_tables(site.settings)
         daemon = read_section(DaemonSettings, "daemon", tables)
         access = read_section(AccessSettings, "access", tables)
-        asks = read_section(AskSettings, "asks", tables)
+        commands = read_section(CommandSettings, "commands", tables)
         sms = read_section(SmsSettings, "sms", tables)
         zone = ZoneInfo(read_section(SiteSettings, "site", tables).zone)
         poll = read_section(PollSettings, "poll", tables)
@@ -233,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         lock_site(site)
         _allow_files(daemon.connections + 256)
-        return asyncio.run(Daemon(site, daemon, access, asks, poll, store, postgres, sms, zone).run())
+        return asyncio.run(Daemon(site, daemon, access, commands, poll, store, postgres, sms, zone).run())
     except (SiteBusy, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return FAILED

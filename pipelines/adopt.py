@@ -3,22 +3,22 @@
 import time
 from collections.abc import Callable
 
-from ingest_daemon import adoption
-from ingest_daemon.adoption import Done, Span
-from ingest_daemon.site import Site
-from ingest_daemon.state import read_json
+from ingest_daemon.contract.files import read_json
+from ingest_daemon.contract.site import Site
+from ingest_daemon.forwarding import replay
+from ingest_daemon.forwarding.replay import ReplayRange, ReplayResult
 from pipelines import servers
 
 
-def adopt(site: Site, told: Callable[[str], None], span: Span | None = None) -> Done:
+def adopt(site: Site, told: Callable[[str], None], span: ReplayRange | None = None) -> ReplayResult:
     """Through the running daemon, or one for just this time; `told` gets the store's state while the answer is waited for.
 
     `span`: what is decoded again; None: what terminals sent before they were registered. Raises `RuntimeError` where the daemon
     ends before (the request stays for its next start), or says that it gave up.
     """
     with servers.daemon(site):
-        request = adoption.ask(site, span)
-        while (done := adoption.answer(site, request)) is None:
+        request = replay.ask(site, span)
+        while (done := replay.answer(site, request)) is None:
             if servers.running_daemon(site) is None:
                 raise RuntimeError(f"the daemon ended; it goes on with this after its next start; see {site.logs / 'daemon.log'}")
             told((read_json(site.state / "counters.json") or {}).get("health", {}).get("store", ""))

@@ -1,4 +1,4 @@
-"""`mainflow ask`: file a question to a terminal, see what became of those filed, ask for holes. Queue: `ingest_daemon.asks`."""
+"""`mainflow ask`: queue a command for a terminal, list commands and their outcome, recall gaps."""
 
 import sys
 import time
@@ -13,7 +13,7 @@ from pipelines.command import MOMENT, SITE, examples, failures_told
 from pipelines.screen import console, parts_table
 
 if TYPE_CHECKING:
-    from ingest_daemon.asks import Filed
+    from ingest_daemon.commands.queue import QueuedCommand
     from pipelines.settings import Settings
 
 POLL_S = 0.2
@@ -73,10 +73,10 @@ def ask(
 def filed(settings: "Settings", terminal: str, kind: str, start: datetime | None, end: datetime | None, field: str) -> list[str]:
     """File the question once it is sure that it can be put; gives the ids. Raises `ValueError` that says what can be asked."""
     from ingest_daemon import codecs
-    from ingest_daemon.asks import LONGEST, open_asks
-    from ingest_daemon.config import AUTO
-    from ingest_daemon.frames import Ask, AskKind
-    from ingest_daemon.registry import read_terminals
+    from ingest_daemon.codec_kit.api import Command, CommandType
+    from ingest_daemon.commands.queue import LONGEST, open_commands
+    from ingest_daemon.reception.settings import AUTO
+    from ingest_daemon.terminals.registry import read_terminals
 
     known = read_terminals(settings.folder.registry).get(terminal)
     if known is None:
@@ -87,22 +87,22 @@ def filed(settings: "Settings", terminal: str, kind: str, start: datetime | None
     if protocol == AUTO:
         raise ValueError(f"terminal {terminal}: its line in terminals.csv names no protocol, so nothing can be asked; name one")
     now = datetime.now(UTC)
-    if kind in list(AskKind):
+    if kind in list(CommandType):
         last = min(end, start + LONGEST) if start and end else end
-        asked = Ask(AskKind(kind), terminal, known.address, now, start, last, field)
+        asked = Command(CommandType(kind), terminal, known.address, now, start, last, field)
         codecs.load(protocol).requests(asked, known.profile)
-    asks = open_asks(settings.folder, settings.asks)
+    asks = open_commands(settings.folder, settings.commands)
     return asks.file(terminal, kind, by="cli", now=now, start=start, end=end, field=field)
 
 
 def _awaited(settings: "Settings", names: list[str], wait_s: float) -> bool:
     """Whether all were answered in time; shows the answers."""
-    from ingest_daemon.asks import ANSWERED, OPEN, read_asks
+    from ingest_daemon.commands.queue import ANSWERED, OPEN, read_commands
 
     deadline = time.monotonic() + wait_s
     with console.status("等待应答 / waiting for the answer"):
         while True:
-            found = [each for each in read_asks(settings.folder) if each.id in names]
+            found = [each for each in read_commands(settings.folder) if each.id in names]
             if time.monotonic() > deadline or all(each.state not in OPEN for each in found):
                 break
             time.sleep(POLL_S)
@@ -113,15 +113,16 @@ def _awaited(settings: "Settings", names: list[str], wait_s: float) -> bool:
     return all(each.state == ANSWERED for each in found)
 
 
-def _show(settings: "Settings", each: "Filed") -> None:
+def _show(settings: "Settings", each: "QueuedCommand") -> None:
     """The answer, from the journal: its readings, or where it has none its bytes explained."""
     import polars as pl
 
     from ingest_daemon import codecs
-    from ingest_daemon.decoding import decode
-    from ingest_daemon.envelope import opened
-    from ingest_daemon.journal import DATA, walk
-    from ingest_daemon.registry import Registry
+    from ingest_daemon.forwarding.decoding import decode
+    from ingest_daemon.journal.envelope import parse_record
+    from ingest_daemon.journal.reader import walk
+    from ingest_daemon.journal.records import DATA
+    from ingest_daemon.terminals.registry import Registry
 
     registry = Registry(settings.folder.registry)
     registry.terminals()
@@ -130,7 +131,7 @@ def _show(settings: "Settings", each: "Filed") -> None:
         for record in chunk.records:
             if not since_us <= record.received_us <= until_us:
                 continue
-            way, raw = opened(record.payload)
+            way, raw = parse_record(record.payload)
             if way.terminal != each.terminal or not way.requests:
                 continue
             readings = decode([record], registry.profiles()).readings.drop("frame")
@@ -145,13 +146,13 @@ def _show(settings: "Settings", each: "Filed") -> None:
 
 
 def _list(settings: "Settings", terminal: str | None) -> None:
-    from ingest_daemon.asks import read_asks
+    from ingest_daemon.commands.queue import read_commands
 
-    found = [each for each in read_asks(settings.folder) if terminal in (None, each.terminal)]
+    found = [each for each in read_commands(settings.folder) if terminal in (None, each.terminal)]
     console.print(_table(settings, found[-LISTED:]) if found else "没有 / no question was filed")
 
 
-def _table(settings: "Settings", asks: "list[Filed]") -> Table:
+def _table(settings: "Settings", asks: "list[QueuedCommand]") -> Table:
     table = Table("编号 id", "终端 terminal", "问 asked", "起止 span", "状态 state", "次 tries", "帧 frame", "说明 detail")
     for each in asks:
         span = f"{_local(settings, each.start)} … {_local(settings, each.end)} {each.field}" if each.start else ""

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ingest_daemon.config import SettingError
+from ingest_daemon.contract.settings import SettingError
 from pipelines.screen import console
 
 MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from dagster import DagsterInstance
 
-from ingest_daemon.site import Site
+from ingest_daemon.contract.site import Site
 
 WORKSPACE = Path(__file__).parent.parent / "workspace.yaml"
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from assets import graph
-from ingest_daemon.config import SiteSettings
+from ingest_daemon.contract.settings import SiteSettings
 from pipelines.jobs import JOBS
 from pipelines.resources import RESOURCES, SITE, site_settings
 from pipelines.schedules import schedules

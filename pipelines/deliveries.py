@@ -16,7 +16,7 @@ from pipelines.screen import console
 if TYPE_CHECKING:
     import polars as pl
 
-    from ingest_daemon.site import Site
+    from ingest_daemon.contract.site import Site
 
 GROUP = 5000
 """Frames decoded at a time."""
@@ -76,18 +76,18 @@ def delivered(site: "Site", terminal: str, start: datetime, end: datetime) -> De
 
     import polars as pl
 
-    from ingest_daemon.adoption import Span, replayed
-    from ingest_daemon.decoding import decode
-    from ingest_daemon.forwarder import stamp
-    from ingest_daemon.journal import ALARM, DATA
-    from ingest_daemon.registry import Registry
+    from ingest_daemon.forwarding.decoding import decode
+    from ingest_daemon.forwarding.forwarder import stamp
+    from ingest_daemon.forwarding.replay import ReplayRange, replayed
+    from ingest_daemon.journal.records import ALARM, DATA
+    from ingest_daemon.terminals.registry import Registry
 
     registry = Registry(site.registry)
     registry.terminals()
     refused: Counter[str] = Counter()
     parts = []
     for stream in (DATA, ALARM):
-        span = Span(streams=(stream,), from_us=int((start - AHEAD).timestamp() * 1e6), terminal=terminal)
+        span = ReplayRange(streams=(stream,), from_us=int((start - AHEAD).timestamp() * 1e6), terminal=terminal)
         records = (record for _, record in replayed(site, span, {stream: sys.maxsize}))
         for group in _groups(records):
             decoded = decode(group, registry.profiles())
@@ -107,7 +107,7 @@ def _groups(records: Iterator[Any]) -> Iterator[list[Any]]:
 def _judged(parts: "list[pl.DataFrame]") -> "pl.DataFrame":
     import polars as pl
 
-    from ingest_daemon.schema import FIELDS, TIMESTAMP
+    from ingest_daemon.contract.schema import FIELDS, TIMESTAMP
 
     columns = ["ts", "received_at", "channel", "stream", "frame", "verdict"]
     if not parts:

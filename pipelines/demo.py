@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from assets import warehouse
-from ingest_daemon.site import Site
+from ingest_daemon.contract.site import Site
 from pipelines import deliver, export, fleet_site, run, servers, settings, site_folder, status, sync
 from pipelines.bench import workbench
 from pipelines.screen import progress_bar
@@ -85,7 +85,7 @@ def _summary(
     (meters, customers) = connection.execute("select count(*), count(distinct customer_no) from meter").fetchall()[0]
     sent, answered = sum(delivery.readings_sent.values()), sum(delivery.readings_acknowledged.values())
     stored = stored_readings(loaded)
-    kept = status.kept_counts(site.kept)
+    kept = status.quarantine_counts(site.quarantine)
     table = Table(title="演示完成 / demo done", show_header=False)
     table.add_column(overflow="fold")
     table.add_column(overflow="fold")

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ingest_daemon.journal import waiting_since
-from ingest_daemon.registry import read_terminals
+from ingest_daemon.journal.reader import waiting_since
+from ingest_daemon.terminals.registry import read_terminals
 from pipelines import servers
 from pipelines.settings import Settings
 
@@ -129,7 +129,7 @@ def _retention(settings: Settings, retention_s: int | None) -> Finding:
     seen = f"{name} throws readings away after {days:,.1f} days; at least {KEPT_DAYS} are needed"
     waiting = [at for reader, at in waiting_since(settings.folder).items() if reader in ("data", "alarm") and at]
     if waiting and (age := time.time() - min(waiting) / 1e6) > retention_s:
-        seen += f"; {age / 86400:,.1f} days of data wait in the journal and would be refused (kept/STORE_REFUSED.jsonl)"
+        seen += f"; {age / 86400:,.1f} days of data wait in the journal and would be refused (quarantine/STORE_REFUSED.jsonl)"
     advice = (
         f'1.x: ALTER RETENTION POLICY "autogen" ON "{name}" DURATION INF; '
         f"2.x: influx bucket update --name {name} --retention 0; then mainflow journal replay"

@@ -6,7 +6,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from assets import calendar, registry
-from ingest_daemon.site import Site
+from ingest_daemon.contract.site import Site
 from simulator import fleet as fleets
 from simulator.fleet import Fleet
 

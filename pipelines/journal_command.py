@@ -17,7 +17,7 @@ from pipelines.command import SITE, examples, failures_told
 from pipelines.screen import console, parts_table
 
 if TYPE_CHECKING:
-    from ingest_daemon.journal import Chunk, Record
+    from ingest_daemon.journal.records import Chunk, Record
 
 STREAMS = ("data", "alarm", "bad", "event")
 
@@ -39,7 +39,7 @@ def journal() -> None:
 @failures_told
 def ls(root: Path) -> None:
     """列出 / streams with their segments, size, first and last receive time, and how far each reader is."""
-    from ingest_daemon.journal import streams
+    from ingest_daemon.journal.reader import streams
     from pipelines.settings import load
 
     settings = load(root)
@@ -69,8 +69,9 @@ def ls(root: Path) -> None:
 def show(root: Path, stream: str, position: int, limit: int, explain: bool) -> None:
     """显示 / records: position, receive time, bytes; the column `frame` of a reading is its frame's position here."""
     from ingest_daemon import codecs
-    from ingest_daemon.envelope import Way, opened
-    from ingest_daemon.journal import BAD_KIND, EVENT_KIND, split_bad, walk
+    from ingest_daemon.journal.envelope import RecordHeader, parse_record
+    from ingest_daemon.journal.reader import walk
+    from ingest_daemon.journal.records import BAD_KIND, EVENT_KIND, split_bad
     from pipelines.settings import load
 
     settings = load(root)
@@ -81,10 +82,10 @@ def show(root: Path, stream: str, position: int, limit: int, explain: bool) -> N
             continue
         reason, detail, payload = split_bad(record.payload) if record.kind == BAD_KIND else ("", "", record.payload)
         try:
-            way, raw = opened(payload)
+            way, raw = parse_record(payload)
         except ValueError as error:
-            way, raw, detail = Way(""), payload, str(error)
-        said = (head, reason, detail, way.protocol, way.channel, way.link, way.terminal, way.doubt, raw.hex().upper())
+            way, raw, detail = RecordHeader(""), payload, str(error)
+        said = (head, reason, detail, way.protocol, way.channel, way.link, way.terminal, way.quarantine_reason, raw.hex().upper())
         click.echo("  ".join(part for part in said if part))
         if explain and way.protocol:
             console.print(parts_table(codecs.load(way.protocol).explain(raw)))
@@ -95,7 +96,7 @@ def show(root: Path, stream: str, position: int, limit: int, explain: bool) -> N
 @failures_told
 def verify(root: Path) -> None:
     """检验 / check the CRC of every record, name damaged places; exit code 1 if there is one."""
-    from ingest_daemon.journal import walk
+    from ingest_daemon.journal.reader import walk
     from pipelines.settings import load
 
     settings = load(root)
@@ -144,12 +145,12 @@ def replay(root: Path, begin: "int | datetime | None", end: "int | datetime | No
     """重新解码 / decode what was received once more, with today's codecs and profiles; points become right, never double."""
     from dataclasses import replace
 
-    from ingest_daemon.adoption import Span
+    from ingest_daemon.forwarding.replay import ReplayRange
     from pipelines.adopt import adopt
     from pipelines.settings import load
 
     settings = load(root)
-    span = Span((stream,), terminal=terminal) if stream else Span(terminal=terminal)
+    span = ReplayRange((stream,), terminal=terminal) if stream else ReplayRange(terminal=terminal)
     for place, is_end in ((begin, False), (end, True)):
         if isinstance(place, int):
             if not stream:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psycopg
 
-from ingest_daemon.site import Site
+from ingest_daemon.contract.site import Site
 
 with warnings.catch_warnings():
     # The wheel looks for a runtime folder that servers often lack; it is only its lock's place.

@@ -13,11 +13,11 @@ import duckdb
 
 from assets import warehouse
 from ingest_daemon import codecs
-from ingest_daemon.asks import LONGEST, OPEN, AskRefused, open_asks
-from ingest_daemon.config import AUTO
-from ingest_daemon.frames import Ask, AskKind, CannotAsk
-from ingest_daemon.registry import Terminal, read_terminals
-from ingest_daemon.state import read_json, write_json
+from ingest_daemon.codec_kit.api import Command, CommandType, UnsupportedCommand
+from ingest_daemon.commands.queue import LONGEST, OPEN, CommandRefused, open_commands
+from ingest_daemon.contract.files import read_json, write_json
+from ingest_daemon.reception.settings import AUTO
+from ingest_daemon.terminals.registry import Terminal, read_terminals
 from pipelines.settings import Settings
 
 BY = "recall"
@@ -71,14 +71,14 @@ class Recalled:
 
 
 def recall(settings: Settings, connection: duckdb.DuckDBPyConnection, now: datetime) -> Recalled:
-    """File questions for the holes of the last `[asks] recall_h` hours. Raises `OSError`, `ValueError`."""
+    """File questions for the holes of the last `[commands] recall_h` hours. Raises `OSError`, `ValueError`."""
     found = Recalled()
     terminals = read_terminals(settings.folder.registry)
     path = settings.folder.state / "recalled.json"
     ledger: dict[str, list[list[str]]] = read_json(path) or {}
-    asks = open_asks(settings.folder, settings.asks)
+    asks = open_commands(settings.folder, settings.commands)
     opened = sum(1 for each in asks.all() if each.by == BY and each.state in OPEN)
-    for hole in holes(connection, now - timedelta(hours=settings.asks.recall_h), now):
+    for hole in holes(connection, now - timedelta(hours=settings.commands.recall_h), now):
         found.holes += 1
         spans = ledger.setdefault(hole.terminal, [])
         if any(_covers(span, hole, now) for span in spans):
@@ -90,9 +90,9 @@ def recall(settings: Settings, connection: duckdb.DuckDBPyConnection, now: datet
         else:
             try:
                 filed = asks.file(
-                    hole.terminal, AskKind.HISTORY, by=BY, now=now, start=hole.start, end=hole.end, field=hole.field
+                    hole.terminal, CommandType.HISTORY, by=BY, now=now, start=hole.start, end=hole.end, field=hole.field
                 )
-            except AskRefused:
+            except CommandRefused:
                 found.left += 1
                 continue
             spans.append([hole.start.isoformat(), hole.end.isoformat(), now.isoformat()])
@@ -121,10 +121,10 @@ def can(terminal: Terminal | None, hole: Hole, protocol: str, now: datetime) -> 
     if terminal is None or spoken == AUTO:
         return False
     end = min(hole.end, hole.start + LONGEST)
-    ask = Ask(AskKind.HISTORY, hole.terminal, terminal.address, now, hole.start, end, hole.field)
+    ask = Command(CommandType.HISTORY, hole.terminal, terminal.address, now, hole.start, end, hole.field)
     try:
         codecs.load(spoken).requests(ask, terminal.profile)
-    except (CannotAsk, ValueError):  # an unknown protocol is a matter of the registry, not of the hole
+    except (UnsupportedCommand, ValueError):  # an unknown protocol is a matter of the registry, not of the hole
         return False
     return True
 

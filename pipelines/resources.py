@@ -9,7 +9,7 @@ import dagster as dg
 
 from assets.calendar import days_between
 from assets.graph import RUN
-from ingest_daemon.config import SettingError
+from ingest_daemon.contract.settings import SettingError
 from pipelines.bench import workbench
 from pipelines.run import Run, run_lock
 from pipelines.settings import Settings, load

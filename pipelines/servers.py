@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ingest_daemon.site import Site
+from ingest_daemon.contract.site import Site
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:

@@ -9,22 +9,21 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
-from ingest_daemon.access import AccessSettings
-from ingest_daemon.asks import AskSettings
-from ingest_daemon.config import (
-    DaemonSettings,
-    PollSettings,
+from ingest_daemon.commands.queue import CommandSettings
+from ingest_daemon.contract.settings import (
     PostgresSettings,
     SettingError,
     SiteSettings,
-    StoreSettings,
     read_section,
     read_tables,
     sample,
     setting,
 )
-from ingest_daemon.site import Site
+from ingest_daemon.contract.site import Site
+from ingest_daemon.reception.access import AccessSettings
+from ingest_daemon.reception.settings import DaemonSettings, PollSettings
 from ingest_daemon.sms.settings import SmsSettings
+from ingest_daemon.stores.settings import StoreSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ SECTIONS: dict[str, type[Any]] = {
     "site": SiteSettings,
     "daemon": DaemonSettings,
     "access": AccessSettings,
-    "asks": AskSettings,
+    "commands": CommandSettings,
     "poll": PollSettings,
     "sms": SmsSettings,
     "store": StoreSettings,
@@ -96,7 +95,7 @@ class Settings:
     site: SiteSettings
     daemon: DaemonSettings
     access: AccessSettings
-    asks: AskSettings
+    commands: CommandSettings
     poll: PollSettings
     sms: SmsSettings
     store: StoreSettings

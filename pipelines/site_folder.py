@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from assets.registry import FILES
-from ingest_daemon.site import Site
+from ingest_daemon.contract.site import Site
 from pipelines.settings import sample_file
 
 EXAMPLES: dict[str, list[tuple[object, ...]]] = {

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import polars as pl
 from rich.table import Table
 
-from ingest_daemon.journal import backlog, waiting_since
-from ingest_daemon.kept import frames, strangers
-from ingest_daemon.registry import read_terminals
-from ingest_daemon.schema import Reason
-from ingest_daemon.site import Site
+from ingest_daemon.contract.schema import Reason
+from ingest_daemon.contract.site import Site
+from ingest_daemon.forwarding.quarantine import frames, unadopted_entries
+from ingest_daemon.journal.reader import backlog, waiting_since
 from ingest_daemon.stores import open_store
+from ingest_daemon.terminals.registry import read_terminals
 from pipelines.servers import running_daemon
 from pipelines.settings import Settings
 
@@ -62,7 +62,7 @@ def report(settings: Settings) -> Table:
             table.add_row(f"待转发 / backlog {name}", f"{size:,} B{late}")
     table.add_row("读数入库 / readings stored", f"{counters.get('readings', 0):,}")
     table.add_row("重复 / duplicates", f"{counters.get('duplicates', 0):,}")
-    for reason, count in kept_counts(site.kept).items():
+    for reason, count in quarantine_counts(site.quarantine).items():
         table.add_row(f"另存 / kept {reason}", f"{count:,}")
     for reason, count in counters.get("bad", {}).items():
         table.add_row(f"坏帧 / bad {reason}", f"{count:,}")
@@ -78,19 +78,19 @@ def report(settings: Settings) -> Table:
     drifted = [terminal for terminal, contact in known.items() if _is_off(contact, settings.daemon.drift_s)]
     table.add_row("静默终端 / silent terminals", f"{len(silent):,} / {len(known):,}{_some(silent)}")
     table.add_row("时钟偏差 / clocks off", f"{len(drifted):,}{_some(drifted)}")
-    unknown = unknown_terminals(site.kept)
+    unknown = unknown_terminals(site.quarantine)
     table.add_row("未登记终端 / unknown terminals", f"{len(unknown):,}{_some(list(unknown))}")
     table.add_row("待算天数 / days to compute", str(len(waiting.get("days", {}))))
     return table
 
 
-def kept_counts(folder: Path) -> dict[str, int]:
+def quarantine_counts(folder: Path) -> dict[str, int]:
     """How much was kept aside, a reason; what was written twice after a kill counts once, what was adopted not."""
     counts = {}
     for reason in Reason:
         path = folder / f"{reason}.jsonl"
         if path.exists() and reason is Reason.UNKNOWN_TERMINAL:
-            counts[str(reason)] = sum(entry.frames for entry in strangers(folder))
+            counts[str(reason)] = sum(entry.frames for entry in unadopted_entries(folder))
         elif path.exists():
             counts[str(reason)] = frames(folder, reason)
     return counts
@@ -116,7 +116,7 @@ def contacts_of(site: Site, now_us: int | None = None) -> dict[str, Contact]:
 def unknown_terminals(folder: Path) -> dict[str, Stranger]:
     """Terminals whose frames wait in the ledger `folder` to be adopted, by number."""
     found: dict[str, Stranger] = {}
-    for entry in strangers(folder):
+    for entry in unadopted_entries(folder):
         before = found.get(entry.terminal) or Stranger(entry.received_us, entry.last_us, 0)
         first_us, last_us = min(before.first_us, entry.received_us), max(before.last_us, entry.last_us)
         found[entry.terminal] = Stranger(first_us, last_us, before.frames + entry.frames)
@@ -149,7 +149,7 @@ def terminals_table(settings: Settings) -> Table:
 def strangers_table(settings: Settings) -> Table:
     """The terminals that nobody registered, the most frequent first."""
     table = Table("未登记 unknown", "首次 first seen", "最近 last seen", "帧 frames")
-    for terminal, each in sorted(unknown_terminals(settings.folder.kept).items(), key=lambda item: -item[1].frames):
+    for terminal, each in sorted(unknown_terminals(settings.folder.quarantine).items(), key=lambda item: -item[1].frames):
         table.add_row(terminal, _local(each.first_us, settings), _local(each.last_us, settings), f"{each.frames:,}")
     return table
 

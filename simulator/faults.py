@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from ingest_daemon.schema import FIELDS, TIMESTAMP, Reason
+from ingest_daemon.contract.schema import FIELDS, TIMESTAMP, Reason
 from simulator import fleet as fleets
 from simulator import terminal as terminals
 from simulator.fleet import Fleet, Meter

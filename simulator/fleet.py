@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ingest_daemon.schema import FIELDS, TIMESTAMP
+from ingest_daemon.contract.schema import FIELDS, TIMESTAMP
 
 Floats = NDArray[np.float64]
 

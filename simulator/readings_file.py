@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 import polars as pl
 
-from ingest_daemon.schema import FIELDS, TIMESTAMP
+from ingest_daemon.contract.schema import FIELDS, TIMESTAMP
 from simulator import terminal as terminals
 from simulator.fleet import PRESSURE_LOW_MPA, PROTOCOL
 from simulator.terminal import Clock, Plan, Stream, Upload

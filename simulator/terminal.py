@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import polars as pl
 
+from ingest_daemon.codec_kit.api import Decoder, Frame
 from ingest_daemon.codecs import sl651
-from ingest_daemon.frames import Decoder, Frame
 
 ROWS = 60
 """Readings a frame: with every field of a reading this stays one frame."""

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from ingest_daemon.site import Site
+from ingest_daemon.contract.site import Site
 from tests.daemon_helpers import Daemon, make_site, running
 
 os.environ.pop("COLUMNS", None)  # of 80, which parallel test runs set: commands print as into a pipe

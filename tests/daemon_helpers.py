@@ -22,8 +22,9 @@ import psycopg
 import pytest
 
 from ingest_daemon.codecs import sl651
-from ingest_daemon.journal import ALARM, DATA, backlog, stream_end
-from ingest_daemon.site import Site
+from ingest_daemon.contract.site import Site
+from ingest_daemon.journal.reader import backlog, stream_end
+from ingest_daemon.journal.records import ALARM, DATA
 from ingest_daemon.stores.parquet import ParquetStore
 
 TERMINALS = [f"{number:010d}" for number in range(1001, 1009)]
@@ -272,7 +273,7 @@ def alarm_events(dsn: str) -> list[tuple[Any, ...]]:
 
 def kept(site: Site, reason: str) -> list[dict[str, Any]]:
     """Lines of a ledger."""
-    path = site.kept / f"{reason}.jsonl"
+    path = site.quarantine / f"{reason}.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 

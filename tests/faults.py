@@ -31,11 +31,11 @@ from typing import NamedTuple
 
 import polars as pl
 
+from ingest_daemon.codec_kit.api import Decoder
 from ingest_daemon.codecs import sl651
-from ingest_daemon.config import StoreSettings
-from ingest_daemon.frames import Decoder
-from ingest_daemon.journal import backlog
+from ingest_daemon.journal.reader import backlog
 from ingest_daemon.stores.influxdb import InfluxStore
+from ingest_daemon.stores.settings import StoreSettings
 from tests.daemon_helpers import REPOSITORY, TERMINALS, make_site
 from tests.influx_server import InfluxServer, free_ports
 

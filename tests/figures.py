@@ -15,7 +15,7 @@ import polars as pl
 
 from assets import cleaning, marts, registry, tables, warehouse
 from assets.marts import Partitions
-from ingest_daemon.schema import READING
+from ingest_daemon.contract.schema import READING
 
 TERMINAL = {
     "terminal": "0010000001",

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from ingest_daemon import codecs
-from ingest_daemon.checksums import crc16_high_first
-from ingest_daemon.frames import Arrival, Frame, Rejected
+from ingest_daemon.codec_kit.api import Arrival, Frame, Rejected
+from ingest_daemon.codec_kit.checksums import crc16_high_first
 
 VECTORS = Path(__file__).parent / "codecs"
 NOW = datetime(2026, 7, 1, tzinfo=UTC)

@@ -11,7 +11,7 @@ SOURCE = '''
 
 import polars as pl
 
-from ingest_daemon.frames import NOTHING, Decoded, Frame, Part
+from ingest_daemon.codec_kit.api import NOTHING, Decoded, Frame, Part
 
 MAX_FRAME = 100
 

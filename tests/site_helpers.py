@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from assets.registry import FILES
-from ingest_daemon.schema import READING, Channel
+from ingest_daemon.contract.schema import READING, Channel
 from ingest_daemon.stores import open_store
 from pipelines.settings import Settings, load, sample_file
 

@@ -15,8 +15,8 @@ from benchmarks import workload
 from benchmarks.__main__ import PROBES
 from benchmarks.figures import Figure, at_least, at_most, ratios, table
 from benchmarks.machine import compile_tools
+from ingest_daemon.codec_kit.api import Frame, Rejected
 from ingest_daemon.codecs import sl651
-from ingest_daemon.frames import Frame, Rejected
 
 REPOSITORY = Path(__file__).parents[1]
 

@@ -24,8 +24,9 @@ import yaml
 from assets import registry
 from assets.curve import Flag
 from assets.marts import read_header
-from ingest_daemon import codecs, profiles
-from ingest_daemon.schema import ALARMS, Reason
+from ingest_daemon import codecs
+from ingest_daemon.contract.schema import ALARMS, Reason
+from ingest_daemon.terminals import profiles
 from pipelines.cli import main
 from pipelines.settings import SECTIONS, load
 from tests.chain import COMMAND

@@ -9,8 +9,8 @@ from pkgutil import iter_modules
 from types import SimpleNamespace
 from typing import cast
 
-from ingest_daemon import codec_defaults
-from ingest_daemon.frames import Codec
+from ingest_daemon.codec_kit import defaults as defaults
+from ingest_daemon.codec_kit.api import Codec
 
 _OFFERED = [name for name in (*vars(Codec), *Codec.__annotations__) if not name.startswith("_")]
 
@@ -26,5 +26,5 @@ def load(name: str) -> Codec:
     if name not in names():
         raise ValueError(f"protocol {name!r} is unknown; allowed: {', '.join(names())}")
     module = import_module(f"{__name__}.{name}")
-    offered = {item: getattr(module, item, None) or getattr(codec_defaults, item) for item in _OFFERED}
+    offered = {item: getattr(module, item, None) or getattr(defaults, item) for item in _OFFERED}
     return cast(Codec, SimpleNamespace(**offered))

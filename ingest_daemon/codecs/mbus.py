@@ -21,10 +21,20 @@ from typing import Any, NamedTuple
 import meterbus
 import polars as pl
 
-from ingest_daemon.cutting import Cutter, Fault, Rules
-from ingest_daemon.frames import Arrival, Ask, AskKind, CannotAsk, Decoded, Decoder, Frame, Part, rejections
-from ingest_daemon.pieces import Piece, in_place
-from ingest_daemon.schema import ALARMS, BEIJING, FIELDS, TIMESTAMP, Reason
+from ingest_daemon.codec_kit.api import (
+    Arrival,
+    Command,
+    CommandType,
+    Decoded,
+    Decoder,
+    ExplainedField,
+    Frame,
+    UnsupportedCommand,
+    rejections,
+)
+from ingest_daemon.codec_kit.explained import UnplacedField, layout
+from ingest_daemon.codec_kit.framer import Fault, FrameFormat, Framer
+from ingest_daemon.contract.schema import ALARMS, BEIJING, FIELDS, TIMESTAMP, Reason
 
 POLLED = True
 
@@ -71,7 +81,7 @@ ERRORS = (
 
 def decoder() -> Decoder:
     """A decoder for a new connection."""
-    return Cutter(_RULES)
+    return Framer(_RULES)
 
 
 def _size(head: bytes) -> int | None:
@@ -90,7 +100,7 @@ def _fault(frame: bytes) -> Fault | None:
     return None if frame[-2] == expected else (Reason.BAD_CRC, f"checksum is {frame[-2]:02X}, expected {expected:02X}")
 
 
-_RULES = Rules(
+_RULES = FrameFormat(
     bytes((SHORT, LONG)), 4, _size, _fault, "E5, 10 and a control byte of the master, or 68 L L 68", singles=bytes((ACK,))
 )
 
@@ -124,10 +134,10 @@ def _number(frame: bytes) -> str:
 # --- Asking --------------------------------------------------------------------------------------------------------------------
 
 
-def requests(ask: Ask, profile: Any) -> list[bytes]:
+def requests(ask: Command, profile: Any) -> list[bytes]:
     """What reads a meter: at its primary address ("1" to "250"), or chosen by the 8 digits of its number."""
-    if ask.kind != AskKind.NOW:
-        raise CannotAsk(
+    if ask.kind != CommandType.NOW:
+        raise UnsupportedCommand(
             f"{ask.kind}: an M-Bus meter is asked its present values (now); what it stored and its clock come with them"
         )
     digits = ask.address
@@ -136,7 +146,9 @@ def requests(ask: Ask, profile: Any) -> list[bytes]:
         return [_short(SND_NKE, SELECTED), _long(select), _short(REQ_UD2 | FCB, SELECTED)]
     if digits.isascii() and digits.isdecimal() and 1 <= int(digits) <= 250:
         return [_short(SND_NKE, int(digits)), _short(REQ_UD2 | FCB, int(digits))]
-    raise CannotAsk(f"address is {digits!r}, expected a primary address from 1 to 250, or the 8 digits of the meter's number")
+    raise UnsupportedCommand(
+        f"address is {digits!r}, expected a primary address from 1 to 250, or the 8 digits of the meter's number"
+    )
 
 
 def answers(request: bytes, frame: bytes) -> bool:
@@ -339,7 +351,7 @@ def _active(status: int) -> list[str]:
 
 
 def _frames(raw: bytes) -> list[bytes]:
-    return [piece.raw for piece in Cutter(_RULES).feed(raw) if isinstance(piece, Frame)]
+    return [piece.raw for piece in Framer(_RULES).feed(raw) if isinstance(piece, Frame)]
 
 
 def _told(frame: bytes) -> _Said | Fault:
@@ -451,12 +463,12 @@ _KINDS = (
 _FUNCTIONS = (("", ""), ("最大", "maximum "), ("最小", "minimum "), ("故障期间", "in error "))
 
 
-def explain(frame: bytes) -> list[Part]:
+def explain(frame: bytes) -> list[ExplainedField]:
     """Every byte of one frame or several, in order; also of torn ones and of such with a wrong checksum. Never raises."""
-    return in_place(_explained(frame))
+    return layout(_explained(frame))
 
 
-def _explained(frame: bytes) -> Iterator[Piece]:
+def _explained(frame: bytes) -> Iterator[UnplacedField]:
     while frame:
         size = 1 if frame[0] == ACK else _size(frame[:4]) if frame[0] in (SHORT, LONG) else 0
         if frame[0] == ACK:
@@ -469,7 +481,7 @@ def _explained(frame: bytes) -> Iterator[Piece]:
         frame = frame[size:]
 
 
-def _explained_frame(frame: bytes) -> Iterator[Piece]:
+def _explained_frame(frame: bytes) -> Iterator[UnplacedField]:
     at = 1 if frame[0] == SHORT else 4
     yield frame[:1], "起始符", "start", "", ""
     yield frame[1 : at - 1], "长度 L", "length L", str(frame[1]), "byte"
@@ -496,7 +508,7 @@ def _explained_frame(frame: bytes) -> Iterator[Piece]:
     yield frame[-1:], "结束符", "end", "" if frame[-1] == END else f"{frame[-1]:02X} 应为 16 / expected 16", ""
 
 
-def _explained_content(frame: bytes) -> Iterator[Piece]:
+def _explained_content(frame: bytes) -> Iterator[UnplacedField]:
     at = 7
     shown = {"number of the meter": _number(frame), "manufacturer": _maker(frame[11:13]), "medium": _medium(frame[14])}
     shown["status"] = _status(frame[16])

@@ -8,7 +8,7 @@
     3 + n   2      CRC-16, low byte first
 
 (MODBUS over Serial Line V1.02, 2.5.1.) In a TCP stream silence means nothing, so an answer is cut by its length and its CRC.
-The map is in `ingest_daemon/registers.py`, what RTU and TCP share in `ingest_daemon/modbus.py`.
+The map is in `ingest_daemon/codec_kit/modbus/register_map.py`, what RTU and TCP share in `ingest_daemon/codec_kit/modbus/pdu.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,10 @@ from typing import Any
 
 from fastcrc import crc16
 
-from ingest_daemon import modbus
-from ingest_daemon.frames import Arrival, Ask, Decoded, Decoder, Frame, Part, Rejected
-from ingest_daemon.registers import RegisterMap, register_map
-from ingest_daemon.schema import Reason
+from ingest_daemon.codec_kit.api import Arrival, Command, Decoded, Decoder, ExplainedField, Frame, Rejected
+from ingest_daemon.codec_kit.modbus import pdu as modbus
+from ingest_daemon.codec_kit.modbus.register_map import RegisterMap, register_map
+from ingest_daemon.contract.schema import Reason
 
 FRAMING = modbus.Framing(before=1, after=2)
 MAX_FRAME = 5 + 2 * 125
@@ -132,8 +132,8 @@ def profile(table: Mapping[str, Any]) -> RegisterMap:
     return register_map(table)
 
 
-def requests(ask: Ask, profile: RegisterMap | None) -> list[bytes]:
-    """The requests of one round, in order. Raises `CannotAsk`: registers can be read as they are now, nothing else."""
+def requests(ask: Command, profile: RegisterMap | None) -> list[bytes]:
+    """The requests of one round, in order. Raises `UnsupportedCommand`: registers can be read as they are now, nothing else."""
     bodies = modbus.requests(ask, profile)
     address = bytes((modbus.address_of(ask, _ADDRESSES[0], _ADDRESSES[-1]),))
     return [address + body + _crc(address + body) for body in bodies]
@@ -154,18 +154,18 @@ def is_alarm(arrival: Arrival, profile: RegisterMap | None) -> bool:
     return modbus.is_alarm(arrival, profile, FRAMING, answers)
 
 
-def explain(frame: bytes) -> list[Part]:
+def explain(frame: bytes) -> list[ExplainedField]:
     """Every byte of one answer or of several in a row; of any bytes whatever."""
-    parts, at = list[Part](), 0
+    parts, at = list[ExplainedField](), 0
     while at < len(frame):
         size = _size(frame[at : at + 3])
         piece = frame[at : at + size] if size else frame[at:]
-        parts.append(Part(at, piece[:1], "地址", "address", str(piece[0]), ""))
+        parts.append(ExplainedField(at, piece[:1], "地址", "address", str(piece[0]), ""))
         crc = piece[-2:] if len(piece) >= _SHORTEST else b""
         parts += modbus.explain(piece[1 : len(piece) - len(crc)], at + 1)
         if crc:
             expected = _crc(piece[:-2])
             verdict = "正确 / good" if crc == expected else f"应为 / expected {expected.hex().upper()}"
-            parts.append(Part(at + len(piece) - 2, crc, "校验", "CRC", f"{crc.hex().upper()} {verdict}", ""))
+            parts.append(ExplainedField(at + len(piece) - 2, crc, "校验", "CRC", f"{crc.hex().upper()} {verdict}", ""))
         at += len(piece)
     return parts

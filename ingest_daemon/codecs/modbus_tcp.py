@@ -11,16 +11,16 @@
 
 (MODBUS Messaging on TCP/IP Implementation Guide V1.0b, 3.1.3.) There is no checksum: what is told to be damaged is what does
 not agree with itself (zeros, both lengths, function) or with the request (transaction, unit, function, count).
-The map is in `ingest_daemon/registers.py`, what RTU and TCP share in `ingest_daemon/modbus.py`.
+The map is in `ingest_daemon/codec_kit/modbus/register_map.py`, what RTU and TCP share in `ingest_daemon/codec_kit/modbus/pdu.py`.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ingest_daemon import modbus
-from ingest_daemon.frames import Arrival, Ask, Decoded, Decoder, Frame, Part, Rejected
-from ingest_daemon.registers import RegisterMap, register_map
-from ingest_daemon.schema import Reason
+from ingest_daemon.codec_kit.api import Arrival, Command, Decoded, Decoder, ExplainedField, Frame, Rejected
+from ingest_daemon.codec_kit.modbus import pdu as modbus
+from ingest_daemon.codec_kit.modbus.register_map import RegisterMap, register_map
+from ingest_daemon.contract.schema import Reason
 
 FRAMING = modbus.Framing(before=7, after=0)
 MAX_FRAME = 9 + 2 * 125
@@ -86,8 +86,8 @@ def profile(table: Mapping[str, Any]) -> RegisterMap:
     return register_map(table)
 
 
-def requests(ask: Ask, profile: RegisterMap | None) -> list[bytes]:
-    """The requests of one round, in order. Raises `CannotAsk`: registers can be read as they are now, nothing else."""
+def requests(ask: Command, profile: RegisterMap | None) -> list[bytes]:
+    """The requests of one round, in order. Raises `UnsupportedCommand`: registers can be read as they are now, nothing else."""
     bodies = modbus.requests(ask, profile)
     unit = modbus.address_of(ask if ask.address else ask._replace(address=_ITSELF), 0, 255)
     # By the second, so that an answer to an earlier round that comes late is not taken for one to this.
@@ -111,9 +111,9 @@ def is_alarm(arrival: Arrival, profile: RegisterMap | None) -> bool:
     return modbus.is_alarm(arrival, profile, FRAMING, answers)
 
 
-def explain(frame: bytes) -> list[Part]:
+def explain(frame: bytes) -> list[ExplainedField]:
     """Every byte of one answer or of several in a row; of any bytes whatever."""
-    parts, at = list[Part](), 0
+    parts, at = list[ExplainedField](), 0
     while at < len(frame):
         piece = frame[at : at + (_size(frame[at : at + 9]) or len(frame))]
         for offset, size, zh, en in (
@@ -123,7 +123,7 @@ def explain(frame: bytes) -> list[Part]:
             (6, 1, "单元", "unit"),
         ):
             if raw := piece[offset : offset + size]:
-                parts.append(Part(at + offset, raw, zh, en, str(int.from_bytes(raw, "big")), ""))
+                parts.append(ExplainedField(at + offset, raw, zh, en, str(int.from_bytes(raw, "big")), ""))
         parts += modbus.explain(piece[7:], at + 7)
         at += len(piece)
     return parts

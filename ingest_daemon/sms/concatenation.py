@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+from ingest_daemon.contract.files import sync_folder, write_json
+from ingest_daemon.contract.log import LOG
 from ingest_daemon.sms.pdu import Part
-from ingest_daemon.state import LOG, sync_folder, write_json
 
 MOST_PARTS = 2000
 """Parts on disk at a time; beyond it the oldest message is given up."""

@@ -12,9 +12,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from ingest_daemon.contract.files import sync_folder
+from ingest_daemon.contract.log import RateLimitedLog
 from ingest_daemon.sms.inbox import Inbox, NotSafe
 from ingest_daemon.sms.pdu import BadPdu, read_pdu
-from ingest_daemon.state import Limited, sync_folder
 
 DONE, REFUSED = "done", "refused"
 FILE_BYTES = 1 << 20
@@ -38,7 +39,7 @@ class Directory:
         self._looks: dict[str, tuple[int, int]] = {}
         self._taken: dict[str, list[str]] = {}
         """Files that are safe but could not be moved yet, and what was wrong in them: not to be taken at each look."""
-        self._limited = Limited()
+        self._limited = RateLimitedLog()
         for name in ("", DONE, REFUSED):
             (folder / name).mkdir(parents=True, exist_ok=True)
 

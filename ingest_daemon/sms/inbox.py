@@ -10,19 +10,20 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ingest_daemon import codecs
-from ingest_daemon.config import AUTO
-from ingest_daemon.envelope import Way, head
-from ingest_daemon.frames import Arrival, Codec, Frame
-from ingest_daemon.journal import ALARM, BAD, DATA, PART, bad_payload
-from ingest_daemon.known import Known
-from ingest_daemon.packets import Packets
-from ingest_daemon.registry import Terminal
-from ingest_daemon.schema import Channel, Reason
+from ingest_daemon.codec_kit.api import Arrival, Codec, Frame
+from ingest_daemon.codec_kit.reassembly import Reassembly
+from ingest_daemon.contract.log import RateLimitedLog
+from ingest_daemon.contract.schema import Channel, Reason
+from ingest_daemon.journal.envelope import RecordHeader, encode_header
+from ingest_daemon.journal.records import ALARM, BAD, DATA, PART, bad_payload
+from ingest_daemon.monitoring.counters import Counters
+from ingest_daemon.reception.settings import AUTO
 from ingest_daemon.sms.concatenation import Parts
 from ingest_daemon.sms.numbers import digits
 from ingest_daemon.sms.pdu import Part
 from ingest_daemon.sms.text import NoOctets, octets
-from ingest_daemon.state import Counters, Limited
+from ingest_daemon.terminals.directory import TerminalDirectory
+from ingest_daemon.terminals.registry import Terminal
 
 SAFE_S = 20.0
 """So long the journal's word is waited for."""
@@ -52,11 +53,13 @@ class Taken(NamedTuple):
 class Inbox:
     """Where messages of all ways in arrive. Belongs to the event loop."""
 
-    def __init__(self, known: Known, protocol: str, packets: Packets, parts: Parts, deliver: Deliver, counters: Counters) -> None:
+    def __init__(
+        self, known: TerminalDirectory, protocol: str, packets: Reassembly, parts: Parts, deliver: Deliver, counters: Counters
+    ) -> None:
         """`known`, `packets`: the listeners', shared; `protocol`: of terminals whose line names none, or `AUTO`."""
         self._known, self._protocol, self._packets, self._parts = known, protocol, packets, parts
         self._deliver, self._counters = deliver, counters
-        self._limited = Limited()
+        self._limited = RateLimitedLog()
         self._disk = asyncio.Lock()
         self._seen: Mapping[str, Terminal] | None = None
         self._phones: dict[str, dict[str, Terminal]] = {}
@@ -81,7 +84,7 @@ class Inbox:
     async def keep(self, sender: str, reason: str, detail: str, raw: bytes, received_us: int) -> None:
         """Keep bytes that are no usable message in the stream `bad`; safe on return. Raises `NotSafe`."""
         receipts = _Receipts()
-        self._refuse(Way("", Channel.SMS.value, sender), reason, detail, raw, received_us, receipts)
+        self._refuse(RecordHeader("", Channel.SMS.value, sender), reason, detail, raw, received_us, receipts)
         await receipts.safe()
 
     async def sweep(self) -> None:
@@ -100,7 +103,7 @@ class Inbox:
 
     async def _message(self, sender: str, content: str | bytes, received_us: int, coding: str) -> Taken:
         receipts = _Receipts()
-        way = Way("", Channel.SMS.value, sender)
+        way = RecordHeader("", Channel.SMS.value, sender)
         try:
             data = octets(content, coding)
         except NoOctets as error:
@@ -136,7 +139,7 @@ class Inbox:
         return Taken(frames, rejected)
 
     def _frame(
-        self, codec: Codec, way: Way, ours: Mapping[str, Terminal], raw: bytes, received_us: int, receipts: "_Receipts"
+        self, codec: Codec, way: RecordHeader, ours: Mapping[str, Terminal], raw: bytes, received_us: int, receipts: "_Receipts"
     ) -> None:
         is_part = False
         if (packet := codec.packet(raw)) is not None:
@@ -152,16 +155,16 @@ class Inbox:
             self._counters.last_contact_us[station] = received_us
             self._counters.protocols[way.protocol] += 1
         elif station in self._known.terminals:  # one that nobody registered is quarantined as over TCP
-            way = way._replace(doubt=str(Reason.FOREIGN_SENDER))
+            way = way._replace(quarantine_reason=str(Reason.FOREIGN_SENDER))
             self._limited.warn(str(Reason.FOREIGN_SENDER), f"station {station} is not registered with the number {way.link!r}")
         arrival = Arrival(raw, received_us, way.terminal)
         is_alarm = not is_part and codec.is_alarm(arrival, self._known.profile(way.protocol, station))
-        self._deliver(PART if is_part else ALARM if is_alarm else DATA, head(way) + raw, received_us, receipts.one())
+        self._deliver(PART if is_part else ALARM if is_alarm else DATA, encode_header(way) + raw, received_us, receipts.one())
 
-    def _refuse(self, way: Way, reason: str, detail: str, raw: bytes, received_us: int, receipts: "_Receipts") -> None:
+    def _refuse(self, way: RecordHeader, reason: str, detail: str, raw: bytes, received_us: int, receipts: "_Receipts") -> None:
         self._counters.bad[str(reason)] += 1
         self._limited.warn(str(reason), f"{len(raw)} bytes of an SMS of {way.link!r} kept in journal/{BAD}: {detail}")
-        self._deliver(BAD, bad_payload(reason, detail, head(way) + raw), received_us, receipts.one())
+        self._deliver(BAD, bad_payload(reason, detail, encode_header(way) + raw), received_us, receipts.one())
 
     def _registered(self, sender: str) -> Mapping[str, Terminal]:
         """The terminals that are registered with a number."""

@@ -14,10 +14,11 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
 
+from ingest_daemon.contract.files import read_json, write_json
+from ingest_daemon.contract.log import LOG, RateLimitedLog
 from ingest_daemon.sms.alarms import RESOLVED, Alarm, is_night, may_wake, split
 from ingest_daemon.sms.gateway import Away, Gateway, Refused
 from ingest_daemon.sms.settings import DROP, SEVERITIES, SmsSettings, time_of_day
-from ingest_daemon.state import LOG, Limited, read_json, write_json
 
 MOST = 10_000
 """SMS that may wait; beyond it Grafana is told to come again."""
@@ -62,7 +63,7 @@ class Outbox:
         self._folder, self._memory = state / "sms-outbox", state / "sms-sent.json"
         self._settings, self._zone, self._gateway, self._tally, self._now_us = settings, zone, gateway, tally, now_us
         self._night = (time_of_day("night_start", settings.night_start), time_of_day("night_end", settings.night_end))
-        self._limited = Limited()
+        self._limited = RateLimitedLog()
         self._changed, self._over = asyncio.Event(), asyncio.Event()
         self._accepting = asyncio.Lock()
         self._count = 0

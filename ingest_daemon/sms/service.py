@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable
 from datetime import tzinfo
 from pathlib import Path
 
-from ingest_daemon.http import Answer, Listener, Request, refusal
-from ingest_daemon.known import Known
-from ingest_daemon.packets import Packets
-from ingest_daemon.site import Site
+from ingest_daemon.codec_kit.reassembly import Reassembly
+from ingest_daemon.contract.http import Answer, Listener, Request, refusal
+from ingest_daemon.contract.log import LOG, RateLimitedLog
+from ingest_daemon.contract.site import Site
+from ingest_daemon.monitoring.counters import Counters
 from ingest_daemon.sms.alarms import BadAlarms, read_alarms
 from ingest_daemon.sms.concatenation import Parts
 from ingest_daemon.sms.directory import Directory
@@ -20,7 +21,7 @@ from ingest_daemon.sms.outbox import Outbox, OutboxFull
 from ingest_daemon.sms.replay import Seen
 from ingest_daemon.sms.settings import SmsSettings
 from ingest_daemon.sms.webhook import Webhook, authorized
-from ingest_daemon.state import LOG, Counters, Limited
+from ingest_daemon.terminals.directory import TerminalDirectory
 
 SWEEP_S = 5.0
 STOP_S = 3.0
@@ -35,9 +36,9 @@ class Sms:
         site: Site,
         settings: SmsSettings,
         zone: tzinfo,
-        known: Known,
+        known: TerminalDirectory,
         protocol: str,
-        packets: Packets,
+        packets: Reassembly,
         deliver: Deliver,
         counters: Counters,
         tally: Counter[str],
@@ -51,7 +52,7 @@ class Sms:
         self._directory = Directory(Path(settings.directory), self._inbox, tally) if settings.directory else None
         self._outbox = Outbox(site.state, settings, zone, Gateway(settings), tally) if settings.gateway_url else None
         self._listener = Listener(self._answer, settings.bind, settings.port)
-        self._limited = Limited()
+        self._limited = RateLimitedLog()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> int:

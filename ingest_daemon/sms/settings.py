@@ -6,7 +6,7 @@ from datetime import time
 from typing import Any
 from urllib.parse import urlsplit
 
-from ingest_daemon.config import SettingError, setting
+from ingest_daemon.contract.settings import SettingError, setting
 
 SEVERITIES = ("info", "maintenance", "warning", "critical")
 """From the least to the most pressing."""

@@ -9,8 +9,8 @@ from datetime import datetime, tzinfo
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from ingest_daemon.http import Answer, Request, refusal
-from ingest_daemon.schema import Reason
+from ingest_daemon.contract.http import Answer, Request, refusal
+from ingest_daemon.contract.schema import Reason
 from ingest_daemon.sms.inbox import Inbox, NotSafe, Taken
 from ingest_daemon.sms.pdu import BadPdu, Part, read_pdu
 from ingest_daemon.sms.replay import Seen

@@ -8,8 +8,8 @@ from typing import NamedTuple, Protocol
 
 import polars as pl
 
-from ingest_daemon.config import StoreSettings
-from ingest_daemon.site import Site
+from ingest_daemon.contract.site import Site
+from ingest_daemon.stores.settings import StoreSettings
 
 
 class StoreAway(Exception):

@@ -27,10 +27,10 @@ import urllib3
 from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.rest import ApiException
 
-from ingest_daemon.config import StoreSettings
-from ingest_daemon.schema import FIELDS, MEASUREMENT, READING, TERMINAL_TAG, TIMESTAMP
+from ingest_daemon.contract.schema import FIELDS, MEASUREMENT, READING, TERMINAL_TAG, TIMESTAMP
 from ingest_daemon.stores import Arrivals, StoreAway
 from ingest_daemon.stores.points import KEY, sift, spans
+from ingest_daemon.stores.settings import StoreSettings
 
 LINES = 10_000
 """Lines of one request: InfluxDB is fastest between 5,000 and 10,000."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ingest_daemon.schema import READING, TIMESTAMP
+from ingest_daemon.contract.schema import READING, TIMESTAMP
 from ingest_daemon.stores import Arrivals, StoreAway
 from ingest_daemon.stores.points import OWN, merge, sift, spans
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from ingest_daemon.schema import FIELDS, READING, TIMESTAMP
+from ingest_daemon.contract.schema import FIELDS, READING, TIMESTAMP
 
 KEY = ["terminal", "ts"]
 OWN = [*KEY, "received_at", "frame"]

@@ -27,11 +27,11 @@ A purpose a file: `framing` (the frame), `settings` (what meters differ in), `as
 `explaining` (for people). Only what stands here is for others.
 """
 
-from ingest_daemon.codecs.cjt188.asking import answers, requests
-from ingest_daemon.codecs.cjt188.decoding import decode, is_alarm
-from ingest_daemon.codecs.cjt188.explaining import explain
+from ingest_daemon.codecs.cjt188.decode import decode, is_alarm
+from ingest_daemon.codecs.cjt188.explain import explain
 from ingest_daemon.codecs.cjt188.framing import MAX_FRAME, decoder, terminal
-from ingest_daemon.codecs.cjt188.settings import Profile, profile
+from ingest_daemon.codecs.cjt188.profile import Profile, profile
+from ingest_daemon.codecs.cjt188.queries import answers, requests
 
 POLLED = True
 

@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-from ingest_daemon.cutting import Cutter, Fault, Rules
-from ingest_daemon.frames import Decoder
-from ingest_daemon.schema import Reason
+from ingest_daemon.codec_kit.api import Decoder
+from ingest_daemon.codec_kit.framer import Fault, FrameFormat, Framer
+from ingest_daemon.contract.schema import Reason
 
 START, END, WAKE = 0x68, 0x16, b"\xfe"
 HEADER, OVERHEAD = 11, 13
@@ -38,7 +38,7 @@ FLOWS = {
 
 def decoder() -> Decoder:
     """A decoder for a new connection."""
-    return Cutter(RULES)
+    return Framer(RULES)
 
 
 def size_of(head: bytes) -> int | None:
@@ -58,7 +58,7 @@ def fault_of(frame: bytes) -> Fault | None:
     return Reason.BAD_CRC, f"checksum is {frame[-2]:02X}, expected {sum_of(frame[:-2]):02X}"
 
 
-RULES = Rules(bytes((START,)), HEADER, size_of, fault_of, "the start 68 and a whole header", lead=WAKE, most_lead=MOST_WAKE)
+RULES = FrameFormat(bytes((START,)), HEADER, size_of, fault_of, "the start 68 and a whole header", lead=WAKE, most_lead=MOST_WAKE)
 
 
 def sum_of(data: bytes) -> int:

@@ -32,12 +32,12 @@ no alarms (no times are with them) and are explained only, as are 45H, 46H and t
 parameters, erases, resets or changes a password.
 """
 
-from ingest_daemon.codecs.sl651.alarming import is_alarm
-from ingest_daemon.codecs.sl651.asking import answers, follow_up, requests
+from ingest_daemon.codecs.sl651.acks import acknowledged_sequence, ask_again, reply
+from ingest_daemon.codecs.sl651.alarms import is_alarm
 
 # The tests hold the two ways of reading a body against each other with it.
-from ingest_daemon.codecs.sl651.decoding import _decode as _decode
-from ingest_daemon.codecs.sl651.decoding import decode
+from ingest_daemon.codecs.sl651.decode import _decode as _decode
+from ingest_daemon.codecs.sl651.decode import decode
 from ingest_daemon.codecs.sl651.elements import (
     ALARM,
     ALARM_BITS,
@@ -57,8 +57,8 @@ from ingest_daemon.codecs.sl651.elements import (
     TIME,
     VOLTAGE,
 )
-from ingest_daemon.codecs.sl651.encoding import answer, in_packets, keep_alive, reports
-from ingest_daemon.codecs.sl651.explaining import explain
+from ingest_daemon.codecs.sl651.encode import answer, in_packets, keep_alive, reports
+from ingest_daemon.codecs.sl651.explain import explain
 from ingest_daemon.codecs.sl651.framing import decoder, sniff
 from ingest_daemon.codecs.sl651.header import (
     ACK,
@@ -87,8 +87,8 @@ from ingest_daemon.codecs.sl651.header import (
     terminal,
 )
 from ingest_daemon.codecs.sl651.packets import packet
-from ingest_daemon.codecs.sl651.replies import acknowledged_sequence, ask_again, reply
-from ingest_daemon.codecs.sl651.stations import Settings, profile
+from ingest_daemon.codecs.sl651.profile import Settings, profile
+from ingest_daemon.codecs.sl651.queries import answers, follow_up, requests
 
 __all__ = [
     "ACK",

@@ -4,7 +4,8 @@ import re
 from heapq import heappop, heappush
 from typing import NamedTuple
 
-from ingest_daemon.checksums import crc16_high_first
+from ingest_daemon.codec_kit.api import Decoder, Frame, Rejected
+from ingest_daemon.codec_kit.checksums import crc16_high_first
 from ingest_daemon.codecs.sl651.header import (
     ENDS,
     HEADER,
@@ -18,8 +19,7 @@ from ingest_daemon.codecs.sl651.header import (
     SYN,
     length_of,
 )
-from ingest_daemon.frames import Decoder, Frame, Rejected
-from ingest_daemon.schema import Reason
+from ingest_daemon.contract.schema import Reason
 
 _LONG_AT_ONCE = 8
 """So many packets longer than a plain frame may be open at once: it bounds the work that one byte of a stranger can cause."""

@@ -6,7 +6,7 @@ either form takes an ASCII frame through `plain` first. No cutting of streams an
 
 import re
 
-from ingest_daemon.checksums import crc16_high_first
+from ingest_daemon.codec_kit.checksums import crc16_high_first
 
 START, SOH = b"\x7e\x7e", b"\x01"
 _SOH = SOH[0]

@@ -3,6 +3,7 @@
 A joined message is the packets as received, in order. What the message says is not looked at here.
 """
 
+from ingest_daemon.codec_kit.api import Packet
 from ingest_daemon.codecs.sl651.header import (
     HEADER,
     LETTERS_HEAD,
@@ -17,7 +18,6 @@ from ingest_daemon.codecs.sl651.header import (
     plain,
     size_of_frame,
 )
-from ingest_daemon.frames import Packet
 
 
 def packet(frame: bytes) -> Packet | None:

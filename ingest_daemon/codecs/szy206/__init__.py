@@ -25,14 +25,14 @@ lies where in D), `moments` (times), `decoding` (many frames into columns), `ala
 counts KiB, and all that resets, erases, sets or changes a password.
 """
 
-from ingest_daemon.codecs.szy206.alarming import is_alarm
-from ingest_daemon.codecs.szy206.asking import answers, reply, requests
-from ingest_daemon.codecs.szy206.decoding import decode
-from ingest_daemon.codecs.szy206.encoding import link_test, reports
-from ingest_daemon.codecs.szy206.explaining import explain
+from ingest_daemon.codecs.szy206.alarms import is_alarm
+from ingest_daemon.codecs.szy206.decode import decode
+from ingest_daemon.codecs.szy206.encode import link_test, reports
+from ingest_daemon.codecs.szy206.explain import explain
 from ingest_daemon.codecs.szy206.framing import decoder, sniff
 from ingest_daemon.codecs.szy206.header import MAX_FRAME, packet, sealed, terminal
-from ingest_daemon.codecs.szy206.station import Station, profile
+from ingest_daemon.codecs.szy206.profile import Station, profile
+from ingest_daemon.codecs.szy206.queries import answers, reply, requests
 
 __all__ = [
     "MAX_FRAME",

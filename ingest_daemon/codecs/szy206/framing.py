@@ -1,14 +1,14 @@
 """What a frame looks like, for the cutter of streams. What a frame says is not looked at beyond its start."""
 
+from ingest_daemon.codec_kit.api import Decoder, Frame
+from ingest_daemon.codec_kit.framer import Fault, FrameFormat, Framer
 from ingest_daemon.codecs.szy206.header import END, LONGEST, OVERHEAD, SHORTEST, START, UP, crc8
-from ingest_daemon.cutting import Cutter, Fault, Rules
-from ingest_daemon.frames import Decoder, Frame
-from ingest_daemon.schema import Reason
+from ingest_daemon.contract.schema import Reason
 
 
 def decoder() -> Decoder:
     """A decoder for a new connection."""
-    return Cutter(RULES)
+    return Framer(RULES)
 
 
 def sniff(prefix: bytes) -> bool | None:
@@ -37,4 +37,4 @@ def _fault(frame: bytes) -> Fault | None:
     return None if received == expected else (Reason.BAD_CRC, crc)
 
 
-RULES = Rules(bytes((START,)), 3, _size, _fault, "the start 68 L 68")
+RULES = FrameFormat(bytes((START,)), 3, _size, _fault, "the start 68 L 68")

@@ -6,7 +6,7 @@ All of it by fixed offsets (the layout is in the package's docstring). No cuttin
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ingest_daemon.frames import Packet
+from ingest_daemon.codec_kit.api import Packet
 
 START, END = 0x68, 0x16
 OVERHEAD = 5

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_daemon import bcd
-from ingest_daemon.bcd import Block, Mask
+from ingest_daemon.codec_kit import bcd
+from ingest_daemon.codec_kit.bcd import Block, Mask
 from ingest_daemon.codecs.szy206.header import ALARM, ALARM_STATE, FLOW, NOW, PRESSURE, REPORT, VOLTAGE
-from ingest_daemon.codecs.szy206.station import Station
+from ingest_daemon.codecs.szy206.profile import Station
 
 WORD = 2
 """Bytes of the alarm word, and of the state word."""

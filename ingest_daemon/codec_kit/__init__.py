@@ -1,0 +1,1 @@
+"""What codecs are made of: their interface, framer, explained fields, BCD, checksums, reassembly, Modbus. Pure."""

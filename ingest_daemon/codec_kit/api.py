@@ -1,0 +1,226 @@
+"""What a codec is: the types between sockets, journal and raw store. No protocol's detail, no I/O.
+
+A protocol is one module or package in `codecs/`, found by its name, that offers the functions of `Codec`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
+
+import polars as pl
+
+from ingest_daemon.contract.schema import FIELDS, TIMESTAMP, Reason
+
+
+class Frame(NamedTuple):
+    """One whole frame with a good checksum, exactly as received."""
+
+    raw: bytes
+
+
+class Rejected(NamedTuple):
+    """Bytes that are no frame, with the reason and a sentence that says what was expected."""
+
+    raw: bytes
+    reason: Reason
+    detail: str
+
+
+class Decoder(Protocol):
+    """Cuts one connection's byte stream into frames. Never raises; never holds more than `MAX_FRAME` bytes.
+
+    The bytes of all frames and rejections plus `pending` are exactly the bytes fed, in order.
+    """
+
+    @property
+    def pending(self) -> int:
+        """Bytes held back because the frame is not complete yet."""
+        ...
+
+    def feed(self, data: bytes) -> list[Frame | Rejected]:
+        """Take bytes as they come, glued or split anywhere; give what is complete."""
+        ...
+
+
+class Decoded(NamedTuple):
+    """What a group of frames says, in columns.
+
+    `readings`: `frame` (index in the group), `terminal`, `ts`, and the fields of `schema.FIELDS`.
+    `alarms`: `frame`, `terminal`, `event_at`, `active` (list of alarm codes set in the alarm word; empty: all
+    clear) and the fields of `schema.FIELDS` seen in the same frame (for value); a row a frame that carries an alarm word.
+    `clocks`: `frame`, `terminal`, `sent_at` (the device's clock when it sent).
+    `rejected`: `frame`, `reason`, `detail`: frames with a good checksum whose content cannot be used.
+    """
+
+    readings: pl.DataFrame
+    alarms: pl.DataFrame
+    clocks: pl.DataFrame
+    rejected: pl.DataFrame
+
+
+_FIELDS = {field.name: field.dtype for field in FIELDS}
+NOTHING = Decoded(
+    pl.DataFrame(schema={"frame": pl.Int64, "terminal": pl.String, "ts": TIMESTAMP, **_FIELDS}),
+    pl.DataFrame(
+        schema={"frame": pl.Int64, "terminal": pl.String, "event_at": TIMESTAMP, "active": pl.List(pl.String), **_FIELDS}
+    ),
+    pl.DataFrame(schema={"frame": pl.Int64, "terminal": pl.String, "sent_at": TIMESTAMP}),
+    pl.DataFrame(schema={"frame": pl.Int64, "reason": pl.String, "detail": pl.String}),
+)
+"""What no frames decode to: the tables of every codec have these columns."""
+
+
+def rejections(refused: Iterable[tuple[int, str, str]]) -> pl.DataFrame:
+    """`Decoded.rejected` of frames, reasons and details, in the order of the frames."""
+    rows = sorted(((number, str(reason), detail) for number, reason, detail in refused), key=lambda row: row[0])
+    return pl.DataFrame(rows, schema=NOTHING.rejected.schema, orient="row")
+
+
+def together(parts: Iterable[Decoded]) -> Decoded:
+    """Parts of one group as a whole, in the order of its frames; of no parts `NOTHING`."""
+    tables = zip(NOTHING, *parts, strict=True)
+    return Decoded(*(pl.concat(several).sort("frame", maintain_order=True) for several in tables))
+
+
+class ExplainedField(NamedTuple):
+    """One explained piece of a frame: where, which bytes, what it is in both languages, its value and unit."""
+
+    offset: int
+    raw: bytes
+    zh: str
+    en: str
+    value: str
+    unit: str
+
+
+class Arrival(NamedTuple):
+    """A frame with what its bytes may not say: when it came, and of an answer also who was asked what.
+
+    `raw`: one frame; of a message in several packets all of them, in order; of one round of polling the answers, in the order
+    of `requests`. `received_us`: µs since 1970 UTC. `terminal`: who was asked, empty where the frame itself says who speaks.
+    """
+
+    raw: bytes
+    received_us: int = 0
+    terminal: str = ""
+    requests: tuple[bytes, ...] = ()
+
+
+class Packet(NamedTuple):
+    """A frame's place in a message of several packets.
+
+    `key`: what the packets of one message have in common. `number`: from 1 up to `total`; where `total` is None the numbers
+    count down to 1 and the highest is the first.
+    """
+
+    key: bytes
+    number: int
+    total: int | None
+
+
+class CommandType(StrEnum):
+    """What a terminal can be asked. Erasing, resetting and changing a password are not among them and never will be."""
+
+    NOW = "now"
+    HISTORY = "history"
+    CLOCK = "clock"
+    SET_CLOCK = "set-clock"
+    VERSION = "version"
+    STATUS = "status"
+    EVENTS = "events"
+    PARAMETERS = "parameters"
+
+
+class Command(NamedTuple):
+    """A question to a terminal. `address`: the meter's on its link. `start`, `end`, `field` (of `schema.FIELDS`): for history.
+
+    `password`: the registered one; empty for the profile's.
+    """
+
+    kind: CommandType
+    terminal: str
+    address: str
+    now: datetime
+    start: datetime | None = None
+    end: datetime | None = None
+    field: str = "forward_m3"
+    password: str = ""
+
+
+class UnsupportedCommand(ValueError):
+    """The protocol or the terminal's profile has no such question; the text says what it has."""
+
+
+class Codec(Protocol):
+    """The functions of a module in `codecs/`. All pure: no socket, clock, file, logger or database.
+
+    Only `MAX_FRAME`, `decoder`, `terminal`, `decode` and `explain` must be there; what else a protocol does not speak of it
+    leaves out, and `codecs.load` puts the default of `codec_defaults` in its place. `profile` arguments are what the module's
+    own `profile` made of the terminal's settings, or None for its defaults.
+    """
+
+    MAX_FRAME: int
+    """Longest frame in bytes; the bound of every buffer."""
+
+    POLLED: bool
+    """Whether the terminals speak only when asked: through a DTU that calls in, or at an address that we dial."""
+
+    def decoder(self) -> Decoder:
+        """A decoder for a new connection."""
+        ...
+
+    def sniff(self, prefix: bytes) -> bool | None:
+        """Whether a connection that begins with these bytes speaks this protocol; None: more bytes are needed to tell."""
+        ...
+
+    def terminal(self, frame: bytes) -> str:
+        """The terminal (station) number that sent the frame; of a polled protocol the address on the link ("" for none)."""
+        ...
+
+    def password(self, frame: bytes) -> str:
+        """The password that the frame carries; "" where there is none."""
+        ...
+
+    def is_alarm(self, arrival: Arrival, profile: Any) -> bool:
+        """Whether it tells of an alarm that is set, so that it must overtake the backlog. Asked of all that comes: quick."""
+        ...
+
+    def reply(self, frame: bytes, now: datetime, profile: Any) -> bytes | None:
+        """The acknowledgement to send once the frame is safe on disk; None where the protocol wants silence.
+
+        Asked for each packet as it comes, and for the whole message in place of the packet that completed it.
+        """
+        ...
+
+    def packet(self, frame: bytes) -> Packet | None:
+        """The frame's place in a message of several packets; None for a message of its own."""
+        ...
+
+    def ask_again(self, frame: bytes, number: int, now: datetime) -> bytes | None:
+        """What asks the sender of `frame` for packet `number` of its message again; None where that cannot be asked."""
+        ...
+
+    def profile(self, table: Mapping[str, Any]) -> Any:
+        """A station's settings from a TOML table (`{}`: the defaults). Raises `ValueError` naming key and allowed values."""
+        ...
+
+    def requests(self, ask: Command, profile: Any) -> list[bytes]:
+        """The frames that put the question, to be sent one after the other. Raises `UnsupportedCommand`."""
+        ...
+
+    def answers(self, request: bytes, frame: bytes) -> bool:
+        """Whether the frame answers the request (an error of the terminal is an answer, too)."""
+        ...
+
+    def follow_up(self, request: bytes, frame: bytes) -> bytes | None:
+        """The next request that an answer calls for because it was not all; None where it was."""
+        ...
+
+    def decode(self, arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
+        """Decode a group at once, in columns; `profiles` by terminal number. Never raises: unusable content is `rejected`."""
+        ...
+
+    def explain(self, frame: bytes) -> list[ExplainedField]:
+        """Every byte of the frame explained, in order; also of a frame whose checksum is wrong."""
+        ...

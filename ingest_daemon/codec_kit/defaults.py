@@ -1,0 +1,60 @@
+"""What holds for a protocol that does not speak of a thing: the functions of `frames.Codec` that a module may leave out."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from ingest_daemon.codec_kit.api import Arrival, Command, Packet, UnsupportedCommand
+
+POLLED = False
+
+
+def sniff(prefix: bytes) -> bool | None:
+    """Never told by its first bytes: such a protocol is named by the listener or by the terminal's line in the registry."""
+    return False
+
+
+def password(frame: bytes) -> str:
+    """No password."""
+    return ""
+
+
+def is_alarm(arrival: Arrival, profile: Any) -> bool:
+    """No alarms."""
+    return False
+
+
+def reply(frame: bytes, now: datetime, profile: Any) -> bytes | None:
+    """No acknowledgements."""
+    return None
+
+
+def packet(frame: bytes) -> Packet | None:
+    """Every frame is a message of its own."""
+    return None
+
+
+def ask_again(frame: bytes, number: int, now: datetime) -> bytes | None:
+    """Nothing is asked for again."""
+    return None
+
+
+def profile(table: Mapping[str, Any]) -> Any:
+    """No settings. Raises `ValueError` where there is one."""
+    if table:
+        raise ValueError(f"{', '.join(table)}: this protocol has no settings of a station")
+
+
+def requests(ask: Command, profile: Any) -> list[bytes]:
+    """Nothing can be asked. Raises `UnsupportedCommand`."""
+    raise UnsupportedCommand(f"{ask.kind}: terminals of this protocol cannot be asked anything")
+
+
+def answers(request: bytes, frame: bytes) -> bool:
+    """Nothing was asked, so nothing is an answer."""
+    return False
+
+
+def follow_up(request: bytes, frame: bytes) -> bytes | None:
+    """Every answer is complete."""
+    return None

@@ -1,0 +1,1 @@
+"""Modbus inside any framing: protocol data units, register maps, register values."""

@@ -1,0 +1,342 @@
+"""Register maps of meters: a map as data, validated, and the blocks of registers to ask for.
+
+A map (a TOML table; see `ingest_daemon/terminals/profiles/`) says of each register its number, type, word order and unit:
+
+    base = 1            # the number that the manual gives the register with the address 0 on the wire (default 0)
+    function = 3        # 3 holding registers, 4 input registers; a register may say its own
+    order = "CDAB"      # order of the bytes of a number, A the highest (default ABCD); a register may say its own
+    gap = 4             # so many registers that nobody wants may be read along with others (default 0)
+    most = 125          # registers in one request at most
+
+    [[registers]]       # several of one field are added up, and are always read in one block: integer part and fraction
+    field = "forward_m3"
+    address = 9
+    type = "s32"        # value = (number * scale + offset) in the unit
+    unit = "m3"         # or unit_code, or scale_code: the name of a code register
+    scale = 0.1
+    offset = 0
+
+    [codes.volume_unit] # a register that says in which unit (or with which factor) another one counts
+    address = 1438
+    type = "u16"
+    means = { 0 = "m3", 1 = "L" }
+
+    [[alarms]]          # raised while the register is not 0, or one alarm a bit
+    address = 72
+    bits = { 0 = "SENSOR", 4 = "EMPTY" }
+
+The bytes of registers become columns in `register_columns.py`; frames and checksums are the codecs'.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from ingest_daemon.contract.schema import ALARMS, FIELDS
+
+MOST = 125
+"""Registers in one request at most (MODBUS Application Protocol V1.1b3, 6.3 and 6.4)."""
+
+FUNCTIONS = (3, 4)
+ORDERS = ("ABCD", "CDAB", "BADC", "DCBA")
+TYPES: dict[str, tuple[int, str]] = {
+    "u16": (1, ">u2"),
+    "s16": (1, ">i2"),
+    "u32": (2, ">u4"),
+    "s32": (2, ">i4"),
+    "u64": (4, ">u8"),
+    "f32": (2, ">f4"),
+    "f64": (4, ">f8"),
+    "bcd16": (1, ""),
+    "bcd32": (2, ""),
+    "bcd64": (4, ""),
+    "bits": (1, ">u2"),
+}
+"""Type → registers that it takes, and the number as NumPy reads it (empty: packed BCD)."""
+
+WHOLE = ("u16", "u32", "bits")
+_COUNTED = ("u16", "s16", "u32", "s32", "bcd16", "bcd32", "bits")
+"""What a field without a unit may be: such fields are whole numbers."""
+_GALLON, _FOOT3 = Fraction("0.003785411784"), Fraction("0.028316846592")
+_VOLUMES = {
+    "m3": Fraction(1),
+    "L": Fraction(1, 1000),
+    "mL": Fraction(1, 10**6),
+    "mm3": Fraction(1, 10**9),
+    "hL": Fraction(1, 10),
+    "ML": Fraction(1000),
+    "km3": Fraction(1000),
+    "Mm3": Fraction(10**6),
+    "gal": _GALLON,
+    "kgal": 1000 * _GALLON,
+    "Mgal": 10**6 * _GALLON,
+    "igal": Fraction("0.00454609"),
+    "ft3": _FOOT3,
+    "bbl": 42 * _GALLON,
+    "acre-ft": 43560 * _FOOT3,
+}
+"""Volumes in m³; km3 is a thousand cubic metres, Mm3 a million, gal and bbl those of the USA, igal the imperial one."""
+_PER = {"s": Fraction(3600), "min": Fraction(60), "h": Fraction(1), "d": Fraction(1, 24)}
+_FLOWS = {f"{volume}/{time}": factor * per for volume, factor in _VOLUMES.items() for time, per in _PER.items()}
+_PRESSURES = {
+    "MPa": Fraction(1),
+    "kPa": Fraction(1, 1000),
+    "Pa": Fraction(1, 10**6),
+    "bar": Fraction(1, 10),
+    "mbar": Fraction(1, 10**4),
+    "mH2O": Fraction("0.00980665"),
+    "kgf/cm2": Fraction("0.0980665"),
+    "psi": Fraction("0.006894757293168"),
+}
+UNITS: dict[str, dict[str, Fraction]] = {
+    "m³": _VOLUMES,
+    "m³/h": _FLOWS,
+    "MPa": _PRESSURES,
+    "V": {"V": Fraction(1), "mV": Fraction(1, 1000)},
+    "": {"": Fraction(1)},
+}
+"""What a field of that unit may be given in, and how much of the unit that is."""
+UNIT_OF = {field.name: field.unit for field in FIELDS}
+_PLAIN = {"m³": "m3", "m³/h": "m3/h", "MPa": "MPa", "V": "V", "": ""}
+
+
+class Spot(NamedTuple):
+    """Where a number lies and how it is written. `address`: on the wire; `bits`: lowest and highest (type `bits` only)."""
+
+    function: int
+    address: int
+    type: str
+    order: str
+    bits: tuple[int, int] = (0, 15)
+
+    @property
+    def words(self) -> int:
+        """Registers that the number takes."""
+        return TYPES[self.type][0]
+
+
+class Code(NamedTuple):
+    """A register that says what another one counts in: code → text of the unit, or a factor."""
+
+    name: str
+    spot: Spot
+    means: tuple[tuple[int, str | Fraction], ...]
+
+
+class Register(NamedTuple):
+    """A part of a field: value = number x `factor` (x what the `codes` say) + `offset`, in the field's own unit."""
+
+    field: str
+    spot: Spot
+    factor: Fraction
+    offset: Fraction
+    codes: tuple[Code, ...]
+
+
+class Alarm(NamedTuple):
+    """An alarm register: bit → code; bit None: while the number is not 0."""
+
+    spot: Spot
+    codes: dict[int | None, str]
+
+
+class Block(NamedTuple):
+    """Registers that are read with one request."""
+
+    function: int
+    start: int
+    size: int
+
+
+class RegisterMap(NamedTuple):
+    """The map of one kind of meter."""
+
+    base: int
+    registers: tuple[Register, ...]
+    alarms: tuple[Alarm, ...]
+    blocks: tuple[Block, ...]
+
+
+# --- the map ----------------------------------------------------------------------------------------------------------------
+
+
+def register_map(table: Mapping[str, Any]) -> RegisterMap:
+    """The map of a TOML table. Raises `ValueError` naming the wrong key and what is allowed."""
+    _known("the map", table, ("base", "function", "order", "gap", "most", "registers", "codes", "alarms"))
+    base = _whole(table, "base", 0, range(1 << 20))
+    default = {"function": _among(table, "function", FUNCTIONS, 3), "order": _among(table, "order", ORDERS, "ABCD")}
+    gap, most = _whole(table, "gap", 0, range(MOST)), _whole(table, "most", MOST, range(1, MOST + 1))
+    codes = {name: _code(name, default | dict(said), base) for name, said in _tables(table, "codes")}
+    registers = tuple(_register(name, default | dict(said), base, codes) for name, said in _tables(table, "registers"))
+    alarms = tuple(_alarm(name, default | dict(said), base) for name, said in _tables(table, "alarms"))
+    if not registers and not alarms:
+        raise ValueError("registers: expected at least one [[registers]] with field, address and type; there is none")
+    return RegisterMap(base, registers, alarms, _blocks(registers, alarms, gap, most))
+
+
+def _register(name: str, said: Mapping[str, Any], base: int, codes: Mapping[str, Code]) -> Register:
+    keys = ("field", "address", "type", "function", "order", "bits", "scale", "offset", "unit", "unit_code", "scale_code")
+    _known(name, said, keys)
+    with _in(name):
+        field = _among(said, "field", tuple(UNIT_OF))
+        units = UNITS[UNIT_OF[field]]
+        named = [_among(said, key, tuple(codes)) for key in ("unit_code", "scale_code") if key in said]
+        if "unit" in said and "unit_code" in said:
+            raise ValueError("unit and unit_code: expected one of them, there are both")
+        unit = Fraction(1) if "unit_code" in said else units[_among(said, "unit", tuple(units), _PLAIN[UNIT_OF[field]])]
+        for code in named:
+            known = units if said.get("unit_code") == code else {}
+            for _, meant in codes[code].means:
+                if isinstance(meant, str) and meant not in known:
+                    raise ValueError(f"codes.{code}: means {meant!r}; allowed for {field}: {', '.join(known) or 'numbers'}")
+        scale, offset = _number(said, "scale", 1), _number(said, "offset", 0)
+        if scale == 0:
+            raise ValueError("scale: expected a number other than 0")
+        types = tuple(TYPES) if UNIT_OF[field] else _COUNTED
+        return Register(field, _spot(said, base, types), scale * unit, offset * unit, tuple(codes[code] for code in named))
+
+
+def _code(name: str, said: Mapping[str, Any], base: int) -> Code:
+    where = f"codes.{name}"
+    _known(where, said, ("address", "type", "function", "order", "bits", "means"))
+    with _in(where):
+        means = {_key(key): meant if isinstance(meant, str) else _fraction(key, meant) for key, meant in _means(said, "means")}
+        return Code(name, _spot({"type": "u16", **said}, base, WHOLE), tuple(means.items()))
+
+
+def _alarm(name: str, said: Mapping[str, Any], base: int) -> Alarm:
+    _known(name, said, ("address", "type", "function", "order", "code", "bits"))
+    with _in(name):
+        if ("code" in said) == ("bits" in said):
+            raise ValueError('code, bits: expected one of them: code = "EMPTY" (while not 0) or bits = { 4 = "EMPTY" }')
+        spot = _spot({"type": "u16", **{key: value for key, value in said.items() if key != "bits"}}, base, ("u16", "u32"))
+        if "code" in said:
+            return Alarm(spot, {None: _among(said, "code", tuple(ALARMS))})
+        named = dict(_means(said, "bits"))
+        codes: dict[int | None, str] = {_key(key): _among(named, key, tuple(ALARMS)) for key in named}
+        if beyond := [bit for bit in codes if bit not in range(16 * spot.words)]:
+            raise ValueError(f"bits: {beyond[0]} is none of a {spot.type}; allowed: 0 to {16 * spot.words - 1}")
+        return Alarm(spot, codes)
+
+
+def _spot(said: Mapping[str, Any], base: int, types: Sequence[str] = tuple(TYPES)) -> Spot:
+    kind = _among(said, "type", tuple(types))
+    size = TYPES[kind][0]
+    number = _whole(said, "address", None, range(base, base + (1 << 16) - size + 1))
+    if ("bits" in said) != (kind == "bits"):
+        raise ValueError("bits: expected for the type bits and for no other, like bits = [0, 7]")
+    bits = said.get("bits", [0, 15])
+    if not (isinstance(bits, list) and len(bits) == 2 and all(type(bit) is int for bit in bits) and 0 <= bits[0] <= bits[1] < 16):
+        raise ValueError(f"bits: expected the lowest and the highest bit of 0 to 15, like [0, 7]; there is {bits!r}")
+    function, order = _among(said, "function", FUNCTIONS), _among(said, "order", ORDERS)
+    return Spot(function, number - base, kind, order, (bits[0], bits[1]))
+
+
+# --- what to ask for --------------------------------------------------------------------------------------------------------
+
+
+def _blocks(registers: Sequence[Register], alarms: Sequence[Alarm], gap: int, most: int) -> tuple[Block, ...]:
+    """As few requests as the limits allow; what makes up one field lies in one of them, so that it is of one moment."""
+    spans = [_span(field, [part.spot for part in parts], most) for field, parts in by_field(registers)]
+    singles = {code.spot for part in registers for code in part.codes} | {alarm.spot for alarm in alarms}
+    spans += [Block(spot.function, spot.address, spot.words) for spot in singles]
+    merged: list[Block] = []
+    for function, start, size in sorted(spans):
+        last = merged[-1] if merged else None
+        if last and last.function == function and start - (last.start + last.size) <= gap:
+            whole = max(last.start + last.size, start + size) - last.start
+            if whole <= most:
+                merged[-1] = last._replace(size=whole)
+                continue
+        merged.append(Block(function, start, size))
+    return tuple(merged)
+
+
+def by_field(registers: Sequence[Register]) -> Iterable[tuple[str, list[Register]]]:
+    """The parts of each field."""
+    ordered = sorted(registers, key=lambda part: part.field)
+    return ((field, list(parts)) for field, parts in groupby(ordered, key=lambda part: part.field))
+
+
+def _span(field: str, spots: Sequence[Spot], most: int) -> Block:
+    start, end = min(spot.address for spot in spots), max(spot.address + spot.words for spot in spots)
+    if len({spot.function for spot in spots}) > 1 or end - start > most:
+        there = ", ".join(f"{spot.address} (function {spot.function})" for spot in spots)
+        raise ValueError(
+            f"registers of {field}: expected parts of one function within {most} registers, so that one request reads them at "
+            f"one moment; there are, by their address on the wire, {there}"
+        )
+    return Block(spots[0].function, start, end - start)
+
+
+# --- reading a table --------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _in(where: str) -> Iterator[None]:
+    """Puts the name of the place before the text of a `ValueError`."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _known(where: str, said: Mapping[str, Any], keys: Sequence[str]) -> None:
+    if strange := [key for key in said if key not in keys]:
+        raise ValueError(f"{where}: key {strange[0]!r} is unknown; allowed: {', '.join(keys)}")
+
+
+def _tables(table: Mapping[str, Any], key: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """The tables under a key with what to call them: the name of `[codes.name]`, the number of one of several `[[registers]]`."""
+    said = table.get(key, {} if key == "codes" else [])
+    if not isinstance(said, dict if key == "codes" else list):
+        raise ValueError(f"{key}: expected {'[codes.<name>]' if key == 'codes' else f'[[{key}]]'}, there is {said!r}")
+    named = said.items() if isinstance(said, dict) else [(f"{key} {number}", each) for number, each in enumerate(said, 1)]
+    return [(name, _table(each, name)) for name, each in named]
+
+
+def _table(said: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(said, Mapping):
+        raise ValueError(f"{name}: expected a table, there is {said!r}")
+    return said
+
+
+def _among(said: Mapping[str, Any], key: str, allowed: Sequence[Any], default: Any = None) -> Any:
+    value = said.get(key, default)
+    if not any(type(value) is type(each) and value == each for each in allowed):
+        raise ValueError(f"{key}: expected one of {', '.join(map(str, allowed)) or 'none'}; there is {value!r}")
+    return value
+
+
+def _whole(said: Mapping[str, Any], key: str, default: int | None, allowed: range) -> int:
+    value = said.get(key, default)
+    if type(value) is not int or value not in allowed:
+        raise ValueError(f"{key}: expected a whole number of {allowed[0]} to {allowed[-1]}; there is {value!r}")
+    return value
+
+
+def _number(said: Mapping[str, Any], key: str, default: int) -> Fraction:
+    return _fraction(key, said.get(key, default))
+
+
+def _fraction(key: str, value: Any) -> Fraction:
+    """As it is written: 0.1 is a tenth. Raises `ValueError` where it is no finite number."""
+    if type(value) not in (int, float) or value != value or value in (float("inf"), float("-inf")):
+        raise ValueError(f"{key}: expected a number, there is {value!r}")
+    return Fraction(str(value))
+
+
+def _means(said: Mapping[str, Any], key: str) -> list[tuple[str, Any]]:
+    value = said.get(key)
+    if not isinstance(value, Mapping) or not value:
+        raise ValueError(f"{key}: expected a table of numbers, like {{ 0 = … }}; there is {value!r}")
+    return list(value.items())
+
+
+def _key(text: str) -> int:
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise ValueError(f"{text!r}: expected a whole number on the left side") from None

@@ -1,0 +1,122 @@
+"""The bytes of registers → columns of our fields, many meters of one map at once. What a map is stands in `registers.py`."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest_daemon.codec_kit import bcd
+from ingest_daemon.codec_kit.modbus.register_map import TYPES, UNIT_OF, UNITS, WHOLE, Code, Register, RegisterMap, Spot, by_field
+
+Bytes = NDArray[np.uint8]
+Values = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Find = Callable[[Sequence[Spot]], list[Bytes] | None]
+"""The bytes of numbers that lie in one answer, so that they are of one moment, (rows, 2 x registers) each; None: not read so."""
+
+
+class Columns(NamedTuple):
+    """Registers of many meters of one map, a row each.
+
+    `fields`: name → values, NaN where missing. `raised`: alarm code → whether it is on; None where not all alarm registers were
+    read. `faults`: row → what was wrong with it.
+    """
+
+    fields: dict[str, Values]
+    raised: dict[str, Mask] | None
+    faults: dict[int, list[str]]
+
+
+def columns(known: RegisterMap, find: Find, rows: int) -> Columns:
+    """The fields of many answers of one map at once."""
+    fields: dict[str, Values] = {}
+    faults: dict[int, list[str]] = {}
+    for field, parts in by_field(known.registers):
+        blocks = find([part.spot for part in parts])
+        codes = {code: block[0] for part in parts for code in part.codes if (block := find([code.spot])) is not None}
+        if blocks is None or any(code not in codes for part in parts for code in part.codes):
+            fields[field] = np.full(rows, np.nan)
+            continue
+        fields[field] = np.zeros(rows)
+        for part, own in zip(parts, blocks, strict=True):
+            said = [(code, _whole_of(code.spot, codes[code])) for code in part.codes]
+            fields[field] += _part(part, known.base, own, said, faults)
+    return Columns(fields, raised_of(known, find, rows), faults)
+
+
+def _part(
+    part: Register, base: int, block: Bytes, coded: Sequence[tuple[Code, NDArray[np.int64]]], faults: dict[int, list[str]]
+) -> Values:
+    """What a register adds to its field; NaN where it is no number, or its unit is unknown."""
+    over, under = np.full(len(block), float(part.factor.numerator)), np.full(len(block), float(part.factor.denominator))
+    offset = np.full(len(block), float(part.offset))
+    for code, numbers in coded:
+        for key, meant in code.means:
+            factor = UNITS[UNIT_OF[part.field]][meant] if isinstance(meant, str) else meant
+            over[numbers == key] *= float(factor.numerator)
+            under[numbers == key] *= float(factor.denominator)
+            offset[numbers == key] *= float(factor)
+    # Divided, not multiplied by a tenth: so 1234567 L are exactly 1234.567 m³.
+    with np.errstate(invalid="ignore", over="ignore"):
+        value: Values = _number_of(part.spot, block) * over / under + offset
+    bad = ~np.isfinite(value)
+    _note(faults, bad, f"{part.field}: register {part.spot.address + base} is no {part.spot.type} that can be used:", block)
+    for code, numbers in coded:
+        known = [key for key, _ in code.means]
+        strange = ~np.isin(numbers, known)
+        where = f"{part.field}: register {code.spot.address + base} ({code.name})"
+        _note(faults, strange, f"{where}: expected {', '.join(map(str, known))}; there is", numbers)
+        bad |= strange
+    value[bad] = np.nan
+    return value
+
+
+def _note(faults: dict[int, list[str]], where: Mask, text: str, said: NDArray[Any]) -> None:
+    """Put the text and what was said, a number or bytes, to the rows that it is about."""
+    for row in np.flatnonzero(where).tolist():
+        there = said[row].tobytes().hex().upper() if said.ndim == 2 else said[row]
+        faults.setdefault(row, []).append(f"{text} {there}")
+
+
+def raised_of(known: RegisterMap, find: Find, rows: int) -> dict[str, Mask] | None:
+    """`Columns.raised` alone."""
+    raised: dict[str, Mask] = {}
+    for alarm in known.alarms:
+        blocks = find([alarm.spot])
+        if blocks is None:
+            return None
+        word = _whole_of(alarm.spot, blocks[0])
+        for bit, code in alarm.codes.items():
+            on = word != 0 if bit is None else (word >> bit) & 1 == 1
+            raised[code] = raised.get(code, np.zeros(rows, bool)) | on
+    return raised if known.alarms else None
+
+
+def _ordered(spot: Spot, block: Bytes) -> Bytes:
+    """The bytes of the numbers, the highest first. Of 64 bits, CDAB means the lowest register first."""
+    words = block.reshape(len(block), spot.words, 2)
+    if spot.order in ("CDAB", "DCBA"):
+        words = words[:, ::-1]
+    if spot.order in ("BADC", "DCBA"):
+        words = words[:, :, ::-1]
+    return np.ascontiguousarray(words).reshape(len(block), 2 * spot.words)
+
+
+def _whole_of(spot: Spot, block: Bytes) -> NDArray[np.int64]:
+    low, high = spot.bits
+    number = _ordered(spot, block).view(TYPES[spot.type][1])[:, 0].astype(np.int64)
+    return (number >> low) & ((1 << (high - low + 1)) - 1) if spot.type == "bits" else number
+
+
+def _number_of(spot: Spot, block: Bytes) -> Values:
+    """The numbers; NaN where packed BCD has a digit beyond 9."""
+    form = TYPES[spot.type][1]
+    if spot.type in WHOLE:
+        return _whole_of(spot, block).astype(np.float64)
+    if form:
+        with np.errstate(invalid="ignore"):
+            return _ordered(spot, block).view(form)[:, 0].astype(np.float64)
+    digits, bad = bcd.pairs(_ordered(spot, block))
+    value = digits @ (100 ** np.arange(2 * spot.words - 1, -1, -1, dtype=np.int64))
+    return np.where(bad, np.nan, value.astype(np.float64))

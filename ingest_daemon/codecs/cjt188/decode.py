@@ -1,0 +1,278 @@
+"""A group of answers to the columns of `Decoded`: which can be used, the layouts of their data, the tables."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from ingest_daemon.codec_kit.api import Arrival, Decoded, Frame, rejections
+from ingest_daemon.codec_kit.framer import Fault, Framer
+from ingest_daemon.codecs.cjt188.framing import (
+    CLOCK,
+    ERROR,
+    FLOWS,
+    FREEZES,
+    FUNCTION,
+    HEADER,
+    LITRES,
+    M3,
+    MONTHS,
+    ODD_ANSWER,
+    PRESENT,
+    READ,
+    RULES,
+    VOLUMES,
+    WAKE,
+    apart,
+    sum_of,
+    terminal,
+)
+from ingest_daemon.codecs.cjt188.profile import Profile
+from ingest_daemon.contract.schema import BEIJING, FIELDS, TIMESTAMP, Reason
+
+_NAMES = [field.name for field in FIELDS]
+_ANSWERS: dict[str, Any] = {
+    "frame": pl.Int64,
+    "place": pl.Int64,
+    "terminal": pl.String,
+    "received": TIMESTAMP,
+    "layout": pl.String,
+    "hex": pl.String,
+    "high_clock": pl.Boolean,
+    "litre_decimals": pl.Int64,
+    "pressure_unit": pl.String,
+    "map": pl.Int64,
+}
+"""An answer a row: `place` in its round, `layout` of its data (`hex`), what the meter's profile says (`map`: its status map)."""
+
+
+def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
+    """Decode a group at once, in columns (see `Decoded`): a reading an answer, of its terminal or else of the meter's address.
+
+    Alarms and status are of present readings. Never raises: errors, requests that come back and what has no layout is `rejected`.
+    """
+    rows: list[tuple[Any, ...]] = []
+    refused: list[tuple[int, Reason, str]] = []
+    maps: dict[tuple[tuple[int, str], ...], int] = {}
+    for number, arrival in enumerate(arrivals):
+        for place, frame in enumerate(_frames(arrival.raw)):
+            known = profiles.get(arrival.terminal or terminal(frame))
+            settings: Profile = known or Profile()
+            layout = _layout(frame, settings)
+            if not isinstance(layout, str):
+                refused.append((number, *layout))
+            elif layout:
+                told = apart(frame)
+                received = datetime.fromtimestamp(arrival.received_us // 1000 / 1000, UTC)
+                status_map = maps.setdefault(settings.status, len(maps))
+                differs = settings.high_clock, settings.litre_decimals, settings.pressure_unit, status_map
+                rows.append((number, place, arrival.terminal or told.address, received, layout, told.data.hex(), *differs))
+    table = pl.DataFrame(rows, schema=_ANSWERS, orient="row")
+    said = pl.concat([read(table.filter(layout=layout)) for layout, read in _READERS.items()]).sort("frame", "place")
+    faults = _faults(said)
+    good = said.filter(~pl.struct("frame", "place").is_in(faults.select(pl.struct("frame", "place")).to_series().implode()))
+    present = good.filter(pl.col("status").is_not_null())
+    return Decoded(
+        good.filter(pl.col("ts").is_not_null(), pl.any_horizontal(pl.col(_NAMES).is_not_null())).select(
+            "frame", "terminal", "ts", *_NAMES
+        ),
+        present.select("frame", "terminal", pl.col("ts").alias("event_at"), _active(present, list(maps)), *_NAMES),
+        good.filter(pl.col("sent_at").is_not_null()).select("frame", "terminal", "sent_at"),
+        pl.concat([rejections(refused), faults.drop("place")]).sort("frame", maintain_order=True),
+    )
+
+
+def is_alarm(arrival: Arrival, profile: Any) -> bool:
+    """Whether a status bit is set that the meter's profile maps to an alarm. Never raises."""
+    settings: Profile = profile or Profile()
+    return any(_is_alarm(frame, settings) for frame in _frames(arrival.raw))
+
+
+def _is_alarm(frame: bytes, settings: Profile) -> bool:
+    layout = _layout(frame, settings)
+    at = _STATUS_AT.get(layout) if isinstance(layout, str) else None
+    return at is not None and bool(_codes(int.from_bytes(apart(frame).data[at : at + 2], "little"), settings.status))
+
+
+def _frames(raw: bytes) -> list[bytes]:
+    """The frames of an arrival: nearly always one, in a round of polling the answers; what is cut from them is no matter here."""
+    return [piece.raw for piece in Framer(RULES).feed(raw) if isinstance(piece, Frame)]
+
+
+def _layout(frame: bytes, settings: Profile) -> str | Fault:
+    """Which layout the data of an answer have; empty where they hold no measurement; or why they cannot be used."""
+    body = frame.lstrip(WAKE)
+    told = apart(frame)
+    if not settings.data_sum and body[-2] != sum_of(body[:-2]):
+        detail = f"checksum is {body[-2]:02X}, which is the sum of the data field only, expected {sum_of(body[:-2]):02X}"
+        return Reason.BAD_CRC, f'{detail}; for a meter that sums like this its profile says checksum = "data"'
+    if not told.is_answer:
+        return Reason.BAD_BODY, f"control is {told.control:02X}: a request, perhaps our own come back, expected an answer"
+    if told.control != ODD_ANSWER and told.control & ERROR:
+        return Reason.BAD_BODY, f"the meter refused: control {told.control:02X}, error code {body[HEADER:-2][-1:].hex().upper()}"
+    if told.control == ODD_ANSWER or told.control & FUNCTION != READ:
+        return ""
+    if 0x20 <= told.meter_type < 0x40:
+        return Reason.BAD_BODY, f"meter type is {told.meter_type:02X}: heat and gas are not read, expected water (10 to 19)"
+    size = len(told.data)
+    known = {(PRESENT, 19): settings.layout, (PRESENT, 6): "short", (CLOCK, 7): "clock"}
+    if told.identifier in FREEZES and size == 23:
+        return "freeze"
+    if layout := known.get((told.identifier, size)):
+        return layout
+    if body[10] == 9 and told.identifier == CLOCK:
+        return Reason.BAD_BODY, "the clock came without a request number"
+    if told.identifier not in (PRESENT, CLOCK, *FREEZES):
+        detail = f"data {told.identifier:04X} are not read"
+        months = ": a register of a past month comes without a time" if told.identifier in MONTHS else ""
+        return Reason.BAD_BODY, detail + months
+    return Reason.BAD_BODY, f"data {told.identifier:04X} have {size} bytes, expected 19 or 6 of 901F, 7 of 907F, 23 of a freeze"
+
+
+def _digits(offset: int, size: int) -> pl.Expr:
+    """The digits of a value, high byte first."""
+    return pl.concat_str([pl.col("hex").str.slice(2 * (offset + size - 1 - place), 2) for place in range(size)])
+
+
+def _whole(offset: int, size: int) -> pl.Expr:
+    """A BCD number; null where it is none."""
+    return _digits(offset, size).cast(pl.Int64, strict=False)
+
+
+def _byte(offset: int) -> pl.Expr:
+    return pl.col("hex").str.slice(2 * offset, 2)
+
+
+def _moment(digits: pl.Expr) -> pl.Expr:
+    """YYYYMMDDhhmmss of Beijing in UTC; null where it is no time, or that of a clock that was never set."""
+    local = digits.str.to_datetime("%Y%m%d%H%M%S", time_unit="us", strict=False)
+    sound = local.is_between(datetime(2000, 1, 2), datetime(2100, 1, 1), closed="left")
+    utc = (local - (BEIJING.utcoffset(None) or timedelta())).dt.replace_time_zone("UTC")
+    return pl.when(sound).then(utc).otherwise(None).cast(TIMESTAMP)
+
+
+def clock(offset: int) -> pl.Expr:
+    """A clock of 7 bytes, low byte first or, as some makers have it, high byte first; the profile says which is tried first."""
+    low, high = _moment(_digits(offset, 7)), _moment(pl.col("hex").str.slice(2 * offset, 14))
+    return pl.when(pl.col("high_clock")).then(pl.coalesce(high, low)).otherwise(pl.coalesce(low, high))
+
+
+def _code(code: int) -> pl.Expr:
+    return pl.lit(f"{code:02x}")
+
+
+def _factor(unit: pl.Expr, units: Mapping[int, tuple[int, str]]) -> pl.Expr:
+    """What a unit code stands for; null for an unknown one."""
+    return unit.replace_strict(
+        {f"{code:02x}": factor for code, (factor, _) in units.items()}, default=None, return_dtype=pl.Int64
+    )
+
+
+def _volume(offset: int, unit: pl.Expr) -> pl.Expr:
+    """A volume of 4 bytes in m³: 2 decimals, in litres as many as the profile says."""
+    in_litres = unit.is_in([f"{code:02x}" for code in LITRES])
+    divisor = pl.when(in_litres).then(1000 * pl.lit(10).pow(pl.col("litre_decimals"))).otherwise(100)
+    return _whole(offset, 4) * _factor(unit, VOLUMES) / divisor
+
+
+def _flow(offset: int, unit: pl.Expr) -> pl.Expr:
+    """A flow of 4 bytes with 4 decimals in m³/h."""
+    return _whole(offset, 4) * _factor(unit, FLOWS) / 10_000_000
+
+
+def _said(
+    table: pl.DataFrame, raw: pl.Expr, ts: pl.Expr, status: int | None, sent_at: pl.Expr, **fields: pl.Expr
+) -> pl.DataFrame:
+    """What answers say. `raw`: volume and unit as they came; `status`: where its two bytes are."""
+    nothing = pl.lit(None, pl.Int64)
+    word = nothing if status is None else _byte(status).str.to_integer(base=16) + _byte(status + 1).str.to_integer(base=16) * 256
+    given = {**fields, "status": word}
+    return table.select(
+        "frame",
+        "place",
+        "terminal",
+        "map",
+        "layout",
+        raw.alias("raw"),
+        ts.cast(TIMESTAMP).alias("ts"),
+        sent_at.cast(TIMESTAMP).alias("sent_at"),
+        *(given.get(field.name, pl.lit(None)).cast(field.dtype).alias(field.name) for field in FIELDS),
+    )
+
+
+_STATUS_AT = {"standard": 17, "short": 4, "rd-w10": 17}
+"""Where the status is in the layouts that have one."""
+
+
+def _full(table: pl.DataFrame) -> pl.DataFrame:
+    raw = pl.col("hex").str.slice(0, 10)
+    return _said(table, raw, pl.col("received"), _STATUS_AT["standard"], clock(10), forward_m3=_volume(0, _byte(4)))
+
+
+def _short(table: pl.DataFrame) -> pl.DataFrame:
+    raw = pl.col("hex").str.slice(0, 8) + _code(M3)
+    return _said(table, raw, pl.col("received"), _STATUS_AT["short"], pl.lit(None), forward_m3=_volume(0, _code(M3)))
+
+
+def _rd_w10(table: pl.DataFrame) -> pl.DataFrame:
+    """Volume 4 (m³), its fraction 3, flow 3 (unused: its decimals are not known), temperature 1, ss mm hh DD MM YY, status 2."""
+    raw = pl.col("hex").str.slice(0, 14)
+    forward = (_whole(0, 4) * 1_000_000 + _whole(4, 3)) / 1_000_000
+    return _said(table, raw, pl.col("received"), _STATUS_AT["rd-w10"], _moment(pl.lit("20") + _digits(11, 6)), forward_m3=forward)
+
+
+def _freeze(table: pl.DataFrame) -> pl.DataFrame:
+    kilopascals = pl.when(pl.col("pressure_unit") == "kPa").then(1000).when(pl.col("pressure_unit") == "MPa").then(1)
+    return _said(
+        table,
+        pl.col("hex").str.slice(14, 10),
+        clock(0),
+        None,
+        pl.lit(None),
+        forward_m3=_volume(7, _byte(11)),
+        flow_m3h=_flow(12, _byte(16)),
+        pressure_mpa=_whole(20, 3) / (100 * kilopascals),
+    )
+
+
+def _time_only(table: pl.DataFrame) -> pl.DataFrame:
+    return _said(table, pl.lit("ff"), pl.lit(None), None, clock(0))
+
+
+_READERS: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
+    "standard": _full,
+    "short": _short,
+    "rd-w10": _rd_w10,
+    "freeze": _freeze,
+    "clock": _time_only,
+}
+
+
+def _faults(said: pl.DataFrame) -> pl.DataFrame:
+    """`frame`, `place`, `reason`, `detail` of answers that cannot be used. A volume of FF throughout is none, and no fault."""
+    absent = pl.col("raw").str.starts_with("ffffffff") | (pl.col("layout") == "clock")
+    shown = pl.col("raw").str.to_uppercase()
+    volume = pl.format("volume and unit are {}, expected BCD digits and a unit of volume (29-2E)", shown)
+    return pl.concat(
+        [
+            said.filter(pl.col("forward_m3").is_null() & ~absent).select(
+                "frame", "place", reason=pl.lit(Reason.BAD_BODY.value), detail=volume
+            ),
+            said.filter(
+                (pl.col("layout") == "freeze") & pl.col("ts").is_null() & (pl.col("forward_m3").is_not_null() | absent)
+            ).select("frame", "place", reason=pl.lit(Reason.BAD_TIME.value), detail=pl.lit("the time of the freeze is none")),
+        ]
+    )
+
+
+def _active(present: pl.DataFrame, maps: list[tuple[tuple[int, str], ...]]) -> pl.Series:
+    """The alarm codes of each status, as its meter's profile maps them."""
+    codes = [_codes(word, maps[place]) for word, place in present.select("status", "map").iter_rows()]
+    return pl.Series("active", codes, pl.List(pl.String))
+
+
+def _codes(word: int, status_map: tuple[tuple[int, str], ...]) -> list[str]:
+    """A byte FF is one that the meter does not fill."""
+    filled = sum(0xFF << shift for shift in (0, 8) if word >> shift & 0xFF != 0xFF)
+    return sorted({code for bit, code in status_map if word & filled & 1 << bit})

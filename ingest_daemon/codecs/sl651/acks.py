@@ -1,0 +1,86 @@
+"""The centre's side of an exchange: the acknowledgement, the request for a lost packet, and what a frame acknowledges."""
+
+from datetime import datetime
+from typing import Any
+
+from ingest_daemon.codecs.sl651.ascii_form import spelled
+from ingest_daemon.codecs.sl651.header import (
+    ACK,
+    ANSWERS,
+    EOT,
+    ESC,
+    ETB,
+    ETX,
+    HEADER,
+    KEEP_ALIVE,
+    LETTERS_HEADER,
+    NAK,
+    SOH,
+    START,
+    STX,
+    SYN,
+    is_reply,
+    packet_of,
+    plain,
+    sealed,
+    sequence_in,
+    sequence_of,
+)
+from ingest_daemon.codecs.sl651.packets import joined, packet, pieces
+from ingest_daemon.codecs.sl651.profile import settings_of
+from ingest_daemon.codecs.sl651.timestamps import stamp
+
+
+def acknowledged_sequence(reply: bytes) -> int | None:
+    """The sequence number that a frame of the centre acknowledges; None where it is no acknowledgement."""
+    if not is_reply(reply) or plain(reply)[-3] not in (ACK, EOT, ESC):
+        return None
+    return sequence_of(reply)
+
+
+def reply(frame: bytes, now: datetime, profile: Any = None) -> bytes | None:
+    """The acknowledgement: same sequence, our time; after ETX `1B` (stay on line) or `04` (may sleep), after ETB `06` (go on).
+
+    Of a message in packets (M3) it counts for all and names the last. None for mode M1, a keep-alive, a packet alone, a centre's
+    own frame, an answer to a query that says that it is the last, and any other end symbol. Raises `ValueError` for a `now`
+    without a time zone.
+    """
+    settings = settings_of(profile)
+    if is_reply(frame) or settings.reply == "none":
+        return None
+    lettered, numbers = frame[:1] == SOH, b""
+    if frame[LETTERS_HEADER - 1 if lettered else HEADER - 1] == SYN:
+        try:
+            whole = joined(frame)
+        except ValueError:
+            return None
+        total = packet_of(plain(pieces(frame)[0]))[0]
+        numbers = (total << 12 | total).to_bytes(3, "big")
+    else:
+        whole, total = plain(frame), 1
+    sequence, symbol = sequence_in(whole, lettered=lettered), whole[-3]
+    silent = whole[10] == KEEP_ALIVE or (whole[10] in ANSWERS and total == 1 and symbol == ETX)
+    if silent or symbol not in (ETX, ETB) or sequence is None:
+        return None
+    end = ACK if symbol == ETB and total == 1 else EOT if settings.reply == "eot" else ESC
+    return _down(whole, numbers, sequence, stamp(now, settings.utc_offset_h), end, lettered=lettered)
+
+
+def ask_again(frame: bytes, number: int, now: datetime) -> bytes | None:
+    """What asks for packet `number` of the frame's message again: `15` (NAK) with total and number, our time, its sequence.
+
+    The sequence is in the first packet only; where the frame is a later one it is 0. None where the frame is no packet.
+    """
+    if (place := packet(frame)) is None or place.total is None:
+        return None
+    numbers = (place.total << 12 | number).to_bytes(3, "big")
+    return _down(plain(frame), numbers, sequence_of(frame) or 0, stamp(now), NAK, lettered=frame[:1] == SOH)
+
+
+def _down(up: bytes, numbers: bytes, sequence: int, sent: bytes, end: int, *, lettered: bool) -> bytes:
+    """A frame of the centre in answer to a plain frame."""
+    body = numbers + sequence.to_bytes(2, "big") + sent
+    begin = bytes((SYN if numbers else STX,))
+    size = (0x8000 | len(body)).to_bytes(2, "big")
+    frame = sealed(START + up[3:8] + up[2:3] + up[8:11] + size + begin + body + bytes((end,)))
+    return spelled(frame) if lettered else frame

@@ -1,0 +1,1 @@
+"""Commands to terminals, queued until their terminal is on line."""

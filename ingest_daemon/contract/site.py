@@ -1,0 +1,63 @@
+"""Where things lie in a site folder: the one place that knows the paths."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A site folder (`mainflow init DIR`): settings, registry and all that running makes."""
+
+    root: Path
+
+    @property
+    def settings(self) -> Path:
+        return self.root / "site.toml"
+
+    @property
+    def registry(self) -> Path:
+        return self.root / "registry"
+
+    @property
+    def journal(self) -> Path:
+        """One folder a stream below: `data`, `alarm`, `bad`, `part`, `event`."""
+        return self.root / "journal"
+
+    @property
+    def raw(self) -> Path:
+        """The Parquet archive, where that is the raw store."""
+        return self.root / "raw"
+
+    @property
+    def quarantine(self) -> Path:
+        """Ledger of what was kept aside, one JSON line each, with its reason."""
+        return self.root / "quarantine"
+
+    @property
+    def state(self) -> Path:
+        """Cursors, locks and the running daemon's addresses."""
+        return self.root / "state"
+
+    @property
+    def marts(self) -> Path:
+        return self.root / "marts.duckdb"
+
+    @property
+    def postgres(self) -> Path:
+        return self.root / "postgres"
+
+    @property
+    def dagster(self) -> Path:
+        return self.root / "dagster"
+
+    @property
+    def grafana(self) -> Path:
+        return self.root / "grafana"
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"

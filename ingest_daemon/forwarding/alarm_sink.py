@@ -1,0 +1,287 @@
+"""Alarm events into PostgreSQL `ops.alarm_event`, with cursors of their own: neither data nor the raw store can hold them up.
+
+The only SQL of this room. What is raised or cleared follows from the alarm words of a terminal in the order of their time.
+"""
+
+import json
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import polars as pl
+import psycopg
+
+from ingest_daemon.contract.files import read_json, write_json
+from ingest_daemon.contract.log import LOG, RateLimitedLog
+from ingest_daemon.contract.schema import ALARMS
+from ingest_daemon.contract.site import Site
+from ingest_daemon.forwarding.decoding import decode
+from ingest_daemon.journal.reader import CURSORS, cursor_path, read, read_cursor
+from ingest_daemon.journal.records import ALARM, EVENT, Record
+from ingest_daemon.journal.writer import Journals
+from ingest_daemon.monitoring.counters import Counters
+from ingest_daemon.terminals.registry import Registry, Terminal
+
+DEVICE, SERVER = "device", "server"
+GROUP_BYTES = 1 << 20
+WAIT_S = (0.5, 30.0)
+"""First and longest pause before PostgreSQL is tried again."""
+
+READERS = ("alarm-events", "events")
+
+TABLE = """
+create schema if not exists ops;
+create table if not exists ops.alarm_event (
+    meter text not null,
+    terminal text not null,
+    code text not null,
+    state text not null check (state in ('raised', 'cleared')),
+    event_at timestamptz not null,
+    received_at timestamptz not null,
+    value double precision,
+    limit_value double precision,
+    unit text not null,
+    origin text not null check (origin in ('device', 'server')),
+    frame bigint not null,
+    primary key (terminal, code, state, event_at)
+)"""
+
+INSERT = """
+insert into ops.alarm_event
+    (meter, terminal, code, state, event_at, received_at, value, limit_value, unit, origin, frame)
+values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+on conflict do nothing"""
+
+LAST_STATES = """
+select distinct on (terminal, code, origin) terminal, code, origin, state, event_at
+from ops.alarm_event where origin = 'device' or code = 'CLOCK'
+order by terminal, code, origin, event_at desc, received_at desc"""
+
+STATE_AT = """
+select state from ops.alarm_event
+where terminal = %s and code = %s and origin = %s and event_at <= %s order by event_at desc, received_at desc limit 1"""
+
+ANY_LATER = "select exists (select from ops.alarm_event where terminal = %s and code = %s and origin = %s and event_at > %s)"
+
+
+class AlarmWord(NamedTuple):
+    """All alarms of a terminal at one moment as one origin sees them: the codes set; those not named are clear.
+
+    Times in µs since 1970 UTC; `frame` is the journal position; `values` by code; `limit` where the origin itself knows it.
+    """
+
+    terminal: str
+    origin: str
+    event_us: int
+    received_us: int
+    frame: int
+    active: tuple[str, ...]
+    values: Mapping[str, float | None]
+    limit: float | None = None
+
+    def payload(self) -> bytes:
+        """The word as a record of the journal's stream `event`."""
+        return json.dumps(self._asdict()).encode()
+
+
+def from_payload(payload: bytes) -> AlarmWord:
+    """The inverse of `Word.payload`."""
+    fields = json.loads(payload)
+    return AlarmWord(**{**fields, "active": tuple(fields["active"])})
+
+
+def alarm_words(alarms: pl.DataFrame, records: Sequence[Record]) -> list[AlarmWord]:
+    """The rows of `Decoded.alarms` as words, in order of terminal and time, each only where it differs from the one before.
+
+    `records`: the group that was decoded.
+    """
+    key = pl.col("active").list.sort().list.join(",")
+    changed = (key != key.shift()).over("terminal").fill_null(True)
+    rows = alarms.sort("terminal", "event_at", "frame").filter(changed)
+    moments = rows["event_at"].dt.epoch("us")
+    return [
+        AlarmWord(
+            row["terminal"],
+            DEVICE,
+            event_us,
+            records[row["frame"]].received_us,
+            records[row["frame"]].position,
+            tuple(sorted(row["active"])),
+            {code: row[alarm.value_field] for code, alarm in ALARMS.items() if alarm.value_field},
+        )
+        for row, event_us in zip(rows.iter_rows(named=True), moments, strict=True)
+    ]
+
+
+def moment(microseconds: int) -> datetime:
+    """µs since 1970 UTC as a time."""
+    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).replace(microsecond=microseconds % 1_000_000)
+
+
+Row = tuple[Any, ...]
+
+
+class AlarmStateMachine:
+    """What is raised now, by terminal and origin, and the time up to which that was seen."""
+
+    def __init__(self, known: Iterable[tuple[str, str, str, str, datetime]] = ()) -> None:
+        """`known`: rows of `LAST_STATES`."""
+        self._raised: dict[tuple[str, str], set[str]] = {}
+        self.seen_us: dict[tuple[str, str], int] = {}
+        for terminal, code, origin, state, event_at in known:
+            at = round(event_at.timestamp() * 1e6)
+            self.seen_us[terminal, origin] = max(at, self.seen_us.get((terminal, origin), at))
+            if state == "raised":
+                self._raised.setdefault((terminal, origin), set()).add(code)
+
+    def is_late(self, word: AlarmWord) -> bool:
+        """Whether a later word of the terminal was seen before this one."""
+        return word.event_us < self.seen_us.get((word.terminal, word.origin), word.event_us)
+
+    def take(self, word: AlarmWord) -> list[tuple[str, str]]:
+        """Code and state of what the word changes; it is the newest now."""
+        key = word.terminal, word.origin
+        before, now = self._raised.get(key, set()), set(word.active)
+        self._raised[key], self.seen_us[key] = now, word.event_us
+        return [(code, "raised") for code in sorted(now - before)] + [(code, "cleared") for code in sorted(before - now)]
+
+
+def event_row(word: AlarmWord, terminal: Terminal, code: str, state: str, event_us: int) -> Row:
+    """One row of `ops.alarm_event`, in the order of `INSERT`."""
+    limit = terminal.limit(code) if word.limit is None else word.limit
+    times = moment(event_us), moment(word.received_us)
+    unit = ALARMS[code].unit if code in ALARMS else ""
+    return (terminal.meter, word.terminal, code, state, *times, word.values.get(code), limit, unit, word.origin, word.frame)
+
+
+class AlarmSink:
+    """The thread that takes alarm words from the journal to PostgreSQL, as soon as there is one and as often as it must try."""
+
+    def __init__(self, site: Site, dsn: str, journals: Journals, counters: Counters) -> None:
+        """`dsn`: connection string; empty: that of the embedded server, from `state/postgres.json` once it is there."""
+        self._site, self._dsn, self._journals, self._counters = site, dsn, journals, counters
+        self._registry = Registry(site.registry)
+        self._positions = {name: read_cursor(site, name) for name in READERS}
+        self._stopping = threading.Event()
+        self._limited = RateLimitedLog()
+        self._thread = threading.Thread(target=self._run, name="alarm-sink", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """Finish what is quick and end; what is left follows after the next start."""
+        self._stopping.set()
+        self._thread.join(timeout_s)
+
+    def position(self, stream: str) -> int:
+        """Position before which the sink needs nothing more of a stream."""
+        return min(position for name, position in self._positions.items() if CURSORS[name] == stream)
+
+    def _run(self) -> None:
+        wait = WAIT_S[0]
+        while True:
+            try:
+                with psycopg.connect(self._address(), connect_timeout=5, tcp_user_timeout=10_000) as connection:
+                    states = prepare(connection)
+                    self._counters.health["postgres"] = "ok"
+                    wait = WAIT_S[0]
+                    self._deliver(connection, states)
+                return
+            except (psycopg.Error, OSError, ValueError) as error:
+                text = " ".join(str(error).split())
+                self._counters.health["postgres"] = text
+                self._limited.warn("postgres", f"alarm events wait in the journal: {text}")
+            except Exception as error:
+                self._counters.health["postgres"] = repr(error)
+                LOG.exception("alarm events wait in the journal")
+            if self._stopping.wait(wait):
+                return
+            # An embedded server that starts later is looked for every second: alarms must not wait for it.
+            wait = min(wait * 2, WAIT_S[1] if self._dsn else 1.0)
+
+    def _address(self) -> str:
+        if self._dsn:
+            return self._dsn
+        path = self._site.state / "postgres.json"
+        found = read_json(path)
+        if not found or not found.get("dsn"):
+            raise ValueError(f"no PostgreSQL yet: [postgres] dsn is empty and {path} is not there")
+        return str(found["dsn"])
+
+    def _deliver(self, connection: psycopg.Connection, states: AlarmStateMachine) -> None:
+        while True:
+            # In this order: what the forwarder tells because of an alarm frame is dealt with after that frame.
+            ends = {stream: self._journals.end(stream) for stream in (EVENT, ALARM)}
+            if any(self._group(connection, states, name, ends[CURSORS[name]]) for name in READERS):
+                continue
+            if self._stopping.is_set():
+                return
+            if not self._journals.wait({ALARM: self._positions["alarm-events"], EVENT: self._positions["events"]}, 1.0):
+                connection.execute("select 1")  # a server that went is noticed before the next alarm
+                connection.commit()
+
+    def _group(self, connection: psycopg.Connection, states: AlarmStateMachine, name: str, end: int) -> bool:
+        stream, position = CURSORS[name], self._positions[name]
+        chunk = read(self._site.journal / stream, position, end, GROUP_BYTES)
+        if chunk.next_position == position:
+            return False
+        terminals = self._registry.terminals()
+        if stream == EVENT:
+            found = [from_payload(record.payload) for record in chunk.records]
+        else:
+            found = alarm_words(decode(chunk.records, self._registry.profiles()).alarms, chunk.records)
+        known = [(word, terminals[word.terminal]) for word in found if word.terminal in terminals]
+        written = insert(connection, states, known)
+        connection.commit()
+        self._counters.alarm_events += written
+        write_json(cursor_path(self._site, name), {"position": chunk.next_position}, durable=True)
+        self._positions[name] = chunk.next_position
+        return True
+
+
+def prepare(connection: psycopg.Connection) -> AlarmStateMachine:
+    """Make the table where it is missing; gives what is raised now."""
+    found = connection.execute("select to_regclass('ops.alarm_event')").fetchone()
+    if found == (None,):  # asked first: a user without the right to create may still write
+        connection.execute(TABLE)
+    states = AlarmStateMachine(connection.execute(LAST_STATES).fetchall())
+    connection.commit()
+    return states
+
+
+def insert(connection: psycopg.Connection, states: AlarmStateMachine, known: Sequence[tuple[AlarmWord, Terminal]]) -> int:
+    """Write what the words change, without committing; gives the number of new events."""
+    written = 0
+    rows: list[Row] = []
+    for word, terminal in known:
+        if states.is_late(word):
+            written += _insert(connection, rows)
+            rows = []
+            written += _insert(connection, _late_rows(connection, states, word, terminal))
+        else:
+            rows += [event_row(word, terminal, code, state, word.event_us) for code, state in states.take(word)]
+    return written + _insert(connection, rows)
+
+
+def _late_rows(connection: psycopg.Connection, states: AlarmStateMachine, word: AlarmWord, terminal: Terminal) -> list[Row]:
+    """A word that comes after a later one still tells of alarms that nobody knew of: raised then, over by what was seen since."""
+    rows: list[Row] = []
+    for code in word.active:
+        key = (word.terminal, code, word.origin, moment(word.event_us))
+        if connection.execute(STATE_AT, key).fetchone() == ("raised",):
+            continue
+        rows.append(event_row(word, terminal, code, "raised", word.event_us))
+        if connection.execute(ANY_LATER, key).fetchone() == (False,):
+            rows.append(event_row(word, terminal, code, "cleared", states.seen_us[word.terminal, word.origin]))
+    return rows
+
+
+def _insert(connection: psycopg.Connection, rows: Sequence[Row]) -> int:
+    if not rows:
+        return 0
+    with connection.cursor() as cursor:
+        cursor.executemany(INSERT, rows)
+        return cursor.rowcount

@@ -1,0 +1,90 @@
+"""A group of journal records to columns, whatever protocols they speak. No journal, store or database is touched here."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ingest_daemon import codecs
+from ingest_daemon.codec_kit.api import NOTHING, Arrival, Codec, Decoded, rejections, together
+from ingest_daemon.contract.schema import DOUBTS, Channel, Reason
+from ingest_daemon.journal.envelope import RecordHeader, parse_record
+from ingest_daemon.journal.records import Record
+
+
+def decode(records: Sequence[Record], profiles: Mapping[str, Mapping[str, Any]]) -> Decoded:
+    """Decode the frames, each by the codec of its protocol; `frame` is a record's place in the group.
+
+    `profiles`: by protocol and terminal number.
+
+    A frame that the server doubted, a record that is no frame, and a frame on which its codec fails against its contract, is
+    `rejected` alone and spoils no other.
+    """
+    places: dict[str, list[int]] = {}
+    arrivals: dict[str, list[Arrival]] = {}
+    refused = []
+    for place, record in enumerate(records):
+        try:
+            way, raw = parse_record(record.payload)
+        except ValueError as error:
+            refused.append(_refused(place, Reason.BAD_BODY, f"not a frame of this journal: {error}"))
+            continue
+        if way.quarantine_reason:
+            refused.append(_refused(place, way.quarantine_reason, DOUBTS[way.quarantine_reason]))
+            continue
+        places.setdefault(way.protocol, []).append(place)
+        arrivals.setdefault(way.protocol, []).append(Arrival(raw, record.received_us, way.terminal, way.requests))
+    parts = [*refused]
+    for protocol, group in arrivals.items():
+        try:
+            part = _decode(codecs.load(protocol), group, profiles.get(protocol, {}))
+        except ValueError as error:
+            part = together([_refused(place, Reason.BAD_BODY, str(error)) for place in range(len(group))])
+        parts.append(part if len(group) == len(records) else _placed(part, places[protocol]))
+    return parts[0] if len(parts) == 1 else together(parts)
+
+
+def senders(records: Sequence[Record], places: Sequence[int]) -> list[tuple[str, RecordHeader, bytes]]:
+    """Terminal number, way and bytes of some records of a group; no terminal where a record does not say it."""
+    found = []
+    for place in places:
+        try:
+            way, raw = parse_record(records[place].payload)
+            found.append((way.terminal or codecs.load(way.protocol).terminal(raw), way, raw))
+        except ValueError:
+            found.append(("", RecordHeader(""), records[place].payload))
+    return found
+
+
+def channels_of(records: Sequence[Record]) -> list[str]:
+    """The channel by which each record came in; TCP for one that does not say."""
+    found = []
+    for record in records:
+        try:
+            found.append(parse_record(record.payload)[0].channel)
+        except ValueError:
+            found.append(Channel.TCP.value)
+    return found
+
+
+def _decode(codec: Codec, arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
+    try:
+        return codec.decode(arrivals, profiles)
+    except Exception as error:
+        if len(arrivals) == 1:
+            return _refused(0, Reason.BAD_BODY, f"the codec failed with {type(error).__name__}: {error}")
+    half = len(arrivals) // 2
+    first, second = _decode(codec, arrivals[:half], profiles), _decode(codec, arrivals[half:], profiles)
+    return together([first, _placed(second, range(half, len(arrivals)))])
+
+
+def _placed(part: Decoded, places: Sequence[int]) -> Decoded:
+    """The part with `frame` counted in the whole group."""
+    where = np.array(places, dtype=np.int64)
+    return Decoded(*(table.with_columns(frame=pl.Series(where[table["frame"].to_numpy()], dtype=pl.Int64)) for table in part))
+
+
+def _refused(place: int, reason: str, detail: str) -> Decoded:
+    """What a record gives of which nothing is used: the reason."""
+    return NOTHING._replace(rejected=rejections([(place, reason, detail)]))

@@ -1,0 +1,133 @@
+"""How a person asks the running daemon to bring old frames to the raw store again, which frames are meant, and how it answers.
+
+Adoption: what terminals sent before they were registered. Replay: part of the journal, decoded with today's codecs and profiles.
+Two small files in `state/` each: the request stays until it is answered, so a daemon that is killed does it after its next
+start. What is done with the frames belongs to the forwarder.
+"""
+
+import sys
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+from ingest_daemon.contract.files import read_json, write_json
+from ingest_daemon.contract.site import Site
+from ingest_daemon.forwarding.decoding import senders
+from ingest_daemon.forwarding.quarantine import JournalPosition, unadopted_entries
+from ingest_daemon.journal.envelope import encode_header
+from ingest_daemon.journal.reader import walk
+from ingest_daemon.journal.records import ALARM, DATA, FRAME_KIND, Record
+
+_FILES = {"adopt": ("adopt.json", "adopted.json"), "replay": ("replay.json", "replayed.json")}
+
+ReplaySource = tuple[str, Record]
+"""A frame that was dealt with before: its stream and its record."""
+
+
+@dataclass(frozen=True)
+class ReplayRange:
+    """Part of the journal: receive times (µs since 1970 UTC) and positions, ends excluded; `terminal` empty for all."""
+
+    streams: tuple[str, ...] = (ALARM, DATA)
+    from_us: int = 0
+    to_us: int = sys.maxsize
+    begin: int = 0
+    end: int = sys.maxsize
+    terminal: str = ""
+
+
+class ReplayRequest(NamedTuple):
+    """A request that waits; `span` None: adoption."""
+
+    name: str
+    span: ReplayRange | None
+
+
+@dataclass
+class ReplayResult:
+    """What was done, by terminal: `frames` decoded, new `readings` stored, `corrected` and `withdrawn` ones.
+
+    `left`: frames of terminals that are still unknown.
+    """
+
+    frames: dict[str, int] = field(default_factory=dict)
+    readings: dict[str, int] = field(default_factory=dict)
+    corrected: dict[str, int] = field(default_factory=dict)
+    withdrawn: dict[str, int] = field(default_factory=dict)
+    left: dict[str, int] = field(default_factory=dict)
+    error: str = ""
+    """Why it was given up; what was done before stays done."""
+
+
+def ask(site: Site, span: ReplayRange | None = None) -> str:
+    """Leave a request; gives its name. One that waits already is joined. Raises `ValueError` where it asks for another span."""
+    path = site.state / _files(span)[0]
+    if waiting := _waiting(read_json(path)):
+        if waiting.span != span:
+            raise ValueError(f"another replay waits for the daemon ({waiting.span}); let it end first, or remove {path}")
+        return waiting.name
+    name = uuid.uuid4().hex
+    write_json(path, {"request": name, "span": span and asdict(span)}, durable=True)
+    return name
+
+
+def asked(site: Site) -> ReplayRequest | None:
+    """A request that waits, if any."""
+    return next((found for file, _ in _FILES.values() if (found := _waiting(read_json(site.state / file)))), None)
+
+
+def reply(site: Site, request: ReplayRequest, done: ReplayResult) -> None:
+    """Answer the request, which is over then. Raises `OSError`."""
+    question, answered = _files(request.span)
+    write_json(site.state / answered, {"request": request.name, **asdict(done)}, durable=False)
+    (site.state / question).unlink(missing_ok=True)
+
+
+def answer(site: Site, name: str) -> ReplayResult | None:
+    """The answer to a request; None while there is none."""
+    for _, file in _FILES.values():
+        found = read_json(site.state / file)
+        if found and found.pop("request") == name:
+            return ReplayResult(**found)
+    return None
+
+
+def select(
+    site: Site, request: ReplayRequest, unadopted: Mapping[JournalPosition, str], ends: Mapping[str, int]
+) -> Iterator[ReplaySource]:
+    """The frames that the request is about. `unadopted`: those that wait for adoption; `ends`: see `replayed`."""
+    if request.span is not None:
+        return replayed(site, request.span, ends)
+    waiting = (entry for entry in unadopted_entries(site.quarantine) if (entry.stream, entry.position) in unadopted)
+    return (
+        (entry.stream, Record(entry.position, entry.received_us, FRAME_KIND, encode_header(entry.way) + entry.raw))
+        for entry in waiting
+    )
+
+
+def replayed(site: Site, span: ReplayRange, ends: Mapping[str, int]) -> Iterator[ReplaySource]:
+    """The frames of the span that the journal still has, before the positions `ends` (later ones were not forwarded yet)."""
+    for stream in span.streams:
+        end = min(span.end, ends[stream])
+        for chunk in walk(site.journal / stream, span.begin):
+            inside = [
+                record for record in chunk.records if record.position < end and span.from_us <= record.received_us < span.to_us
+            ]
+            if span.terminal:
+                said = senders(inside, range(len(inside)))
+                inside = [record for record, (terminal, *_) in zip(inside, said, strict=True) if terminal == span.terminal]
+            yield from ((stream, record) for record in inside)
+            if chunk.next_position >= end:
+                break
+
+
+def _files(span: ReplayRange | None) -> tuple[str, str]:
+    return _FILES["adopt" if span is None else "replay"]
+
+
+def _waiting(found: Mapping[str, Any] | None) -> ReplayRequest | None:
+    if not found:
+        return None
+    span = found.get("span")
+    return ReplayRequest(str(found["request"]), ReplayRange(**{**span, "streams": tuple(span["streams"])}) if span else None)

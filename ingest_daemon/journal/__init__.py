@@ -1,0 +1,1 @@
+"""Received bytes, safe on disk before anyone is told so: records, reader, writer, record header."""

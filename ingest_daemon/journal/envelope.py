@@ -1,0 +1,51 @@
+"""A frame with its way, as one payload of the journal: which protocol, which channel, from whom, in answer to what.
+
+`way` line, then the frame's bytes. The line is text, its fields parted by tabs, so that a journal can be read by eye.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from ingest_daemon.contract.schema import Channel
+
+
+class RecordHeader(NamedTuple):
+    """How a frame came in.
+
+    `link`: registered text of the DTU, telephone number of the SMS or address that was dialled; empty where nothing is known.
+    `terminal`, `requests`: see `frames.Arrival`. `doubt`: the reason for which its readings are to be kept aside, if any.
+    """
+
+    protocol: str
+    channel: str = Channel.TCP.value
+    link: str = ""
+    terminal: str = ""
+    requests: tuple[bytes, ...] = ()
+    quarantine_reason: str = ""
+
+
+def encode_header(header: RecordHeader) -> bytes:
+    """The line that goes before the frame's bytes. Control characters of a stranger's link become `?`."""
+    link = "".join(letter if letter.isprintable() else "?" for letter in header.link)
+    asked = ",".join(request.hex() for request in header.requests)
+    return "\t".join((header.protocol, header.channel, link, header.terminal, asked, header.quarantine_reason)).encode() + b"\n"
+
+
+def parse_record(payload: bytes) -> tuple[RecordHeader, bytes]:
+    """Way and bytes of a payload. Raises `ValueError` where it is none."""
+    line, newline, raw = payload.partition(b"\n")
+    if not newline:
+        raise ValueError("expected a line that says protocol and channel before the frame's bytes; there is no line end")
+    return _parse_header(line), raw
+
+
+@lru_cache(4096)
+def _parse_header(line: bytes) -> RecordHeader:
+    fields = line.decode().split("\t")
+    if len(fields) != len(RecordHeader._fields):
+        raise ValueError(
+            f"expected {len(RecordHeader._fields)} fields parted by tabs before the frame's bytes, there are {len(fields)}"
+        )
+    protocol, channel, link, terminal, asked, quarantine_reason = fields
+    requests = tuple(bytes.fromhex(request) for request in asked.split(",") if request)
+    return RecordHeader(protocol, Channel(channel).value, link, terminal, requests, quarantine_reason)

@@ -1,0 +1,158 @@
+"""The journal: received bytes, safe on disk before anyone is told so. Segments, group commit, reading, disk budget.
+
+A stream is a folder of segments, each named by the position of its first byte; the position of a record is its byte offset
+since the stream began and never changes. Nothing here knows a protocol, a socket or the raw store.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from ingest_daemon.contract.files import read_json
+from ingest_daemon.contract.site import Site
+from ingest_daemon.journal.records import _SUFFIX, ALARM, BAD, DATA, EVENT, HEADER, MAX_PAYLOAD, PART, Chunk, Gap, Record, _parse
+
+CURSORS: Mapping[str, str] = {"data": DATA, "alarm": ALARM, "alarm-events": ALARM, "events": EVENT}
+"""Readers with a durable cursor (`state/forward-<name>.json`) and the stream each reads."""
+
+
+UNFINISHED_TRIES, UNFINISHED_S = 20, 0.05
+"""How often and how long a reader beside the daemon waits for a record that is not whole yet."""
+
+
+class Stream(NamedTuple):
+    """A stream as it lies on disk: positions of its first byte and behind its last; `first_us`, `last_us` None: no record.
+
+    `cursors`: the position each reader of `CURSORS` has dealt with.
+    """
+
+    name: str
+    segments: int
+    size: int
+    begin: int
+    end: int
+    first_us: int | None
+    last_us: int | None
+    cursors: dict[str, int]
+
+
+def segments(folder: Path) -> list[tuple[int, Path]]:
+    """Start position and path of each segment of a stream, in order; none where the folder is absent."""
+    if not folder.is_dir():
+        return []
+    return sorted((int(path.stem), path) for path in folder.iterdir() if path.suffix == _SUFFIX)
+
+
+def stream_end(folder: Path) -> int:
+    """Position after the last byte on disk of a stream (a record being written just now included)."""
+    last = segments(folder)[-1:]
+    return last[0][0] + last[0][1].stat().st_size if last else 0
+
+
+def read(folder: Path, position: int, end: int, max_bytes: int) -> Chunk:
+    """Records from `position` on, about `max_bytes` of them, never past `end` (what is committed).
+
+    Damaged bytes are passed over and reported; a position inside a removed segment is such damage, too.
+    """
+    known = segments(folder)
+    damaged: list[Gap] = []
+    if known and position < known[0][0]:
+        damaged.append(Gap(position, known[0][0] - position))
+        position = known[0][0]
+    records: list[Record] = []
+    for number, (start, path) in enumerate(known):
+        limit = min(end, known[number + 1][0]) if number + 1 < len(known) else end
+        if position >= limit:
+            continue
+        if records:
+            break
+        with path.open("rb") as file:
+            file.seek(position - start)
+            wanted = min(limit - position, max(max_bytes, HEADER.size + MAX_PAYLOAD))
+            data = file.read(wanted)
+        whole = len(data) < wanted or position + len(data) >= limit
+        records, position, found = _parse(data, position, whole=whole)
+        damaged += found
+        if whole and position < limit:  # the file is shorter than the journal says
+            damaged.append(Gap(position, limit - position))
+            position = limit
+    return Chunk(records, position, damaged)
+
+
+def walk(folder: Path, position: int = 0) -> Iterator[Chunk]:
+    """Everything on disk from `position` on, about `HEADER.size + MAX_PAYLOAD` bytes at a time; for any process, only reading.
+
+    Beside a running daemon, too: a last record that is being written just now is waited for a moment before it counts as
+    damaged, and segments given back for the disk budget are no damage.
+    """
+    tries = 0
+    while known := segments(folder):
+        position = max(position, known[0][0])
+        end = stream_end(folder)
+        if position >= end:
+            return
+        try:
+            chunk = read(folder, position, end, 1)
+        except FileNotFoundError:  # given back since it was listed
+            continue
+        unfinished = bool(chunk.damaged) and chunk.next_position == end == sum(chunk.damaged[-1])
+        if unfinished and tries < UNFINISHED_TRIES:
+            tries += 1
+            time.sleep(UNFINISHED_S)
+            continue
+        yield chunk
+        position, tries = chunk.next_position, 0
+
+
+def streams(site: Site) -> list[Stream]:
+    """Every stream that is on disk; for any process, running daemon or not."""
+    found = []
+    for name in (DATA, ALARM, BAD, PART, EVENT):
+        folder = site.journal / name
+        if known := segments(folder):
+            end = stream_end(folder)
+            first = _first(folder, 0)
+            last = _last(folder, [start for start, _ in known], end)
+            cursors = {reader: read_cursor(site, reader) for reader, stream in CURSORS.items() if stream == name}
+            times = (first and first.received_us, last and last.received_us)
+            found.append(Stream(name, len(known), end - known[0][0], known[0][0], end, *times, cursors))
+    return found
+
+
+def waiting_since(site: Site) -> dict[str, int | None]:
+    """Receive time (µs since 1970 UTC) of the oldest record that each reader has not dealt with; None: it has dealt with all."""
+    found = {name: _first(site.journal / stream, read_cursor(site, name)) for name, stream in CURSORS.items()}
+    return {name: record.received_us if record else None for name, record in found.items()}
+
+
+def _first(folder: Path, position: int) -> Record | None:
+    """The first record from a position on."""
+    return next((chunk.records[0] for chunk in walk(folder, position) if chunk.records), None)
+
+
+def _last(folder: Path, starts: list[int], end: int) -> Record | None:
+    """The last record before `end`: found from within the last bytes, for a record can be told wherever reading begins."""
+    for start in reversed(starts):
+        chunk = read(folder, max(start, end - HEADER.size - MAX_PAYLOAD), end, 1)
+        if chunk.records:
+            return chunk.records[-1]
+        end = start
+    return None
+
+
+def backlog(site: Site) -> dict[str, int]:
+    """Bytes of the journal that each reader of `CURSORS` has not dealt with yet; for any process, running daemon or not."""
+    ends = {stream: stream_end(site.journal / stream) for stream in set(CURSORS.values())}
+    return {name: max(0, ends[stream] - read_cursor(site, name)) for name, stream in CURSORS.items()}
+
+
+def cursor_path(site: Site, name: str) -> Path:
+    """Where a reader's cursor lies."""
+    return site.state / f"forward-{name}.json"
+
+
+def read_cursor(site: Site, name: str) -> int:
+    """The position up to which a reader has dealt with its stream; 0 where it never did."""
+    value = read_json(cursor_path(site, name))
+    return int(value["position"]) if value else 0

@@ -1,0 +1,305 @@
+"""The journal: received bytes, safe on disk before anyone is told so. Segments, group commit, reading, disk budget.
+
+A stream is a folder of segments, each named by the position of its first byte; the position of a record is its byte offset
+since the stream began and never changes. Nothing here knows a protocol, a socket or the raw store.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ingest_daemon.contract.files import sync_folder
+from ingest_daemon.contract.log import LOG, RateLimitedLog
+from ingest_daemon.contract.site import Site
+from ingest_daemon.journal.reader import CURSORS, read_cursor, segments
+from ingest_daemon.journal.records import (
+    _SUFFIX,
+    ALARM,
+    BAD,
+    DATA,
+    EVENT,
+    FRAME_KIND,
+    HEADER,
+    MAX_PAYLOAD,
+    PART,
+    Gap,
+    JournalBroken,
+    JournalRefused,
+    _parse,
+    pack,
+)
+
+
+class Journal:
+    """One stream, open for appending. `append` may be called by any thread; `commit` by one at a time."""
+
+    def __init__(self, folder: Path, segment_bytes: int, begin: int = 0) -> None:
+        """Open or begin the stream. A torn tail is cut off, put beside (`<position>.torn`) and said in `repaired`.
+
+        `begin`: positions before it were used already, even where their segments are gone, and are not used again.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        sync_folder(folder.parent)
+        self.folder = folder
+        self.repaired: list[Gap] = []
+        self._segment_bytes = segment_bytes
+        self._lock = threading.Lock()
+        self._pending: list[bytes] = []
+        self._receipts: list[Any] = []
+        self.pending_bytes = 0
+        known = segments(folder)
+        self._start = known[-1][0] if known else begin
+        self._handle = self._open(self._start)
+        self.end = self._start + (self._repair(known[-1][1]) if known else 0)
+        self.size = sum(path.stat().st_size for _, path in segments(folder))
+        """Bytes on disk."""
+        if self.end < begin:
+            self.end = begin
+            self._roll()
+
+    def append(self, payload: bytes, received_us: int, kind: int = FRAME_KIND, receipt: Any = None) -> None:
+        """Put a record into the next group. `receipt` comes back from the commit that held the record, unless it is None."""
+        if len(payload) > MAX_PAYLOAD:
+            raise ValueError(f"a record of {len(payload)} bytes; the journal takes at most {MAX_PAYLOAD}")
+        record = pack(payload, received_us, kind)
+        with self._lock:
+            self._pending.append(record)
+            self.pending_bytes += len(record)
+            if receipt is not None:
+                self._receipts.append(receipt)
+
+    def take(self) -> tuple[list[bytes], list[Any]]:
+        """Take the pending group (records as they lie on disk, receipts), to be given to `store`."""
+        with self._lock:
+            group = self._pending, self._receipts
+            self._pending, self._receipts, self.pending_bytes = [], [], 0
+        return group
+
+    def store(self, group: list[bytes]) -> None:
+        """Append the group with one write and one sync: all of it is safe on disk on return.
+
+        Raises `JournalRefused` (nothing of it is stored) or `JournalBroken`.
+        """
+        data = b"".join(group)
+        try:
+            if self.end - self._start >= self._segment_bytes:
+                self._roll()
+            _write_all(self._handle, data)
+        except JournalBroken:
+            raise
+        except OSError as error:
+            self._cut(self.end - self._start)
+            raise JournalRefused(error.errno, f"{self.folder}: {error.strerror}") from error
+        try:
+            os.fdatasync(self._handle)
+        except OSError as error:
+            raise JournalBroken(error.errno, f"{self.folder}: sync failed: {error.strerror}") from error
+        self.end += len(data)
+        self.size += len(data)
+
+    def commit(self) -> list[Any]:
+        """Store the pending group; gives its receipts. Raises as `store` does, and the group is given up then."""
+        group, receipts = self.take()
+        if group:
+            self.store(group)
+        return receipts
+
+    def oldest(self, before: int) -> Path | None:
+        """The oldest segment that ended at or before a position; never the one being written."""
+        known = segments(self.folder)
+        return known[0][1] if len(known) > 1 and known[1][0] <= before else None
+
+    def remove(self, segment: Path) -> int:
+        """Delete a segment that `oldest` gave; gives the bytes won."""
+        won = segment.stat().st_size
+        segment.unlink()
+        self.size -= won
+        return won
+
+    def close(self) -> None:
+        """Close the file; pending records are not stored."""
+        os.close(self._handle)
+
+    def _open(self, start: int) -> int:
+        path = self.folder / f"{start:020d}{_SUFFIX}"
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            sync_folder(self.folder)
+        except OSError as error:
+            os.close(handle)
+            raise JournalBroken(error.errno, f"{self.folder}: sync of the folder failed: {error.strerror}") from error
+        return handle
+
+    def _roll(self) -> None:
+        handle = self._open(self.end)
+        os.close(self._handle)
+        self._handle, self._start = handle, self.end
+
+    def _cut(self, length: int) -> None:
+        """Take a half-written group off again; without that the next group would follow rubbish."""
+        try:
+            os.ftruncate(self._handle, length)
+        except OSError as error:
+            raise JournalBroken(error.errno, f"{self.folder}: cannot cut off a failed write: {error.strerror}") from error
+
+    def _repair(self, path: Path) -> int:
+        """Length of the last segment up to its last valid record; what follows is put beside and cut off."""
+        data = path.read_bytes()
+        records, _, damaged = _parse(data, 0, whole=True)
+        good = records[-1].position + HEADER.size + len(records[-1].payload) if records else 0
+        self.repaired = [Gap(self._start + gap.position, gap.length) for gap in damaged]
+        if good < len(data):
+            torn = self.folder / f"{self._start + good:020d}.torn"
+            torn.write_bytes(data[good:])
+            self._cut(good)
+            os.fsync(self._handle)
+        return good
+
+
+class Journals:
+    """All streams of a site, with the one thread that commits what meters send.
+
+    The next sync starts when the last ends, without a timer: a lone frame is safe after one sync, many share one.
+    """
+
+    def __init__(self, site: Site, segment_bytes: int, budget_bytes: int) -> None:
+        """Open the streams. Raises `OSError` where the disk does not let us."""
+        site.journal.mkdir(parents=True, exist_ok=True)
+        segment_bytes = min(segment_bytes, budget_bytes // 8)  # or nothing could ever be given back of a small budget
+        begin = {BAD: 0, PART: 0}
+        for name, stream in CURSORS.items():
+            begin[stream] = max(read_cursor(site, name), begin.get(stream, 0))
+        self.streams = {name: Journal(site.journal / name, segment_bytes, begin[name]) for name in (ALARM, DATA, PART, BAD)}
+        self._all = tuple(self.streams.values())
+        self.event = Journal(site.journal / EVENT, segment_bytes, begin[EVENT])
+        """Events that the daemon found: written and committed by the forwarder, not by the thread here."""
+        for journal in (*self.streams.values(), self.event):
+            for gap in journal.repaired:
+                why = "torn by a kill, or the disk is damaged; a torn tail is kept as *.torn"
+                LOG.warning(
+                    "journal %s: %d bytes at %d hold no valid record (%s)", journal.folder.name, gap.length, gap.position, why
+                )
+        self._budget = budget_bytes
+        self._asked = threading.Condition()
+        """Tells the thread here that something is to be committed."""
+        self._changed = threading.Condition()
+        """Tells readers that something is committed."""
+        self._closing = self._is_asked = False
+        self._limited = RateLimitedLog()
+        self._forwarded: Callable[[str], int] = lambda stream: 0
+        self._settled: Callable[[str, int, list[Any], str], None] = lambda stream, count, receipts, refusal: None
+        self._broken: Callable[[Exception], None] = lambda error: None
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+
+    def start(
+        self,
+        forwarded: Callable[[str], int],
+        settled: Callable[[str, int, list[Any], str], None],
+        broken: Callable[[Exception], None],
+    ) -> None:
+        """Begin to commit. All three are called in the journal's thread.
+
+        `forwarded(stream)`: position before which nobody needs the stream. `settled(stream, records, receipts, refusal)`: a
+        group is safe on disk (`refusal` empty), or was refused for the reason given. `broken`: the process must end.
+        """
+        self._forwarded, self._settled, self._broken = forwarded, settled, broken
+        self._thread.start()
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes that wait for the disk."""
+        data, alarm, part, bad = self._all
+        return data.pending_bytes + alarm.pending_bytes + part.pending_bytes + bad.pending_bytes
+
+    def append(self, stream: str, payload: bytes, received_us: int, kind: int = FRAME_KIND, receipt: Any = None) -> None:
+        """Put a record into the stream's next group; `commit_soon` has it committed."""
+        self.streams[stream].append(payload, received_us, kind, receipt)
+
+    def commit_soon(self) -> None:
+        """Have all that is pending committed, as soon as the sync that runs now has ended."""
+        with self._asked:
+            self._is_asked = True
+            self._asked.notify()
+
+    def end(self, stream: str) -> int:
+        """Committed end of a stream."""
+        return (self.event if stream == EVENT else self.streams[stream]).end
+
+    def wait(self, positions: Mapping[str, int], timeout_s: float) -> bool:
+        """Wait until one of the streams is committed beyond its position; False when the time is over."""
+        with self._changed:
+            return self._changed.wait_for(lambda: any(self.end(name) > at for name, at in positions.items()), timeout_s)
+
+    def fail(self, error: Exception) -> None:
+        """Say that the process must end; also for who writes the stream `event`."""
+        self._broken(error)
+
+    def finish(self) -> None:
+        """Commit all that is pending and end the thread; what is committed can still be read."""
+        with self._asked:
+            self._closing = True
+            self._asked.notify()
+        self._thread.join()
+
+    def close(self) -> None:
+        """Close the files; pending records are not stored."""
+        for journal in (*self.streams.values(), self.event):
+            journal.close()
+
+    def _run(self) -> None:
+        while True:
+            with self._asked:
+                self._asked.wait_for(lambda: self._closing or self._is_asked)
+                self._is_asked = False
+                if self._closing and not self.pending_bytes:
+                    return
+            try:
+                for stream, journal in self.streams.items():
+                    if journal.pending_bytes:
+                        self._commit(stream, journal)
+            except Exception as error:
+                self._broken(error)
+                return
+            with self._changed:
+                self._changed.notify_all()
+
+    def _commit(self, stream: str, journal: Journal) -> None:
+        group, receipts = journal.take()
+        size = sum(map(len, group))
+        try:
+            if not self._make_room(size):
+                megabytes = self._budget >> 20
+                raise JournalRefused(
+                    f"日志已用完磁盘预算 {megabytes} MB，新数据不应答 / the journal has used its budget of {megabytes} MB "
+                    "([daemon] journal_mb) with data that are not forwarded yet: new frames are not acknowledged"
+                )
+            journal.store(group)
+        except JournalRefused as error:
+            self._limited.warn("journal refuses", str(error))
+            self._settled(stream, len(group), receipts, str(error))
+        else:
+            self._settled(stream, len(group), receipts, "")
+
+    def _make_room(self, size: int) -> bool:
+        """Whether the group fits into the budget, if need be after removing forwarded segments, oldest first."""
+        everything = {**self.streams, EVENT: self.event}
+        total = sum(journal.size for journal in everything.values())
+        while total + size > self._budget:
+            olds = [(name, everything[name].oldest(self._forwarded(name))) for name in everything]
+            found = [(path.stat().st_mtime, name, path) for name, path in olds if path is not None]
+            if not found:
+                return False
+            _, name, path = min(found)
+            LOG.info("journal %s: removed %s, forwarded long ago, for the disk budget", name, path.name)
+            total -= everything[name].remove(path)
+        if total + size > self._budget * 0.8:
+            self._limited.warn("journal fills", f"{(total + size) >> 20} MB of its budget of {self._budget >> 20} MB are used")
+        return True
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]

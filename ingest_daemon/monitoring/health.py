@@ -1,0 +1,86 @@
+"""`GET /healthz` and `GET /metrics` on this machine: the daemon's state for who watches it. Nothing can be changed here.
+
+Answered in the daemon's own event loop: an answer says that the loop turns. How HTTP is spoken belongs to `http.py`.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ingest_daemon.contract.http import Answer, Listener, Request
+from ingest_daemon.contract.site import Site
+from ingest_daemon.journal.reader import backlog, waiting_since
+from ingest_daemon.monitoring.counters import Counters
+
+HOST = "127.0.0.1"
+
+VITAL = ("journal", "store")
+"""Parts without which nothing comes in or through; PostgreSQL's absence holds up no reading."""
+
+Samples = Iterator[tuple[str, str, str, Mapping[str, float]]]
+
+
+def listener(site: Site, port: int, counters: Counters) -> Listener:
+    """What answers who watches; to be started and closed."""
+
+    def metrics() -> str:
+        return exposition(counters.snapshot(), backlog(site), waiting_since(site), time.time_ns() // 1000)
+
+    async def answer(request: Request) -> Answer:
+        if request.method != "GET":
+            return Answer(405, "only GET\n")
+        if request.path == "/healthz":
+            wrong = ailments(counters.health)
+            return Answer(503, wrong) if wrong else Answer(200, "ok\n")
+        if request.path == "/metrics":
+            return Answer(200, await asyncio.to_thread(metrics))  # looks at the disk
+        return Answer(404, "there are /healthz and /metrics\n")
+
+    return Listener(answer, HOST, port)
+
+
+def ailments(health: Mapping[str, str]) -> str:
+    """A line for each vital part that is not well; empty when all are."""
+    return "".join(f"{part}: {health[part]}\n" for part in VITAL if health[part] != "ok")
+
+
+def exposition(counters: Mapping[str, Any], left: Mapping[str, int], since_us: Mapping[str, int | None], now_us: int) -> str:
+    """The figures in Prometheus' text format.
+
+    `counters`: of `Counters.snapshot`; `left`, `since_us`: bytes and oldest receive time that each reader has before it.
+    """
+    lines = []
+    for name, kind, label, values in _samples(counters, left, since_us, now_us):
+        lines.append(f"# TYPE mainflow_{name} {kind}")
+        for key, value in values.items():
+            labels = f'{{{label}="{key}"}}' if label else ""
+            lines.append(f"mainflow_{name}{labels} {value}")
+    return "\n".join(lines) + "\n"
+
+
+def _samples(counters: Mapping[str, Any], left: Mapping[str, int], since_us: Mapping[str, int | None], now_us: int) -> Samples:
+    """Name, kind, label ("": none) and values by label."""
+    yield "frames_total", "counter", "stream", counters["frames"]
+    yield "frames_acknowledged_total", "counter", "", {"": counters["acknowledged"]}
+    yield "frames_refused_total", "counter", "", {"": counters["refused"]}
+    yield "rejected_total", "counter", "reason", counters["bad"]
+    yield "doubted_total", "counter", "reason", counters["doubted"]
+    yield "messages_total", "counter", "protocol", counters["protocols"]
+    yield "polls_total", "counter", "result", counters["polls"]
+    yield "sms_total", "counter", "what", counters["sms"]
+    yield "heartbeats_total", "counter", "", {"": counters["heartbeats"]}
+    yield "connections_incomplete_total", "counter", "", {"": counters["incomplete"]}
+    yield "connections_turned_away_total", "counter", "", {"": counters["turned_away"]}
+    yield "readings_stored_total", "counter", "", {"": counters["readings"]}
+    yield "readings_duplicate_total", "counter", "", {"": counters["duplicates"]}
+    yield "quarantined_total", "counter", "reason", counters["quarantined"]
+    yield "alarm_events_total", "counter", "", {"": counters["alarm_events"]}
+    yield "connections", "gauge", "", {"": counters["connections"]}
+    yield "healthy", "gauge", "part", {part: int(state == "ok") for part, state in counters["health"].items()}
+    yield "backlog_bytes", "gauge", "reader", left
+    yield "lag_seconds", "gauge", "reader", {name: (now_us - at) / 1e6 if at else 0.0 for name, at in since_us.items()}
+    contacts = counters["last_contact_us"]
+    yield "terminals_seen", "gauge", "", {"": len(contacts)}
+    if contacts:  # before the first frame there is no age
+        yield "last_contact_age_seconds", "gauge", "", {"": (now_us - max(contacts.values())) / 1e6}

@@ -1,0 +1,1 @@
+"""Sockets: bytes of a connection become frames, frames are journaled and acknowledged."""

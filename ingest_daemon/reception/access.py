@@ -1,0 +1,302 @@
+"""Who may be on the line: which addresses are let in, whose frames are believed, and TLS. No socket, journal or log here.
+
+What is decided here is carried out by the server. Everything belongs to the event loop, and a frame of an honest terminal costs
+a look-up or two.
+"""
+
+import ipaddress
+import ssl
+from array import array
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from ingest_daemon.codec_kit.api import Arrival, Codec, Decoded
+from ingest_daemon.contract.schema import Reason
+from ingest_daemon.contract.settings import SettingError, setting
+from ingest_daemon.terminals.directory import TerminalDirectory
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+ACCEPT, QUARANTINE, REFUSE = "accept", "quarantine", "refuse"
+POLICIES = (ACCEPT, QUARANTINE, REFUSE)
+"""What is done with a doubted frame: nothing but counting; acknowledged, its readings kept aside; not acknowledged, its bytes
+in the journal's stream `bad`."""
+
+ACKNOWLEDGE, IGNORE = "acknowledge", "ignore"
+
+REMEMBERED = 1 << 18
+"""So many acknowledged frames are remembered (a power of two); newer ones take the places of older ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessSettings:
+    """`[access]`: who may be on the line. Raises `SettingError` where `allow` is no list of networks."""
+
+    allow: str = setting(
+        "", "addresses that may connect, like 10.0.0.0/8,192.168.1.5; empty: all", "允许连接的网段，逗号分隔；空为全部"
+    )
+    per_address: int = setting(
+        2000, "most connections of one address (a carrier puts many terminals behind one)", "单一地址最大连接数", minimum=1
+    )
+    frame_s: float = setting(
+        60.0, "a frame that has begun must be complete within this many seconds", "一帧须在此秒数内收齐", minimum=1
+    )
+    unknown: str = setting(
+        ACKNOWLEDGE,
+        "whether frames of unregistered terminals are acknowledged; they are kept for adoption either way",
+        "未登记终端的帧是否应答（均保留备补收）",
+        choices=(ACKNOWLEDGE, IGNORE),
+    )
+    wrong_password: str = setting(
+        QUARANTINE,
+        "a frame without the registered password; none registered: no check; quarantine: acknowledged, readings not stored",
+        "口令与档案不符的帧；档案无口令则不查",
+        choices=POLICIES,
+    )
+    foreign_station: str = setting(
+        ACCEPT,
+        "a second station on a connection, not on the same link; relays and gateways speak for many",
+        "同一连接上的另一站（网关、中继属正常）",
+        choices=POLICIES,
+    )
+    replayed: str = setting(
+        ACCEPT,
+        "an acknowledged frame again from another address after replay_s; stored twice it is still one reading",
+        "已应答的帧隔时又从别处来",
+        choices=POLICIES,
+    )
+    replay_s: float = setting(
+        3600.0, "within this many seconds a repetition is a terminal's own", "此秒数内的重复视为终端重发", minimum=0
+    )
+    tls_certificate: str = setting("", "certificate chain (PEM) for TLS; empty: plain TCP", "TLS 证书文件；空为明文")
+    tls_key: str = setting("", "private key (PEM, without passphrase) of the certificate", "TLS 私钥文件（无口令）")
+    tls_client_ca: str = setting(
+        "", "authorities (PEM) whose certificates terminals must show; empty: none asked for", "终端证书的 CA 文件；空为不验"
+    )
+
+    def __post_init__(self) -> None:
+        networks(self.allow)
+
+
+def networks(allow: str) -> tuple[Network, ...]:
+    """The networks of a list like `10.0.0.0/8, 192.168.1.5`. Raises `SettingError` naming the part that is none."""
+    found = []
+    for part in filter(None, map(str.strip, allow.split(","))):
+        try:
+            found.append(ipaddress.ip_network(part, strict=False))
+        except ValueError as error:
+            raise SettingError(
+                f"[access] allow has {part!r}: {error}; expected addresses or networks, like 10.0.0.0/8,192.168.1.5"
+            ) from None
+    return tuple(found)
+
+
+class ConnectionLimiter:
+    """Lets connections in by their address."""
+
+    def __init__(self, settings: AccessSettings) -> None:
+        self._networks = networks(settings.allow)
+        self._most = settings.per_address
+        self._count: Counter[str] = Counter()
+
+    def admit(self, address: str) -> str:
+        """Let a connection of this address in ("") and count it until `left`, or say why it is turned away."""
+        if self._networks and not self._allowed(address):
+            return f"{address} is not in [access] allow"
+        if self._count[address] >= self._most:
+            return f"{address} has {self._most} connections already ([access] per_address)"
+        self._count[address] += 1
+        return ""
+
+    def left(self, address: str) -> None:
+        """A connection that was let in is gone."""
+        self._count[address] -= 1
+        if self._count[address] <= 0:
+            del self._count[address]
+
+    def _allowed(self, address: str) -> bool:
+        try:
+            found = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
+            found = found.ipv4_mapped
+        return any(found in network for network in self._networks)
+
+
+class ConnectionState:
+    """What is remembered of one connection: its address, the station it first spoke for, since when a frame is unfinished."""
+
+    __slots__ = ("address", "began_s", "station")
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.station = ""
+        self.began_s: float | None = None
+
+    def fed(self, pieces: int, pending: int, now_s: float) -> None:
+        """Bytes came: so many pieces became complete, so many bytes are left of an unfinished one."""
+        if not pending:
+            self.began_s = None
+        elif pieces or self.began_s is None:
+            self.began_s = now_s
+
+    def overdue(self, frame_s: float, now_s: float) -> bool:
+        """Whether the unfinished frame takes longer than `frame_s`."""
+        return self.began_s is not None and now_s - self.began_s > frame_s
+
+
+class Verdict(NamedTuple):
+    """What is to be done with a frame.
+
+    `policy`: of `POLICIES`. `reason`: of `schema.Reason`, empty for none (it may be there with `ACCEPT`: counted only).
+    `acknowledge`: whether the sender gets its answer.
+    """
+
+    policy: str
+    reason: str
+    acknowledge: bool
+
+
+GOOD = Verdict(ACCEPT, "", True)
+
+
+class SenderVerifier:
+    """Whose frames are believed.
+
+    A **wrong password** is one that differs from the registered one, leading zeros and case aside (spreadsheets drop the former).
+    A frame without one is wrong, too, so for terminals of protocols without passwords none is to be registered.
+
+    A **foreign station** is one that comes over a connection that first spoke for another, unless both are registered on the same
+    `link`. Relays and gateways do that honestly, so by default it is only counted.
+
+    A **replayed** frame has the bytes of one that was acknowledged before, comes from another address, later than `replay_s`, and
+    says the time of what it reports. So an honest terminal feels nothing: what was not acknowledged may be repeated from any
+    address (a carrier gives a new one with each connection) at any time; what was, from the same address at any time and from
+    others within `replay_s` (the acknowledgement was lost); signs of life without a time may be the same for ever.
+    """
+
+    def __init__(self, settings: AccessSettings, known: TerminalDirectory) -> None:
+        self._known = known
+        self._ignores = settings.unknown == IGNORE
+        self._policies = {
+            str(Reason.WRONG_PASSWORD): settings.wrong_password,
+            str(Reason.FOREIGN_STATION): settings.foreign_station,
+            str(Reason.REPLAYED): settings.replayed,
+        }
+        self._replay_s = settings.replay_s
+        self._seen = _Seen(REMEMBERED)
+        self.counted: Counter[str] = Counter()
+        """Frames a reason, whatever was done with them."""
+
+    def judge(self, codec: Codec, station: str, raw: bytes, heard: ConnectionState, now_s: float) -> Verdict:
+        """What is to be done with a frame (of several packets: the whole message); `now_s`: of a clock that never goes back.
+
+        Of several doubts that with the strictest policy counts.
+        """
+        terminal = self._known.terminals.get(station)
+        doubts = []
+        if terminal is not None and terminal.password and _plain(codec.password(raw)) != _plain(terminal.password):
+            doubts.append(str(Reason.WRONG_PASSWORD))
+        elif not heard.station:
+            heard.station = station
+        if heard.station not in ("", station) and not self._same_link(station, heard.station):
+            doubts.append(str(Reason.FOREIGN_STATION))
+        if self._is_replayed(codec, raw, heard.address, now_s):
+            doubts.append(str(Reason.REPLAYED))
+        if not doubts and terminal is not None:
+            return GOOD
+        self.counted.update(doubts)
+        policy, reason = max(
+            ((self._policies[doubt], doubt) for doubt in doubts), key=lambda each: POLICIES.index(each[0]), default=(ACCEPT, "")
+        )
+        if terminal is None:
+            self.counted[str(Reason.UNKNOWN_TERMINAL)] += 1
+        return Verdict(policy, reason, policy != REFUSE and not (terminal is None and self._ignores))
+
+    def acknowledged(self, raw: bytes, heard: ConnectionState, now_s: float) -> None:
+        """The frame is safe on disk, and the sender was told so where its protocol has that."""
+        self._seen.put(hash(raw), hash(heard.address), now_s)
+
+    def _same_link(self, station: str, first: str) -> bool:
+        ours, other = self._known.terminals.get(station), self._known.terminals.get(first)
+        return ours is not None and other is not None and bool(ours.link) and ours.link == other.link
+
+    def _is_replayed(self, codec: Codec, raw: bytes, address: str, now_s: float) -> bool:
+        key, sender = hash(raw), hash(address)
+        if not self._seen.elsewhere_before(key, sender, now_s - self._replay_s):
+            return False
+        if _is_dated(codec, raw):
+            return True
+        self._seen.put(key, sender, now_s, again=True)  # so that the same sign of life is not looked at so closely each time
+        return False
+
+
+def tls(settings: AccessSettings) -> ssl.SSLContext | None:
+    """The context of the listeners, TLS 1.2 or newer; None where no certificate is set. Raises `SettingError` naming the file."""
+    if not (settings.tls_certificate or settings.tls_key or settings.tls_client_ca):
+        return None
+    if not (settings.tls_certificate and settings.tls_key):
+        raise SettingError("[access] tls_certificate and tls_key: expected both or neither; tls_client_ca needs them, too")
+    for key in ("tls_certificate", "tls_key", "tls_client_ca"):
+        path = getattr(settings, key)
+        if path and not Path(path).is_file():
+            raise SettingError(f"[access] {key} = {path!r}: there is no such file; expected one in PEM format")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        # Without the empty passphrase OpenSSL would ask for one in the terminal.
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key, password="")
+    except (OSError, ValueError) as error:
+        raise SettingError(
+            f"[access] tls_certificate = {settings.tls_certificate!r}, tls_key = {settings.tls_key!r}: {error}; "
+            "expected a certificate chain and its private key without passphrase, both PEM"
+        ) from None
+    if settings.tls_client_ca:
+        try:
+            context.load_verify_locations(settings.tls_client_ca)
+        except OSError as error:
+            raise SettingError(
+                f"[access] tls_client_ca = {settings.tls_client_ca!r}: {error}; expected certificates in PEM format"
+            ) from None
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+class _Seen:
+    """Frames by the hash of their bytes (which Python keys anew in each process): from whom and when. Fixed in size."""
+
+    def __init__(self, size: int) -> None:
+        self._mask = size - 1
+        self._keys, self._senders = (array("q", bytes(8 * size)) for _ in range(2))
+        self._times = array("d", bytes(8 * size))
+
+    def put(self, key: int, sender: int, now_s: float, *, again: bool = False) -> None:
+        """Note a frame. `again`: also where it is noted already; else the first time stays, so that repeating renews nothing."""
+        place = key & self._mask
+        if again or self._keys[place] != key:
+            self._keys[place], self._senders[place], self._times[place] = key, sender, now_s
+
+    def elsewhere_before(self, key: int, sender: int, before_s: float) -> bool:
+        """Whether the frame was noted of another sender, before that time."""
+        place = key & self._mask
+        return self._keys[place] == key and self._senders[place] != sender and self._times[place] < before_s
+
+
+def _is_dated(codec: Codec, raw: bytes) -> bool:
+    """Whether the frame says a time, so that the same bytes cannot be meant anew; not the time at which it came."""
+    try:
+        first, second = (_times(codec.decode([Arrival(raw, received_us)], {})) for received_us in (10**15, 2 * 10**15))
+    except Exception:  # a codec that fails against its contract says no time
+        return False
+    return bool(first & second)
+
+
+def _times(decoded: Decoded) -> set[object]:
+    return {*decoded.readings["ts"], *decoded.alarms["event_at"], *decoded.clocks["sent_at"]} - {None}
+
+
+def _plain(password: str) -> str:
+    return password.lstrip("0").casefold()

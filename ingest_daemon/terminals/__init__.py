@@ -1,0 +1,1 @@
+"""The terminals of a site: registry file, directory by number and link, profiles."""

@@ -1,0 +1,132 @@
+"""Late data change what they must and nothing else, and a new day costs the same however long the history is."""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import polars as pl
+
+from assets.calendar import days_between
+from ingest_daemon.contract.schema import READING
+from ingest_daemon.stores import open_store
+from pipelines import run, settings, site_folder
+from pipelines.bench import workbench
+from tests.chain import assert_same_tables, tables
+
+START = datetime(2025, 1, 1, tzinfo=UTC)
+TERMINAL = "0010000001"
+
+
+def day_of_readings(number: int) -> pl.DataFrame:
+    """A quarter-hourly day (UTC) after midnight up to the next, register rising by its own pattern."""
+    at = [START + timedelta(days=number, minutes=15 * step) for step in range(1, 97)]
+    total = 1000 + np.cumsum(np.full(96, 0.5)) + 48 * number
+    frame = pl.DataFrame({"ts": at, "forward_m3": total, "pressure_mpa": np.full(96, 0.3)})
+    filled = frame.with_columns(
+        terminal=pl.lit(TERMINAL), received_at=pl.col("ts"), channel=pl.lit("tcp"), frame=pl.lit(number)
+    ).with_columns(
+        pl.lit(None, dtype).alias(name)
+        for name, dtype in READING.items()
+        if name not in frame.columns and name not in ("terminal", "received_at", "channel", "frame")
+    )
+    return filled.select(pl.col(name).cast(dtype) for name, dtype in READING.items())
+
+
+def make_site(folder: Path, days: list[int]) -> settings.Settings:
+    site_folder.create(folder, "embedded", {"site": {"zone": "UTC"}})
+    loaded = settings.load(folder)
+    open_store(loaded.folder, loaded.store).write(pl.concat([day_of_readings(number) for number in days]))
+    return loaded
+
+
+def changed_periods(before: dict[str, pl.DataFrame], after: dict[str, pl.DataFrame], name: str, column: str) -> set[date]:
+    left, right = before[name], after[name]
+    rows = [
+        left.join(right, on=left.columns, how="anti", nulls_equal=True),
+        right.join(left, on=left.columns, how="anti", nulls_equal=True),
+    ]
+    return set(pl.concat(rows)[column])
+
+
+def test_a_late_day_changes_exactly_the_days_and_months_that_it_must(tmp_path: Path) -> None:
+    late = 40
+    loaded = make_site(tmp_path / "site", [number for number in range(70) if number != late])
+    bench = workbench(loaded)
+    run.run_touched(bench, "test")
+    before = tables(loaded.folder.marts)
+
+    bench.store.write(day_of_readings(late))
+    outcome = run.run_touched(bench, "test")
+    after = tables(loaded.folder.marts)
+
+    day = (START + timedelta(days=late)).date()
+    assert outcome.days == days_between(day - timedelta(days=1), day + timedelta(days=1)), (
+        "the day and those whose edge it may close"
+    )
+    # The late day's last reading, at 24:00, is also where the following day's curve begins.
+    closed = {day, day + timedelta(days=1)}
+    assert changed_periods(before, after, "hourly_usage", "day") == closed
+    assert changed_periods(before, after, "daily_usage", "day") == closed
+    assert changed_periods(before, after, "monthly_usage", "month") == {date(2025, 2, 1)}
+    assert changed_periods(before, after, "daily_coefficient", "day") <= set(days_between(date(2025, 2, 1), date(2025, 2, 28)))
+    # The month's volume was known from the registers before and after the hole; only its measured part and coefficients move.
+    assert changed_periods(before, after, "usage_comparison", "period") == {*closed, day + timedelta(days=2)}
+
+
+def test_after_a_late_day_the_tables_are_those_of_readings_that_came_in_time(tmp_path: Path) -> None:
+    late = make_site(tmp_path / "late", [number for number in range(20) if number != 9])
+    run.run_touched(workbench(late), "test")
+    workbench(late).store.write(day_of_readings(9))
+    run.run_touched(workbench(late), "test")
+    timely = make_site(tmp_path / "timely", list(range(20)))
+    run.run_touched(workbench(timely), "test")
+    left, right = tables(late.folder.marts), tables(timely.folder.marts)
+    for name, frame in left.items():
+        assert frame.equals(right[name]), name
+
+
+def test_one_new_day_reads_the_same_number_of_rows_with_10_and_with_400_days_of_history(tmp_path: Path) -> None:
+    read = {}
+    for history in (10, 400):
+        loaded = make_site(tmp_path / str(history), list(range(history)))
+        bench = workbench(loaded)
+        run.run_touched(bench, "test")
+        bench.store.write(day_of_readings(history))
+        read[history] = run.run_touched(bench, "test")
+    assert read[10].readings_read == read[400].readings_read
+    assert read[10].days[-1] - read[10].days[0] == read[400].days[-1] - read[400].days[0]
+
+
+def test_a_run_without_new_readings_does_nothing(tmp_path: Path) -> None:
+    bench = workbench(make_site(tmp_path / "site", [0, 1]))
+    assert run.run_touched(bench, "test").days
+    assert run.run_touched(bench, "test").days == []
+
+
+def test_a_mart_that_got_other_columns_is_made_anew_with_all_its_history(tmp_path: Path) -> None:
+    loaded = make_site(tmp_path / "site", list(range(5)))
+    bench = workbench(loaded)
+    run.run_touched(bench, "test")
+    before = tables(loaded.folder.marts)
+    with duckdb.connect(str(loaded.folder.marts)) as connection:
+        connection.execute("alter table daily_usage drop column coverage")
+        connection.execute("alter table customer add column once_known varchar")
+    bench.store.write(day_of_readings(5))
+    run.run_touched(bench, "test")
+    after = tables(loaded.folder.marts)
+    assert after["daily_usage"].columns == before["daily_usage"].columns
+    assert set(before["daily_usage"]["day"]) < set(after["daily_usage"]["day"])
+    assert after["customer"].columns == before["customer"].columns
+
+
+def test_history_of_a_changed_mart_waits_when_the_run_that_found_it_makes_other_tables(tmp_path: Path) -> None:
+    bench = workbench(make_site(tmp_path / "site", list(range(3))))
+    run.run_touched(bench, "test")
+    before = tables(bench.site.marts)
+    with duckdb.connect(str(bench.site.marts)) as connection:
+        connection.execute("alter table daily_usage drop column coverage")
+    with run.Run(bench, [], "makes nothing").opened():
+        pass
+    assert set(run.run_touched(bench, "test").days) == set(before["daily_usage"]["day"])
+    assert_same_tables(before, tables(bench.site.marts))

@@ -1,0 +1,415 @@
+"""Dagster shows and runs the same steps as `mainflow run`: the graph, a run over days, what asks for runs, what failures say."""
+
+import sqlite3
+import tomllib
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+import polars as pl
+import pyodbc
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from assets import graph, publication, tables
+from assets.warehouse import has_table, opened
+from ingest_daemon.contract.site import Site
+from pipelines import dagster_home, touched
+from pipelines.bench import workbench
+from pipelines.definitions import definitions
+from pipelines.jobs import FIGURES
+from pipelines.resources import EVERY_BILL, RANGE_END, RANGE_START, SITE, days_of
+from pipelines.run import Run, run_days
+from pipelines.schedules import schedules
+from pipelines.sensors import touched_days
+from pipelines.settings import BillingSettings, ReportSettings, Settings
+from tests.site_helpers import deliver, local_days, make_site, series
+
+REPOSITORY = Path(__file__).parents[2]
+ZONE = ZoneInfo("Asia/Shanghai")
+FIRST = date(2024, 5, 1)
+DAYS = local_days(FIRST, 3)
+HOUR = timedelta(hours=1)
+TERMINALS = [{"terminal": "001", "meter": "M1"}, {"terminal": "002", "meter": "M2", "customer_no": "C2"}]
+PASSWORD = "s3cret/Pass+word"
+
+
+def readings(first: date = FIRST, days: int = 3) -> pl.DataFrame:
+    """Hourly readings of two meters from the midnight that opens the first day to the one that closes the last."""
+    start = datetime(first.year, first.month, first.day, tzinfo=ZONE)
+    whole = series("001", start, 24 * days + 1, HOUR, lambda i: 5.0 + i % 24)
+    with_hole = series("002", start, 24 * days + 1, HOUR, lambda i: 2.0 + i % 7)
+    hole = pl.int_range(pl.len()).is_between(30, 36)
+    return pl.concat([whole, with_hole.filter(~hole)])
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A site with three days of readings, which is the one that Dagster works for."""
+    settings = make_site(tmp_path / "site", TERMINALS, readings())
+    monkeypatch.setenv(SITE, str(settings.folder.root))
+    return settings
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
+
+
+def run_job(name: str, instance: dg.DagsterInstance, **tags: str) -> dg.ExecuteInProcessResult:
+    job = definitions().resolve_job_def(name)
+    return job.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
+
+
+def range_tags(days: list[date]) -> dict[str, str]:
+    return {RANGE_START: days[0].isoformat(), RANGE_END: days[-1].isoformat()}
+
+
+def contents(settings: Settings) -> dict[str, pl.DataFrame]:
+    """Every published table of the site's warehouse, but the ledgers of runs."""
+    with opened(settings.folder.marts, settings.site.zone) as connection:
+        names = [name for name, *_ in publication.published_tables() if name not in ("run_ledger", "expectation_result")]
+        return {name: connection.sql(f"select * from {name}").pl() for name in names if has_table(connection, name)}
+
+
+def failure_text(result: dg.ExecuteInProcessResult, instance: dg.DagsterInstance) -> str:
+    """All that Dagster keeps of a run: every event, whole."""
+    return "\n".join(str(record) for record in instance.all_logs(result.run_id))
+
+
+# What is defined
+
+
+def test_definitions_load_without_a_site(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(SITE, raising=False)
+    dg.Definitions.validate_loadable(definitions())
+
+
+def test_definitions_load_in_the_zone_of_the_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = make_site(tmp_path / "site", TERMINALS, readings(), zone="Europe/Rome")
+    monkeypatch.setenv(SITE, str(settings.folder.root))
+    defined = definitions()
+    dg.Definitions.validate_loadable(defined)
+    cut = {spec.partitions_def.timezone for spec in defined.resolve_all_asset_specs() if spec.partitions_def}  # type: ignore[attr-defined]
+    assert cut == {"Europe/Rome"}
+    assert {schedule.execution_timezone for schedule in defined.schedules or ()} == {"Europe/Rome"}  # type: ignore[union-attr]
+
+
+def test_workspace_and_tool_dg_name_the_same_code_location() -> None:
+    (workspace,) = yaml.safe_load((REPOSITORY / "workspace.yaml").read_text())["load_from"]
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["dg"]["project"]
+    assert workspace["python_module"] == {
+        "module_name": project["code_location_target_module"],
+        "location_name": project["code_location_name"],
+    }
+
+
+def test_the_asset_graph_is_as_written_down() -> None:
+    lines = []
+    for spec in sorted(definitions().resolve_all_asset_specs(), key=lambda spec: spec.key):
+        deps = sorted(dep.asset_key.to_user_string() for dep in spec.deps)
+        cut = "days" if spec.partitions_def else "whole"
+        lines.append(" ".join([spec.key.to_user_string(), str(spec.group_name), cut, "<-", *deps]))
+    assert lines == (REPOSITORY / "tests" / "asset_graph.txt").read_text().splitlines()
+
+
+def test_every_asset_says_what_it_is_in_both_languages() -> None:
+    for spec in definitions().resolve_all_asset_specs():
+        assert spec.description, spec.key
+        chinese, english = spec.description.split(" · ", 1)
+        assert not chinese.isascii(), spec.key
+        assert len(english.split()) > 3, spec.key
+        assert spec.kinds, spec.key
+
+
+def test_dagsters_home_is_a_loadable_instance(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    assert dagster_home.prepare(site) == REPOSITORY / "workspace.yaml"
+    with dg.DagsterInstance.from_config(str(site.dagster)) as instance:
+        assert instance.telemetry_enabled is False
+        assert instance.get_concurrency_config().run_queue_config.max_concurrent_runs == 1  # type: ignore[union-attr]
+
+
+# A run over a range of days
+
+
+def test_one_run_over_a_range_gives_the_tables_of_mainflow_run(
+    site: Settings, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    other = make_site(tmp_path / "other", TERMINALS, readings())
+    run_days(workbench(other), DAYS, "test")
+    result = run_job("figures", instance, **range_tags(DAYS))
+    assert result.success
+
+    ours, theirs = contents(site), contents(other)
+    assert ours.keys() == theirs.keys()
+    assert ours["daily_usage"].height == 6
+    for name, frame in theirs.items():
+        assert_frame_equal(ours[name], frame)
+
+    made = {(event.asset_key.to_user_string(), event.partition) for event in result.get_asset_materialization_events()}
+    daily = {step.name for step in tables.steps() if step.daily} | {"published"}
+    assert made >= {(name, day.isoformat()) for name in daily for day in DAYS}
+    assert ("meter", None) in made
+    checks = {
+        (check.asset_key.to_user_string(), check.check_name): check.passed for check in result.get_asset_check_evaluations()
+    }
+    assert {name for name, passed in checks.items() if not passed} == set()
+    assert ("interval_reading", "delivered_contract") in checks
+
+    with opened(site.folder.marts, site.site.zone) as connection:
+        ledger = connection.sql("select run_id, first_day, last_day, days, readings_read from run_ledger").pl().rows()
+        judged = connection.sql("select distinct run_id, source, day from expectation_result").pl().rows()
+    assert ledger == [(result.run_id, DAYS[0], DAYS[-1], 3, readings().height)]
+    assert judged == [(result.run_id, "daily_readings", DAYS[-1])]
+
+
+def test_metadata_tell_rows_readings_days_and_the_sql_file(site: Settings, instance: dg.DagsterInstance) -> None:
+    result = run_job("figures", instance, **range_tags(DAYS))
+    (daily, *_) = result.asset_materializations_for_node("daily_usage")
+    assert daily.metadata["rows_written"].value == 6
+    assert daily.metadata["days"].value == "2024-05-01 … 2024-05-03 (3)"
+    assert Path(str(daily.metadata["sql"].value)) == REPOSITORY / "sql" / "marts" / "daily_usage.sql"
+    (interval, *_) = result.asset_materializations_for_node("interval_reading")
+    assert interval.metadata["readings_read"].value == readings().height
+
+
+def test_a_finished_run_takes_its_days_from_the_waiting_ones(site: Settings, instance: dg.DagsterInstance) -> None:
+    bench = workbench(site)
+    before = touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole).days
+    assert run_job("figures", instance, **range_tags(DAYS)).success
+    after = touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole).days
+    assert set(DAYS) < set(before)
+    assert after == [day for day in before if day not in DAYS]
+
+
+def test_a_reading_that_comes_during_a_run_leaves_its_day_waiting(site: Settings) -> None:
+    bench = workbench(site)
+    run = Run(bench, DAYS, "test")
+    with run.opened() as connection:
+        for step in tables.steps():
+            run.make(connection, step)
+            if step.name == "interval_reading":
+                deliver(site, series("001", datetime(2024, 5, 2, 10, 20, tzinfo=ZONE), 1, HOUR, lambda _: 1.0))
+        run.publish(connection)
+    waiting = touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole).days
+    assert [day for day in waiting if day in DAYS] == [date(2024, 5, 2)]
+
+
+def test_a_run_of_some_tables_leaves_its_days_waiting(site: Settings) -> None:
+    bench = workbench(site)
+    run = Run(bench, DAYS, "test")
+    with run.opened() as connection:
+        for step in tables.steps()[:-1]:
+            run.make(connection, step)
+        run.publish(connection)
+    assert set(DAYS) <= set(touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole).days)
+
+
+def test_a_broken_figure_stops_what_is_built_on_it(
+    site: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = graph.quality.rules
+    broken = graph.quality.Rule(
+        "never", "绝不", "No day is right.", "fail", "this is a test", (), "select meter from daily_usage"
+    )
+    monkeypatch.setattr(graph.quality, "rules", lambda table: (*rules(table), *([broken] if table == "daily_usage" else [])))
+    result = run_job("figures", instance, **range_tags(DAYS))
+    made = {event.asset_key.to_user_string() for event in result.get_asset_materialization_events()}
+    assert not result.success
+    assert "interval_reading" in made
+    assert "published" not in made
+    bench = workbench(site)
+    assert set(DAYS) <= set(touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole).days)
+
+
+@pytest.mark.parametrize(
+    ("tags", "days"),
+    [
+        ({RANGE_START: "2024-02-28", RANGE_END: "2024-03-01"}, local_days(date(2024, 2, 28), 3)),
+        ({"dagster/partition": "2024-02-29"}, [date(2024, 2, 29)]),
+        ({}, []),
+    ],
+)
+def test_the_days_of_a_run_are_those_of_its_tags(tags: dict[str, str], days: list[date]) -> None:
+    assert days_of(tags) == days
+
+
+def test_the_report_is_written_with_its_row_in_the_ledger(site: Settings, instance: dg.DagsterInstance) -> None:
+    assert run_job("figures", instance, **range_tags(DAYS)).success
+    assert run_job("export_report", instance).success
+    ledger = contents(site)["report_ledger"]
+    assert set(ledger["report"]) == {"daily_volume"}
+    assert all((site.folder.reports / name).exists() for name in ledger["file"])
+
+
+def test_a_report_before_the_first_figures_says_what_to_run(site: Settings, instance: dg.DagsterInstance) -> None:
+    result = run_job("export_report", instance)
+    assert not result.success
+    assert "run the job figures first" in failure_text(result, instance)
+
+
+# What asks for runs
+
+
+def requests(instance: dg.DagsterInstance) -> list[dg.RunRequest]:
+    """What the sensor asks for now; nothing where it skips."""
+    outcome = touched_days(dg.build_sensor_context(instance=instance, definitions=definitions()))
+    assert isinstance(outcome, (dg.SensorResult, dg.SkipReason))
+    return list(outcome.run_requests or []) if isinstance(outcome, dg.SensorResult) else []
+
+
+def test_the_sensor_asks_for_exactly_the_touched_ranges(site: Settings, instance: dg.DagsterInstance) -> None:
+    deliver(site, readings(date(2024, 7, 10), 1))
+    asked = requests(instance)
+    assert [(request.tags[RANGE_START], request.tags[RANGE_END]) for request in asked] == [
+        ("2024-04-30", "2024-05-04"),
+        ("2024-07-09", "2024-07-11"),
+    ]
+
+
+def test_the_same_days_are_asked_for_once_until_something_new_comes(site: Settings, instance: dg.DagsterInstance) -> None:
+    first, again = requests(instance), requests(instance)
+    assert [request.run_key for request in first] == [request.run_key for request in again]
+    deliver(site, readings(days=1))
+    assert {request.run_key for request in requests(instance)}.isdisjoint({request.run_key for request in first})
+
+
+def test_the_sensor_waits_while_a_run_is_queued(site: Settings, instance: dg.DagsterInstance) -> None:
+    job = definitions().resolve_job_def(FIGURES.name)
+    instance.create_run_for_job(job, status=dg.DagsterRunStatus.NOT_STARTED)
+    assert requests(instance) == []
+
+
+def test_the_sensor_rests_when_its_runs_are_done(site: Settings, instance: dg.DagsterInstance) -> None:
+    for request in requests(instance):
+        assert run_job("figures", instance, **request.tags).success
+    assert requests(instance) == []
+
+
+def test_days_without_a_partition_are_left_to_mainflow_run(site: Settings, instance: dg.DagsterInstance) -> None:
+    deliver(site, series("001", datetime(1999, 6, 1, 12, tzinfo=ZONE), 2, HOUR, lambda _: 1.0))
+    assert [request.tags[RANGE_START] for request in requests(instance)] == ["2024-04-30"]
+
+
+def test_the_sensor_says_that_the_raw_store_is_away(
+    site: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAINFLOW_STORE_KIND", "influxdb")
+    monkeypatch.setenv("MAINFLOW_STORE_INFLUX_URL", "http://127.0.0.1:9")
+    outcome = touched_days(dg.build_sensor_context(instance=instance, definitions=definitions()))
+    assert isinstance(outcome, dg.SkipReason)
+    assert "127.0.0.1:9" in str(outcome.skip_message)
+
+
+@pytest.mark.parametrize(("connection", "running"), [("", False), ("DRIVER=SQLite3;Database=x", True)])
+def test_schedules_run_in_the_zone_of_the_site(connection: str, running: bool) -> None:
+    sync, report = schedules(BillingSettings(connection=connection), ReportSettings(), "Europe/Rome")
+    assert (sync.default_status is dg.DefaultScheduleStatus.RUNNING) == running
+    assert (sync.execution_timezone, report.execution_timezone) == ("Europe/Rome", "Europe/Rome")
+    assert (sync.cron_schedule, report.cron_schedule) == (BillingSettings().sync_cron, ReportSettings().cron)
+
+
+def test_the_sync_of_a_morning_publishes_the_day_before() -> None:
+    defined = definitions()
+    schedule = defined.resolve_schedule_def("sync_billing")
+    at = datetime(2024, 5, 2, 5, 30, tzinfo=ZONE)
+    (request,) = (
+        schedule.evaluate_tick(
+            dg.build_schedule_context(scheduled_execution_time=at, repository_def=defined.get_repository_def())
+        ).run_requests
+        or []
+    )
+    assert request.partition_key == "2024-05-01"
+    assert EVERY_BILL in defined.resolve_job_def("sync_billing").tags
+
+
+# What a failure says
+
+
+def test_a_run_without_a_site_says_what_to_set(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(SITE, raising=False)
+    result = run_job("figures", instance, **range_tags(DAYS))
+    assert not result.success
+    assert SITE in failure_text(result, instance)
+
+
+def test_a_wrong_billing_connection_fails_the_run_without_its_password(
+    site: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = f"DRIVER={{PostgreSQL Unicode}};SERVER=127.0.0.1;PORT=9;DATABASE=x;UID=reader;PWD={PASSWORD}"
+    monkeypatch.setenv("MAINFLOW_BILLING_CONNECTION", wrong)
+    result = run_job("sync_billing", instance, **{"dagster/partition": FIRST.isoformat()})
+    text = failure_text(result, instance)
+    assert not result.success
+    assert "BillingError" in text
+    assert PASSWORD not in text
+
+
+def test_a_sync_before_the_first_figures_has_no_bill_to_compare(site: Settings, instance: dg.DagsterInstance) -> None:
+    result = run_job("sync_billing", instance, **{"dagster/partition": FIRST.isoformat()})
+    assert result.success
+    (reconciliation, *_) = result.asset_materializations_for_node("reconciliation")
+    assert reconciliation.metadata["waits_for"].value == "daily_usage"
+    assert contents(site)["meter"].height == 2
+
+
+BILLING = """
+create table customer (customer_no text, name text, industry text, region text, address text, updated_at text);
+create table meter_card (meter_no text, customer_no text, dn_mm int, book_no text, installed_on text, removed_on text,
+    updated_at text);
+create table meter_read (read_id text, meter_no text, read_at text, register_m3 real, kind text, updated_at text);
+create table bill (bill_no text, customer_no text, meter_no text, period_start text, period_end text, billed_m3 real,
+    water_charge real, drainage_charge real, amount real, status text, updated_at text);
+create table payment (payment_id text, bill_no text, customer_no text, paid_on text, amount real, updated_at text);
+insert into customer values ('C1', '一厂', 'factory', 'east', null, '2024-05-01 00:00:00');
+insert into meter_card values ('M1', 'C1', 150, 'B7', '2020-01-01', null, '2024-05-01 00:00:00');
+insert into bill values ('B1', 'C1', 'M1', '2024-05-01', '2024-05-04', 1200, 1, 1, 2, 'issued', '2024-05-04 00:00:00');
+"""
+
+
+@pytest.mark.skipif("SQLite3" not in pyodbc.drivers(), reason="no ODBC driver SQLite3 (Debian: apt-get install libsqliteodbc)")
+def test_a_sync_compares_every_bill_and_judges_the_customers(
+    site: Settings, tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = tmp_path / "billing.sqlite"
+    with sqlite3.connect(database) as billing:
+        billing.executescript(BILLING)
+    billing.close()
+    monkeypatch.setenv("MAINFLOW_BILLING_CONNECTION", f"DRIVER=SQLite3;Database={database}")
+    assert run_job("figures", instance, **range_tags(DAYS)).success
+    assert run_job("sync_billing", instance, **{"dagster/partition": "2024-06-30"}).success
+    made = contents(site)
+    (bill,) = made["reconciliation"].to_dicts()
+    volumes = made["daily_usage"].filter(pl.col("meter") == "M1")["volume_m3"]
+    assert (bill["bill_no"], bill["days_measured"], bill["comparable"]) == ("B1", 3, True)
+    assert bill["measured_m3"] == pytest.approx(volumes.sum())
+    assert ("M1", "一厂", 150, "B7") in made["meter"].select("meter", "customer_name", "dn_mm", "book_no").rows()
+    with opened(site.folder.marts, site.site.zone) as connection:
+        judged = connection.sql("select expectation, success from expectation_result where source = 'billing_customer'").pl()
+    assert judged.height == 5
+    assert judged["success"].all()
+
+
+def test_a_wrong_registry_fails_the_run_with_the_row_to_mend(site: Settings, instance: dg.DagsterInstance) -> None:
+    path = site.folder.registry / "terminals.csv"
+    path.write_text(path.read_text().replace("125.0", "viel"))
+    result = run_job("figures", instance, **range_tags(DAYS))
+    assert not result.success
+    assert "terminals.csv row 2, q4_m3h" in failure_text(result, instance)
+
+
+passwords = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters=";{}'\"@,&"), min_size=6)
+
+
+@given(password=passwords, shape=st.sampled_from(["PWD={}", "password={}", "Pwd={{{}}}", "postgresql://reader:{}@db/x"]))
+def test_a_failure_never_tells_a_password(password: str, shape: str) -> None:
+    connection = "UID=reader;" + shape.format(password)
+    said = f"login failed for {connection} with {password}"
+    assert password not in graph.without_secrets(said, connection)
