@@ -75,7 +75,7 @@ def filed(settings: "Settings", terminal: str, kind: str, start: datetime | None
     from ingest_daemon import codecs
     from ingest_daemon.codec_kit.api import Command, CommandType
     from ingest_daemon.commands.queue import LONGEST, open_commands
-    from ingest_daemon.reception.settings import AUTO
+    from ingest_daemon.contract.settings import AUTO
     from ingest_daemon.terminals.registry import read_terminals
 
     known = read_terminals(settings.folder.registry).get(terminal)

@@ -16,7 +16,7 @@ from ingest_daemon import codecs
 from ingest_daemon.codec_kit.api import Command, CommandType, UnsupportedCommand
 from ingest_daemon.commands.queue import LONGEST, OPEN, CommandRefused, open_commands
 from ingest_daemon.contract.files import read_json, write_json
-from ingest_daemon.reception.settings import AUTO
+from ingest_daemon.contract.settings import AUTO
 from ingest_daemon.terminals.registry import Terminal, read_terminals
 from pipelines.settings import Settings
 

@@ -14,6 +14,9 @@ from typing import Any, TypeVar
 
 ENVIRONMENT_PREFIX = "MAINFLOW_"
 
+AUTO = "auto"
+"""A protocol setting of this value: the first bytes of a connection show the protocol."""
+
 
 class SettingError(ValueError):
     """A setting is wrong: says which, what was there, what is allowed and where to mend it."""

@@ -35,11 +35,11 @@ from ingest_daemon.forwarding.quarantine import (
     unadopted_entries,
 )
 from ingest_daemon.forwarding.replay import ReplayRequest, ReplayResult
+from ingest_daemon.forwarding.settings import TimeSettings
 from ingest_daemon.journal.reader import cursor_path, read, read_cursor, segments
 from ingest_daemon.journal.records import ALARM, DATA, EVENT_KIND, HEADER, MAX_PAYLOAD, Chunk, JournalBroken, Record
 from ingest_daemon.journal.writer import Journals
 from ingest_daemon.monitoring.counters import Counters
-from ingest_daemon.reception.settings import DaemonSettings
 from ingest_daemon.stores import RawStore, StoreAway
 from ingest_daemon.stores.points import KEY, OWN, merge, spans
 from ingest_daemon.terminals.registry import Registry, Terminal
@@ -304,7 +304,7 @@ class TerminalState:
 class Forwarder:
     """The thread that brings frames from the journal to the raw store."""
 
-    def __init__(self, site: Site, settings: DaemonSettings, store: RawStore, journals: Journals, counters: Counters) -> None:
+    def __init__(self, site: Site, settings: TimeSettings, store: RawStore, journals: Journals, counters: Counters) -> None:
         self._site, self._settings, self._store = site, settings, store
         self._journals, self._counters = journals, counters
         self._registry = Registry(site.registry)

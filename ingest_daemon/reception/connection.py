@@ -14,12 +14,12 @@ from ingest_daemon import codecs
 from ingest_daemon.codec_kit import defaults as defaults
 from ingest_daemon.codec_kit.api import Arrival, Codec, Decoder, Frame, Packet
 from ingest_daemon.contract.schema import DOUBTS, Channel, Reason
+from ingest_daemon.contract.settings import AUTO
 from ingest_daemon.journal.envelope import RecordHeader, encode_header
 from ingest_daemon.journal.records import BAD, BAD_KIND, FRAME_KIND, PART, bad_payload
 from ingest_daemon.reception.access import QUARANTINE, REFUSE, ConnectionState
 from ingest_daemon.reception.protocol_detection import LONGEST, introduce, is_heartbeat
 from ingest_daemon.reception.request_queue import PendingRequest, RequestQueue
-from ingest_daemon.reception.settings import AUTO
 
 if TYPE_CHECKING:
     from ingest_daemon.reception.listener import Server

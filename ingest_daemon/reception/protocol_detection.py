@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ingest_daemon import codecs
-from ingest_daemon.reception.settings import AUTO
+from ingest_daemon.contract.settings import AUTO
 
 LONGEST = 512
 """With so many bytes and no sign of whom they are from, they are given up."""

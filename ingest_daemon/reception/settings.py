@@ -7,18 +7,15 @@ A wrong setting is named at start with the allowed values. `sample()` prints the
 from dataclasses import dataclass
 
 from ingest_daemon import codecs
-from ingest_daemon.contract.settings import setting
-
-AUTO = "auto"
-"""The first bytes of a connection tell the protocol."""
-
+from ingest_daemon.contract.settings import AUTO, setting
+from ingest_daemon.forwarding.settings import TimeSettings
 
 PROTOCOLS = (*codecs.names(), AUTO)
 
 
 @dataclass(frozen=True, slots=True)
-class DaemonSettings:
-    """`[daemon]`: the listeners and the journal."""
+class DaemonSettings(TimeSettings):
+    """`[daemon]`: the listeners, the journal, and which device times are believed."""
 
     bind: str = setting("127.0.0.1", "address that terminals connect to; 0.0.0.0 for all", "监听地址；0.0.0.0 表示全部")
     data_port: int = setting(4000, "TCP port for data, 0 picks a free one", "数据端口，0 为自动", minimum=0, maximum=65535)
@@ -35,8 +32,6 @@ class DaemonSettings:
     connections: int = setting(20000, "most connections at a time", "最大连接数", minimum=1)
     idle_s: float = setting(300.0, "a silent connection is closed after this many seconds", "空闲断开秒数", minimum=1)
     bad_bytes: int = setting(65536, "rejected bytes after which a connection is closed", "单连接坏字节上限", minimum=0)
-    future_s: float = setting(300.0, "a device time further ahead than this is kept aside", "允许的超前秒数", minimum=0)
-    drift_s: float = setting(120.0, "a device clock further off than this raises CLOCK", "时钟偏差报警秒数", minimum=1)
     segment_mb: int = setting(64, "size of a journal segment", "日志分段大小 MB", minimum=1)
     journal_mb: int = setting(4096, "disk budget of the journal; beyond it frames are refused", "日志磁盘预算 MB", minimum=1)
 

@@ -14,10 +14,10 @@ from ingest_daemon.codec_kit.api import Arrival, Codec, Frame
 from ingest_daemon.codec_kit.reassembly import Reassembly
 from ingest_daemon.contract.log import RateLimitedLog
 from ingest_daemon.contract.schema import Channel, Reason
+from ingest_daemon.contract.settings import AUTO
 from ingest_daemon.journal.envelope import RecordHeader, encode_header
 from ingest_daemon.journal.records import ALARM, BAD, DATA, PART, bad_payload
 from ingest_daemon.monitoring.counters import Counters
-from ingest_daemon.reception.settings import AUTO
 from ingest_daemon.sms.concatenation import Parts
 from ingest_daemon.sms.numbers import digits
 from ingest_daemon.sms.pdu import Part

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest_daemon.contract.settings import AUTO
 from ingest_daemon.reception.protocol_detection import LONGEST, LinkIndex, Peer, introduce, is_heartbeat
-from ingest_daemon.reception.settings import AUTO
 
 LINKS = LinkIndex(
     {"864123456789012": "modbus_rtu", "DTU-07": "cjt188", "hex:A1B2C3D4": "mbus", "2017070000000921": "cjt188", "abc": "mbus"}

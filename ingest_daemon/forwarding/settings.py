@@ -1,0 +1,13 @@
+"""The part of `[daemon]` in `site.toml` that forwarding needs."""
+
+from dataclasses import dataclass
+
+from ingest_daemon.contract.settings import setting
+
+
+@dataclass(frozen=True, slots=True)
+class TimeSettings:
+    """Limits for device times, in the section `[daemon]`."""
+
+    future_s: float = setting(300.0, "a device time further ahead than this is kept aside", "允许的超前秒数", minimum=0)
+    drift_s: float = setting(120.0, "a device clock further off than this raises CLOCK", "时钟偏差报警秒数", minimum=1)
