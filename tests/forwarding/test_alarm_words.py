@@ -134,7 +134,7 @@ def test_an_alarm_that_comes_after_the_data_frame_in_which_it_is_over_does_not_s
 
 def test_who_hears_an_alarm_late_hears_what_is_known_since() -> None:
     memory = TerminalState()
-    memory.news([word(10, "MAG"), word(20)])
+    memory.new_alarm_words([word(10, "MAG"), word(20)])
     assert memory.since([word(10, "MAG"), word(15, "BATT")]) == [word(20)._replace(received_us=15)]
     assert memory.since([word(15)]) == memory.since([word(20)]) == memory.since([word(30, "MAG")]) == []
 
