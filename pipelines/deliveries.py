@@ -77,8 +77,8 @@ def delivered(site: "Site", terminal: str, start: datetime, end: datetime) -> De
     import polars as pl
 
     from ingest_daemon.forwarding.decoding import decode
-    from ingest_daemon.forwarding.forwarder import stamp
     from ingest_daemon.forwarding.replay import ReplayRange, replayed
+    from ingest_daemon.forwarding.triage import stamp
     from ingest_daemon.journal.records import ALARM, DATA
     from ingest_daemon.terminals.registry import Registry
 

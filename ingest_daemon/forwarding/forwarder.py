@@ -7,16 +7,15 @@ thread serves both streams, alarms first: the store sees one writer, and what is
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from itertools import groupby, islice
 from operator import itemgetter
 from statistics import median
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
 import polars as pl
 
 from ingest_daemon.contract.files import read_json, write_json
@@ -24,8 +23,8 @@ from ingest_daemon.contract.log import LOG, RateLimitedLog
 from ingest_daemon.contract.schema import FIELDS, READING, TIMESTAMP, Reason
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding import replay
-from ingest_daemon.forwarding.alarm_sink import SERVER, AlarmWord, alarm_words
-from ingest_daemon.forwarding.decoding import channels_of, decode, senders
+from ingest_daemon.forwarding.alarm_sink import SERVER, AlarmWord
+from ingest_daemon.forwarding.decoding import senders
 from ingest_daemon.forwarding.quarantine import (
     QuarantineEntry,
     add_entries,
@@ -36,6 +35,7 @@ from ingest_daemon.forwarding.quarantine import (
 )
 from ingest_daemon.forwarding.replay import ReplayRequest, ReplayResult
 from ingest_daemon.forwarding.settings import TimeSettings
+from ingest_daemon.forwarding.triage import Group, quarantine_entry, triage
 from ingest_daemon.journal.reader import cursor_path, read, read_cursor, segments
 from ingest_daemon.journal.records import ALARM, DATA, EVENT_KIND, HEADER, MAX_PAYLOAD, Chunk, JournalBroken, Record
 from ingest_daemon.journal.writer import Journals
@@ -72,77 +72,12 @@ class Overtaken(Exception):
     """Alarms came while data waited for the store: they go first."""
 
 
-class Group(NamedTuple):
-    """What a group of frames says about registered terminals, and what of it is kept aside.
-
-    `readings`: columns of `READING` and `index`, the frame's place in the group. `offsets`: see `clock_offsets`.
-    """
-
-    readings: pl.DataFrame
-    kept: list[QuarantineEntry]
-    alarm_words: list[AlarmWord]
-    offsets: pl.DataFrame
-
-
 class Compared(NamedTuple):
     """Readings to store, entries of those that contradict a stored one (which are stored, too), number of exact duplicates."""
 
     readings: pl.DataFrame
     kept: list[QuarantineEntry]
     duplicates: int
-
-
-def stamp(readings: pl.DataFrame, records: Sequence[Record]) -> pl.DataFrame:
-    """`Decoded.readings` with all columns of `READING`, and `index`; `ts` in whole milliseconds as stores keep it."""
-    index = readings["frame"].to_numpy()
-    received = np.array([record.received_us for record in records], dtype=np.int64)
-    positions = np.array([record.position for record in records], dtype=np.int64)
-    channels = pl.Series(channels_of(records), dtype=pl.String)
-    return readings.with_columns(
-        pl.col("ts").dt.truncate("1ms"),
-        index=pl.col("frame"),
-        received_at=pl.Series(received[index], dtype=pl.Int64).cast(TIMESTAMP),
-        channel=channels.gather(pl.Series(index)),
-        frame=pl.Series(positions[index], dtype=pl.Int64),
-    ).select(*READING, "index")
-
-
-def triage(
-    stream: str, records: Sequence[Record], terminals: Container[str], profiles: Mapping[str, Any], future: timedelta
-) -> Group:
-    """Decode, and take out what the raw store must not see.
-
-    That is: frames that are unusable or doubted, terminals nobody registered, times of the future.
-    """
-    decoded = decode(records, profiles)
-    kept = [
-        _entry(reason, stream, records, index, None, None, detail)
-        for index, reason, detail in decoded.rejected.select("frame", "reason", "detail").iter_rows()
-    ]
-    readings = stamp(decoded.readings, records)
-
-    names = pl.concat([frame["terminal"] for frame in decoded[:3]]).unique()
-    is_known = pl.col("terminal").is_in([name for name in names if name in terminals])
-    unadopted_entries = pl.concat(
-        [readings.select("index", "terminal"), decoded.alarms.select(index="frame", terminal="terminal")]
-    )
-    kept += [
-        _entry(Reason.UNKNOWN_TERMINAL, stream, records, index, terminal, None, f"{terminal} is not in registry/terminals.csv")
-        for index, terminal in unadopted_entries.filter(~is_known).unique(maintain_order=True).iter_rows()
-    ]
-    readings = readings.filter(is_known)
-
-    ahead = pl.col("ts") - pl.col("received_at")
-    for index, terminal, ts, by in readings.filter(ahead > future).select("index", "terminal", "ts", by=ahead).iter_rows():
-        detail = f"device time is {by.total_seconds():.0f} s ahead of the server's; allowed: {future.total_seconds():.0f} s"
-        kept.append(_entry(Reason.FUTURE_TIME, stream, records, index, terminal, ts, detail))
-
-    return Group(
-        readings.filter(ahead <= future),
-        kept,
-        alarm_words(decoded.alarms.filter(is_known), records),
-        clock_offsets(decoded.clocks.filter(is_known), records),
-    )
 
 
 def compare(stream: str, records: Sequence[Record], readings: pl.DataFrame, stored: pl.DataFrame) -> Compared:
@@ -160,7 +95,7 @@ def compare(stream: str, records: Sequence[Record], readings: pl.DataFrame, stor
     completes = pl.any_horizontal(pl.col(name).is_not_null() & pl.col(old).is_null() for name, old in before.items())
     judged = judged.with_columns(differs=differs, new=~pl.col("again") | differs | completes)
     kept = [
-        _entry(Reason.CONFLICT, stream, records, row["index"], row["terminal"], row["ts"], _changes(row, before))
+        quarantine_entry(Reason.CONFLICT, stream, records, row["index"], row["terminal"], row["ts"], _changes(row, before))
         for row in judged.filter("differs").iter_rows(named=True)
     ]
     new_alarm_words = judged.filter("new")
@@ -172,22 +107,13 @@ def _changes(row: Mapping[str, Any], before: Mapping[str, str]) -> str:
     return "; ".join(f"{name}: {old} → {new}" for name, old, new in pairs if None not in (old, new) and old != new)
 
 
-def _entry(
-    reason: str, stream: str, records: Sequence[Record], place: int, terminal: str | None, ts: datetime | None, detail: str
-) -> QuarantineEntry:
-    """`terminal`: None for the one that the frame says."""
-    record = records[place]
-    ((speaker, way, raw),) = senders(records, [place])
-    return QuarantineEntry(str(reason), stream, record.position, record.received_us, terminal or speaker, ts, detail, way, raw)
-
-
 def _refusals(stream: str, records: Sequence[Record], written: pl.DataFrame, refused: pl.DataFrame) -> list[QuarantineEntry]:
     """`written`: what the store was given, with `index`; `refused`: what it gave back, with `detail`."""
     if refused.is_empty():  # nearly always; then it need not have the column
         return []
     places = dict(written.select("frame", "index").iter_rows())
     return [
-        _entry(Reason.STORE_REFUSED, stream, records, places[frame], terminal, ts, detail)
+        quarantine_entry(Reason.STORE_REFUSED, stream, records, places[frame], terminal, ts, detail)
         for frame, terminal, ts, detail in refused.select("frame", "terminal", "ts", "detail").iter_rows()
     ]
 
@@ -199,13 +125,6 @@ def _count(counts: dict[str, int], more: Mapping[str, int]) -> None:
 
 def _by_terminal(points: pl.DataFrame) -> dict[str, int]:
     return dict(points.group_by("terminal").len().iter_rows())
-
-
-def clock_offsets(clocks: pl.DataFrame, records: Sequence[Record]) -> pl.DataFrame:
-    """Receive time minus device clock, a row a frame in order: `terminal`, `offset_s`, `index` (its place in the group)."""
-    received = pl.Series([record.received_us for record in records], dtype=pl.Int64)
-    offset_s = (received.gather(clocks["frame"]) - clocks["sent_at"].dt.epoch("us")) / 1e6
-    return clocks.select("terminal", offset_s=offset_s, index="frame").drop_nulls("offset_s").sort("index")
 
 
 class TerminalState:
@@ -273,7 +192,7 @@ class TerminalState:
         return [word._replace(event_us=at, active=active, values={}) for word, at, active in known if at > word.event_us]
 
     def clock_news(self, offsets: pl.DataFrame, records: Sequence[Record], drift_s: float) -> list[AlarmWord]:
-        """CLOCK words of terminals whose clock went wrong or came right. `offsets`: of `clock_offsets`.
+        """CLOCK words of terminals whose clock went wrong or came right. `offsets`: of `triage.clock_offsets`.
 
         A clock is judged by the median of a terminal's last frames, so one old frame that was sent again raises nothing.
         """

@@ -14,7 +14,8 @@ from ingest_daemon.codecs import sl651
 from ingest_daemon.contract.schema import FIELDS, READING, TIMESTAMP
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding.alarm_sink import AlarmWord
-from ingest_daemon.forwarding.forwarder import TerminalState, clock_offsets, compare
+from ingest_daemon.forwarding.forwarder import TerminalState, compare
+from ingest_daemon.forwarding.triage import clock_offsets
 from ingest_daemon.journal.envelope import parse_record
 from ingest_daemon.journal.reader import read, stream_end
 from ingest_daemon.journal.records import BAD, DATA, Record, split_bad
@@ -351,13 +352,13 @@ def test_of_alarm_words_in_data_only_changes_and_late_alarms_are_told() -> None:
         return AlarmWord(METER, "device", at, at, 0, active, {})
 
     memory = TerminalState()
-    assert memory.news([word(10), word(20, "MAG"), word(30, "MAG"), word(15), word(15, "BATT"), word(40)]) == [
+    assert memory.new_alarm_words([word(10), word(20, "MAG"), word(30, "MAG"), word(15), word(15, "BATT"), word(40)]) == [
         word(20, "MAG"),
         word(15, "BATT"),
         word(40),
     ]
     again = TerminalState(memory.save())
-    assert again.news([word(40), word(50, "MAG")]) == [word(50, "MAG")]
+    assert again.new_alarm_words([word(40), word(50, "MAG")]) == [word(50, "MAG")]
 
 
 # --- registry, clocks --------------------------------------------------------------------------------------------
