@@ -11,7 +11,7 @@ SOURCE = '''
 
 import polars as pl
 
-from ingest_daemon.codec_kit.api import NOTHING, Decoded, Frame, Part
+from ingest_daemon.codec_kit.api import NOTHING, Decoded, Frame, ExplainedField
 
 MAX_FRAME = 100
 
@@ -63,7 +63,7 @@ def decode(arrivals, profiles):
 
 
 def explain(frame):
-    return [Part(0, frame, "行", "line", frame.decode(errors="replace"), "")]
+    return [ExplainedField(0, frame, "行", "line", frame.decode(errors="replace"), "")]
 '''
 
 HOOK = """

@@ -96,7 +96,7 @@ def test_only_allowed_addresses_are_let_in(allow: str, address: str, admitted: b
         ({"allow": "10.0.0.0/33"}, ["[access] allow", "'10.0.0.0/33'"]),
         ({"per_address": 0}, ["[access] per_address", "at least 1"]),
         ({"unknown": "no"}, ["[access] unknown", "acknowledge, ignore"]),
-        ({"wrong_password": "drop"}, ["[access] wrong_password", "accept, keep, refuse"]),
+        ({"wrong_password": "drop"}, ["[access] wrong_password", "accept, quarantine, refuse"]),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_is_allowed(values: Mapping[str, Any], named: list[str]) -> None:
