@@ -29,7 +29,7 @@ from ingest_daemon.monitoring.counters import Counters
 from ingest_daemon.monitoring.lock import SiteBusy, lock_site
 from ingest_daemon.monitoring.systemd import notify, watchdog_s
 from ingest_daemon.reception.access import AccessSettings
-from ingest_daemon.reception.connection import Receipt
+from ingest_daemon.reception.group_commit import Receipt
 from ingest_daemon.reception.listener import Server
 from ingest_daemon.reception.poller import Poller
 from ingest_daemon.reception.settings import DaemonSettings, PollSettings
@@ -87,7 +87,7 @@ class Daemon:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        self._journals.start(self._needed_from, self._server.settled, self._break)
+        self._journals.start(self._needed_from, self._server.commit.settled, self._break)
         data_port, alarm_port = await self._server.start()
         self._poller.start()
         sms_port = await self._start_sms()
@@ -147,11 +147,19 @@ class Daemon:
         server, counters = self._server, self._counters
 
         def deliver(stream: str, payload: bytes, received_us: int, receipt: Receipt | None) -> None:
-            server.journal(stream, payload, received_us, BAD_KIND if stream == BAD else FRAME_KIND, receipt)
+            server.commit.append(stream, payload, received_us, BAD_KIND if stream == BAD else FRAME_KIND, receipt)
 
         protocol = server.settings.data_protocol
         self._sms = Sms(
-            self._site, self._sms_settings, self._zone, server.known, protocol, server.packets, deliver, counters, counters.sms
+            self._site,
+            self._sms_settings,
+            self._zone,
+            server.directory,
+            protocol,
+            server.reassembly,
+            deliver,
+            counters,
+            counters.sms,
         )
         return await self._sms.start()
 

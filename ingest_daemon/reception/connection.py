@@ -1,6 +1,13 @@
-"""Sockets: bytes of a connection → frames → journal → acknowledgement once they are safe on disk.
+"""One connection: its bytes become frames, and each frame goes through the steps of `_handle`, in order.
 
-No decoding of content, no store. One event loop; whatever a stranger sends ends at most his own connection.
+    detect      which protocol the connection speaks, or which DTU called in
+    reassemble  a message of several packets, once the last of them came
+    verify      whether the sender is believed
+    reply       the acknowledgement, to be sent once the message is safe on disk
+    classify    the journal's stream: alarms overtake the backlog
+    journal     the message with its header; its receipt sends the acknowledgement
+
+The content of a message is not decoded here.
 """
 
 import asyncio
@@ -8,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from ingest_daemon import codecs
 from ingest_daemon.codec_kit import defaults as defaults
@@ -17,7 +24,8 @@ from ingest_daemon.contract.schema import DOUBTS, Channel, Reason
 from ingest_daemon.contract.settings import AUTO
 from ingest_daemon.journal.envelope import RecordHeader, encode_header
 from ingest_daemon.journal.records import BAD, BAD_KIND, FRAME_KIND, PART, bad_payload
-from ingest_daemon.reception.access import QUARANTINE, REFUSE, ConnectionState
+from ingest_daemon.reception.access import QUARANTINE, REFUSE, ConnectionState, Verdict
+from ingest_daemon.reception.group_commit import Receipt
 from ingest_daemon.reception.protocol_detection import LONGEST, introduce, is_heartbeat
 from ingest_daemon.reception.request_queue import PendingRequest, RequestQueue
 
@@ -25,15 +33,11 @@ if TYPE_CHECKING:
     from ingest_daemon.reception.listener import Server
 
 READ_BYTES = 64 << 10
-"""Bytes that are read at once. With the 256 KB of asyncio each read takes fresh memory from the system: 17 µs instead of 3."""
-
-
-Receipt = tuple[Callable[[Any], None], Any]
-"""What the journal gives back with a record: a function, and what it is called with once the record is safe (refused: None)."""
+"""Bytes of one read. With the 256 KB of asyncio each read takes fresh memory from the system: 17 µs instead of 3."""
 
 
 class Connection(asyncio.Protocol):
-    """One terminal's connection, or one DTU's with the meters behind it."""
+    """The connection of one terminal, or of one DTU with the meters behind it."""
 
     __slots__ = (
         "_bad_bytes",
@@ -45,28 +49,30 @@ class Connection(asyncio.Protocol):
         "_listener",
         "_server",
         "active_s",
-        "admitted",
-        "deaf",
-        "exchange",
-        "heard",
+        "is_admitted",
         "link",
-        "numbers",
         "protocol",
+        "requests",
+        "state",
+        "terminals",
         "transport",
+        "unresponsive",
     )
 
     def __init__(self, server: "Server", listener: str, link: str = "") -> None:
-        """`listener`: the protocol of the port, or `AUTO`; `link`: of a connection that we dialled."""
+        """`listener`: the protocol of the port, or `AUTO`; `link`: the address of an outbound connection."""
         self._server, self._listener, self.link = server, listener, link
         self._first = b""
         self._bad_bytes = 0
         self.active_s = time.monotonic()
-        self.heard = ConnectionState(link)
-        self.admitted = False
-        self.numbers: set[str] = set()
-        self.deaf: set[str] = set()
+        self.state = ConnectionState(link)
+        self.is_admitted = False
+        self.terminals: set[str] = set()
+        """Registered terminals that were heard here."""
+        self.unresponsive: set[str] = set()
+        """Terminals that left a command unanswered and were not heard since."""
         self.transport: asyncio.Transport
-        self.exchange: RequestQueue | None = None
+        self.requests: RequestQueue | None = None
         self.protocol = ""
         self._codec: Codec
         self._decoder: Decoder | None = None
@@ -82,22 +88,24 @@ class Connection(asyncio.Protocol):
         self._in_packets = self._codec.packet is not defaults.packet
 
     @property
-    def is_nobody(self) -> bool:
-        """Whether bytes came that did not yet say who speaks."""
+    def is_unidentified(self) -> bool:
+        """Whether bytes came that neither a protocol nor a registered link explains yet."""
         return self._decoder is None and bool(self._first)
+
+    # --- the transport's callbacks ---------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         transport.max_size = READ_BYTES  # type: ignore[attr-defined]
-        if not self.link:  # who is dialled needs no leave
-            self.heard.address = str((transport.get_extra_info("peername") or ("",))[0])
+        if not self.link:
+            self.state.address = str((transport.get_extra_info("peername") or ("",))[0])
         self._server.opened(self)
         if self.link:
-            self._server.linked(self)
+            self._server.identified(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self.exchange:
-            self.exchange.close()
+        if self.requests:
+            self.requests.close()
         self._server.closed(self)
         if self._decoder and self._decoder.pending:
             self._server.counters.incomplete += 1
@@ -116,132 +124,162 @@ class Connection(asyncio.Protocol):
         received_us = time.time_ns() // 1000
         try:
             if self._decoder is None:
-                data = self._introduced(data, received_us)
+                data = self._detect(data, received_us)
             if self.link and is_heartbeat(data, self.link):
                 self._server.counters.heartbeats += 1
             elif self._decoder is not None:
                 pieces = self._decoder.feed(data)
                 for piece in pieces:
                     if isinstance(piece, Frame):
-                        self._take(piece.raw, received_us)
+                        self._handle(piece.raw, received_us)
                     else:
                         self._refuse(piece.reason, piece.detail, piece.raw, received_us)
-                self.heard.fed(len(pieces), self._decoder.pending, self.active_s)
+                self.state.fed(len(pieces), self._decoder.pending, self.active_s)
         except Exception as error:
             self._refuse(Reason.BAD_BODY, f"the codec failed with {type(error).__name__}: {error}", data, received_us)
             self.transport.abort()
         if self._bad_bytes > self._server.settings.bad_bytes:
-            self._server.limited.warn("bad bytes", f"more than {self._server.settings.bad_bytes} in one connection: closed")
+            self._server.log.warn("bad bytes", f"more than {self._server.settings.bad_bytes} in one connection: closed")
             self.transport.abort()
-        self._server.hold_back(self)
+        self._server.commit.flow_control.received(self.transport)
 
-    def ask(self, terminal: str, requests: Sequence[bytes], tries: int, answer_s: float, told: Callable[[bool], None]) -> None:
-        """Put a question to a terminal; `told` is called with whether all of it was answered, once the answers are safe."""
+    # --- requests --------------------------------------------------------------------------------------------------------------
 
-        def done(question: PendingRequest) -> None:
-            if not question.answered:
-                told(False)
+    def ask(self, terminal: str, requests: Sequence[bytes], tries: int, answer_s: float, done: Callable[[bool], None]) -> None:
+        """Send requests to a terminal; `done` is called with whether all were answered, once the answers are safe on disk."""
+
+        def journal_answers(pending: PendingRequest) -> None:
+            if not pending.answered:
+                done(False)
                 return
-            asked, answers = zip(*question.answered, strict=True)
-            way = encode_header(RecordHeader(self.protocol, Channel.TCP.value, self.link, terminal, asked))
-            self._server.note(terminal, self.protocol, received_us := time.time_ns() // 1000)
+            asked, answers = zip(*pending.answered, strict=True)
+            header = encode_header(RecordHeader(self.protocol, Channel.TCP.value, self.link, terminal, asked))
+            received_us = time.time_ns() // 1000
             arrival = Arrival(b"".join(answers), received_us, terminal, asked)
-            is_alarm = self._codec.is_alarm(arrival, self._server.known.profile(self.protocol, terminal))
-            stream = self._server.stream(terminal, is_alarm)
-            receipt: Receipt = (lambda safe: told(bool(safe)), not question.silent)
-            self._server.journal(stream, way + arrival.raw, received_us, FRAME_KIND, receipt)
+            self._note(terminal, received_us)
+            receipt: Receipt = (lambda safe: done(bool(safe)), not pending.silent)
+            self._server.commit.append(self._classify(arrival, terminal), header + arrival.raw, received_us, FRAME_KIND, receipt)
 
-        if self.exchange is None:
-            self.exchange = RequestQueue(asyncio.get_running_loop(), self._codec, self.transport.write)
-        self.exchange.put(PendingRequest(terminal, deque(requests), done, tries, answer_s))
+        if self.requests is None:
+            self.requests = RequestQueue(asyncio.get_running_loop(), self._codec, self.transport.write)
+        self.requests.put(PendingRequest(terminal, deque(requests), journal_answers, tries, answer_s))
 
-    def _introduced(self, data: bytes, received_us: int) -> bytes:
-        """Find out who speaks; gives what is left of the bytes for the protocol's decoder."""
+    # --- the steps of a message ------------------------------------------------------------------------------------------------
+
+    def _detect(self, data: bytes, received_us: int) -> bytes:
+        """Find out which protocol or which DTU is on the line; gives the bytes that are left for the protocol's decoder."""
         first = self._first + data
-        speaker = introduce(first, self._listener, self._server.links)
-        if speaker is None:
+        peer = introduce(first, self._listener, self._server.links)
+        if peer is None:
             self._first = first
             if len(first) >= LONGEST:
                 detail = "no protocol begins like this, and no link of registry/terminals.csv (column link) is in it"
                 self._refuse(Reason.UNKNOWN_LINK, detail, first, received_us)
                 self._first = b""
             return b""
-        self._first, self.link = b"", speaker.link
-        self._begin(speaker.protocol)
+        self._first, self.link = b"", peer.link
+        self._begin(peer.protocol)
         if self.link:
-            self._server.linked(self)
-        return first[speaker.consumed :]
+            self._server.identified(self)
+        return first[peer.consumed :]
 
-    def _take(self, raw: bytes, received_us: int) -> None:
-        if self._in_packets and (packet := self._codec.packet(raw)) is not None:
-            self._take_packet(packet, raw, received_us)
-        else:
-            self._take_message(raw, received_us)
-
-    def _take_packet(self, packet: Packet, raw: bytes, received_us: int) -> None:
-        whole = self._server.packets.take(self.protocol, packet, raw, time.monotonic())
-        if whole.raw:
-            self._take_message(whole.raw, received_us)
+    def _handle(self, raw: bytes, received_us: int) -> None:
+        """Take one frame through the steps."""
+        message = self._reassemble(raw, received_us)
+        if message is None or (self.requests and self.requests.take(message)):
             return
+        number = self._codec.terminal(message)
+        if self._codec.POLLED:
+            number = self._server.directory.number(self.link, number)
+        verdict = self._verify(number, message)
+        if verdict.policy == REFUSE:
+            self._refuse(verdict.reason, DOUBTS[verdict.reason], message, received_us)
+            return
+        self._note(number, received_us)
+        reply = self._reply(number, message, received_us) if verdict.acknowledge else None
+        stream = self._classify(Arrival(message, received_us, number if self._codec.POLLED else ""), number)
+        self._journal(stream, number, message, received_us, verdict, reply)
+        if reply is None:
+            self._send_commands(number)
+
+    def _reassemble(self, raw: bytes, received_us: int) -> bytes | None:
+        """The whole message that the frame is or completes; None while packets of it are missing."""
+        if not self._in_packets or (packet := self._codec.packet(raw)) is None:
+            return raw
+        return self._add_packet(packet, raw, received_us)
+
+    def _add_packet(self, packet: Packet, raw: bytes, received_us: int) -> bytes | None:
+        whole = self._server.reassembly.take(self.protocol, packet, raw, time.monotonic())
+        if whole.raw:
+            return whole.raw
+        # Acknowledged packets are journaled before the reply; unacknowledged ones are resent.
+        if (reply := self._reply(self._codec.terminal(raw), raw, received_us)) is not None:
+            self._server.commit.append(PART, self._head + raw, received_us, FRAME_KIND, (self._write, reply))
         now = datetime.fromtimestamp(received_us / 1e6, UTC)
-        reply = self._codec.reply(raw, now, self._server.known.profile(self.protocol, self._codec.terminal(raw)))
-        if reply is not None:  # one that is acknowledged must be there after a kill, too; the others come again
-            self._server.journal(PART, self._head + raw, received_us, FRAME_KIND, (self._write, reply))
         if whole.missing and (again := self._codec.ask_again(raw, whole.missing, now)):
             self.transport.write(again)
+        return None
 
-    def _take_message(self, raw: bytes, received_us: int) -> None:
-        if self.exchange and self.exchange.take(raw):
-            return
-        server, codec = self._server, self._codec
-        number, line = codec.terminal(raw), self._head
-        if codec.POLLED:
-            number = server.known.number(self.link, number)
-            line = encode_header(RecordHeader(self.protocol, link=self.link, terminal=number))
-        verdict = server.judge.judge(codec, number, raw, self.heard, self.active_s)
+    def _verify(self, number: str, message: bytes) -> Verdict:
+        """Whether the sender is believed."""
+        verdict = self._server.verifier.judge(self._codec, number, message, self.state, self.active_s)
         if verdict.reason:
-            server.limited.warn(
-                verdict.reason, f"{number} over {self.heard.address} ({verdict.policy}): {DOUBTS[verdict.reason]}"
-            )
-            if verdict.policy == REFUSE:
-                self._refuse(verdict.reason, DOUBTS[verdict.reason], raw, received_us)
-                return
-            if verdict.policy == QUARANTINE:
-                line = encode_header(
-                    RecordHeader(
-                        self.protocol, link=self.link, terminal=number if codec.POLLED else "", quarantine_reason=verdict.reason
-                    )
-                )
-        now = datetime.fromtimestamp(received_us / 1e6, UTC)
-        profile = server.known.profile(self.protocol, number)
-        reply = codec.reply(raw, now, profile)
-        server.note(number, self.protocol, received_us)
-        if number in server.known.terminals:  # or strangers could fill the memory
-            server.by_terminal[number] = self
-            self.numbers.add(number)
-            self.deaf.discard(number)
-        arrival = Arrival(raw, received_us, number if codec.POLLED else "")
-        stream = server.stream(number, codec.is_alarm(arrival, profile))
-        told = reply is not None and verdict.acknowledge
-        server.journal(stream, line + raw, received_us, FRAME_KIND, (self._safe, (raw, reply, number)) if told else None)
-        if not told and number in server.wanted:
-            server.send_queued_commands(number)
+            detail = f"{number} over {self.state.address} ({verdict.policy}): {DOUBTS[verdict.reason]}"
+            self._server.log.warn(verdict.reason, detail)
+        return verdict
 
-    def _safe(self, said: tuple[bytes, bytes, str] | None) -> None:
-        """The frame is safe on disk and its answer says so; None: it is not, and silence makes the terminal send it again."""
-        if said is not None:
-            raw, reply, number = said
-            self._server.judge.acknowledged(raw, self.heard, time.monotonic())
+    def _note(self, number: str, received_us: int) -> None:
+        """Count a message, and remember where a registered terminal was heard; strangers must not fill the memory."""
+        server = self._server
+        server.counters.protocols[self.protocol] += 1
+        if number in server.directory.terminals:
+            server.counters.last_contact_us[number] = received_us
+            server.by_terminal[number] = self
+            self.terminals.add(number)
+            self.unresponsive.discard(number)
+
+    def _reply(self, number: str, raw: bytes, received_us: int) -> bytes | None:
+        """The acknowledgement; None where the protocol wants silence."""
+        now = datetime.fromtimestamp(received_us / 1e6, UTC)
+        return self._codec.reply(raw, now, self._server.directory.profile(self.protocol, number))
+
+    def _classify(self, arrival: Arrival, number: str) -> str:
+        """The journal's stream."""
+        directory = self._server.directory
+        is_alarm = self._codec.is_alarm(arrival, directory.profile(self.protocol, number))
+        return self._server.streams.select(number, is_alarm, directory.terminals)
+
+    def _journal(self, stream: str, number: str, message: bytes, received_us: int, verdict: Verdict, reply: bytes | None) -> None:
+        """Journal the message; the acknowledgement follows once it is safe on disk."""
+        reason = verdict.reason if verdict.policy == QUARANTINE else ""
+        head = self._head
+        if reason or self._codec.POLLED:
+            terminal = number if self._codec.POLLED else ""
+            head = encode_header(RecordHeader(self.protocol, link=self.link, terminal=terminal, quarantine_reason=reason))
+        receipt = None if reply is None else (self._acknowledge, (message, reply, number))
+        self._server.commit.append(stream, head + message, received_us, FRAME_KIND, receipt)
+
+    # --- after the journal -----------------------------------------------------------------------------------------------------
+
+    def _acknowledge(self, safe: tuple[bytes, bytes, str] | None) -> None:
+        """Send the acknowledgement of a message that is safe on disk; None: it is not, and silence makes the terminal resend."""
+        if safe is not None:
+            message, reply, number = safe
+            self._server.verifier.acknowledged(message, self.state, time.monotonic())
             self._write(reply)
-            if number in self._server.wanted:
-                self._server.send_queued_commands(number)
+            self._send_commands(number)
+
+    def _send_commands(self, number: str) -> None:
+        if number in self._server.commands.wanted:
+            self._server.commands.send(number)
 
     def _write(self, reply: bytes | None) -> None:
         if reply is not None and not self.transport.is_closing():
             self.transport.write(reply)
 
     def _refuse(self, reason: str, detail: str, raw: bytes, received_us: int) -> None:
+        """Keep bytes that are no frame, or a frame that is refused, in the journal's stream `bad`."""
         self._bad_bytes += len(raw)
         self._server.counters.bad[str(reason)] += 1
-        self._server.limited.warn(str(reason), f"{len(raw)} bytes kept in journal/{BAD}: {detail}")
-        self._server.journal(BAD, bad_payload(reason, detail, self._head + raw), received_us, BAD_KIND)
+        self._server.log.warn(str(reason), f"{len(raw)} bytes kept in journal/{BAD}: {detail}")
+        self._server.commit.append(BAD, bad_payload(reason, detail, self._head + raw), received_us, BAD_KIND)

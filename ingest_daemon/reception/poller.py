@@ -45,29 +45,31 @@ class Poller:
 
     async def _run(self) -> None:
         while True:
-            known = self._server.known
-            for link, (host, port) in known.dialled().items():
+            directory = self._server.directory
+            for link, (host, port) in directory.dialled().items():
                 if link not in self._server.by_link and link not in self._dialling:
-                    self._dialling[link] = asyncio.create_task(self._dial(link, known.links[link].protocol, host, port))
+                    self._dialling[link] = asyncio.create_task(self._dial(link, directory.links[link].protocol, host, port))
             now_s = time.time()
             for link, connection in list(self._server.by_link.items()):
-                if link in known.links:
-                    self._ask_due(connection, known.links[link], now_s)
+                if link in directory.links:
+                    self._ask_due(connection, directory.links[link], now_s)
             await asyncio.sleep(TICK_S)
 
     def _ask_due(self, connection: Connection, link: Link, now_s: float) -> None:
         for address, number in link.meters.items():
             if self._due_s.get(number, 0.0) > now_s or number in self._asking:
                 continue
-            self._due_s[number] = next_due(now_s, self._server.known.terminals[number].step_min, number, self._settings.spread_s)
+            self._due_s[number] = next_due(
+                now_s, self._server.directory.terminals[number].step_min, number, self._settings.spread_s
+            )
             self._poll(connection, number, address)
 
     def _poll(self, connection: Connection, number: str, address: str) -> None:
         ask = Command(CommandType.NOW, number, address, datetime.now(UTC))
         try:
-            requests = codecs.load(connection.protocol).requests(ask, self._server.known.profile(connection.protocol, number))
+            requests = codecs.load(connection.protocol).requests(ask, self._server.directory.profile(connection.protocol, number))
         except UnsupportedCommand as error:
-            self._server.limited.warn("poll", f"terminal {number} is not polled: {error}")
+            self._server.log.warn("poll", f"terminal {number} is not polled: {error}")
             return
         self._asking.add(number)
         connection.ask(number, requests, self._settings.tries, self._settings.answer_s, partial(self._told, number))
@@ -76,19 +78,19 @@ class Poller:
         self._asking.discard(number)
         self._server.counters.polls["answered" if whole else "unanswered"] += 1
         if not whole:
-            self._server.limited.warn("poll", f"terminal {number} left a question unanswered {self._settings.tries} times")
+            self._server.log.warn("poll", f"terminal {number} left a question unanswered {self._settings.tries} times")
 
     async def _dial(self, link: str, protocol: str, host: str, port: int) -> None:
         wait_s = DIAL_WAIT_S[0]
         try:
-            while link in self._server.known.links:
+            while link in self._server.directory.links:
                 try:
                     loop = asyncio.get_running_loop()
                     connecting = loop.create_connection(lambda: Connection(self._server, protocol, link), host, port)
                     await asyncio.wait_for(connecting, DIAL_S)
                     return
                 except (OSError, TimeoutError) as error:
-                    self._server.limited.warn("dial", f"{link} does not answer ({error}); tried again from time to time")
+                    self._server.log.warn("dial", f"{link} does not answer ({error}); tried again from time to time")
                 await asyncio.sleep(wait_s)
                 wait_s = min(2 * wait_s, DIAL_WAIT_S[1])
         finally:
