@@ -1,0 +1,25 @@
+"""M-Bus (EN 13757-2 and -3) behind a gateway or a DTU that passes its bytes on: the master's side, wired telegrams.
+
+    E5                                          acknowledgement
+    10 C A CS 16                                short: SND_NKE (C 40), REQ_UD2 (C 5B, 7B: the bit FCB toggles)
+    68 L L 68 C A CI data CS 16                 long: L bytes from C on; CS is their sum; RSP_UD has C 08, 18, 28 or 38
+    CI 72: id 4 (BCD), manufacturer 2, version 1, medium 1, access number 1, status 1, signature 2, then records (low byte first)
+    record: DIF [DIFE ...] VIF [VIFE ...] [length] value; DIF 2F fills, 0F: the rest is the maker's, 1F: also, more frames follow
+
+A reading takes present values of no tariff and no subunit (storage number 0): volume (with VIFE 3B: forward only), with VIFE 3C
+the backward volume, flow, pressure, voltage. A round of polling is one reading, at its time of receipt.
+
+One purpose a file: `framing` (the frame), `queries` (requests and their answers), `records` (a frame taken apart, values
+and units read by pyMeterBus), `decode` (rounds of answers to columns), `explain` (for people).
+
+Not here: other media than water, the fixed structure (CI 73), encryption, wireless telegrams, writing to a meter.
+"""
+
+from ingest_daemon.codecs.mbus.decode import decode, is_alarm
+from ingest_daemon.codecs.mbus.explain import explain
+from ingest_daemon.codecs.mbus.framing import MAX_FRAME, decoder, terminal
+from ingest_daemon.codecs.mbus.queries import answers, follow_up, requests
+
+POLLED = True
+
+__all__ = ["MAX_FRAME", "POLLED", "answers", "decode", "decoder", "explain", "follow_up", "is_alarm", "requests", "terminal"]
