@@ -221,6 +221,10 @@ class Codec(Protocol):
         """Decode a group at once, in columns; `profiles` by terminal number. Never raises: unusable content is `rejected`."""
         ...
 
+    def unused(self, arrival: Arrival) -> list[str]:
+        """What a frame carries that a reading has no field for by design, such as last month's total: for people."""
+        ...
+
     def explain(self, frame: bytes) -> list[ExplainedField]:
         """Every byte of the frame explained, in order; also of a frame whose checksum is wrong."""
         ...

@@ -58,3 +58,8 @@ def answers(request: bytes, frame: bytes) -> bool:
 def follow_up(request: bytes, frame: bytes) -> bytes | None:
     """Every answer is complete."""
     return None
+
+
+def unused(arrival: Arrival) -> list[str]:
+    """Everything a frame carries is used or refused."""
+    return []

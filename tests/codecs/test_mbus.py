@@ -47,7 +47,8 @@ def test_every_frame_of_libmbus_is_decoded_to_its_values_or_refused() -> None:
         decoded = CODEC.decode([Arrival(frame, NOW_US) for frame in frames], {})
         assert b"".join(part.raw for part in CODEC.explain(raw)) == raw
         if expect["outcome"] != "ok":
-            assert decoded.readings.is_empty()
+            assert decoded.readings.is_empty() or "do not add up" in decoded.rejected["detail"].item()
+            assert decoded.readings["forward_m3"].to_list() in ([], [12.565])  # the total before the torn record
             assert not frames or decoded.rejected.height == 1
             outcomes["refused"] += 1
         elif raw[6] == 0x73:
@@ -200,7 +201,9 @@ def test_a_round_of_several_frames_is_one_reading_of_the_terminal_that_was_asked
 def test_a_bad_frame_of_a_round_is_told_and_the_good_one_is_used() -> None:
     decoded = CODEC.decode([Arrival(b"\xe5" + ANSWER + sealed(f"08 05 {HEAD} 0313"), NOW_US)], {})
     assert decoded.readings["forward_m3"].to_list() == [123.456]
-    assert decoded.rejected["detail"].to_list() == ["value at byte 21 has 0 bytes, expected 3"]
+    assert decoded.rejected["detail"].to_list() == [
+        "the records from byte 19 on do not add up: value at byte 21 has 0 bytes, expected 3"
+    ]
 
 
 def test_a_code_that_the_library_does_not_know_spoils_no_other_record() -> None:
@@ -213,6 +216,8 @@ def test_a_code_that_the_library_does_not_know_spoils_no_other_record() -> None:
 def test_any_records_under_a_good_checksum_are_read_or_refused_and_explained(records: bytes) -> None:
     frame = sealed(f"08 05 {HEAD}{records.hex()}")
     decoded = CODEC.decode([Arrival(frame, NOW_US)], {})
-    assert decoded.readings.height + decoded.rejected.height == 1
+    assert decoded.readings.height + decoded.rejected.height >= 1
+    assert decoded.readings.height <= 1 and decoded.rejected.height <= 1
+    mbus.unused(Arrival(frame))
     CODEC.follow_up(ask("5")[1], frame)
     assert b"".join(part.raw for part in CODEC.explain(frame)) == frame

@@ -34,6 +34,7 @@ from fractions import Fraction
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from ingest_daemon.codec_kit.units import UNITS
 from ingest_daemon.contract.schema import ALARMS, FIELDS
 
 MOST = 125
@@ -59,45 +60,6 @@ TYPES: dict[str, tuple[int, str]] = {
 WHOLE = ("u16", "u32", "bits")
 _COUNTED = ("u16", "s16", "u32", "s32", "bcd16", "bcd32", "bits")
 """What a field without a unit may be: such fields are whole numbers."""
-_GALLON, _FOOT3 = Fraction("0.003785411784"), Fraction("0.028316846592")
-_VOLUMES = {
-    "m3": Fraction(1),
-    "L": Fraction(1, 1000),
-    "mL": Fraction(1, 10**6),
-    "mm3": Fraction(1, 10**9),
-    "hL": Fraction(1, 10),
-    "ML": Fraction(1000),
-    "km3": Fraction(1000),
-    "Mm3": Fraction(10**6),
-    "gal": _GALLON,
-    "kgal": 1000 * _GALLON,
-    "Mgal": 10**6 * _GALLON,
-    "igal": Fraction("0.00454609"),
-    "ft3": _FOOT3,
-    "bbl": 42 * _GALLON,
-    "acre-ft": 43560 * _FOOT3,
-}
-"""Volumes in m³; km3 is a thousand cubic metres, Mm3 a million, gal and bbl those of the USA, igal the imperial one."""
-_PER = {"s": Fraction(3600), "min": Fraction(60), "h": Fraction(1), "d": Fraction(1, 24)}
-_FLOWS = {f"{volume}/{time}": factor * per for volume, factor in _VOLUMES.items() for time, per in _PER.items()}
-_PRESSURES = {
-    "MPa": Fraction(1),
-    "kPa": Fraction(1, 1000),
-    "Pa": Fraction(1, 10**6),
-    "bar": Fraction(1, 10),
-    "mbar": Fraction(1, 10**4),
-    "mH2O": Fraction("0.00980665"),
-    "kgf/cm2": Fraction("0.0980665"),
-    "psi": Fraction("0.006894757293168"),
-}
-UNITS: dict[str, dict[str, Fraction]] = {
-    "m³": _VOLUMES,
-    "m³/h": _FLOWS,
-    "MPa": _PRESSURES,
-    "V": {"V": Fraction(1), "mV": Fraction(1, 1000)},
-    "": {"": Fraction(1)},
-}
-"""What a field of that unit may be given in, and how much of the unit that is."""
 UNIT_OF = {field.name: field.unit for field in FIELDS}
 _PLAIN = {"m³": "m3", "m³/h": "m3/h", "MPa": "MPa", "V": "V", "": ""}
 

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest_daemon.codec_kit import bcd
-from ingest_daemon.codec_kit.modbus.register_map import TYPES, UNIT_OF, UNITS, WHOLE, Code, Register, RegisterMap, Spot, by_field
+from ingest_daemon.codec_kit.modbus.register_map import TYPES, UNIT_OF, WHOLE, Code, Register, RegisterMap, Spot, by_field
+from ingest_daemon.codec_kit.units import UNITS
 
 Bytes = NDArray[np.uint8]
 Values = NDArray[np.float64]

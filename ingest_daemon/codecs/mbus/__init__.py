@@ -9,17 +9,29 @@
 A reading takes present values of no tariff and no subunit (storage number 0): volume (with VIFE 3B: forward only), with VIFE 3C
 the backward volume, flow, pressure, voltage. A round of polling is one reading, at its time of receipt.
 
-One purpose a file: `framing` (the frame), `queries` (requests and their answers), `records` (a frame taken apart, values
-and units read by pyMeterBus), `decode` (rounds of answers to columns), `explain` (for people).
+One purpose a file: `framing` (the frame), `queries` (requests and their answers), `records` (a frame taken apart), `values` (what
+a record measures), `decode` (rounds of answers to columns), `explain` (for people).
 
 Not here: other media than water, the fixed structure (CI 73), encryption, wireless telegrams, writing to a meter.
 """
 
-from ingest_daemon.codecs.mbus.decode import decode, is_alarm
+from ingest_daemon.codecs.mbus.decode import decode, is_alarm, unused
 from ingest_daemon.codecs.mbus.explain import explain
 from ingest_daemon.codecs.mbus.framing import MAX_FRAME, decoder, terminal
 from ingest_daemon.codecs.mbus.queries import answers, follow_up, requests
 
 POLLED = True
 
-__all__ = ["MAX_FRAME", "POLLED", "answers", "decode", "decoder", "explain", "follow_up", "is_alarm", "requests", "terminal"]
+__all__ = [
+    "MAX_FRAME",
+    "POLLED",
+    "answers",
+    "decode",
+    "decoder",
+    "explain",
+    "follow_up",
+    "is_alarm",
+    "requests",
+    "terminal",
+    "unused",
+]

@@ -1,13 +1,18 @@
-"""Rounds of answers to columns."""
+"""Rounds of answers to columns: a round is one reading, of the records of all its frames.
+
+A record that cannot be used costs its own field, never the reading. A damaged one is always refused with its reason. A volume
+that is not the present one, or a value of an unknown code, is refused where its field stays empty and else only named by
+`unused`, as nearly every meter sends last month's total too.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from ingest_daemon.codec_kit.api import Arrival, Decoded, rejections
-from ingest_daemon.codec_kit.framer import Fault
 from ingest_daemon.codecs.mbus.framing import (
     ACK,
     APPLICATION_ERROR,
@@ -21,7 +26,18 @@ from ingest_daemon.codecs.mbus.framing import (
     frames_of,
     terminal,
 )
-from ingest_daemon.codecs.mbus.records import BACKWARD_ONLY, FORWARD_ONLY, Record, TornRecordError, iter_records, read_value
+from ingest_daemon.codecs.mbus.records import (
+    BACKWARD_ONLY,
+    DATE_TIME,
+    FORWARD_ONLY,
+    Record,
+    TornRecordError,
+    UnusableRecord,
+    Use,
+    clock_of,
+    iter_records,
+)
+from ingest_daemon.codecs.mbus.values import FLOW, PRESSURE, VOLTAGE, VOLUME, Measure, measure_of, quantity_of
 from ingest_daemon.contract.schema import BEIJING, FIELDS, TIMESTAMP, Reason
 
 WATER = {
@@ -47,49 +63,70 @@ ERRORS = (
     "too many read-outs",
 )
 
-_FLOWS = {"m^3/h": 1.0, "m^3/min": 60.0, "m^3/s": 3600.0}
+_CIS = {
+    FIXED: "fixed structure, which is not read",
+    0x78: "records without a header, so neither medium nor status is known",
+    0x7A: "records with a short header, so the medium is not known",
+}
+"""Structures of an answer that are not read."""
+_FIELD_OF = {VOLUME: "forward_m3", FLOW: "flow_m3h", PRESSURE: "pressure_mpa", VOLTAGE: "battery_v"}
 _NAMES = [field.name for field in FIELDS]
+_ZONE = BEIJING.utcoffset(None) or timedelta()
 
 
-class _Said(NamedTuple):
-    """What one frame says: fields of a reading, and its clock as `YYYY-MM-DDThh:mm`."""
+class _Answer(NamedTuple):
+    """A meter's frame with its records up to where they are torn, and the fault there ("" for none)."""
 
-    fields: dict[str, float | int]
-    clock: str
+    status: int
+    records: list[Record]
+    torn: str
+
+
+class _Round(NamedTuple):
+    """What the frames of a round give together.
+
+    `fields`: None where no frame is usable. `clock`: the meter's, local. `refused`: reasons. `unused`: records that a reading has
+    no use for by design.
+    """
+
+    fields: dict[str, float | int] | None
+    clock: datetime | None
+    refused: list[str]
+    unused: list[str]
 
 
 def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
-    """Decode a group (see `Decoded`): a reading a round, of the frames of its answers together; of two values the first counts.
-
-    A frame that cannot be used is `rejected` alone. Acknowledgements say nothing.
-    """
+    """Decode a group (see `Decoded`): one reading a round. Acknowledgements carry nothing."""
     rows: list[dict[str, Any]] = []
     refused: list[tuple[int, str, str]] = []
     for number, arrival in enumerate(arrivals):
-        said: list[_Said] = []
-        for frame in frames_of(arrival.raw):
-            if frame[0] == ACK:
-                continue
-            told = _told(frame)
-            if isinstance(told, _Said):
-                said.append(told)
-            else:
-                refused.append((number, str(told[0]), told[1]))
-        if said:
-            fields = {name: value for one in reversed(said) for name, value in one.fields.items()}
-            received = datetime.fromtimestamp(arrival.received_us // 1000 / 1000, UTC)
-            name = arrival.terminal or terminal(arrival.raw)
-            active = _active(int(fields["status"]))
-            clock = next((one.clock for one in said if one.clock), None)
-            rows.append({"frame": number, "terminal": name, "ts": received, "active": active, "clock": clock, **fields})
-    schema = {"frame": pl.Int64, "terminal": pl.String, "ts": TIMESTAMP, "active": pl.List(pl.String), "clock": pl.String}
+        result = _read_round(arrival.raw)
+        if result.refused:
+            refused.append((number, Reason.BAD_BODY, "; ".join(result.refused)))
+        if result.fields is not None:
+            rows.append(
+                {
+                    "frame": number,
+                    "terminal": arrival.terminal or terminal(arrival.raw),
+                    "ts": datetime.fromtimestamp(arrival.received_us // 1000 / 1000, UTC),
+                    "active": _active(int(result.fields["status"])),
+                    "clock": result.clock and (result.clock - _ZONE).replace(tzinfo=UTC),
+                    **result.fields,
+                }
+            )
+    schema = {"frame": pl.Int64, "terminal": pl.String, "ts": TIMESTAMP, "active": pl.List(pl.String), "clock": TIMESTAMP}
     table = pl.DataFrame(rows, schema={**schema, **{field.name: field.dtype for field in FIELDS}})  # type: ignore[dict-item]
     return Decoded(
         table.select("frame", "terminal", "ts", *_NAMES),
         table.select("frame", "terminal", pl.col("ts").alias("event_at"), "active", *_NAMES),
-        table.select("frame", "terminal", sent_at=_moment(pl.col("clock"))).drop_nulls("sent_at"),
+        table.select("frame", "terminal", sent_at="clock").drop_nulls("sent_at"),
         rejections(refused),
     )
+
+
+def unused(arrival: Arrival) -> list[str]:
+    """Records of a round that a reading has no use for by design, such as last month's total, each with its reason."""
+    return _read_round(arrival.raw).unused
 
 
 def is_alarm(arrival: Arrival, profile: Any) -> bool:
@@ -106,59 +143,102 @@ def _active(status: int) -> list[str]:
     return sorted({code for bit, code in STATUS_ALARMS if status & 1 << bit})
 
 
-def _told(frame: bytes) -> _Said | Fault:
-    """What a frame says, or why it cannot be used."""
+def _read_round(raw: bytes) -> _Round:
+    read = [_read_frame(frame) for frame in frames_of(raw) if frame[0] != ACK]
+    answers = [answer for answer in read if isinstance(answer, _Answer)]
+    records = [record for answer in answers for record in answer.records if record.vif]
+    measures, unusable = _measures(records)
+    fields = _fields(measures)
+    clock, faults = _clock(records)
+    refused = [reason for reason in read if isinstance(reason, str)]
+    unused = list[str]()
+    for record, reason, use in unusable:
+        is_refused = use is Use.DAMAGED or (use is Use.NOT_CONVERTED and _field_of(record) not in fields)
+        (refused if is_refused else unused).append(reason)
+    refused += faults + [answer.torn for answer in answers if answer.torn]
+    if not answers or (not fields and any(answer.torn for answer in answers)):
+        return _Round(None, None, refused, unused)
+    return _Round({"status": answers[0].status, **fields}, clock, refused, unused)
+
+
+def _read_frame(frame: bytes) -> _Answer | str:
+    """The records of a frame, or why it cannot be used at all."""
     if frame[0] == SHORT or frame[4] & FROM_MASTER:
-        return Reason.BAD_BODY, "a request, perhaps our own come back, expected an answer"
+        return "a request, perhaps our own come back, expected an answer"
     if frame[6] == APPLICATION_ERROR:
         code = frame[7] if len(frame) > OVERHEAD + 3 else 0
-        said = ERRORS[code] if code < len(ERRORS) else "unknown error"
-        return Reason.BAD_BODY, f"the meter reports an error: {code:02X}, {said}"
+        return f"the meter reports an error: {code:02X}, {ERRORS[code] if code < len(ERRORS) else 'unknown error'}"
     if frame[6] != VARIABLE:
-        kind = "fixed structure, which is not read" if frame[6] == FIXED else "not known"
-        return Reason.BAD_BODY, f"CI is {frame[6]:02X} ({kind}), expected 72"
+        return f"CI is {frame[6]:02X} ({_CIS.get(frame[6], 'not known')}), expected 72"
+    records, torn = list[Record](), ""
     try:
-        records = list(iter_records(frame))
-    except TornRecordError as torn:
-        return Reason.BAD_BODY, str(torn)
+        for record in iter_records(frame):
+            records.append(record)
+    except TornRecordError as error:
+        if len(frame) < HEADER + 2:
+            return str(error)
+        torn = f"the records from byte {records[-1].end if records else HEADER} on do not add up: {error}"
     if frame[14] != OTHER and frame[14] not in WATER:
         known = ", ".join(f"{medium:02X}" for medium in (OTHER, *WATER))
-        return Reason.BAD_BODY, f"medium is {frame[14]:02X}, expected one of water ({known})"
-    fields: dict[str, float | int] = {"status": frame[16]}
-    clock = ""
-    for record in sorted((one for one in records if one.vif and one.is_present), key=_rank):
-        value, unit = read_value(record)
-        if isinstance(value, float) and (name := _field(record)):
-            if name == "flow_m3h":
-                value = round(value * _FLOWS[unit], 9)
-            fields.setdefault(name, round(value / 10, 9) if name == "pressure_mpa" else value)
-        elif record.kind == 0x6D and not record.extensions and isinstance(value, str) and not record.data[0] & 0x80:
-            clock = clock or value
-    return _Said(fields, clock)
+        return f"medium is {frame[14]:02X}, expected one of water ({known})"
+    return _Answer(frame[16], records, torn)
 
 
-def _rank(record: Record) -> int:
-    """A volume that counts forward only goes before one that may be net."""
-    return 0 if FORWARD_ONLY in record.extensions else 1
+def _field_of(record: Record) -> str:
+    """The field of a reading that a record of a known quantity is for."""
+    quantity = quantity_of(record)
+    return "reverse_m3" if quantity == VOLUME and BACKWARD_ONLY in record.extensions else _FIELD_OF[quantity]
 
 
-def _field(record: Record) -> str:
-    """The field of a reading that a record gives; empty for none."""
-    kind, extensions = record.kind, record.extensions
-    if 0x10 <= kind <= 0x17:
-        return {(): "forward_m3", (FORWARD_ONLY,): "forward_m3", (BACKWARD_ONLY,): "reverse_m3"}.get(extensions, "")
-    if extensions:
-        return ""
-    if 0x38 <= kind <= 0x4F:
-        return "flow_m3h"
-    if 0x68 <= kind <= 0x6B:
-        return "pressure_mpa"
-    return "battery_v" if 0x1FD40 <= kind <= 0x1FD4F else ""
+def _measures(records: Sequence[Record]) -> tuple[list[Measure], list[tuple[Record, str, Use]]]:
+    """What the records measure; and those of a known quantity that give no value, with the reason and what becomes of them."""
+    measures, unusable = list[Measure](), list[tuple[Record, str, Use]]()
+    for record in records:
+        if quantity := quantity_of(record):
+            try:
+                measures.append(measure_of(record))
+            except UnusableRecord as error:
+                unusable.append((record, f"{quantity} {record.label}: {error}", error.use))
+    return measures, unusable
 
 
-def _moment(text: pl.Expr) -> pl.Expr:
-    """Beijing time as pyMeterBus writes it, in UTC; null where it is no time, or that of a clock that was never set."""
-    local = text.str.to_datetime("%Y-%m-%dT%H:%M", time_unit="us", strict=False)
-    sound = local.is_between(datetime(2000, 1, 2), datetime(2100, 1, 1), closed="left")
-    utc = (local - (BEIJING.utcoffset(None) or timedelta())).dt.replace_time_zone("UTC")
-    return pl.when(sound).then(utc).otherwise(None).cast(TIMESTAMP)
+def _fields(measures: Sequence[Measure]) -> dict[str, float | int]:
+    """The fields that have a value."""
+
+    def pick(quantity: str, direction: int = 0) -> Fraction | None:
+        """The first value that is not 0, else 0: of a total sent twice, one register may never be filled."""
+        values = [measure.value for measure in measures if (measure.quantity, measure.direction) == (quantity, direction)]
+        return next(filter(None, values), values[0] if values else None)
+
+    backward = pick(VOLUME, BACKWARD_ONLY)
+    values = {
+        "forward_m3": _forward(pick(VOLUME, FORWARD_ONLY), pick(VOLUME), backward),
+        "reverse_m3": backward,
+        **{_FIELD_OF[quantity]: pick(quantity) for quantity in (FLOW, PRESSURE, VOLTAGE)},
+    }
+    return {name: float(value) for name, value in values.items() if value is not None}
+
+
+def _forward(forward_only: Fraction | None, total: Fraction | None, backward: Fraction | None) -> Fraction | None:
+    """The forward volume: the register that counts forward only before the total, which may be net.
+
+    A forward register at 0 beside a total above 0 is one that the meter never fills (Axioma Q400), unless the backward volume
+    makes up the total.
+    """
+    if forward_only or total is None:
+        return forward_only
+    is_filled = forward_only is not None and total <= (backward or 0)
+    return forward_only if is_filled else total
+
+
+def _clock(records: Sequence[Record]) -> tuple[datetime | None, list[str]]:
+    """The first clock of the meter, and the reasons of records that are none."""
+    clocks, faults = list[datetime](), list[str]()
+    for record in records:
+        if record.kind == DATE_TIME and record.is_present and not record.extensions:
+            try:
+                clock = clock_of(record)
+                clocks += [clock] if clock else []
+            except UnusableRecord as unusable:
+                faults.append(f"clock {record.label}: {unusable}")
+    return (clocks[0] if clocks else None), faults

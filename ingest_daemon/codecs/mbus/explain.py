@@ -34,10 +34,9 @@ from ingest_daemon.codecs.mbus.records import (
     MAKERS,
     Record,
     TornRecordError,
-    Value,
     iter_records,
-    read_value,
 )
+from ingest_daemon.codecs.mbus.values import Value, read_value
 from ingest_daemon.contract.schema import ALARMS
 
 _CONTROLS = {
@@ -146,7 +145,7 @@ def _explained_content(frame: bytes) -> Iterator[UnplacedField]:
             zh, en = _name(record)
             value, unit = read_value(record) if record.vif else Value(None, "")
             said = "" if value is None else f"{value:.9f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
-            yield frame[at : record.end], zh, en, said, unit.replace("^3", "³")
+            yield frame[at : record.end], zh, en, said, unit
             at = record.end
     except TornRecordError as torn:
         yield frame[at:-2], "残缺", "torn", str(torn), ""

@@ -1,28 +1,50 @@
-"""Records of a frame with CI 72, taken apart strictly; pyMeterBus reads their values and units."""
+"""Records of a frame with CI 72, taken apart strictly (EN 13757-3), and the date in one. Their numbers are read in `values`."""
 
 from collections.abc import Iterator
+from datetime import datetime
+from enum import Enum
 from typing import NamedTuple
-
-import meterbus
 
 from ingest_daemon.codecs.mbus.framing import HEADER
 
 FILLER, MAKERS, MORE_FOLLOWS = 0x2F, 0x0F, 0x1F
 FORWARD_ONLY, BACKWARD_ONLY = 0x3B, 0x3C
+DATE_TIME = 0x6D
 MOST_EXTENSIONS = 10
+_SIZES = (0, 1, 2, 3, 4, 4, 6, 8, 0, 1, 2, 3, 4, -1, 6, 0)
+"""Bytes of a value by the low digit of its DIF; -1: the first one is LVAR and gives the length."""
+_PLAIN_TEXT, _EXTENSION_TABLES = 0x7C, (0xFB, 0xFD)
 
 
 class TornRecordError(Exception):
-    """A frame with a good checksum whose records do not add up."""
+    """A record does not end within its frame, although the checksum is good."""
+
+
+class Use(Enum):
+    """What becomes of a record that gives no value: refused always, refused where its field stays empty, or never."""
+
+    DAMAGED = "damaged"
+    NOT_CONVERTED = "not converted"
+    NOT_WANTED = "not wanted"
+
+
+class UnusableRecord(Exception):
+    """A record gives no value; the text is the reason."""
+
+    def __init__(self, reason: str, use: Use) -> None:
+        super().__init__(reason)
+        self.use = use
 
 
 class Record(NamedTuple):
-    """A record: where in the frame it ends, its DIF and DIFEs, VIF and VIFEs, a unit in plain text, the bytes of its value."""
+    """One record: where it begins and ends, DIF and DIFEs, VIF and VIFEs, a unit in plain text, LVAR, bytes of the value."""
 
+    begin: int
     end: int
     dif: bytes
     vif: bytes = b""
     text: bytes = b""
+    lvar: int = 0
     data: bytes = b""
 
     @property
@@ -33,96 +55,101 @@ class Record(NamedTuple):
     @property
     def kind(self) -> int:
         """The VIF without its bit of extension; of FB and FD: the code behind it too, as 0x1FDnn."""
-        if self.vif[0] in (0xFB, 0xFD):
+        if self.vif[0] in _EXTENSION_TABLES:
             return 0x10000 | self.vif[0] << 8 | self.vif[1] & 0x7F
         return self.vif[0] & 0x7F
 
     @property
     def extensions(self) -> tuple[int, ...]:
         """VIFEs, without their bits of extension."""
-        return tuple(code & 0x7F for code in self.vif[2 if self.vif[0] in (0xFB, 0xFD) else 1 :])
+        return tuple(code & 0x7F for code in self.vif[2 if self.vif[0] in _EXTENSION_TABLES else 1 :])
 
-
-_SIZES = (0, 1, 2, 3, 4, 4, 6, 8, 0, 1, 2, 3, 4, -1, 6, 0)
-"""Bytes of a value by the low digit of its DIF; -1: the first one says."""
+    @property
+    def label(self) -> str:
+        """Its bytes and where they begin, for messages."""
+        data = f"{self.data.hex().upper() or '(no data)'}"
+        return f"record {self.dif.hex(' ').upper()} {self.vif.hex(' ').upper()} {data} at byte {self.begin}"
 
 
 def iter_records(frame: bytes) -> Iterator[Record]:
     """The records of a frame with CI 72, fillers included. Raises `TornRecordError` where they do not end with it."""
-    end, at = len(frame) - 2, HEADER
-    if at > end:
+    end, offset = len(frame) - 2, HEADER
+    if offset > end:
         raise TornRecordError(f"header has {end - 7} bytes, expected 12")
-    while at < end:
-        begin, dif = at, frame[at]
+    while offset < end:
+        begin, dif = offset, frame[offset]
         if dif in (FILLER, MAKERS, MORE_FOLLOWS):
-            at = at + 1 if dif == FILLER else end
-            yield Record(at, frame[begin : begin + 1], data=frame[begin + 1 : at])
+            offset = offset + 1 if dif == FILLER else end
+            yield Record(begin, offset, frame[begin : begin + 1], data=frame[begin + 1 : offset])
             continue
-        at = vif_at = _after_extensions(frame, at, end, "DIF")
-        if at >= end:
-            raise TornRecordError(f"record at byte {begin} ends after its DIF {frame[begin:at].hex().upper()}")
+        offset = vif_begin = _after_extensions(frame, offset, end, "DIF")
+        if offset >= end:
+            raise TornRecordError(f"record at byte {begin} ends after its DIF {frame[begin:offset].hex().upper()}")
         text = b""
-        if frame[at] & 0x7F == 0x7C:
-            text = _taken(frame, at + 2, frame[at + 1] if at + 1 < end else 0, end)
-            vif = frame[at : at + 1]
-            at += 2 + len(text)
+        if frame[offset] & 0x7F == _PLAIN_TEXT:
+            text = _take(frame, offset + 2, frame[offset + 1] if offset + 1 < end else 0, end)
+            vif = frame[offset : offset + 1]
+            offset += 2 + len(text)
             if vif[0] & 0x80:
-                behind = _after_extensions(frame, at, end, "VIF")
-                vif, at = vif + frame[at:behind], behind
+                behind = _after_extensions(frame, offset, end, "VIF")
+                vif, offset = vif + frame[offset:behind], behind
         else:
-            at = _after_extensions(frame, at, end, "VIF")
-            vif = frame[vif_at:at]
-        size = _SIZES[dif & 0x0F]
+            offset = _after_extensions(frame, offset, end, "VIF")
+            vif = frame[vif_begin:offset]
+        size, lvar = _SIZES[dif & 0x0F], 0
         if size < 0:
-            size, at = _variable(frame[at] if at < end else 0), at + 1
-        data = _taken(frame, at, size, end)
-        at += size
-        yield Record(at, frame[begin:vif_at], vif, text, data)
+            lvar = frame[offset] if offset < end else 0
+            size, offset = _variable_size(lvar, begin), offset + 1
+        data = _take(frame, offset, size, end)
+        offset += size
+        yield Record(begin, offset, frame[begin:vif_begin], vif, text, lvar, data)
 
 
-def _after_extensions(frame: bytes, at: int, end: int, what: str) -> int:
-    first = at
-    while at < end and frame[at] & 0x80:
-        at += 1
-        if at >= end or at - first > MOST_EXTENSIONS:
-            raise TornRecordError(f"{what} at byte {first} has no end, expected at most {MOST_EXTENSIONS} extensions")
-    return at + 1
+def clock_of(record: Record) -> datetime | None:
+    """The meter's local time in a record of date and time; None where the meter declares it invalid or never had its clock set.
 
-
-def _variable(length: int) -> int:
-    """Bytes of a value of variable length (EN 13757-3, LVAR)."""
-    if length <= 0xBF:
-        return length
-    if length <= 0xDF:
-        return (length & 0x0F) * 2
-    return length & 0x0F
-
-
-def _taken(frame: bytes, at: int, size: int, end: int) -> bytes:
-    if at + size > end:
-        raise TornRecordError(f"value at byte {at} has {max(0, end - at)} bytes, expected {size}")
-    return frame[at : at + size]
-
-
-class Value(NamedTuple):
-    """A record's value as pyMeterBus reads it, numbers as floats (None: it cannot), and its unit ("" for none)."""
-
-    value: float | str | None
-    unit: str
-
-
-def read_value(record: Record) -> Value:
-    """Never raises: pyMeterBus fails on some codes, and digits of BCD it does not check."""
-    field = record.dif[0] & 0x0F
-    digits = record.data[::-1].hex()
-    if field in (0x9, 0xA, 0xB, 0xC, 0xE) and not (digits[1:].isdecimal() and digits[0] in "0123456789f"):
-        return Value(None, "")
-    library = meterbus.TelegramVariableDataRecord()
-    library.dib.parts, library.vib.parts = list(record.dif), list(record.vif)
-    library.vib.customVIF.parts, library.dataField.parts = list(record.text), list(record.data)
+    Type F has 4 bytes, type I has 6. Raises `UnusableRecord` where the bytes are no date.
+    """
+    data = record.data
+    if record.dif[0] & 0x0F not in (0x04, 0x06):
+        raise UnusableRecord("a date and time of no known type, expected 4 or 6 bytes of an integer", Use.DAMAGED)
+    minute, hour, day, month = data[:4] if len(data) == 4 else data[1:5]
+    if minute & 0x80 or not data.strip(b"\xff"):
+        return None
+    year, century = day >> 5 | month >> 1 & 0x78, hour >> 5 & 3
+    year += 1900 + 100 * century if century else 2000 if year <= 80 else 1900
     try:
-        value, unit = library.parsed_value, library.unit
-        text = "" if unit in (None, "none") else str(unit)
-        return Value(value if isinstance(value, str) or value is None else round(float(value), 9), text)
-    except Exception:
-        return Value(None, "")
+        clock = datetime(year, month & 0x0F, day & 0x1F, hour & 0x1F, minute & 0x3F)
+    except ValueError:
+        if not data.strip(b"\0"):
+            return None
+        raise UnusableRecord("no date and time", Use.DAMAGED) from None
+    return clock if datetime(2000, 1, 2) <= clock < datetime(2100, 1, 1) else None
+
+
+def _after_extensions(frame: bytes, offset: int, end: int, what: str) -> int:
+    first = offset
+    while offset < end and frame[offset] & 0x80:
+        offset += 1
+        if offset >= end or offset - first > MOST_EXTENSIONS:
+            raise TornRecordError(f"{what} at byte {first} has no end, expected at most {MOST_EXTENSIONS} extensions")
+    return offset + 1
+
+
+def _variable_size(lvar: int, begin: int) -> int:
+    """Bytes of a value of variable length: text, BCD of two digits a byte, binary numbers."""
+    if lvar <= 0xBF:
+        return lvar
+    if lvar <= 0xEF:
+        return lvar & 0x0F
+    if lvar <= 0xF4:
+        return 4 * (lvar - 0xEC)
+    if lvar in (0xF5, 0xF6):
+        return 48 if lvar == 0xF5 else 64
+    raise TornRecordError(f"record at byte {begin} has the length code {lvar:02X}, expected up to F6")
+
+
+def _take(frame: bytes, offset: int, size: int, end: int) -> bytes:
+    if offset + size > end:
+        raise TornRecordError(f"value at byte {offset} has {max(0, end - offset)} bytes, expected {size}")
+    return frame[offset : offset + size]
