@@ -1,14 +1,10 @@
 """The raw store goes away in every way it can: what comes in waits, that is said, and then all of it is there, alarms first."""
 
-import gzip
 import json
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import polars as pl
@@ -24,72 +20,13 @@ from ingest_daemon.stores import influxdb
 from ingest_daemon.stores.influxdb import InfluxStore
 from ingest_daemon.stores.settings import StoreSettings
 from pipelines.cli import main
-from tests.daemon_helpers import TERMINALS, Client, Daemon, eventually, forwarded, frame, kept, make_site, minutes_ago
-from tests.influx_server import InfluxServer, free_ports, missing
+from tests.daemon_helpers import TERMINALS, Client, Daemon, eventually, forwarded, frame, kept, minutes_ago
+from tests.fake_influxdb import FakeInflux, influx_site, running
+from tests.influx_server import InfluxServer, missing
 
 METER = TERMINALS[0]
 ALWAYS = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
 SAID_S = 60.0
-
-QUICK = """
-import ingest_daemon.forwarding.forwarder
-import ingest_daemon.stores.influxdb
-
-ingest_daemon.forwarding.forwarder.WAIT_S = (0.1, 0.3)
-ingest_daemon.stores.influxdb.TIMEOUT_MS = (500, 500)
-"""
-"""Put before the daemon, so that a test need not wait as long as a site does."""
-
-
-class FakeInflux:
-    """A fake InfluxDB, and it says so: takes lines and has none; `trouble` makes it answer something else first.
-
-    `trouble(path, lines)` gives status and body, or None for the usual answer; it may also take its time.
-    """
-
-    def __init__(self) -> None:
-        self.port = free_ports(1)[0]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.lines: list[str] = []
-        """Lines of `reading` that were taken, in order."""
-        self.trouble: Callable[[str, list[str]], tuple[int, str] | None] = lambda path, lines: None
-        self._server: ThreadingHTTPServer | None = None
-
-    def start(self) -> None:
-        fake = self
-
-        class Handler(BaseHTTPRequestHandler):
-            server_version = "FakeInfluxDBOfTheTests"
-
-            def do_POST(self) -> None:
-                raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                lines = gzip.decompress(raw).decode().split("\n") if self.path.startswith("/write") else []
-                found = fake.trouble(self.path, lines)
-                if found is None:
-                    fake.lines += [line for line in lines if line.startswith("reading,")]
-                    found = (204, "") if lines else (200, '{"results":[{}]}')
-                self._answer(*found)
-
-            def do_GET(self) -> None:
-                self._answer(*(fake.trouble(self.path, []) or (200, "name,tags,name\ndatabases,,mainflow\n")))
-
-            def _answer(self, status: int, body: str) -> None:
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body.encode())
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def stop(self) -> None:
-        if self._server:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
 
 
 @pytest.fixture
@@ -97,25 +34,6 @@ def fake() -> Iterator[FakeInflux]:
     server = FakeInflux()
     yield server
     server.stop()
-
-
-def influx_site(root: Path, url: str) -> Site:
-    site = make_site(root / "site", f"[store]\nkind = 'influxdb'\ninflux_url = '{url}'\n[site]\nzone = 'UTC'\n")
-    hook = root / "hook"
-    hook.mkdir()
-    (hook / "sitecustomize.py").write_text(QUICK)
-    return site
-
-
-@contextmanager
-def running(site: Site) -> Iterator[Daemon]:
-    path = f"{site.root.parent / 'hook'}:{Path(__file__).parents[2]}"
-    daemon = Daemon(site, PYTHONPATH=path)
-    try:
-        yield daemon
-    finally:
-        if daemon.process.poll() is None:
-            daemon.kill()
 
 
 def sick(daemon: Daemon) -> str:
@@ -299,7 +217,7 @@ def test_after_72_hours_without_the_store_the_backlog_is_said_and_drains_alarms_
         eventually(lambda: forwarded(site), "everything is forwarded")
     assert len({line.partition(" ")[0] + line.rpartition(" ")[2] for line in fake.lines}) == count + 1
     first = fake.lines[: len(METERS)]
-    assert {line.split(",")[1].split(" ")[0] for line in first} == {f"meter={meter}" for meter in METERS}
+    assert {line.split(",")[1].split(" ")[0] for line in first} == {f"terminal={meter}" for meter in METERS}
     assert all(moment.second == 1 for moment in minutes_of(first)), "the alarms' readings come first"
 
 

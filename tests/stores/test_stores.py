@@ -493,7 +493,9 @@ def answering(status: int, body: bytes) -> Iterator[str]:
         server.shutdown()
 
 
-HEADER = b"name,tags,time,meter,forward_m3,reverse_m3,flow_m3h,pressure_mpa,battery_v,signal,status,received_us,channel,frame\n"
+HEADER = (
+    b"name,tags,time,terminal,forward_m3,reverse_m3,flow_m3h,pressure_mpa,battery_v,signal,status,received_us,channel,frame\n"
+)
 
 
 @pytest.mark.parametrize(
