@@ -143,6 +143,10 @@ class InfluxServer:
         except urllib3.exceptions.HTTPError as error:
             raise self._unanswered(error) from None
 
+    def away(self, refusal: Refused) -> StoreAway:
+        """The error for a request that every healthy server takes."""
+        return StoreAway(f"InfluxDB at {self.address} is in trouble ({refusal.status}): {refusal.words}")
+
     def words(self, body: Any) -> str:
         """The server's own words of an answer (JSON or text), in one line, without the password."""
         text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body or "")

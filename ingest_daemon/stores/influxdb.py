@@ -205,7 +205,10 @@ class InfluxStore:
         return next((_seconds(policy["duration"]) for policy in policies if policy["default"]), None)
 
     def _version(self) -> str:
-        answer = self._server.send("GET", "/ping", {})
+        try:
+            answer = self._server.send("GET", "/ping", {})
+        except Refused as refusal:
+            raise self._server.away(refusal) from None
         answer.drain_conn()
         return str(answer.headers.get("X-Influxdb-Version", "?"))
 
@@ -291,7 +294,7 @@ class InfluxStore:
         except StoreAway:
             if isinstance(error, Trouble):
                 raise error from None
-            raise StoreAway(f"InfluxDB at {self._server.address} is in trouble ({error.status}): {error.words}") from None
+            raise self._server.away(error) from None
 
     def _note(self, arrived: pl.DataFrame) -> None:
         if self._last_arrival is None:
@@ -311,7 +314,7 @@ class InfluxStore:
             self._database_made = False
             raise
         except Refused as refusal:
-            raise StoreAway(f"InfluxDB at {self._server.address} does not take arrivals: {refusal.words}") from None
+            raise self._server.away(refusal) from None
         self._last_arrival = first + arrived.height - 1
 
     def _query(self, statement: str, epoch: str, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
@@ -329,9 +332,7 @@ class InfluxStore:
                 pl.read_csv(block, schema_overrides=schema, columns=list(schema)) for block in _blocks(answer, self._server)
             ]
         except Refused as refusal:
-            raise StoreAway(
-                f"InfluxDB at {self._server.address} is in trouble ({refusal.status}) with a query in InfluxQL: {refusal.words}"
-            ) from None
+            raise self._server.away(refusal) from None
         except pl.exceptions.PolarsError as error:
             what = str(error).partition("\n")[0]
             raise StoreAway(
