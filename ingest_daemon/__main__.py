@@ -10,14 +10,20 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from ingest_daemon.commands.queue import CommandQueue, CommandSettings
+from ingest_daemon.commands.queue import CommandQueue
+from ingest_daemon.commands.settings import CommandSettings
 from ingest_daemon.contract.files import write_json
 from ingest_daemon.contract.log import LOG
-from ingest_daemon.contract.settings import PostgresSettings, SettingError, SiteSettings, read_section, read_tables
+from ingest_daemon.contract.settings import (
+    PostgresSettings,
+    SettingError,
+    Settings,
+    find_sections,
+    read_settings,
+)
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding.alarm_sink import AlarmSink
 from ingest_daemon.forwarding.forwarder import Forwarder
@@ -28,11 +34,10 @@ from ingest_daemon.monitoring import health
 from ingest_daemon.monitoring.counters import Counters
 from ingest_daemon.monitoring.lock import SiteBusy, lock_site
 from ingest_daemon.monitoring.systemd import notify, watchdog_s
-from ingest_daemon.reception.access import AccessSettings
 from ingest_daemon.reception.group_commit import Receipt
 from ingest_daemon.reception.listener import Server
 from ingest_daemon.reception.poller import Poller
-from ingest_daemon.reception.settings import DaemonSettings, PollSettings
+from ingest_daemon.reception.settings import AccessSettings, DaemonSettings, PollSettings
 from ingest_daemon.sms.service import Sms
 from ingest_daemon.sms.settings import SmsSettings
 from ingest_daemon.stores import open_store
@@ -52,30 +57,27 @@ FAILED, MISUSED = 1, 2
 class Daemon:
     """The running parts of a site's daemon."""
 
-    def __init__(
-        self,
-        site: Site,
-        daemon: DaemonSettings,
-        access: AccessSettings,
-        commands: CommandSettings,
-        poll: PollSettings,
-        store: StoreSettings,
-        postgres: PostgresSettings,
-        sms: SmsSettings,
-        zone: tzinfo,
-    ) -> None:
-        """Open what is needed. Raises `OSError`, `ValueError` with the reason."""
-        self._site = site
+    def __init__(self, settings: Settings) -> None:
+        """Open journal, store and registry. Raises `OSError`, `ValueError` with the reason."""
+        self._site = site = settings.folder
+        self._settings = settings
+        daemon = settings[DaemonSettings]
         self._started_at = datetime.now(UTC)
         self._counters = Counters()
         self._journals = Journals(site, daemon.segment_mb << 20, daemon.journal_mb << 20)
-        self._sms_settings, self._zone = sms, zone
         self._sms: Sms | None = None
         known = TerminalDirectory(site.registry, daemon.data_protocol)
-        self._server = Server(daemon, access, known, CommandQueue(site, commands), self._journals, self._counters)
-        self._poller = Poller(poll, self._server)
-        self._forwarder = Forwarder(site, daemon, open_store(site, store), self._journals, self._counters)
-        self._sink = AlarmSink(site, postgres.dsn, self._journals, self._counters)
+        self._server = Server(
+            daemon,
+            settings[AccessSettings],
+            known,
+            CommandQueue(site, settings[CommandSettings]),
+            self._journals,
+            self._counters,
+        )
+        self._poller = Poller(settings[PollSettings], self._server)
+        self._forwarder = Forwarder(site, daemon, open_store(site, settings[StoreSettings]), self._journals, self._counters)
+        self._sink = AlarmSink(site, settings[PostgresSettings].dsn, self._journals, self._counters)
         self._health = health.listener(site, daemon.health_port, self._counters)
         self._loop: asyncio.AbstractEventLoop
         self._broken: asyncio.Future[Exception]
@@ -142,7 +144,8 @@ class Daemon:
 
     async def _start_sms(self) -> int | None:
         """Open the SMS channel, where it is on; gives its port."""
-        if not self._sms_settings.on:
+        settings = self._settings[SmsSettings]
+        if not settings.on:
             return None
         server, counters = self._server, self._counters
 
@@ -152,8 +155,8 @@ class Daemon:
         protocol = server.settings.data_protocol
         self._sms = Sms(
             self._site,
-            self._sms_settings,
-            self._zone,
+            settings,
+            self._settings.zone,
             server.directory,
             protocol,
             server.reassembly,
@@ -224,23 +227,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     site = Site(parser.parse_args(arguments).site.resolve())
     sys.setswitchinterval(SWITCH_S)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
+    find_sections("ingest_daemon")
     try:
-        tables = read_tables(site.settings)
-        daemon = read_section(DaemonSettings, "daemon", tables)
-        access = read_section(AccessSettings, "access", tables)
-        commands = read_section(CommandSettings, "commands", tables)
-        sms = read_section(SmsSettings, "sms", tables)
-        zone = ZoneInfo(read_section(SiteSettings, "site", tables).zone)
-        poll = read_section(PollSettings, "poll", tables)
-        store = read_section(StoreSettings, "store", tables)
-        postgres = read_section(PostgresSettings, "postgres", tables)
-    except (SettingError, ZoneInfoNotFoundError) as error:
+        settings = read_settings(site, all_sections=False)
+    except SettingError as error:
         print(error, file=sys.stderr)
         return MISUSED
     try:
         lock_site(site)
-        _allow_files(daemon.connections + 256)
-        return asyncio.run(Daemon(site, daemon, access, commands, poll, store, postgres, sms, zone).run())
+        _allow_files(settings[DaemonSettings].connections + 256)
+        return asyncio.run(Daemon(settings).run())
     except (SiteBusy, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return FAILED

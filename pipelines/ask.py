@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
+from ingest_daemon.commands.settings import CommandSettings
+from ingest_daemon.contract.settings import Settings, SiteSettings
+from ingest_daemon.reception.settings import DaemonSettings
 from pipelines.command import MOMENT, SITE, examples, failures_told
 from pipelines.screen import console, parts_table
 
 if TYPE_CHECKING:
     from ingest_daemon.commands.queue import QueuedCommand
-    from pipelines.settings import Settings
 
 POLL_S = 0.2
 LISTED = 50
@@ -70,7 +72,7 @@ def ask(
         sys.exit(0 if _awaited(settings, names, wait) else UNANSWERED)
 
 
-def filed(settings: "Settings", terminal: str, kind: str, start: datetime | None, end: datetime | None, field: str) -> list[str]:
+def filed(settings: Settings, terminal: str, kind: str, start: datetime | None, end: datetime | None, field: str) -> list[str]:
     """File the question once it is sure that it can be put; gives the ids. Raises `ValueError` that says what can be asked."""
     from ingest_daemon import codecs
     from ingest_daemon.codec_kit.api import Command, CommandType
@@ -83,7 +85,7 @@ def filed(settings: "Settings", terminal: str, kind: str, start: datetime | None
         raise ValueError(
             f"terminal {terminal} is not in {settings.folder.registry / 'terminals.csv'}; expected one of its column terminal"
         )
-    protocol = known.protocol or settings.daemon.data_protocol
+    protocol = known.protocol or settings[DaemonSettings].data_protocol
     if protocol == AUTO:
         raise ValueError(f"terminal {terminal}: its line in terminals.csv names no protocol, so nothing can be asked; name one")
     now = datetime.now(UTC)
@@ -91,11 +93,11 @@ def filed(settings: "Settings", terminal: str, kind: str, start: datetime | None
         last = min(end, start + LONGEST) if start and end else end
         asked = Command(CommandType(kind), terminal, known.address, now, start, last, field)
         codecs.load(protocol).requests(asked, known.profile)
-    asks = open_commands(settings.folder, settings.commands)
+    asks = open_commands(settings.folder, settings[CommandSettings])
     return asks.file(terminal, kind, by="cli", now=now, start=start, end=end, field=field)
 
 
-def _awaited(settings: "Settings", names: list[str], wait_s: float) -> bool:
+def _awaited(settings: Settings, names: list[str], wait_s: float) -> bool:
     """Whether all were answered in time; shows the answers."""
     from ingest_daemon.commands.queue import ANSWERED, OPEN, read_commands
 
@@ -113,7 +115,7 @@ def _awaited(settings: "Settings", names: list[str], wait_s: float) -> bool:
     return all(each.state == ANSWERED for each in found)
 
 
-def _show(settings: "Settings", each: "QueuedCommand") -> None:
+def _show(settings: Settings, each: "QueuedCommand") -> None:
     """The answer, from the journal: its readings, or where it has none its bytes explained."""
     import polars as pl
 
@@ -145,14 +147,14 @@ def _show(settings: "Settings", each: "QueuedCommand") -> None:
             console.print(table)
 
 
-def _list(settings: "Settings", terminal: str | None) -> None:
+def _list(settings: Settings, terminal: str | None) -> None:
     from ingest_daemon.commands.queue import read_commands
 
     found = [each for each in read_commands(settings.folder) if terminal in (None, each.terminal)]
     console.print(_table(settings, found[-LISTED:]) if found else "没有 / no question was filed")
 
 
-def _table(settings: "Settings", asks: "list[QueuedCommand]") -> Table:
+def _table(settings: Settings, asks: "list[QueuedCommand]") -> Table:
     table = Table("编号 id", "终端 terminal", "问 asked", "起止 span", "状态 state", "次 tries", "帧 frame", "说明 detail")
     for each in asks:
         span = f"{_local(settings, each.start)} … {_local(settings, each.end)} {each.field}" if each.start else ""
@@ -161,17 +163,17 @@ def _table(settings: "Settings", asks: "list[QueuedCommand]") -> Table:
     return table
 
 
-def _local(settings: "Settings", moment: Any) -> str:
+def _local(settings: Settings, moment: Any) -> str:
     return f"{moment.astimezone(settings.zone):%Y-%m-%d %H:%M}" if moment else ""
 
 
-def _gaps(settings: "Settings") -> None:
+def _gaps(settings: Settings) -> None:
     from assets import warehouse
     from pipelines.recall import recall
 
     with (
         warehouse.exclusive(settings.folder.state / "run.lock"),
-        warehouse.opened(settings.folder.marts, settings.site.zone) as connection,
+        warehouse.opened(settings.folder.marts, settings[SiteSettings].zone) as connection,
     ):
         found = recall(settings, connection, datetime.now(UTC))
     console.print(

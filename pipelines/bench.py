@@ -1,21 +1,23 @@
 """The workbench of a site: settings become the paths, store and servers that the steps work with."""
 
 from assets.workbench import Workbench
+from ingest_daemon.contract.settings import PostgresSettings, Settings, SiteSettings
 from ingest_daemon.stores import open_store
-from pipelines.settings import Settings
+from ingest_daemon.stores.settings import StoreSettings
+from pipelines.settings import BillingSettings, FigureSettings
 
 
 def workbench(settings: Settings) -> Workbench:
     """Everything a run of this site needs; nothing is opened yet but the raw store."""
     return Workbench(
         site=settings.folder,
-        utility=settings.site.utility,
+        utility=settings[SiteSettings].utility,
         zone=settings.zone,
-        max_hole=settings.max_hole,
-        store=open_store(settings.folder, settings.store),
+        max_hole=settings[FigureSettings].max_hole,
+        store=open_store(settings.folder, settings[StoreSettings]),
         serving_dsn=lambda: serving_dsn(settings),
-        billing=settings.billing.connection,
-        billing_overlap_days=settings.billing.overlap_days,
+        billing=settings[BillingSettings].connection,
+        billing_overlap_days=settings[BillingSettings].overlap_days,
     )
 
 
@@ -23,4 +25,4 @@ def serving_dsn(settings: Settings) -> str | None:
     """The PostgreSQL to publish to: the configured one, else the embedded one if it runs."""
     from pipelines.postgres import running_dsn
 
-    return settings.postgres.dsn or running_dsn(settings.folder)
+    return settings[PostgresSettings].dsn or running_dsn(settings.folder)

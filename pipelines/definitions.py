@@ -25,7 +25,9 @@ def definitions() -> dg.Definitions:
     """The definitions for the site of the environment. Raises `SettingError`."""
     settings = site_settings() if SITE in os.environ else None
     zone = settings.zone if settings else ZoneInfo(SiteSettings().zone)
-    billing, reports = (settings.billing, settings.reports) if settings else (BillingSettings(), ReportSettings())
+    billing, reports = (
+        (settings[BillingSettings], settings[ReportSettings]) if settings else (BillingSettings(), ReportSettings())
+    )
     return dg.Definitions(
         assets=graph.assets(zone),
         jobs=JOBS,

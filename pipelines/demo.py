@@ -9,10 +9,12 @@ from rich.console import Console
 from rich.table import Table
 
 from assets import warehouse
+from ingest_daemon.contract.settings import Settings
 from ingest_daemon.contract.site import Site
 from pipelines import deliver, export, fleet_site, run, servers, settings, site_folder, status, sync
 from pipelines.bench import workbench
 from pipelines.screen import progress_bar
+from pipelines.settings import ServerSettings
 from simulator import faults
 from simulator.terminal import Delivery
 
@@ -73,7 +75,7 @@ def _alarms(dsn: str) -> list[tuple[Any, ...]]:
 
 def _summary(
     console: Console,
-    loaded: settings.Settings,
+    loaded: Settings,
     connection: duckdb.DuckDBPyConnection,
     delivery: Delivery,
     outcome: run.Outcome,
@@ -111,12 +113,12 @@ def _summary(
     table.add_row("数据集市 / marts", f"{site.marts}\nPostgreSQL schema mart（运行 mainflow up 时 / while `mainflow up` runs)")
     table.add_row(
         "看板 / boards",
-        f"http://127.0.0.1:{loaded.servers.grafana_port} （有 Grafana 时 / with Grafana, while `mainflow up` runs)",
+        f"http://127.0.0.1:{loaded[ServerSettings].grafana_port} （有 Grafana 时 / with Grafana, while `mainflow up` runs)",
     )
     console.print(table)
     console.print(f"下一步 / next:\n  .venv/bin/mainflow up --site {site.root}\n  .venv/bin/mainflow status --site {site.root}")
 
 
-def stored_readings(loaded: settings.Settings) -> int:
+def stored_readings(loaded: Settings) -> int:
     """Readings in the raw store, counted by reading it."""
     return workbench(loaded).store.read(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)).height

@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from ingest_daemon.contract.settings import PostgresSettings, Settings
 from ingest_daemon.journal.reader import waiting_since
+from ingest_daemon.reception.settings import DaemonSettings
+from ingest_daemon.stores.settings import StoreSettings
 from ingest_daemon.terminals.registry import read_terminals
 from pipelines import servers
-from pipelines.settings import Settings
+from pipelines.settings import BillingSettings, ServerSettings
 
 LOW_DISK_GB = 5
 KEPT_DAYS = 800
@@ -47,7 +50,7 @@ def _ports(settings: Settings) -> Iterator[Finding]:
     if running:
         yield Finding("接收进程 / daemon", True, f"runs on ports {running.data} and {running.alarm}")
         return
-    own = settings.daemon
+    own = settings[DaemonSettings]
     for name, host, port in (
         ("data", own.bind, own.data_port),
         ("alarm", own.bind, own.alarm_port),
@@ -64,7 +67,7 @@ def _ports(settings: Settings) -> Iterator[Finding]:
 
 def _disk(settings: Settings) -> Iterator[Finding]:
     free_gb = shutil.disk_usage(settings.folder.root).free / 1e9
-    wanted = LOW_DISK_GB + settings.daemon.journal_mb / 1000
+    wanted = LOW_DISK_GB + settings[DaemonSettings].journal_mb / 1000
     yield Finding(
         "磁盘 / disk", free_gb > wanted, f"{free_gb:.0f} GB free", f"keep {wanted:.0f} GB free, or lower [daemon] journal_mb"
     )
@@ -94,7 +97,7 @@ def _store(settings: Settings) -> Iterator[Finding]:
     from ingest_daemon.stores import StoreAway, open_store
 
     try:
-        yield Finding("原始库 / raw store", True, open_store(settings.folder, settings.store).check())
+        yield Finding("原始库 / raw store", True, open_store(settings.folder, settings[StoreSettings]).check())
     except StoreAway as error:
         yield Finding("原始库 / raw store", False, str(error), "start it, or mend [store]")
 
@@ -104,10 +107,10 @@ def _store_limits(settings: Settings) -> Iterator[Finding]:
     from ingest_daemon.stores import StoreAway
     from ingest_daemon.stores.influxdb import InfluxStore
 
-    if settings.store.kind != "influxdb":
+    if settings[StoreSettings].kind != "influxdb":
         return
     try:
-        limits = InfluxStore(settings.store).limits()
+        limits = InfluxStore(settings[StoreSettings]).limits()
     except StoreAway:  # told by `_store`
         return
     yield _retention(settings, limits.retention_s)
@@ -120,7 +123,7 @@ def _store_limits(settings: Settings) -> Iterator[Finding]:
 
 
 def _retention(settings: Settings, retention_s: int | None) -> Finding:
-    title, name = "保留期 / retention", settings.store.influx_database
+    title, name = "保留期 / retention", settings[StoreSettings].influx_database
     if retention_s is None:
         return Finding(title, None, "the server does not tell", f"make sure that {name} keeps its data for ever")
     if not retention_s:
@@ -142,7 +145,7 @@ def _postgres(settings: Settings) -> Iterator[Finding]:
 
     from pipelines.postgres import running_dsn
 
-    if not settings.postgres.dsn:
+    if not settings[PostgresSettings].dsn:
         running = running_dsn(settings.folder)
         yield Finding(
             "PostgreSQL",
@@ -151,7 +154,7 @@ def _postgres(settings: Settings) -> Iterator[Finding]:
         )
         return
     try:
-        with psycopg.connect(settings.postgres.dsn, connect_timeout=5) as connection:
+        with psycopg.connect(settings[PostgresSettings].dsn, connect_timeout=5) as connection:
             yield Finding("PostgreSQL", True, f"server {connection.info.server_version // 10000}")
     except psycopg.Error as error:
         yield Finding("PostgreSQL", False, str(error).splitlines()[0], "start it, or mend [postgres] dsn")
@@ -163,18 +166,18 @@ def _billing(settings: Settings) -> Iterator[Finding]:
     from assets.billing import BillingError, check
 
     drivers = ", ".join(pyodbc.drivers()) or "none"
-    if not settings.billing.connection:
+    if not settings[BillingSettings].connection:
         yield Finding("营收 / billing", None, f"not set; ODBC drivers: {drivers}", "give [billing] connection to join bills")
         return
     try:
-        yield Finding("营收 / billing", True, check(settings.billing.connection))
+        yield Finding("营收 / billing", True, check(settings[BillingSettings].connection))
     except BillingError as error:
         yield Finding("营收 / billing", False, str(error), "mend [billing] connection")
 
 
 def _grafana(settings: Settings) -> Iterator[Finding]:
     home = servers.grafana_home()
-    port = settings.servers.grafana_port
+    port = settings[ServerSettings].grafana_port
     if servers.port_answers(port):
         from dashboards.provisioning import verify
 

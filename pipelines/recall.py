@@ -15,10 +15,11 @@ from assets import warehouse
 from ingest_daemon import codecs
 from ingest_daemon.codec_kit.api import Command, CommandType, UnsupportedCommand
 from ingest_daemon.commands.queue import LONGEST, OPEN, CommandRefused, open_commands
+from ingest_daemon.commands.settings import CommandSettings
 from ingest_daemon.contract.files import read_json, write_json
-from ingest_daemon.contract.settings import AUTO
+from ingest_daemon.contract.settings import AUTO, Settings
+from ingest_daemon.reception.settings import DaemonSettings
 from ingest_daemon.terminals.registry import Terminal, read_terminals
-from pipelines.settings import Settings
 
 BY = "recall"
 MOST_OPEN = 2000
@@ -76,14 +77,14 @@ def recall(settings: Settings, connection: duckdb.DuckDBPyConnection, now: datet
     terminals = read_terminals(settings.folder.registry)
     path = settings.folder.state / "recalled.json"
     ledger: dict[str, list[list[str]]] = read_json(path) or {}
-    asks = open_commands(settings.folder, settings.commands)
+    asks = open_commands(settings.folder, settings[CommandSettings])
     opened = sum(1 for each in asks.all() if each.by == BY and each.state in OPEN)
-    for hole in holes(connection, now - timedelta(hours=settings.commands.recall_h), now):
+    for hole in holes(connection, now - timedelta(hours=settings[CommandSettings].recall_h), now):
         found.holes += 1
         spans = ledger.setdefault(hole.terminal, [])
         if any(_covers(span, hole, now) for span in spans):
             found.already += 1
-        elif not can(terminals.get(hole.terminal), hole, settings.daemon.data_protocol, now):
+        elif not can(terminals.get(hole.terminal), hole, settings[DaemonSettings].data_protocol, now):
             found.cannot += 1
         elif opened >= MOST_OPEN:
             found.left += 1

@@ -9,10 +9,10 @@ import dagster as dg
 
 from assets.calendar import days_between
 from assets.graph import RUN
-from ingest_daemon.contract.settings import SettingError
+from ingest_daemon.contract.settings import SettingError, Settings
 from pipelines.bench import workbench
 from pipelines.run import Run, run_lock
-from pipelines.settings import Settings, load
+from pipelines.settings import load
 
 SITE = "MAINFLOW_SITE"
 """Environment variable that names the site folder of Dagster's processes."""

@@ -16,6 +16,7 @@ from assets import marts, publication, tables, warehouse
 from assets.marts import Partitions
 from assets.tables import Made, Step
 from assets.workbench import Workbench
+from ingest_daemon.commands.settings import CommandSettings
 from ingest_daemon.contract.log import LOG
 from pipelines import touched
 from pipelines.recall import recall
@@ -107,7 +108,7 @@ class Run:
         """Ask for the holes that are known now; a run is well without it."""
         try:
             settings = load(self.bench.site.root)
-            if settings.commands.recall:
+            if settings[CommandSettings].recall:
                 LOG.info("holes: %s", recall(settings, connection, datetime.now(UTC)))
         except (OSError, ValueError) as error:
             LOG.warning("the holes in the data are not asked for: %s", error)

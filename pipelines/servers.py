@@ -16,8 +16,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ingest_daemon.contract.settings import PostgresSettings, Settings, SiteSettings
 from ingest_daemon.contract.site import Site
-from pipelines.settings import Settings
+from ingest_daemon.sms.settings import SmsSettings
+from pipelines.settings import ServerSettings
 
 if TYPE_CHECKING:
     from dashboards.provisioning import Webhook
@@ -66,12 +68,12 @@ def daemon(site: Site, environment: Mapping[str, str] | None = None) -> Iterator
 @contextlib.contextmanager
 def postgres(settings: Settings) -> Iterator[str]:
     """PostgreSQL to publish to; gives its connection string: the configured server, or the embedded one."""
-    if settings.postgres.dsn:
-        yield settings.postgres.dsn
+    if settings[PostgresSettings].dsn:
+        yield settings[PostgresSettings].dsn
         return
     from pipelines.postgres import embedded
 
-    with embedded(settings.folder, settings.postgres.port) as dsn:
+    with embedded(settings.folder, settings[PostgresSettings].port) as dsn:
         yield dsn
 
 
@@ -83,7 +85,7 @@ def dagster(settings: Settings) -> Iterator[str]:
     site = settings.folder
     workspace = prepare(site)
     environment = {"DAGSTER_HOME": str(site.dagster), "MAINFLOW_SITE": str(site.root)}
-    port = settings.servers.dagster_port
+    port = settings[ServerSettings].dagster_port
     web = [sys.executable, "-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(port), "-w", str(workspace)]
     worker = [sys.executable, "-m", "dagster._daemon", "run", "-w", str(workspace)]
     with process("dagster-webserver", web, site, environment) as started, process("dagster-daemon", worker, site, environment):
@@ -109,16 +111,16 @@ def grafana(settings: Settings, home: Path, dsn: str) -> Iterator[str]:
     """Grafana with our boards and rules; gives its address. Raises `ServerError`."""
     from dashboards.provisioning import launch, write
 
-    site, port = settings.folder, settings.servers.grafana_port
+    site, port = settings.folder, settings[ServerSettings].grafana_port
     ini = write(
         site.grafana,
         postgres_dsn=dsn,
-        zone=settings.site.zone,
-        language=settings.site.language,
+        zone=settings[SiteSettings].zone,
+        language=settings[SiteSettings].language,
         http_port=port,
         webhooks=_webhooks(settings),
     )
-    command, environment = launch(home, ini, settings.site.zone)
+    command, environment = launch(home, ini, settings[SiteSettings].zone)
     with process("grafana", command, site, environment) as started:
         _await_port(port, started, site, "grafana")
         yield f"http://127.0.0.1:{port}"
@@ -129,10 +131,10 @@ def _webhooks(settings: Settings) -> "dict[str, Webhook]":
     from dashboards.provisioning import CONTACT, SMS_CONTACT, Webhook
 
     found = {}
-    if settings.servers.alert_webhook:
-        found[CONTACT] = Webhook(settings.servers.alert_webhook)
-    if settings.sms.on and settings.sms.gateway_url:
-        found[SMS_CONTACT] = Webhook(f"http://127.0.0.1:{settings.sms.port}/alarms", settings.sms.secret)
+    if settings[ServerSettings].alert_webhook:
+        found[CONTACT] = Webhook(settings[ServerSettings].alert_webhook)
+    if settings[SmsSettings].on and settings[SmsSettings].gateway_url:
+        found[SMS_CONTACT] = Webhook(f"http://127.0.0.1:{settings[SmsSettings].port}/alarms", settings[SmsSettings].secret)
     return found
 
 

@@ -12,13 +12,15 @@ import polars as pl
 from rich.table import Table
 
 from ingest_daemon.contract.schema import Reason
+from ingest_daemon.contract.settings import Settings, SiteSettings
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding.quarantine import frames, unadopted_entries
 from ingest_daemon.journal.reader import backlog, waiting_since
+from ingest_daemon.reception.settings import DaemonSettings
 from ingest_daemon.stores import open_store
+from ingest_daemon.stores.settings import StoreSettings
 from ingest_daemon.terminals.registry import read_terminals
 from pipelines.servers import running_daemon
-from pipelines.settings import Settings
 
 SILENT_STEPS = 3
 """A terminal that was not heard for so many of its steps is silent."""
@@ -53,7 +55,7 @@ def report(settings: Settings) -> Table:
     counters = _json(site.state / "counters.json")
     waiting = _json(site.state / "touched.json")
     ports = running_daemon(site)
-    table = Table("", "", title=f"{settings.site.utility} · {site.root}", show_header=False)
+    table = Table("", "", title=f"{settings[SiteSettings].utility} · {site.root}", show_header=False)
     table.add_row("接收进程 / daemon", f"端口 ports {ports.data}, {ports.alarm}" if ports else "未运行 / not running")
     oldest = waiting_since(site)
     for name, size in backlog(site).items():
@@ -75,7 +77,7 @@ def report(settings: Settings) -> Table:
         table.add_row("终端 / terminals seen", f"{len(contacts)}, 最近 latest {latest:%Y-%m-%d %H:%M:%S}")
     known = contacts_of(site)
     silent = [terminal for terminal, contact in known.items() if contact.silent]
-    drifted = [terminal for terminal, contact in known.items() if _is_off(contact, settings.daemon.drift_s)]
+    drifted = [terminal for terminal, contact in known.items() if _is_off(contact, settings[DaemonSettings].drift_s)]
     table.add_row("静默终端 / silent terminals", f"{len(silent):,} / {len(known):,}{_some(silent)}")
     table.add_row("时钟偏差 / clocks off", f"{len(drifted):,}{_some(drifted)}")
     unknown = unknown_terminals(site.quarantine)
@@ -126,7 +128,7 @@ def unknown_terminals(folder: Path) -> dict[str, Stranger]:
 def terminals_table(settings: Settings) -> Table:
     """The state of each registered terminal, silent ones first. Raises `StoreAway`."""
     now = datetime.now(UTC)
-    latest = latest_figures(open_store(settings.folder, settings.store).read(now - LATEST, now + LATEST))
+    latest = latest_figures(open_store(settings.folder, settings[StoreSettings]).read(now - LATEST, now + LATEST))
     headings = ("最近联系 last contact", "最近读数 newest reading", "时钟偏差 drift", "信号 signal", "电池 battery V")
     table = Table("终端 terminal", "水表 meter", *headings)
     contacts = contacts_of(settings.folder)
@@ -139,7 +141,7 @@ def terminals_table(settings: Settings) -> Table:
             contact.meter,
             f"[red]静默 silent[/red] {heard}" if contact.silent else heard,
             f"{at.astimezone(settings.zone):%Y-%m-%d %H:%M}" if at else "",
-            f"[red]{drift}[/red]" if _is_off(contact, settings.daemon.drift_s) else drift,
+            f"[red]{drift}[/red]" if _is_off(contact, settings[DaemonSettings].drift_s) else drift,
             "" if signal is None else str(signal),
             "" if battery_v is None else f"{battery_v:.2f}",
         )

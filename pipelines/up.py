@@ -7,10 +7,11 @@ from types import FrameType
 
 from rich.console import Console
 
+from ingest_daemon.contract.settings import PostgresSettings, Settings
+from ingest_daemon.reception.settings import DaemonSettings
 from pipelines import servers
 from pipelines.bench import workbench
 from pipelines.run import run_days
-from pipelines.settings import Settings
 
 
 def run_all(settings: Settings, console: Console) -> None:
@@ -27,14 +28,16 @@ def run_all(settings: Settings, console: Console) -> None:
         ports = stack.enter_context(servers.daemon(settings.folder))
         # Registry and, on a new site, empty marts: boards and rules must find their tables before the first reading comes.
         run_days(workbench(settings), [], "start")
-        console.print(f"终端 / terminals    tcp {settings.daemon.bind}:{ports.data} 数据 data, {ports.alarm} 报警 alarms")
+        console.print(
+            f"终端 / terminals    tcp {settings[DaemonSettings].bind}:{ports.data} 数据 data, {ports.alarm} 报警 alarms"
+        )
         home = servers.grafana_home()
         if home:
             console.print(f"Grafana             {stack.enter_context(servers.grafana(settings, home, dsn))}")
         else:
             console.print("Grafana             没有找到 / not found: install it, or set GRAFANA_HOME to its folder")
         console.print(f"Dagster             {stack.enter_context(servers.dagster(settings))}")
-        if not settings.postgres.dsn:
+        if not settings[PostgresSettings].dsn:
             console.print(f"PostgreSQL          {dsn}")
         console.print(f"日志 / logs         {settings.folder.logs}\nCtrl-C 停止 / stops everything")
         stop.wait()

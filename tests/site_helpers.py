@@ -9,8 +9,10 @@ import polars as pl
 
 from assets.registry import FILES
 from ingest_daemon.contract.schema import READING, Channel
+from ingest_daemon.contract.settings import Settings
 from ingest_daemon.stores import open_store
-from pipelines.settings import Settings, load, sample_file
+from ingest_daemon.stores.settings import StoreSettings
+from pipelines.settings import load, sample_file
 
 TERMINAL: dict[str, Any] = {
     "customer_no": "C1",
@@ -47,7 +49,7 @@ def make_site(folder: Path, terminals: list[dict[str, Any]], readings: pl.DataFr
 
 def deliver(settings: Settings, readings: pl.DataFrame) -> None:
     """Write readings to the site's raw store, as the daemon does."""
-    refused = open_store(settings.folder, settings.store).write(readings)
+    refused = open_store(settings.folder, settings[StoreSettings]).write(readings)
     assert refused.is_empty(), refused
 
 

@@ -26,9 +26,10 @@ from assets.curve import Flag
 from assets.marts import read_header
 from ingest_daemon import codecs
 from ingest_daemon.contract.schema import ALARMS, Reason
+from ingest_daemon.contract.settings import SECTIONS
 from ingest_daemon.terminals import profiles
 from pipelines.cli import main
-from pipelines.settings import SECTIONS, load
+from pipelines.settings import load
 from tests.chain import COMMAND
 
 ROOT = Path(__file__).parents[1]
@@ -230,7 +231,7 @@ def test_settings_are_accepted_as_a_site_file(block: Block, tmp_path: Path) -> N
     (tmp_path / "site.toml").write_text(block.text, encoding="utf-8")
     settings = load(tmp_path)
     for section, values in tomllib.loads(block.text).items():
-        assert {name: getattr(getattr(settings, section), name) for name in values} == values
+        assert {name: getattr(settings[SECTIONS[section]], name) for name in values} == values
 
 
 @pytest.mark.parametrize("block", blocks("sql"), ids=str)

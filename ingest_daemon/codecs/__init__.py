@@ -1,18 +1,16 @@
 """One protocol a module or package, found by its name: no list to edit.
 
-Modules here are pure. They may import `frames`, `schema` and the checksum and BCD helpers of the room, nothing else.
+Modules here are pure: they import `codec_kit` and the names in `contract.schema`, nothing else of the project.
 """
 
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 from types import SimpleNamespace
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from ingest_daemon.codec_kit import defaults as defaults
-from ingest_daemon.codec_kit.api import Codec
-
-_OFFERED = [name for name in (*vars(Codec), *Codec.__annotations__) if not name.startswith("_")]
+if TYPE_CHECKING:  # the names of the protocols are needed where no codec and no Polars are
+    from ingest_daemon.codec_kit.api import Codec
 
 
 def names() -> list[str]:
@@ -21,10 +19,13 @@ def names() -> list[str]:
 
 
 @cache
-def load(name: str) -> Codec:
+def load(name: str) -> "Codec":
     """The codec of that name, with the defaults of what its module leaves out. Raises `ValueError` naming what there is."""
     if name not in names():
         raise ValueError(f"protocol {name!r} is unknown; allowed: {', '.join(names())}")
+    from ingest_daemon.codec_kit import defaults
+    from ingest_daemon.codec_kit.api import Codec
+
     module = import_module(f"{__name__}.{name}")
-    offered = {item: getattr(module, item, None) or getattr(defaults, item) for item in _OFFERED}
-    return cast(Codec, SimpleNamespace(**offered))
+    offered = [item for item in (*vars(Codec), *Codec.__annotations__) if not item.startswith("_")]
+    return cast(Codec, SimpleNamespace(**{item: getattr(module, item, None) or getattr(defaults, item) for item in offered}))

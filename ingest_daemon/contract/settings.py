@@ -1,25 +1,56 @@
-"""Typed settings: how a section of `site.toml` (or the environment) becomes a frozen dataclass; the daemon's sections.
+"""Typed settings: each section of `site.toml` is a frozen dataclass that its room declares in its own `settings.py`.
 
-A wrong setting is named at start with the allowed values. `sample()` prints the sections as commented TOML, so the file that
-`mainflow init` writes can never drift from what is read.
+`@section("name")` registers a section; `find_sections` imports the rooms' declarations; `Settings` gives a section by its
+class. A wrong setting is refused with the allowed values. `sample()` writes the sections as commented TOML, so the file that
+`mainflow init` writes always agrees with the code that reads it.
 """
 
 import json
 import os
+import pkgutil
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from ingest_daemon.contract.site import Site
 
 ENVIRONMENT_PREFIX = "MAINFLOW_"
 
 AUTO = "auto"
 """A protocol setting of this value: the first bytes of a connection show the protocol."""
 
+SECTIONS: dict[str, type[Any]] = {}
+"""The registered sections by name, in the order of the file."""
+
+Section = TypeVar("Section")
+
 
 class SettingError(ValueError):
-    """A setting is wrong: says which, what was there, what is allowed and where to mend it."""
+    """A wrong setting; the text names the setting, its value, the allowed values and the place to mend it."""
+
+
+def section(name: str) -> Callable[[type[Section]], type[Section]]:
+    """Register a dataclass as the section `[name]`."""
+
+    def register(kind: type[Section]) -> type[Section]:
+        if name in SECTIONS:
+            raise ValueError(f"section [{name}] is declared twice: {SECTIONS[name].__module__} and {kind.__module__}")
+        SECTIONS[name] = kind
+        return kind
+
+    return register
+
+
+def find_sections(package: str) -> None:
+    """Import `settings.py` of every room of a package, so that the room's sections are registered."""
+    folder = import_module(package).__path__
+    for room in pkgutil.iter_modules(folder, f"{package}."):
+        if room.ispkg and any(module.name == "settings" for module in pkgutil.iter_modules(import_module(room.name).__path__)):
+            import_module(f"{room.name}.settings")
 
 
 def setting(
@@ -37,18 +68,28 @@ def setting(
     return field(default=default, repr=not secret, metadata=metadata)
 
 
+@section("site")
 @dataclass(frozen=True, slots=True)
 class SiteSettings:
-    """`[site]`: who and where."""
+    """`[site]`: the utility and its local time. Raises `SettingError` where `zone` is no IANA time zone."""
 
     utility: str = setting("示例水务 Example Water", "name of the utility, printed on reports", "水务公司名称")
     zone: str = setting("Asia/Shanghai", "IANA time zone of the local days", "本地时区")
     language: str = setting("zh", "language of Grafana's own menus", "界面语言", choices=("zh", "en"))
 
+    def __post_init__(self) -> None:
+        try:
+            ZoneInfo(self.zone)
+        except (ValueError, OSError, ZoneInfoNotFoundError):
+            raise SettingError(
+                f"[site] zone = {self.zone!r}: not an IANA time zone; for example Asia/Shanghai, Europe/Rome"
+            ) from None
 
+
+@section("postgres")
 @dataclass(frozen=True, slots=True)
 class PostgresSettings:
-    """`[postgres]`: where marts and alarm events are served from."""
+    """`[postgres]`: the database that serves marts and alarm events."""
 
     dsn: str = setting("", "connection string; empty: an embedded server of our own", "连接串；空为内置", secret=True)
     port: int = setting(
@@ -56,7 +97,39 @@ class PostgresSettings:
     )
 
 
-Section = TypeVar("Section")
+class Settings:
+    """The settings of a site: `settings[StoreSettings]` is its section `[store]`."""
+
+    def __init__(self, folder: Site, sections: Mapping[type[Any], Any]) -> None:
+        self.folder = folder
+        self._sections = sections
+
+    def __getitem__(self, kind: type[Section]) -> Section:
+        found: Section = self._sections[kind]
+        return found
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone of the local days."""
+        return ZoneInfo(self[SiteSettings].zone)
+
+    def __repr__(self) -> str:
+        return f"Settings({self.folder.root}, {', '.join(map(repr, self._sections.values()))})"
+
+
+def read_settings(folder: Site, *, all_sections: bool) -> Settings:
+    """Every registered section of the site's file. Raises `SettingError`.
+
+    `all_sections`: every section that exists is registered, so that another one in the file is an error.
+    """
+    tables = read_tables(folder.settings)
+    for name, table in tables.items():
+        if name not in SECTIONS:
+            if all_sections:
+                raise SettingError(f"{folder.settings}: section [{name}] is unknown; allowed: {', '.join(SECTIONS)}")
+        elif not isinstance(table, dict):
+            raise SettingError(f"{folder.settings}: {name} = …: expected a section [{name}] with keys below it")
+    return Settings(folder, {kind: read_section(kind, name, tables) for name, kind in SECTIONS.items()})
 
 
 def read_tables(path: Path) -> Mapping[str, Any]:

@@ -8,89 +8,17 @@ import ipaddress
 import ssl
 from array import array
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from ingest_daemon.codec_kit.api import Arrival, Codec, Decoded
 from ingest_daemon.contract.schema import Reason
-from ingest_daemon.contract.settings import SettingError, setting
+from ingest_daemon.contract.settings import SettingError
+from ingest_daemon.reception.settings import ACCEPT, IGNORE, POLICIES, REFUSE, AccessSettings, networks
 from ingest_daemon.terminals.directory import TerminalDirectory
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-ACCEPT, QUARANTINE, REFUSE = "accept", "quarantine", "refuse"
-POLICIES = (ACCEPT, QUARANTINE, REFUSE)
-"""What is done with a doubted frame: nothing but counting; acknowledged, its readings kept aside; not acknowledged, its bytes
-in the journal's stream `bad`."""
-
-ACKNOWLEDGE, IGNORE = "acknowledge", "ignore"
 
 REMEMBERED = 1 << 18
 """So many acknowledged frames are remembered (a power of two); newer ones take the places of older ones."""
-
-
-@dataclass(frozen=True, slots=True)
-class AccessSettings:
-    """`[access]`: who may be on the line. Raises `SettingError` where `allow` is no list of networks."""
-
-    allow: str = setting(
-        "", "addresses that may connect, like 10.0.0.0/8,192.168.1.5; empty: all", "允许连接的网段，逗号分隔；空为全部"
-    )
-    per_address: int = setting(
-        2000, "most connections of one address (a carrier puts many terminals behind one)", "单一地址最大连接数", minimum=1
-    )
-    frame_s: float = setting(
-        60.0, "a frame that has begun must be complete within this many seconds", "一帧须在此秒数内收齐", minimum=1
-    )
-    unknown: str = setting(
-        ACKNOWLEDGE,
-        "whether frames of unregistered terminals are acknowledged; they are kept for adoption either way",
-        "未登记终端的帧是否应答（均保留备补收）",
-        choices=(ACKNOWLEDGE, IGNORE),
-    )
-    wrong_password: str = setting(
-        QUARANTINE,
-        "a frame without the registered password; none registered: no check; quarantine: acknowledged, readings not stored",
-        "口令与档案不符的帧；档案无口令则不查",
-        choices=POLICIES,
-    )
-    foreign_station: str = setting(
-        ACCEPT,
-        "a second station on a connection, not on the same link; relays and gateways speak for many",
-        "同一连接上的另一站（网关、中继属正常）",
-        choices=POLICIES,
-    )
-    replayed: str = setting(
-        ACCEPT,
-        "an acknowledged frame again from another address after replay_s; stored twice it is still one reading",
-        "已应答的帧隔时又从别处来",
-        choices=POLICIES,
-    )
-    replay_s: float = setting(
-        3600.0, "within this many seconds a repetition is a terminal's own", "此秒数内的重复视为终端重发", minimum=0
-    )
-    tls_certificate: str = setting("", "certificate chain (PEM) for TLS; empty: plain TCP", "TLS 证书文件；空为明文")
-    tls_key: str = setting("", "private key (PEM, without passphrase) of the certificate", "TLS 私钥文件（无口令）")
-    tls_client_ca: str = setting(
-        "", "authorities (PEM) whose certificates terminals must show; empty: none asked for", "终端证书的 CA 文件；空为不验"
-    )
-
-    def __post_init__(self) -> None:
-        networks(self.allow)
-
-
-def networks(allow: str) -> tuple[Network, ...]:
-    """The networks of a list like `10.0.0.0/8, 192.168.1.5`. Raises `SettingError` naming the part that is none."""
-    found = []
-    for part in filter(None, map(str.strip, allow.split(","))):
-        try:
-            found.append(ipaddress.ip_network(part, strict=False))
-        except ValueError as error:
-            raise SettingError(
-                f"[access] allow has {part!r}: {error}; expected addresses or networks, like 10.0.0.0/8,192.168.1.5"
-            ) from None
-    return tuple(found)
 
 
 class ConnectionLimiter:

@@ -24,10 +24,11 @@ from ingest_daemon.contract.schema import DOUBTS, Channel, Reason
 from ingest_daemon.contract.settings import AUTO
 from ingest_daemon.journal.envelope import RecordHeader, encode_header
 from ingest_daemon.journal.records import BAD, BAD_KIND, FRAME_KIND, PART, bad_payload
-from ingest_daemon.reception.access import QUARANTINE, REFUSE, ConnectionState, Verdict
+from ingest_daemon.reception.access import ConnectionState, Verdict
 from ingest_daemon.reception.group_commit import Receipt
 from ingest_daemon.reception.protocol_detection import LONGEST, introduce, is_heartbeat
 from ingest_daemon.reception.request_queue import PendingRequest, RequestQueue
+from ingest_daemon.reception.settings import QUARANTINE, REFUSE
 
 if TYPE_CHECKING:
     from ingest_daemon.reception.listener import Server

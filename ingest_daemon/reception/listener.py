@@ -16,12 +16,12 @@ from ingest_daemon.journal.reader import segments, walk
 from ingest_daemon.journal.records import PART
 from ingest_daemon.journal.writer import Journals
 from ingest_daemon.monitoring.counters import Counters
-from ingest_daemon.reception.access import AccessSettings, ConnectionLimiter, SenderVerifier, tls
+from ingest_daemon.reception.access import ConnectionLimiter, SenderVerifier, tls
 from ingest_daemon.reception.command_dispatch import CommandDispatcher
 from ingest_daemon.reception.connection import Connection
 from ingest_daemon.reception.group_commit import GroupCommit
 from ingest_daemon.reception.protocol_detection import LinkIndex
-from ingest_daemon.reception.settings import DaemonSettings
+from ingest_daemon.reception.settings import AccessSettings, DaemonSettings
 from ingest_daemon.reception.stream_selector import StreamSelector
 from ingest_daemon.terminals.directory import TerminalDirectory
 

@@ -6,7 +6,7 @@ from datetime import time
 from typing import Any
 from urllib.parse import urlsplit
 
-from ingest_daemon.contract.settings import SettingError, setting
+from ingest_daemon.contract.settings import SettingError, section, setting
 
 SEVERITIES = ("info", "maintenance", "warning", "critical")
 """From the least to the most pressing."""
@@ -15,6 +15,7 @@ WAIT, DROP = "wait", "drop"
 SECRET_LETTERS = 16
 
 
+@section("sms")
 @dataclass(frozen=True, slots=True)
 class SmsSettings:
     """`[sms]`. Raises `SettingError` where settings do not go together."""

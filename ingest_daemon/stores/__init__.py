@@ -4,12 +4,13 @@
 """
 
 from datetime import datetime
-from typing import NamedTuple, Protocol
-
-import polars as pl
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ingest_daemon.contract.site import Site
 from ingest_daemon.stores.settings import StoreSettings
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class StoreAway(Exception):
@@ -19,14 +20,14 @@ class StoreAway(Exception):
 class Arrivals(NamedTuple):
     """What came since a cursor: spans of event time (`start`, `end`, UTC, both ends touched) and the new cursor."""
 
-    spans: pl.DataFrame
+    spans: "pl.DataFrame"
     cursor: str
 
 
 class RawStore(Protocol):
     """Raw readings of a site. The columns are those of `schema.READING`."""
 
-    def write(self, readings: pl.DataFrame) -> pl.DataFrame:
+    def write(self, readings: "pl.DataFrame") -> "pl.DataFrame":
         """Store readings durably and note their spans as arrived; idempotent.
 
         Gives the rows that the store refused for good, with a column `detail` (the store's words); usually none.
@@ -34,14 +35,14 @@ class RawStore(Protocol):
         """
         ...
 
-    def withdraw(self, points: pl.DataFrame) -> None:
+    def withdraw(self, points: "pl.DataFrame") -> None:
         """Take points (columns of `points.OWN`) out again, whose frames are now understood otherwise; their spans have arrived.
 
         Raises `StoreAway`, or `RuntimeError` where the store cannot.
         """
         ...
 
-    def read(self, start: datetime, end: datetime) -> pl.DataFrame:
+    def read(self, start: datetime, end: datetime) -> "pl.DataFrame":
         """Readings with start <= ts <= end, one row a (terminal, ts), sorted by both; later arrivals have won.
 
         Raises `StoreAway`.

@@ -1,17 +1,14 @@
-"""Typed settings: how a section of `site.toml` (or the environment) becomes a frozen dataclass; the daemon's sections.
-
-A wrong setting is named at start with the allowed values. `sample()` prints the sections as commented TOML, so the file that
-`mainflow init` writes can never drift from what is read.
-"""
+"""The section `[store]`: the raw store of readings."""
 
 from dataclasses import dataclass
 
-from ingest_daemon.contract.settings import setting
+from ingest_daemon.contract.settings import section, setting
 
 
+@section("store")
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """`[store]`: where raw readings are kept."""
+    """`[store]`: the raw store of readings."""
 
     kind: str = setting("parquet", "raw store", "原始数据存储", choices=("parquet", "influxdb"))
     influx_url: str = setting("http://127.0.0.1:8086", "InfluxDB address (1.x, 2.x or 3.x)", "InfluxDB 地址")

@@ -9,7 +9,9 @@ import polars as pl
 
 from assets.calendar import days_between
 from ingest_daemon.contract.schema import READING
+from ingest_daemon.contract.settings import Settings
 from ingest_daemon.stores import open_store
+from ingest_daemon.stores.settings import StoreSettings
 from pipelines import run, settings, site_folder
 from pipelines.bench import workbench
 from tests.chain import assert_same_tables, tables
@@ -33,10 +35,10 @@ def day_of_readings(number: int) -> pl.DataFrame:
     return filled.select(pl.col(name).cast(dtype) for name, dtype in READING.items())
 
 
-def make_site(folder: Path, days: list[int]) -> settings.Settings:
+def make_site(folder: Path, days: list[int]) -> Settings:
     site_folder.create(folder, "embedded", {"site": {"zone": "UTC"}})
     loaded = settings.load(folder)
-    open_store(loaded.folder, loaded.store).write(pl.concat([day_of_readings(number) for number in days]))
+    open_store(loaded.folder, loaded[StoreSettings]).write(pl.concat([day_of_readings(number) for number in days]))
     return loaded
 
 

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest_daemon.contract.settings import SettingError, read_section
+from ingest_daemon.contract.settings import SECTIONS, SettingError, SiteSettings, read_section
 from ingest_daemon.contract.site import Site
+from ingest_daemon.reception.settings import DaemonSettings
 from ingest_daemon.stores.settings import StoreSettings
 from pipelines import settings
-from pipelines.settings import PROFILES, SECTIONS, sample_file
+from pipelines.settings import PROFILES, FigureSettings, sample_file
 
 SECRET = "s3cret-Пароль"
 DEFAULTS = {name: {item.name: item.default for item in fields(kind)} for name, kind in SECTIONS.items()}
@@ -77,13 +78,13 @@ def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
 
 
 def test_a_byte_order_mark_of_a_windows_editor_is_accepted(tmp_path: Path) -> None:
-    assert settings.load(site(tmp_path, "\ufeff[site]\r\nutility = '水务'\r\n")).site.utility == "水务"
+    assert settings.load(site(tmp_path, "\ufeff[site]\r\nutility = '水务'\r\n"))[SiteSettings].utility == "水务"
 
 
 def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
     loaded = settings.load(site(tmp_path, ""))
-    assert {name: {key: getattr(getattr(loaded, name), key) for key in keys} for name, keys in DEFAULTS.items()} == DEFAULTS
-    assert (str(loaded.zone), loaded.max_hole.total_seconds()) == ("Asia/Shanghai", 7200)
+    assert {name: {key: getattr(loaded[SECTIONS[name]], key) for key in keys} for name, keys in DEFAULTS.items()} == DEFAULTS
+    assert (str(loaded.zone), loaded[FigureSettings].max_hole.total_seconds()) == ("Asia/Shanghai", 7200)
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +93,12 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("MAINFLOW_FIGURES_MAX_HOLE_H", "1.5")
     monkeypatch.setenv("MAINFLOW_SITE_ZONE", "Europe/Rome")
     loaded = settings.load(folder)
-    assert (loaded.daemon.data_port, loaded.figures.max_hole_h, str(loaded.zone), loaded.store.kind) == (
+    assert (
+        loaded[DaemonSettings].data_port,
+        loaded[FigureSettings].max_hole_h,
+        str(loaded.zone),
+        loaded[StoreSettings].kind,
+    ) == (
         4002,
         1.5,
         "Europe/Rome",
@@ -127,8 +133,8 @@ def test_what_logs_in_somewhere_is_a_secret() -> None:
 @pytest.mark.parametrize(("section", "key"), SECRETS)
 def test_a_secret_is_never_printed(tmp_path: Path, section: str, key: str) -> None:
     loaded = settings.load(site(tmp_path, f"[{section}]\n{key} = '{SECRET}'"))
-    assert getattr(getattr(loaded, section), key) == SECRET
-    assert SECRET not in repr(loaded) + str(getattr(loaded, section))
+    assert getattr(loaded[SECTIONS[section]], key) == SECRET
+    assert SECRET not in repr(loaded) + str(loaded[SECTIONS[section]])
     with pytest.raises(SettingError) as told:
         settings.load(site(tmp_path, f"[{section}]\n{key} = ['{SECRET}']"))
     assert f"[{section}] {key}" in str(told.value)
@@ -140,7 +146,7 @@ def test_the_sample_of_a_profile_reads_back_as_the_defaults_and_what_the_profile
     text = sample_file(profile, {})
     assert tomllib.loads(text) == {name: {**keys, **PROFILES[profile].get(name, {})} for name, keys in DEFAULTS.items()}
     loaded = settings.load(site(tmp_path, text))
-    assert loaded.store.kind == {"embedded": "parquet", "site": "influxdb"}[profile]
+    assert loaded[StoreSettings].kind == {"embedded": "parquet", "site": "influxdb"}[profile]
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -18,6 +18,7 @@ from polars.testing import assert_frame_equal
 
 from assets import graph, publication, tables
 from assets.warehouse import has_table, opened
+from ingest_daemon.contract.settings import Settings, SiteSettings
 from ingest_daemon.contract.site import Site
 from pipelines import dagster_home, touched
 from pipelines.bench import workbench
@@ -27,7 +28,7 @@ from pipelines.resources import EVERY_BILL, RANGE_END, RANGE_START, SITE, days_o
 from pipelines.run import Run, run_days
 from pipelines.schedules import schedules
 from pipelines.sensors import touched_days
-from pipelines.settings import BillingSettings, ReportSettings, Settings
+from pipelines.settings import BillingSettings, ReportSettings
 from tests.site_helpers import deliver, local_days, make_site, series
 
 REPOSITORY = Path(__file__).parents[2]
@@ -73,7 +74,7 @@ def range_tags(days: list[date]) -> dict[str, str]:
 
 def contents(settings: Settings) -> dict[str, pl.DataFrame]:
     """Every published table of the site's warehouse, but the ledgers of runs."""
-    with opened(settings.folder.marts, settings.site.zone) as connection:
+    with opened(settings.folder.marts, settings[SiteSettings].zone) as connection:
         names = [name for name, *_ in publication.published_tables() if name not in ("run_ledger", "expectation_result")]
         return {name: connection.sql(f"select * from {name}").pl() for name in names if has_table(connection, name)}
 

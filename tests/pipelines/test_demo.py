@@ -11,6 +11,7 @@ import pytest
 
 import dashboards
 from ingest_daemon.stores import open_store
+from ingest_daemon.stores.settings import StoreSettings
 from pipelines import servers, settings
 from tests.chain import assert_same_tables, mainflow, published, table, table_names, tables
 from tests.demo_site import Demo
@@ -61,7 +62,9 @@ def test_the_marts_equal_the_truth_of_the_simulator(demo: Demo, name: str, mart:
 
 def test_every_reading_is_stored_or_kept_aside_once(demo: Demo) -> None:
     loaded = settings.load(demo.site)
-    stored = open_store(loaded.folder, loaded.store).read(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+    stored = open_store(loaded.folder, loaded[StoreSettings]).read(
+        datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+    )
     assert stored.height == stored.unique(["terminal", "ts"]).height
     counters = json.loads((demo.site / "state" / "counters.json").read_text())
     assert counters["readings"] == stored.height

@@ -10,12 +10,14 @@ from click.testing import CliRunner
 
 from assets import warehouse
 from ingest_daemon.commands.queue import CommandQueue, read_commands
+from ingest_daemon.commands.settings import CommandSettings
+from ingest_daemon.contract.settings import Settings, SiteSettings
 from pipelines import recall as module
 from pipelines.bench import workbench
 from pipelines.cli import main
 from pipelines.recall import recall
 from pipelines.run import run_touched
-from pipelines.settings import Settings, load
+from pipelines.settings import load
 from tests.site_helpers import make_site, series
 
 HOUR = timedelta(hours=1)
@@ -46,7 +48,7 @@ def replaced(text: str, line: str) -> str:
 
 
 def recalled(settings: Settings, now: datetime = NOW) -> module.Recalled:
-    with warehouse.opened(settings.folder.marts, settings.site.zone) as connection:
+    with warehouse.opened(settings.folder.marts, settings[SiteSettings].zone) as connection:
         return recall(settings, connection, now)
 
 
@@ -73,7 +75,7 @@ def test_what_was_asked_for_is_not_asked_for_again_until_a_week_later(tmp_path: 
     settings = site(tmp_path, with_holes(SL651, range(30, 40)), {"terminal": SL651})
     run_touched(workbench(settings), "test")
     first = read_commands(settings.folder)
-    daemon = CommandQueue(settings.folder, settings.commands)
+    daemon = CommandQueue(settings.folder, settings[CommandSettings])
     daemon.tidy(NOW)
     for each in first:
         daemon.sent(each.id, NOW)

@@ -20,16 +20,8 @@ from ingest_daemon.codecs import sl651
 from ingest_daemon.contract.schema import DOUBTS
 from ingest_daemon.contract.settings import SettingError, read_section
 from ingest_daemon.reception import access
-from ingest_daemon.reception.access import (
-    ACCEPT,
-    QUARANTINE,
-    REFUSE,
-    AccessSettings,
-    ConnectionLimiter,
-    ConnectionState,
-    SenderVerifier,
-    Verdict,
-)
+from ingest_daemon.reception.access import ConnectionLimiter, ConnectionState, SenderVerifier, Verdict
+from ingest_daemon.reception.settings import ACCEPT, QUARANTINE, REFUSE, AccessSettings
 from ingest_daemon.terminals.directory import TerminalDirectory
 from tests.daemon_helpers import frame
 
