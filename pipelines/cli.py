@@ -1,6 +1,5 @@
 """The `mainflow` command: what each subcommand takes and prints. The work is done elsewhere, imported when it is needed."""
 
-import json
 import sys
 from datetime import date
 from pathlib import Path
@@ -11,9 +10,10 @@ from rich.table import Table
 
 from pipelines.ask import ask
 from pipelines.command import SITE, examples, failures_told
+from pipelines.decode_command import decode
 from pipelines.deliveries import deliveries
 from pipelines.journal_command import journal
-from pipelines.screen import console, parts_table, progress_bar
+from pipelines.screen import console, progress_bar
 
 
 class DayRange(click.ParamType[tuple[date, date]]):
@@ -40,6 +40,7 @@ def main() -> None:
 main.add_command(journal)
 main.add_command(ask)
 main.add_command(deliveries)
+main.add_command(decode)
 
 
 @main.command(epilog=examples("mainflow init site", "mainflow init site --zone Europe/Rome --utility 'Acque'"))
@@ -236,38 +237,6 @@ def adopt(root: Path) -> None:
         console.print("没有可补收的 / nothing to adopt: no terminal with frames kept aside has been registered since")
     for terminal, frames in done.left.items():
         console.print(f"[yellow]{terminal}[/yellow]: 仍未登记 / still unknown, {frames:,} 帧 frames")
-
-
-@main.command(epilog=examples("mainflow decode 7E7E01…B042", "mainflow decode --json '7E 7E 01 …'"))
-@click.argument("hexadecimal", metavar="HEX", nargs=-1, required=True)
-@click.option("--json", "as_json", is_flag=True, help="输出 JSON / print JSON")
-@click.option("--protocol", default="sl651", show_default=True, help="规约 / protocol")
-@failures_told
-def decode(hexadecimal: tuple[str, ...], as_json: bool, protocol: str) -> None:
-    """逐字段解释一帧 / explain a frame field by field."""
-    from ingest_daemon import codecs
-
-    text = "".join("".join(hexadecimal).split())
-    try:
-        frame = bytes.fromhex(text)
-    except ValueError:
-        raise ValueError(f"{text[:40]!r}…: expected pairs of hexadecimal digits") from None
-    parts = codecs.load(protocol).explain(frame)
-    if as_json:
-        rows = [
-            {
-                "offset": part.offset,
-                "bytes": part.raw.hex().upper(),
-                "zh": part.zh,
-                "en": part.en,
-                "value": part.value,
-                "unit": part.unit,
-            }
-            for part in parts
-        ]
-        click.echo(json.dumps(rows, ensure_ascii=False, indent=1))
-        return
-    console.print(parts_table(parts))
 
 
 @main.command(

@@ -221,6 +221,10 @@ class Codec(Protocol):
         """Decode a group at once, in columns; `profiles` by terminal number. Never raises: unusable content is `rejected`."""
         ...
 
+    def rounds(self, frames: Sequence[bytes], profile: Any) -> list[Arrival]:
+        """Frames that came without their requests, as they would have been asked: those of a polled protocol in rounds."""
+        ...
+
     def unused(self, arrival: Arrival) -> list[str]:
         """What a frame carries that a reading has no field for by design, such as last month's total: for people."""
         ...

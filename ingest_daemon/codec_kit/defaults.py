@@ -1,6 +1,6 @@
 """What holds for a protocol that does not speak of a thing: the functions of `frames.Codec` that a module may leave out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -58,6 +58,11 @@ def answers(request: bytes, frame: bytes) -> bool:
 def follow_up(request: bytes, frame: bytes) -> bytes | None:
     """Every answer is complete."""
     return None
+
+
+def rounds(frames: Sequence[bytes], profile: Any) -> list[Arrival]:
+    """Every frame stands for itself."""
+    return [Arrival(frame) for frame in frames]
 
 
 def unused(arrival: Arrival) -> list[str]:

@@ -144,6 +144,15 @@ def answers(request: bytes, frame: bytes) -> bool:
     return request[0] == frame[0] and modbus.answers(request[1:-2], frame[1:])
 
 
+def rounds(frames: Sequence[bytes], profile: RegisterMap | None) -> list[Arrival]:
+    """Answers as if the blocks of the map had been asked in order (see `modbus.rounds`)."""
+
+    def request(body: bytes, frame: bytes) -> bytes:
+        return frame[:1] + body + _crc(frame[:1] + body)
+
+    return modbus.rounds(frames, profile, FRAMING, request)
+
+
 def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
     """Rounds of answers in columns (see `modbus.decode`)."""
     return modbus.decode(arrivals, profiles, FRAMING, answers)

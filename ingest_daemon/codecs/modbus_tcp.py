@@ -101,6 +101,15 @@ def answers(request: bytes, frame: bytes) -> bool:
     return request[:2] == frame[:2] and request[6] == frame[6] and modbus.answers(request[7:], frame[7:])
 
 
+def rounds(frames: Sequence[bytes], profile: RegisterMap | None) -> list[Arrival]:
+    """Answers as if the blocks of the map had been asked in order (see `modbus.rounds`)."""
+
+    def request(body: bytes, frame: bytes) -> bytes:
+        return frame[:4] + (1 + len(body)).to_bytes(2, "big") + frame[6:7] + body
+
+    return modbus.rounds(frames, profile, FRAMING, request)
+
+
 def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
     """Rounds of answers in columns (see `modbus.decode`)."""
     return modbus.decode(arrivals, profiles, FRAMING, answers)

@@ -91,6 +91,31 @@ def answers(request: bytes, answer: bytes) -> bool:
     return answer[0] == request[0] and answer[1] == 2 * int.from_bytes(request[3:5], "big")
 
 
+def rounds(
+    frames: Sequence[bytes], profile: RegisterMap | None, framing: Framing, request: Callable[[bytes, bytes], bytes]
+) -> list[Arrival]:
+    """Answers without their requests, in rounds as if the blocks of the map had been asked in order.
+
+    `request`: makes the request whose answer is a frame, of a request from its function on and the frame.
+    """
+    asked = [struct.pack(">BHH", block.function, block.start, block.size) for block in profile.blocks] if profile else []
+    done = list[Arrival]()
+    matched: list[bytes | None] = []
+    for frame in frames:
+        address, body = str(frame[framing.before - 1]), frame[framing.before : len(frame) - framing.after]
+        is_same = bool(done) and done[-1].terminal == address
+        free = next((place for place in range(len(matched), len(asked)) if is_same and answers(asked[place], body)), None)
+        if free is None:
+            done.append(Arrival(b"", terminal=address))
+            free = next((place for place in range(len(asked)) if answers(asked[place], body)), 0)
+            matched = []
+        matched += [None] * (free - len(matched)) + [frame]
+        neighbours = [*matched, *[None] * (len(asked) - len(matched))]
+        sent = [request(body, neighbours[place] or frame) for place, body in enumerate(asked)]
+        done[-1] = done[-1]._replace(raw=done[-1].raw + frame, requests=tuple(sent))
+    return done
+
+
 # --- rounds of answers to columns -------------------------------------------------------------------------------------------
 
 

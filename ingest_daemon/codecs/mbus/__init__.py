@@ -18,7 +18,7 @@ Not here: other media than water, the fixed structure (CI 73), encryption, wirel
 from ingest_daemon.codecs.mbus.decode import decode, is_alarm, unused
 from ingest_daemon.codecs.mbus.explain import explain
 from ingest_daemon.codecs.mbus.framing import MAX_FRAME, decoder, terminal
-from ingest_daemon.codecs.mbus.queries import answers, follow_up, requests
+from ingest_daemon.codecs.mbus.queries import answers, follow_up, requests, rounds
 
 POLLED = True
 
@@ -32,6 +32,7 @@ __all__ = [
     "follow_up",
     "is_alarm",
     "requests",
+    "rounds",
     "terminal",
     "unused",
 ]

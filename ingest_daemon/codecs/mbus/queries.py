@@ -1,8 +1,9 @@
 """Requests of the master, and whether an answer is one to them."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from ingest_daemon.codec_kit.api import Command, CommandType, UnsupportedCommand
+from ingest_daemon.codec_kit.api import Arrival, Command, CommandType, UnsupportedCommand
 from ingest_daemon.codecs.mbus.framing import (
     ACK,
     FCB,
@@ -50,10 +51,28 @@ def answers(request: bytes, frame: bytes) -> bool:
 
 def follow_up(request: bytes, frame: bytes) -> bytes | None:
     """The same question with its bit FCB toggled, where the meter says that more frames follow."""
-    if request[0] != SHORT or frame[0] != LONG or frame[6] != VARIABLE:
-        return None
+    return short_frame(request[1] ^ FCB, request[2]) if request[0] == SHORT and _more_follow(frame) else None
+
+
+def rounds(frames: Sequence[bytes], profile: Any) -> list[Arrival]:
+    """The frames, a round each; those that a meter announced belong to the round of the frame before."""
+    joined: list[bytes] = []
+    more = False
+    for frame in frames:
+        if more:
+            joined[-1] += frame
+        else:
+            joined.append(frame)
+        more = _more_follow(frame)
+    return [Arrival(raw) for raw in joined]
+
+
+def _more_follow(frame: bytes) -> bool:
+    """Whether the meter announces another frame behind this one."""
+    if frame[0] != LONG or frame[6] != VARIABLE:
+        return False
     try:
         last = list(iter_records(frame))[-1:]
     except TornRecordError:
-        return None
-    return short_frame(request[1] ^ FCB, request[2]) if last and last[0].dif[:1] == bytes((MORE_FOLLOWS,)) else None
+        return False
+    return bool(last) and last[0].dif[:1] == bytes((MORE_FOLLOWS,))

@@ -1,0 +1,127 @@
+"""What the daemon would store of some bytes: the way from the decoder to the raw store, without a registry, journal or store."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from ingest_daemon import codecs
+from ingest_daemon.codec_kit.api import Arrival, Codec, Frame
+from ingest_daemon.codec_kit.reassembly import Reassembly
+from ingest_daemon.contract.schema import FIELDS, READING, Reason
+from ingest_daemon.forwarding.alarm_sink import AlarmWord, moment
+from ingest_daemon.forwarding.settings import TimeSettings
+from ingest_daemon.forwarding.triage import Group, triage
+from ingest_daemon.journal.envelope import RecordHeader, encode_header
+from ingest_daemon.journal.records import DATA, FRAME_KIND, Record
+from ingest_daemon.stores.points import sift
+from ingest_daemon.terminals.profiles import SHIPPED, read_profile
+
+_NAMES = [field.name for field in FIELDS]
+
+
+class Refusal(NamedTuple):
+    """Bytes, a frame or a reading that would not be stored, with the reason; `frame`: the bytes in hex."""
+
+    reason: str
+    detail: str
+    frame: str
+
+
+class Preview(NamedTuple):
+    """What would be stored, a mapping a reading: `terminal`, `ts`, the fields of the schema, `alarms` (codes that are set).
+
+    `refused`: what would be kept aside. `unused`: what frames carry and a reading has no field for.
+    """
+
+    readings: list[dict[str, Any]]
+    refused: list[Refusal]
+    unused: list[str]
+
+
+class _Anyone:
+    """A registry in which every terminal is registered."""
+
+    def __contains__(self, terminal: object) -> bool:
+        return True
+
+
+def preview(data: bytes, protocol: str, profile: str, now: datetime) -> Preview:
+    """Decode bytes that came in just now. Answers of a polled meter count as asked in the order of the profile's requests.
+
+    `profile`: a shipped name or the path of a TOML file; empty for the protocol's defaults. Raises `ValueError`, `OSError`.
+    """
+    codec = codecs.load(protocol)
+    settings = read_profile(_profile_path(profile), protocol) if profile else None
+    frames, refused = _frames(codec, protocol, data, now)
+    result = Preview([], refused, [])
+    for number, arrival in enumerate(codec.rounds(frames, settings)):
+        # Answers of one meter have no time of their own: a millisecond apart they are different points.
+        received_us = int(now.timestamp() * 1e6) // 1000 * 1000 + 1000 * number
+        header = RecordHeader(protocol, terminal=arrival.terminal, requests=arrival.requests)
+        record = Record(number, received_us, FRAME_KIND, encode_header(header) + arrival.raw)
+        sender = arrival.terminal or codec.terminal(arrival.raw)
+        profiles: Mapping[str, Any] = {protocol: {sender: settings} if profile else {}}
+        future = timedelta(seconds=TimeSettings().future_s)
+        _add(result, triage(DATA, [record], _Anyone(), profiles, future), arrival)
+        result.unused.extend(codec.unused(arrival))
+    return result
+
+
+def _profile_path(profile: str) -> Path:
+    if (path := Path(profile)).is_file():
+        return path
+    if (shipped := SHIPPED / f"{profile}.toml").is_file():
+        return shipped
+    names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.toml")))
+    raise ValueError(f"profile {profile!r} is neither a file nor a shipped profile; shipped: {names}")
+
+
+def _frames(codec: Codec, protocol: str, data: bytes, now: datetime) -> tuple[list[bytes], list[Refusal]]:
+    """The frames and whole messages in the bytes, and all else with its reason."""
+    frames, refused, messages = list[bytes](), list[Refusal](), Reassembly()
+    decoder = codec.decoder()
+    for piece in decoder.feed(data):
+        if not isinstance(piece, Frame):
+            refused.append(Refusal(piece.reason, piece.detail, piece.raw.hex().upper()))
+        elif packet := codec.packet(piece.raw):
+            if whole := messages.take(protocol, packet, piece.raw, now.timestamp()).raw:
+                frames.append(whole)
+        else:
+            frames.append(piece.raw)
+    if messages.held_bytes:
+        refused.append(Refusal(Reason.BAD_BODY, "a message of several packets is not complete", ""))
+    if decoder.pending:
+        rest = data[len(data) - decoder.pending :]
+        detail = f"the last {len(rest)} bytes are the beginning of a frame whose end is missing"
+        refused.append(Refusal(Reason.BAD_LENGTH, detail, rest.hex().upper()))
+    return frames, refused
+
+
+def _add(result: Preview, group: Group, arrival: Arrival) -> None:
+    """Add what one record gives."""
+    sifted = sift(group.readings.select(*READING))
+    rows = [*_rows(sifted.good, group.alarm_words)]
+    result.readings.extend(rows)
+    frame = arrival.raw.hex().upper()
+    result.refused.extend(Refusal(str(entry.reason), entry.detail, frame) for entry in group.kept)
+    result.refused.extend(Refusal(Reason.STORE_REFUSED, detail, frame) for detail in sifted.refused["detail"])
+    if not rows and not group.kept and sifted.refused.is_empty():
+        result.unused.append(f"a frame without a reading: {frame}")
+
+
+def _rows(readings: pl.DataFrame, words: Sequence[AlarmWord]) -> Iterator[dict[str, Any]]:
+    """The readings with their alarms; alarms of a moment that has no reading stand with the terminal's last one or alone."""
+    rows = [{**row, "alarms": list[str]()} for row in readings.select("terminal", "ts", *_NAMES).iter_rows(named=True)]
+    for word in words:
+        event_at = moment(word.event_us // 1000 * 1000)
+        own = [row for row in rows if row["terminal"] == word.terminal]
+        same = [row for row in own if row["ts"] == event_at] or own[-1:]
+        if not same and word.active:
+            same = [{"terminal": word.terminal, "ts": event_at, **dict.fromkeys(_NAMES), "alarms": []}]
+            rows += same
+        for row in same:
+            row["alarms"] = sorted({*row["alarms"], *word.active})
+    return iter(rows)
