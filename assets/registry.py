@@ -9,8 +9,19 @@ from typing import NamedTuple
 
 import polars as pl
 
+from ingest_daemon.contract.registry_schema import (
+    DAY,
+    NUMBER,
+    TERMINAL_COLUMNS,
+    TEXT,
+    TIME,
+    WHOLE,
+    Column,
+    CsvTable,
+    read_csv,
+)
+
 RELATION_KINDS = ("network", "line", "industry", "region", "group", "book")
-READS = ("register", "flow")
 SHOWN = 20
 
 KEYS = {
@@ -27,47 +38,8 @@ class RegistryError(ValueError):
     """The registry cannot be used; the text lists what to mend where."""
 
 
-class Column(NamedTuple):
-    """One column: its Polars type, whether each cell must be filled, the allowed values if few, whether it must be above 0.
-
-    `extra`: the file need not have the column at all.
-    """
-
-    dtype: pl.DataType
-    required: bool = False
-    allowed: tuple[str, ...] = ()
-    positive: bool = False
-    extra: bool = False
-
-
-TEXT, NUMBER, WHOLE, DAY, TIME = pl.String(), pl.Float64(), pl.Int64(), pl.Date(), pl.Datetime("us", "UTC")
-
 FILES: dict[str, dict[str, Column]] = {
-    "terminals": {
-        "terminal": Column(TEXT, required=True),
-        "meter": Column(TEXT, required=True),
-        "customer_no": Column(TEXT),
-        "protocol": Column(TEXT, required=True),
-        "dn_mm": Column(WHOLE, positive=True),
-        "technology": Column(TEXT),
-        "q1_m3h": Column(NUMBER, positive=True),
-        "q2_m3h": Column(NUMBER, positive=True),
-        "q3_m3h": Column(NUMBER, positive=True),
-        "q4_m3h": Column(NUMBER, required=True, positive=True),
-        "digits": Column(WHOLE, required=True, positive=True),
-        "resolution_m3": Column(NUMBER, required=True, positive=True),
-        "step_min": Column(WHOLE, required=True, positive=True),
-        "reads": Column(TEXT, required=True, allowed=READS),
-        "pressure_low_mpa": Column(NUMBER),
-        "pressure_high_mpa": Column(NUMBER),
-        "installed_on": Column(DAY),
-        "removed_on": Column(DAY),
-        "profile": Column(TEXT, extra=True),
-        "link": Column(TEXT, extra=True),
-        "address": Column(TEXT, extra=True),
-        "phone": Column(TEXT, extra=True),
-        "password": Column(TEXT, extra=True),
-    },
+    "terminals": TERMINAL_COLUMNS,
     "replacements": {
         "meter": Column(TEXT, required=True),
         "replaced_at": Column(TIME, required=True),
@@ -137,8 +109,7 @@ def merge(folder: Path, additions: Mapping[str, pl.DataFrame]) -> dict[str, int]
         fresh = pl.read_csv(
             rows.select(column for column in FILES[name] if column in rows.columns).write_csv().encode(), infer_schema=False
         )
-        there = pl.read_csv(path, infer_schema=False) if path.exists() else fresh.clear()
-        there = there.rename({column: column.lstrip("\ufeff").strip() for column in there.columns})
+        there = _texts(read_csv(path.read_bytes())) if path.exists() else fresh.clear()
         new = fresh.join(there, on=keys, how="anti", nulls_equal=True)
         draft = path.with_suffix(".new")
         pl.concat([there, new], how="diagonal").write_csv(draft, include_bom=True)
@@ -154,17 +125,21 @@ def _read(path: Path, columns: dict[str, Column], problems: list[str]) -> pl.Dat
             problems.append(f"{path}: the file is absent; expected the columns {', '.join(columns)}")
         return empty
     try:
-        text = pl.read_csv(path, infer_schema=False, encoding="utf8")
-    except pl.exceptions.PolarsError as error:
-        problems.append(f"{path}: not a CSV file: {str(error).splitlines()[0]}")
+        table = read_csv(path.read_bytes())
+    except ValueError as error:
+        problems.append(f"{path}: not a CSV file: {error}")
         return empty
-    text = text.rename({name: name.lstrip("\ufeff").strip() for name in text.columns})
+    width = len(table.columns)
+    problems.extend(
+        f"{path} row {row}: {len(cells)} cells, expected {width}" for row, cells in enumerate(table.rows, 2) if any(cells[width:])
+    )
+    text = _texts(table)
     missing = [name for name, column in columns.items() if name not in text.columns and not column.extra]
     text = text.with_columns(pl.lit(None, pl.String).alias(name) for name in columns if name not in text.columns)
     if missing:
         problems.append(f"{path}: columns missing: {', '.join(missing)}")
         return empty
-    text = text.select(pl.col(list(columns)).str.strip_chars().replace("", None)).with_row_index("row", offset=2)
+    text = text.select(list(columns)).with_row_index("row", offset=2)
     # A spreadsheet keeps rows that were emptied; the others keep the number that the spreadsheet shows.
     text = text.filter(~pl.all_horizontal(pl.col(list(columns)).is_null()))
     typed = text.select(_typed(pl.col(name), column.dtype).alias(name) for name, column in columns.items())
@@ -175,6 +150,16 @@ def _read(path: Path, columns: dict[str, Column], problems: list[str]) -> pl.Dat
         for value, rows in twice.group_by(name, maintain_order=True).agg("row").iter_rows():
             problems.append(f"{path} rows {', '.join(map(str, rows))}, {name}: {value!r}, expected once")
     return typed
+
+
+def _texts(table: CsvTable) -> pl.DataFrame:
+    """The cells of a file as text, None where one is empty or missing."""
+    cells = {
+        name: [(row[place] or None) if place < len(row) else None for row in table.rows]
+        for place, name in enumerate(table.columns)
+        if name
+    }
+    return pl.DataFrame(cells, schema=dict.fromkeys(cells, pl.String))
 
 
 def _typed(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:

@@ -43,6 +43,7 @@ from ingest_daemon.sms.settings import SmsSettings
 from ingest_daemon.stores import open_store
 from ingest_daemon.stores.settings import StoreSettings
 from ingest_daemon.terminals.directory import TerminalDirectory
+from ingest_daemon.terminals.registry import Registry
 
 SWITCH_S = 0.0005
 """A thread that computes gives way after this. With the usual 5 ms each answer to a terminal may wait so long for another."""
@@ -66,7 +67,8 @@ class Daemon:
         self._counters = Counters()
         self._journals = Journals(site, daemon.segment_mb << 20, daemon.journal_mb << 20)
         self._sms: Sms | None = None
-        known = TerminalDirectory(site.registry, daemon.data_protocol)
+        self._registry = Registry(site, daemon.data_protocol, self._counters.health)
+        known = TerminalDirectory(self._registry)
         self._server = Server(
             daemon,
             settings[AccessSettings],
@@ -76,8 +78,10 @@ class Daemon:
             self._counters,
         )
         self._poller = Poller(settings[PollSettings], self._server)
-        self._forwarder = Forwarder(site, daemon, open_store(site, settings[StoreSettings]), self._journals, self._counters)
-        self._sink = AlarmSink(site, settings[PostgresSettings].dsn, self._journals, self._counters)
+        self._forwarder = Forwarder(
+            site, daemon, open_store(site, settings[StoreSettings]), self._registry, self._journals, self._counters
+        )
+        self._sink = AlarmSink(site, settings[PostgresSettings].dsn, self._registry, self._journals, self._counters)
         self._health = health.listener(site, daemon.health_port, self._counters)
         self._loop: asyncio.AbstractEventLoop
         self._broken: asyncio.Future[Exception]
@@ -92,6 +96,7 @@ class Daemon:
         self._journals.start(self._needed_from, self._server.commit.settled, self._break)
         data_port, alarm_port = await self._server.start()
         self._poller.start()
+        self._registry.start()
         sms_port = await self._start_sms()
         health_port = await self._health.start()
         self._forwarder.start()
@@ -139,6 +144,7 @@ class Daemon:
         await asyncio.sleep(0)  # the last acknowledgements were handed to this loop just now
         await self._server.close()
         deadline = time.monotonic() + QUICK_S
+        await asyncio.to_thread(self._registry.stop)
         await asyncio.to_thread(self._forwarder.stop, QUICK_S)
         await asyncio.to_thread(self._sink.stop, max(0.0, deadline - time.monotonic()) + 0.5)
 

@@ -126,8 +126,7 @@ def _show(settings: Settings, each: "QueuedCommand") -> None:
     from ingest_daemon.journal.records import DATA
     from ingest_daemon.terminals.registry import Registry
 
-    registry = Registry(settings.folder.registry)
-    registry.terminals()
+    registry = Registry(settings.folder)
     since_us, until_us = (int(at.timestamp() * 1e6) if at else 0 for at in (each.sent_at, each.finished_at))
     for chunk in walk(settings.folder.journal / DATA, each.frame or 0):
         for record in chunk.records:

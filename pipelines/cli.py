@@ -13,6 +13,7 @@ from pipelines.command import SITE, examples, failures_told
 from pipelines.decode_command import decode
 from pipelines.deliveries import deliveries
 from pipelines.journal_command import journal
+from pipelines.registry_command import registry
 from pipelines.screen import console, progress_bar
 
 
@@ -41,6 +42,7 @@ main.add_command(journal)
 main.add_command(ask)
 main.add_command(deliveries)
 main.add_command(decode)
+main.add_command(registry)
 
 
 @main.command(epilog=examples("mainflow init site", "mainflow init site --zone Europe/Rome --utility 'Acque'"))

@@ -82,8 +82,7 @@ def delivered(site: "Site", terminal: str, start: datetime, end: datetime) -> De
     from ingest_daemon.journal.records import ALARM, DATA
     from ingest_daemon.terminals.registry import Registry
 
-    registry = Registry(site.registry)
-    registry.terminals()
+    registry = Registry(site)
     refused: Counter[str] = Counter()
     parts = []
     for stream in (DATA, ALARM):

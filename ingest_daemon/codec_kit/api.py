@@ -152,6 +152,13 @@ class UnsupportedCommand(ValueError):
     """The protocol or the terminal's profile has no such question; the text says what it has."""
 
 
+class NumberShape(NamedTuple):
+    """The numbers that can name a terminal or a meter: a regular expression for the whole of one, and the same in words."""
+
+    pattern: str
+    words: str
+
+
 class Codec(Protocol):
     """The functions of a module in `codecs/`. All pure: no socket, clock, file, logger or database.
 
@@ -165,6 +172,12 @@ class Codec(Protocol):
 
     POLLED: bool
     """Whether the terminals speak only when asked: through a DTU that calls in, or at an address that we dial."""
+
+    TERMINAL_NUMBER: NumberShape
+    """What a terminal's number in the registry looks like."""
+
+    LINK_ADDRESS: NumberShape
+    """What the address of a meter on its link looks like."""
 
     def decoder(self) -> Decoder:
         """A decoder for a new connection."""

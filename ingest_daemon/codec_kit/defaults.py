@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from ingest_daemon.codec_kit.api import Arrival, Command, Packet, UnsupportedCommand
+from ingest_daemon.codec_kit.api import Arrival, Command, NumberShape, Packet, UnsupportedCommand
 
 POLLED = False
+
+TERMINAL_NUMBER = LINK_ADDRESS = NumberShape(".*", "any text")
 
 
 def sniff(prefix: bytes) -> bool | None:

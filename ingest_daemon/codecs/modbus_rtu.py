@@ -17,7 +17,7 @@ from typing import Any
 
 from fastcrc import crc16
 
-from ingest_daemon.codec_kit.api import Arrival, Command, Decoded, Decoder, ExplainedField, Frame, Rejected
+from ingest_daemon.codec_kit.api import Arrival, Command, Decoded, Decoder, ExplainedField, Frame, NumberShape, Rejected
 from ingest_daemon.codec_kit.modbus import pdu as modbus
 from ingest_daemon.codec_kit.modbus.register_map import RegisterMap, register_map
 from ingest_daemon.contract.schema import Reason
@@ -25,6 +25,8 @@ from ingest_daemon.contract.schema import Reason
 FRAMING = modbus.Framing(before=1, after=2)
 MAX_FRAME = 5 + 2 * 125
 POLLED = True
+
+LINK_ADDRESS = NumberShape(r"0*([1-9]\d?|1\d\d|2[0-3]\d|24[0-7])", "an address from 1 to 247")
 _SHORTEST = 5
 _ADDRESSES = range(1, 248)
 

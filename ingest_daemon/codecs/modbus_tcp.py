@@ -17,7 +17,7 @@ The map is in `ingest_daemon/codec_kit/modbus/register_map.py`, what RTU and TCP
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ingest_daemon.codec_kit.api import Arrival, Command, Decoded, Decoder, ExplainedField, Frame, Rejected
+from ingest_daemon.codec_kit.api import Arrival, Command, Decoded, Decoder, ExplainedField, Frame, NumberShape, Rejected
 from ingest_daemon.codec_kit.modbus import pdu as modbus
 from ingest_daemon.codec_kit.modbus.register_map import RegisterMap, register_map
 from ingest_daemon.contract.schema import Reason
@@ -25,6 +25,8 @@ from ingest_daemon.contract.schema import Reason
 FRAMING = modbus.Framing(before=7, after=0)
 MAX_FRAME = 9 + 2 * 125
 POLLED = True
+
+LINK_ADDRESS = NumberShape(r"(0*(\d\d?|1\d\d|2[0-4]\d|25[0-5]))?", "a unit from 0 to 255, or none for the device itself")
 _ITSELF = "255"
 
 

@@ -158,10 +158,10 @@ def event_row(word: AlarmWord, terminal: Terminal, code: str, state: str, event_
 class AlarmSink:
     """The thread that takes alarm words from the journal to PostgreSQL, as soon as there is one and as often as it must try."""
 
-    def __init__(self, site: Site, dsn: str, journals: Journals, counters: Counters) -> None:
+    def __init__(self, site: Site, dsn: str, registry: Registry, journals: Journals, counters: Counters) -> None:
         """`dsn`: connection string; empty: that of the embedded server, from `state/postgres.json` once it is there."""
         self._site, self._dsn, self._journals, self._counters = site, dsn, journals, counters
-        self._registry = Registry(site.registry)
+        self._registry = registry
         self._positions = {name: read_cursor(site, name) for name in READERS}
         self._stopping = threading.Event()
         self._limited = RateLimitedLog()

@@ -223,10 +223,18 @@ class TerminalState:
 class Forwarder:
     """The thread that brings frames from the journal to the raw store."""
 
-    def __init__(self, site: Site, settings: TimeSettings, store: RawStore, journals: Journals, counters: Counters) -> None:
+    def __init__(
+        self,
+        site: Site,
+        settings: TimeSettings,
+        store: RawStore,
+        registry: Registry,
+        journals: Journals,
+        counters: Counters,
+    ) -> None:
         self._site, self._settings, self._store = site, settings, store
         self._journals, self._counters = journals, counters
-        self._registry = Registry(site.registry)
+        self._registry = registry
         self._positions = {stream: read_cursor(site, stream) for stream in STREAMS}
         self._state = TerminalState()
         self._saved_at = time.monotonic()
@@ -369,6 +377,7 @@ class Forwarder:
         self._retry_until_stored(partial(replay.reply, self._site, request, done))
 
     def _replay(self, request: ReplayRequest, done: ReplayResult) -> None:
+        self._registry.catch_up()  # who registers a terminal and asks for its frames means the registry as it is now
         terminals = dict(self._registry.terminals())
         waiting = (entry for entry in unadopted_entries(self._site.quarantine) if entry.terminal in terminals)
         unadopted = {(entry.stream, entry.position): entry.terminal for entry in waiting}

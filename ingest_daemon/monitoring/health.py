@@ -5,7 +5,7 @@ Answered in the daemon's own event loop: an answer says that the loop turns. How
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ingest_daemon.contract.http import Answer, Listener, Request
@@ -17,6 +17,9 @@ HOST = "127.0.0.1"
 
 VITAL = ("journal", "store")
 """Parts without which nothing comes in or through; PostgreSQL's absence holds up no reading."""
+
+MINOR = ("registry",)
+"""Parts that `/healthz` names, too, but whose state before goes on to serve."""
 
 Samples = Iterator[tuple[str, str, str, Mapping[str, float]]]
 
@@ -32,7 +35,7 @@ def listener(site: Site, port: int, counters: Counters) -> Listener:
             return Answer(405, "only GET\n")
         if request.path == "/healthz":
             wrong = ailments(counters.health)
-            return Answer(503, wrong) if wrong else Answer(200, "ok\n")
+            return Answer(503, wrong) if wrong else Answer(200, "ok\n" + ailments(counters.health, MINOR))
         if request.path == "/metrics":
             return Answer(200, await asyncio.to_thread(metrics))  # looks at the disk
         return Answer(404, "there are /healthz and /metrics\n")
@@ -40,9 +43,9 @@ def listener(site: Site, port: int, counters: Counters) -> Listener:
     return Listener(answer, HOST, port)
 
 
-def ailments(health: Mapping[str, str]) -> str:
-    """A line for each vital part that is not well; empty when all are."""
-    return "".join(f"{part}: {health[part]}\n" for part in VITAL if health[part] != "ok")
+def ailments(health: Mapping[str, str], parts: Sequence[str] = VITAL) -> str:
+    """A line for each of the parts that is not well; empty when all are."""
+    return "".join(f"{part}: {health[part]}\n" for part in parts if health.get(part, "ok") != "ok")
 
 
 def exposition(counters: Mapping[str, Any], left: Mapping[str, int], since_us: Mapping[str, int | None], now_us: int) -> str:

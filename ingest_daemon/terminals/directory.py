@@ -1,8 +1,7 @@
-"""The registry as the listeners need it: terminals, profiles, and who hangs on which link. Refreshed while connections live."""
+"""The registry as the listeners need it: terminals, profiles, and the meters on each link. Refreshed while connections live."""
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from ingest_daemon import codecs
@@ -13,7 +12,7 @@ _DIALLED = re.compile(r"(?P<host>[\w.-]+|\[[0-9A-Fa-f:]+\]):(?P<port>\d{1,5})")
 
 
 class Link(NamedTuple):
-    """What hangs on one DTU, or at one address that we dial.
+    """The meters on one DTU, or at one address that we dial.
 
     `protocol`: of all its meters. `meters`: terminal numbers by the meter's address on the link.
     """
@@ -25,10 +24,8 @@ class Link(NamedTuple):
 class TerminalDirectory:
     """Terminals, profiles and links as of the last `refresh`. One instance for the event loop."""
 
-    def __init__(self, folder: Path, protocol: str) -> None:
-        """`folder`: the site's `registry/`; `protocol`: of terminals whose line names none."""
-        self._registry = Registry(folder)
-        self._protocol = protocol
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
         self._limited = RateLimitedLog()
         self.terminals: Mapping[str, Terminal] = {}
         self.profiles: Mapping[str, Mapping[str, Any]] = {}
@@ -36,14 +33,14 @@ class TerminalDirectory:
         self.refresh()
 
     def refresh(self) -> bool:
-        """Take over what changed on disk; True where something did."""
-        terminals = self._registry.terminals()
-        if terminals is self.terminals:
+        """Take over the registry in force; True where it changed."""
+        current = self._registry.current
+        if current.terminals is self.terminals:
             return False
-        self.terminals, self.profiles, self.links = terminals, self._registry.profiles(), {}
-        for number, terminal in terminals.items():
+        self.terminals, self.profiles, self.links = current.terminals, current.profiles, {}
+        for number, terminal in self.terminals.items():
             if terminal.link:
-                self._hang(number, terminal)
+                self._add_to_link(number, terminal)
         return True
 
     def profile(self, protocol: str, number: str) -> Any:
@@ -62,19 +59,17 @@ class TerminalDirectory:
 
     def dialled(self) -> dict[str, tuple[str, int]]:
         """Host and port of the links that we dial."""
-        found = {link: _DIALLED.fullmatch(link) for link in self.links}
-        return {link: (match["host"].strip("[]"), int(match["port"])) for link, match in found.items() if match}
+        matches = {link: _DIALLED.fullmatch(link) for link in self.links}
+        return {link: (match["host"].strip("[]"), int(match["port"])) for link, match in matches.items() if match}
 
-    def _hang(self, number: str, terminal: Terminal) -> None:
-        protocol = terminal.protocol or self._protocol
-        link = self.links.setdefault(terminal.link, Link(protocol, {}))
+    def _add_to_link(self, number: str, terminal: Terminal) -> None:
+        protocol = terminal.protocol or self._registry.protocol
         if protocol not in codecs.names():
-            self._limited.warn("protocol", f"terminal {number}: {protocol!r} is unknown; allowed: {', '.join(codecs.names())}")
-        elif protocol != link.protocol:
-            known = f"{link.protocol}, as the first terminal of link {terminal.link} says"
-            self._limited.warn("link", f"terminal {number} is not polled: its protocol is {protocol}, expected {known}")
-        elif terminal.address in link.meters:
-            other = link.meters[terminal.address]
-            self._limited.warn("link", f"terminal {number} is not polled: {other} has the same address {terminal.address!r}")
-        else:
-            link.meters[terminal.address] = number
+            self._limited.warn("link", f"terminal {number} is not polled: its row in terminals.csv names no protocol")
+            return
+        link = self.links.setdefault(terminal.link, Link(protocol, {}))
+        if protocol != link.protocol:
+            expected = f"{link.protocol}, that of the first terminal of link {terminal.link}"
+            self._limited.warn("link", f"terminal {number} is not polled: its protocol is {protocol}, expected {expected}")
+        else:  # of two at one address the registry names the second
+            link.meters.setdefault(terminal.address, number)

@@ -1,115 +1,262 @@
-"""The terminals that the daemon knows: `registry/terminals.csv` and the profiles that it names.
+"""The registry in force: one for all threads of the daemon, taken over from `registry/` whenever that is whole and valid.
 
-Validation of the whole registry is not done here.
+`registry/terminals.csv` is edited in spreadsheets and saved over slow shares, so it may be half written, empty or wrong at any
+moment. The state in force is kept in `state/registry/`, and holds until a better one is there.
 """
 
-from collections.abc import Mapping
+import csv
+import io
+import os
+import threading
+import time
+from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import polars as pl
+from ingest_daemon.contract.files import read_json, write_json
+from ingest_daemon.contract.log import LOG
+from ingest_daemon.contract.registry_schema import read_csv
+from ingest_daemon.contract.site import Site
+from ingest_daemon.terminals.table import CELLS, EMPTY, Problem, TerminalTable, parse_terminals, problems_text
+from ingest_daemon.terminals.table import Terminal as Terminal
 
-from ingest_daemon.contract.log import RateLimitedLog
-from ingest_daemon.terminals.profiles import path_of, read_profile
+LOOK_S = 0.25
+"""Seconds between two looks at the files; a state counts once two looks found the same."""
+REPEAT_S = 60.0
+"""Seconds after which a registry that is not believed is logged again."""
+LOST_SHARE = 0.2
+"""A file that loses more than this share of the terminals in force is not believed unless somebody accepts it."""
+LOGGED = 20
+"""Problems of one file that are logged."""
 
-_LIMITS = ("pressure_low_mpa", "pressure_high_mpa", "q4_m3h")
-_TEXTS = ("protocol", "profile", "link", "address", "phone", "password")
-_STEP = "step_min"
-
-
-class Terminal(NamedTuple):
-    """What the daemon needs of a terminal.
-
-    `pressure_low_mpa` … `q4_m3h`: limits that an alarm event carries (None: not given). `protocol`: empty for the listener's.
-    `profile`: of the protocol's codec, None for its defaults. `link`: the registration text of its DTU, or `host:port` that we
-    dial; `address`: the meter's on that link. `phone`: the number its SMS come from. `step_min`: how often it is polled.
-    """
-
-    meter: str
-    pressure_low_mpa: float | None = None
-    pressure_high_mpa: float | None = None
-    q4_m3h: float | None = None
-    step_min: int = 15
-    protocol: str = ""
-    profile: Any = None
-    link: str = ""
-    address: str = ""
-    phone: str = ""
-    password: str = ""
-
-    def limit(self, code: str) -> float | None:
-        """The limit that an alarm code is about; None where it has none."""
-        return {"P_LO": self.pressure_low_mpa, "P_HI": self.pressure_high_mpa, "Q_HI": self.q4_m3h}.get(code)
-
-
-def read_terminals(folder: Path) -> dict[str, Terminal]:
-    """Terminals by number from `folder/terminals.csv`; of two lines for one terminal the later counts.
-
-    Raises `OSError`, or `ValueError` naming the file.
-    """
-    path = folder / "terminals.csv"
-    try:
-        table = pl.read_csv(path, infer_schema=False)
-        missing = [name for name in ("terminal", "meter") if name not in table.columns]
-        if missing:
-            raise ValueError(f"column {', '.join(missing)} is missing; there are: {', '.join(table.columns)}")
-        absent = [pl.lit(None, pl.String).alias(name) for name in (*_LIMITS, _STEP, *_TEXTS) if name not in table.columns]
-        number = pl.col(_LIMITS).str.strip_chars().cast(pl.Float64, strict=False)
-        step = pl.col(_STEP).str.strip_chars().cast(pl.Int64, strict=False).fill_null(15).clip(1)
-        rows = (
-            table.with_columns(absent)
-            .with_columns(
-                pl.col("terminal", "meter").str.strip_chars(), number, step, pl.col(_TEXTS).str.strip_chars().fill_null("")
-            )
-            .filter(pl.col("terminal").is_not_null())
-            .select("terminal", pl.col("meter").fill_null(pl.col("terminal")), *_LIMITS, _STEP, *_TEXTS)
-        )
-        profiles = {
-            (protocol, name): read_profile(path_of(name, folder / PROFILES), protocol)
-            for protocol, name in rows.select("protocol", "profile").unique().iter_rows()
-            if name
-        }
-    except (pl.exceptions.PolarsError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from error
-    return {
-        number: Terminal(meter, low, high, q4, step_min, protocol, profiles.get((protocol, name)), *rest)
-        for number, meter, low, high, q4, step_min, protocol, name, *rest in rows.iter_rows()
-    }
-
-
+FILE = "terminals.csv"
 PROFILES = "profiles"
 """The folder of a site's own profiles, beside `terminals.csv`."""
 
+Fingerprint = tuple[tuple[str, int, int, int], ...]
+"""Name, modification time in ns, size and inode of each file of the registry."""
+
+
+class RegistryChange(NamedTuple):
+    """What the file on disk would change, by terminal number. `disbelief`: why it is not taken over; empty where it is."""
+
+    added: list[str]
+    lost: list[str]
+    changed: list[str]
+    problems: tuple[Problem, ...]
+    disbelief: str
+
+
+def read_terminals(folder: Path) -> dict[str, Terminal]:
+    """Terminals by number from `folder/terminals.csv`, without the rows that are refused.
+
+    Raises `OSError`, or `ValueError` naming the file.
+    """
+    return dict(_read(folder, "").terminals)
+
 
 class Registry:
-    """The terminals as they are on disk now. One instance a thread."""
+    """The one registry of a process. `start` has it follow the files; a process that only looks once need not."""
 
-    def __init__(self, folder: Path) -> None:
-        """`folder`: the site's `registry/`."""
-        self._folder = folder
-        self._seen: tuple[tuple[int, int], ...] | None = None
-        self._terminals: dict[str, Terminal] = {}
-        self._profiles: dict[str, dict[str, Any]] = {}
-        self._limited = RateLimitedLog()
+    def __init__(self, site: Site, protocol: str = "", health: MutableMapping[str, str] | None = None) -> None:
+        """`protocol`: of terminals whose row names none ("": unknown). `health`: its part `registry` says what is wrong."""
+        self.protocol = protocol
+        self.path = site.registry / FILE
+        self._folder, self._kept, self._accepted = site.registry, site.state / "registry", _accepted_path(site)
+        self._health = {} if health is None else health
+        self._health["registry"] = "ok"
+        self._seen: Fingerprint | None = None
+        self._judged: Fingerprint | None = None
+        self._logged_s = float("-inf")
+        self._looked = threading.Condition()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="registry", daemon=True)
+        self.disbelief = ""
+        """Why the file on disk is not in force; empty where it is."""
+        self.current = EMPTY
+        """The state in force; replaced, never changed. Who needs several parts of it takes it once."""
+        with suppress(OSError, ValueError):
+            self.current = _read(self._kept, protocol)._replace(problems=())
+        if not (self.current.terminals and self._is_fresh()):
+            self._judge(self._fingerprint())
+
+    def start(self) -> None:
+        """Follow the files from now on, and keep the state in force for the next start."""
+        self._keep()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Follow the files no more."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def catch_up(self, timeout_s: float = 2.0) -> None:
+        """Wait until the files as they are now were judged, or the time is over: they may be changing still."""
+        if self._thread.is_alive():
+            with self._looked:
+                self._looked.wait_for(lambda: self._judged == self._fingerprint(), timeout_s)
 
     def terminals(self) -> Mapping[str, Terminal]:
-        """Terminals by number, read again when a file changed. Files that cannot be read leave the last good ones in force."""
-        try:
-            seen = tuple((status.st_mtime_ns, status.st_size) for status in map(Path.stat, self._files()))
-            if seen != self._seen:
-                self._terminals = read_terminals(self._folder)
-                self._profiles = {}
-                for number, each in self._terminals.items():
-                    if each.profile is not None:
-                        self._profiles.setdefault(each.protocol, {})[number] = each.profile
-                self._seen = seen
-        except (OSError, ValueError) as error:
-            self._limited.warn("registry", f"{error}; {len(self._terminals)} terminals known before stay in force")
-        return self._terminals
+        """Terminals in force, by number."""
+        return self.current.terminals
 
     def profiles(self) -> Mapping[str, Mapping[str, Any]]:
-        """By protocol, the profiles by terminal number of those that name one; as of the last `terminals()`."""
-        return self._profiles
+        """Profiles in force, by protocol and terminal number."""
+        return self.current.profiles
 
-    def _files(self) -> list[Path]:
-        return [self._folder / "terminals.csv", *sorted((self._folder / PROFILES).glob("*.toml"))]
+    def look(self) -> None:
+        """Take over what changed, once two looks found the same files."""
+        fingerprint = self._fingerprint()
+        if fingerprint == self._judged:
+            if self.disbelief:
+                self._report(self.disbelief)
+        elif fingerprint == self._seen:
+            self._judge(fingerprint)
+        self._seen = fingerprint
+        with self._looked:
+            self._looked.notify_all()
+
+    def change(self) -> RegistryChange:
+        """What the file on disk would change. Raises `OSError` or `ValueError` where it cannot be used at all."""
+        before, after = self.current.cells, (table := self._read_file()).cells
+        changed = sorted(number for number in before.keys() & after.keys() if before[number] != after[number])
+        return RegistryChange(
+            sorted(after.keys() - before.keys()),
+            sorted(before.keys() - after.keys()),
+            changed,
+            table.problems,
+            self._disbelief(table),
+        )
+
+    def _run(self) -> None:
+        while not self._stopping.wait(LOOK_S):
+            try:
+                self.look()
+            except Exception as error:
+                self._report(f"{self._folder} cannot be looked at: {error!r}")
+
+    def _judge(self, fingerprint: Fingerprint) -> None:
+        """Put the files in force, or say why not."""
+        try:
+            table = self._read_file()
+            disbelief = self._disbelief(table)
+        except (OSError, ValueError) as error:
+            table, disbelief = self.current, str(error)
+        if fingerprint != self._fingerprint():
+            return  # written to while it was read
+        self._judged = fingerprint
+        if disbelief:
+            self.disbelief = f"{disbelief}; the {len(self.current.terminals)} terminals known before stay in force"
+            self._report(self.disbelief)
+            return
+        self.disbelief, self._logged_s = "", float("-inf")
+        problems = [problem for problem in table.problems if problem.row > 1]  # a column of one's own is no ailment
+        self._health["registry"] = problems_text(self.path, problems) or "ok"
+        if table != self.current:
+            self._put_in_force(table)
+
+    def _put_in_force(self, table: TerminalTable) -> None:
+        before = self.current
+        self.current = table
+        if table.problems != before.problems:
+            for problem in table.problems[:LOGGED]:
+                LOG.warning("registry: %s", problem.text(self.path))
+            if len(table.problems) > LOGGED:
+                LOG.warning("registry: %d more problems; all of them: mainflow registry check", len(table.problems) - LOGGED)
+        if self._thread.is_alive():
+            LOG.info("registry: %d terminals in force, before %d", len(table.terminals), len(before.terminals))
+            self._keep()
+
+    def _read_file(self) -> TerminalTable:
+        return _read(self._folder, self.protocol, self.current)
+
+    def _disbelief(self, table: TerminalTable) -> str:
+        """Why a table is not to be believed; empty where it is."""
+        before = self.current.terminals
+        lost = sorted(before.keys() - table.terminals.keys())
+        if len(lost) <= LOST_SHARE * len(before) or _digest(self.path) == self._accepted_digest():
+            return ""
+        names = ", ".join(lost[:3]) + (" …" if len(lost) > 3 else "")
+        return (
+            f"{self.path}: {len(lost)} of {len(before)} terminals are gone ({names}); if that is meant: mainflow registry accept "
+            "/ 档案中消失的终端过多，确认无误请运行 mainflow registry accept"
+        )
+
+    def _report(self, text: str) -> None:
+        """Say that the registry is not believed: always in the health, once a minute in the log."""
+        self._health["registry"] = text
+        now_s = time.monotonic()
+        if now_s - self._logged_s >= REPEAT_S:
+            self._logged_s = now_s
+            LOG.warning("registry: %s", text)
+
+    def _keep(self) -> None:
+        try:
+            _write_kept(self._kept, self.current, self._folder / PROFILES)
+        except OSError as error:
+            LOG.warning("registry: the state in force is not kept for the next start: %s", error)
+
+    def _is_fresh(self) -> bool:
+        """Whether a file was written so lately that it may be written still."""
+        newest_ns = max((modified_ns for _, modified_ns, *_ in self._fingerprint()), default=0)
+        return abs(time.time_ns() - newest_ns) < 2 * LOOK_S * 1e9
+
+    def _fingerprint(self) -> Fingerprint:
+        files = [self.path, *sorted((self._folder / PROFILES).glob("*.toml")), self._accepted]
+        fingerprint = []
+        for path in files:
+            with suppress(FileNotFoundError):
+                status = path.stat()
+                fingerprint.append((path.name, status.st_mtime_ns, status.st_size, status.st_ino))
+        return tuple(fingerprint)
+
+    def _accepted_digest(self) -> str:
+        with suppress(ValueError):
+            return str((read_json(self._accepted) or {}).get("sha256", ""))
+        return ""
+
+
+def accept(site: Site) -> None:
+    """Have the daemon believe `terminals.csv` as it is now, however many terminals it loses. Raises `OSError`."""
+    site.state.mkdir(parents=True, exist_ok=True)
+    value = {"sha256": _digest(site.registry / FILE), "accepted_at": datetime.now(UTC).isoformat()}
+    write_json(_accepted_path(site), value, durable=True)
+
+
+def _accepted_path(site: Site) -> Path:
+    return site.state / "registry-accepted.json"
+
+
+def _digest(path: Path) -> str:
+    return sha256(path.read_bytes()).hexdigest()
+
+
+def _read(folder: Path, protocol: str, before: TerminalTable = EMPTY) -> TerminalTable:
+    path = folder / FILE
+    try:
+        return parse_terminals(read_csv(path.read_bytes()), folder / PROFILES, protocol, before)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _write_kept(folder: Path, table: TerminalTable, profiles: Path) -> None:
+    """Write a table and the profiles that it was made with, so that `_read` gives it again."""
+    (folder / PROFILES).mkdir(parents=True, exist_ok=True)
+    for path in profiles.glob("*.toml"):
+        _replace(folder / PROFILES / path.name, path.read_bytes())
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([CELLS, *table.cells.values()])
+    _replace(folder / FILE, text.getvalue().encode())
+
+
+def _replace(path: Path, data: bytes) -> None:
+    beside = path.with_name(path.name + ".new")
+    with beside.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)

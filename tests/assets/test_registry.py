@@ -126,9 +126,16 @@ def test_a_long_list_is_cut_and_says_how_much_is_left(tmp_path: Path) -> None:
     assert problems[-1] == "… and 5 more"
 
 
+@pytest.mark.parametrize("encoding", ["gbk", "gb18030", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_a_file_is_read_in_every_encoding_in_which_a_spreadsheet_saves_it(tmp_path: Path, encoding: str) -> None:
+    expected = load(folder(tmp_path)).customers
+    (tmp_path / "customers.csv").write_bytes(OTHERS["customers"].encode(encoding))
+    assert load(tmp_path).customers.equals(expected)
+
+
 def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
     folder(tmp_path)
-    (tmp_path / "customers.csv").write_bytes(OTHERS["customers"].encode("gbk"))
+    (tmp_path / "customers.csv").write_bytes(OTHERS["customers"].replace("\n", ", à,\n").encode("latin-1", "replace"))
     (problem,) = told(tmp_path)
     assert "customers.csv" in problem
 

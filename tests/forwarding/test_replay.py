@@ -75,6 +75,9 @@ class Ground:
         path = self.site.registry / "profiles" / "mine.toml"
         path.parent.mkdir(exist_ok=True)
         path.write_text("protocol = 'gain'\n" + "".join(f"{key} = {value}\n" for key, value in settings.items()))
+        if (self.site.state / "daemon.json").exists():
+            in_force = self.site.state / "registry" / "profiles" / path.name
+            eventually(lambda: in_force.read_text() == path.read_text(), "the daemon took the profile over")
 
     @contextmanager
     def running(self) -> Iterator[Daemon]:

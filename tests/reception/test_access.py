@@ -19,10 +19,12 @@ from ingest_daemon.codec_kit.api import Codec
 from ingest_daemon.codecs import sl651
 from ingest_daemon.contract.schema import DOUBTS
 from ingest_daemon.contract.settings import SettingError, read_section
+from ingest_daemon.contract.site import Site
 from ingest_daemon.reception import access
 from ingest_daemon.reception.access import ConnectionLimiter, ConnectionState, SenderVerifier, Verdict
 from ingest_daemon.reception.settings import ACCEPT, QUARANTINE, REFUSE, AccessSettings
 from ingest_daemon.terminals.directory import TerminalDirectory
+from ingest_daemon.terminals.registry import Registry
 from tests.daemon_helpers import frame
 
 CODEC = codecs.load("sl651")
@@ -35,7 +37,8 @@ STRANGER = "0000009999"
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory) -> TerminalDirectory:
-    folder = tmp_path_factory.mktemp("registry")
+    site = Site(tmp_path_factory.mktemp("site"))
+    site.registry.mkdir()
     rows = [
         "terminal,meter,link,password",
         f"{PLAIN},M1,,",
@@ -44,8 +47,8 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> TerminalDirectory:
         f"{BEHIND},M4,DTU-0001,",
         f"{FREE},M5,,",
     ]
-    (folder / "terminals.csv").write_text("\n".join(rows) + "\n")
-    return TerminalDirectory(folder, "sl651")
+    (site.registry / "terminals.csv").write_text("\n".join(rows) + "\n")
+    return TerminalDirectory(Registry(site, "sl651"))
 
 
 def report(station: str, minutes: int = 0, password: str = "0000") -> bytes:
@@ -166,8 +169,10 @@ def test_a_password_is_checked_where_one_is_registered(
 
 
 def test_zeros_that_a_spreadsheet_dropped_do_not_make_a_password_wrong(tmp_path: Path) -> None:
-    (tmp_path / "terminals.csv").write_text(f"terminal,meter,password\n{PLAIN},M1,42\n")
-    judge = SenderVerifier(settings(), TerminalDirectory(tmp_path, "sl651"))
+    site = Site(tmp_path)
+    site.registry.mkdir()
+    (site.registry / "terminals.csv").write_text(f"terminal,meter,password\n{PLAIN},M1,42\n")
+    judge = SenderVerifier(settings(), TerminalDirectory(Registry(site, "sl651")))
     assert judge.judge(CODEC, PLAIN, report(PLAIN, password="0042"), ConnectionState("192.0.2.1"), 0.0) == access.GOOD
 
 

@@ -19,7 +19,6 @@ from ingest_daemon.forwarding.triage import clock_offsets
 from ingest_daemon.journal.envelope import parse_record
 from ingest_daemon.journal.reader import read, stream_end
 from ingest_daemon.journal.records import BAD, DATA, Record, split_bad
-from ingest_daemon.terminals.registry import Registry, read_terminals
 from tests.daemon_helpers import (
     REPOSITORY,
     STRANGER,
@@ -155,18 +154,6 @@ def test_unknown_terminals_and_future_times_are_acknowledged_and_kept_aside_with
     )
     assert (early["terminal"], early["hex"], early["ts"]) == (METER, future.hex().upper(), ahead.isoformat())
     assert "allowed: 300 s" in early["detail"]
-
-
-def test_a_terminal_that_is_registered_while_the_daemon_runs_is_known_without_a_restart(daemon: Daemon) -> None:
-    client = Client(daemon.data_port)
-    client.send(frame(STRANGER, minutes_ago(5), 1))
-    client.acknowledged(1)
-    delivered(daemon.site)
-    with (daemon.site.registry / "terminals.csv").open("a") as file:
-        file.write(f"{STRANGER},new,,,\n")
-    client.send(frame(STRANGER, minutes_ago(4), 2))
-    client.acknowledged(1)
-    assert delivered(daemon.site)["forward_m3"].to_list() == [2.0]
 
 
 def test_a_repeated_reading_is_counted_and_a_contradicting_one_is_kept_and_wins(daemon: Daemon) -> None:
@@ -362,21 +349,6 @@ def test_of_alarm_words_in_data_only_changes_and_late_alarms_are_told() -> None:
 
 
 # --- registry, clocks --------------------------------------------------------------------------------------------
-
-
-def test_the_registry_is_read_again_when_it_changes_and_a_broken_file_leaves_the_last_good_one(tmp_path: Path) -> None:
-    path = tmp_path / "terminals.csv"
-    path.write_bytes("\ufeffterminal,meter,pressure_low_mpa\n0000000001,M1,0.14\n0000000002,,\n".encode())
-    registry = Registry(tmp_path)
-    known = registry.terminals()
-    assert known["0000000001"].limit("P_LO") == 0.14
-    assert (known["0000000002"].meter, known["0000000002"].limit("P_LO")) == ("0000000002", None)
-    path.write_text("number\n1\n")
-    with pytest.raises(ValueError, match=r"terminals\.csv: column terminal, meter is missing"):
-        read_terminals(tmp_path)
-    assert registry.terminals() == known
-    path.write_text("terminal,meter\n0000000003,M3\n")
-    assert list(registry.terminals()) == ["0000000003"]
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ from ingest_daemon.sms.service import Sms
 from ingest_daemon.sms.settings import SmsSettings
 from ingest_daemon.sms.text import NoOctets, octets
 from ingest_daemon.terminals.directory import TerminalDirectory
+from ingest_daemon.terminals.registry import Registry
 from tests.daemon_helpers import REPOSITORY, SECRET, FakeGateway, frame, known_frames, minutes_ago, post
 
 STATION, OTHER = "0010000001", "0010000002"
@@ -147,7 +148,7 @@ async def channel(root: Path, *, budget: int = 64 << 20, **changed: Any) -> Any:
 
     journals.start(lambda stream: 0, settled, lambda error: None)
     tally: Counter[str] = Counter()
-    known = TerminalDirectory(site.registry, "sl651")
+    known = TerminalDirectory(Registry(site, "sl651"))
     sms = Sms(site, channel_settings(**changed), SHANGHAI, known, "sl651", Reassembly(), deliver, Counters(), tally)
     port = await sms.start()
     try:

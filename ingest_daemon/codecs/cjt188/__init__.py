@@ -27,6 +27,7 @@ A purpose a file: `framing` (the frame), `settings` (what meters differ in), `as
 `explaining` (for people). Only what stands here is for others.
 """
 
+from ingest_daemon.codec_kit.api import NumberShape
 from ingest_daemon.codecs.cjt188.decode import decode, is_alarm
 from ingest_daemon.codecs.cjt188.explain import explain
 from ingest_daemon.codecs.cjt188.framing import MAX_FRAME, decoder, terminal
@@ -35,7 +36,10 @@ from ingest_daemon.codecs.cjt188.queries import answers, requests
 
 POLLED = True
 
+LINK_ADDRESS = NumberShape("([0-9A-Fa-f]{14})?", "14 digits, or none where the meter is the only one on its line")
+
 __all__ = [
+    "LINK_ADDRESS",
     "MAX_FRAME",
     "POLLED",
     "Profile",

@@ -15,6 +15,7 @@ a record measures), `decode` (rounds of answers to columns), `explain` (for peop
 Not here: other media than water, the fixed structure (CI 73), encryption, wireless telegrams, writing to a meter.
 """
 
+from ingest_daemon.codec_kit.api import NumberShape
 from ingest_daemon.codecs.mbus.decode import decode, is_alarm, unused
 from ingest_daemon.codecs.mbus.explain import explain
 from ingest_daemon.codecs.mbus.framing import MAX_FRAME, decoder, terminal
@@ -22,7 +23,12 @@ from ingest_daemon.codecs.mbus.queries import answers, follow_up, requests, roun
 
 POLLED = True
 
+LINK_ADDRESS = NumberShape(
+    r"\d{8}|0*([1-9]\d?|1\d\d|2[0-4]\d|250)", "a primary address from 1 to 250, or the 8 digits of the meter's number"
+)
+
 __all__ = [
+    "LINK_ADDRESS",
     "MAX_FRAME",
     "POLLED",
     "answers",

@@ -32,6 +32,7 @@ no alarms (no times are with them) and are explained only, as are 45H, 46H and t
 parameters, erases, resets or changes a password.
 """
 
+from ingest_daemon.codec_kit.api import NumberShape
 from ingest_daemon.codecs.sl651.acks import acknowledged_sequence, ask_again, reply
 from ingest_daemon.codecs.sl651.alarms import is_alarm
 
@@ -90,6 +91,8 @@ from ingest_daemon.codecs.sl651.packets import packet
 from ingest_daemon.codecs.sl651.profile import Settings, profile
 from ingest_daemon.codecs.sl651.queries import answers, follow_up, requests
 
+TERMINAL_NUMBER = NumberShape("[0-9A-F]{10}", "10 digits (0-9, A-F), the station address of SL 651")
+
 __all__ = [
     "ACK",
     "ALARM",
@@ -123,6 +126,7 @@ __all__ = [
     "STEP",
     "STX",
     "SYN",
+    "TERMINAL_NUMBER",
     "TEST",
     "TEXT",
     "TIME",

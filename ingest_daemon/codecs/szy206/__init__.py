@@ -25,6 +25,7 @@ lies where in D), `moments` (times), `decoding` (many frames into columns), `ala
 counts KiB, and all that resets, erases, sets or changes a password.
 """
 
+from ingest_daemon.codec_kit.api import NumberShape
 from ingest_daemon.codecs.szy206.alarms import is_alarm
 from ingest_daemon.codecs.szy206.decode import decode
 from ingest_daemon.codecs.szy206.encode import link_test, reports
@@ -34,8 +35,11 @@ from ingest_daemon.codecs.szy206.header import MAX_FRAME, packet, sealed, termin
 from ingest_daemon.codecs.szy206.profile import Station, profile
 from ingest_daemon.codecs.szy206.queries import answers, reply, requests
 
+TERMINAL_NUMBER = NumberShape("[0-9A-F]{10}", "10 digits (0-9, A-F), the address A of SZY 206")
+
 __all__ = [
     "MAX_FRAME",
+    "TERMINAL_NUMBER",
     "Station",
     "answers",
     "decode",

@@ -1,0 +1,106 @@
+"""The columns of `registry/terminals.csv`, and how a CSV file that a spreadsheet saved is read. Daemon and figures share both."""
+
+import csv
+import io
+from typing import NamedTuple
+
+import polars as pl
+
+
+class Column(NamedTuple):
+    """One column: its Polars type, whether each cell must be filled, the allowed values if few, whether it must be above 0.
+
+    `extra`: the file need not have the column at all.
+    """
+
+    dtype: pl.DataType
+    required: bool = False
+    allowed: tuple[str, ...] = ()
+    positive: bool = False
+    extra: bool = False
+
+
+TEXT, NUMBER, WHOLE, DAY, TIME = pl.String(), pl.Float64(), pl.Int64(), pl.Date(), pl.Datetime("us", "UTC")
+
+READS = ("register", "flow")
+
+TERMINAL_COLUMNS: dict[str, Column] = {
+    "terminal": Column(TEXT, required=True),
+    "meter": Column(TEXT, required=True),
+    "customer_no": Column(TEXT),
+    "protocol": Column(TEXT, required=True),
+    "dn_mm": Column(WHOLE, positive=True),
+    "technology": Column(TEXT),
+    "q1_m3h": Column(NUMBER, positive=True),
+    "q2_m3h": Column(NUMBER, positive=True),
+    "q3_m3h": Column(NUMBER, positive=True),
+    "q4_m3h": Column(NUMBER, required=True, positive=True),
+    "digits": Column(WHOLE, required=True, positive=True),
+    "resolution_m3": Column(NUMBER, required=True, positive=True),
+    "step_min": Column(WHOLE, required=True, positive=True),
+    "reads": Column(TEXT, required=True, allowed=READS),
+    "pressure_low_mpa": Column(NUMBER),
+    "pressure_high_mpa": Column(NUMBER),
+    "installed_on": Column(DAY),
+    "removed_on": Column(DAY),
+    "profile": Column(TEXT, extra=True),
+    "link": Column(TEXT, extra=True),
+    "address": Column(TEXT, extra=True),
+    "phone": Column(TEXT, extra=True),
+    "password": Column(TEXT, extra=True),
+}
+"""`terminals.csv`: the figures need every column that is not `extra`, the daemon only `terminal` and `meter`."""
+
+
+class CsvTable(NamedTuple):
+    """A CSV file as text: names of its columns, and its rows, the first of which is row 2 of the spreadsheet.
+
+    Cells are without blanks at their ends. A row may have more or fewer cells than there are columns.
+    """
+
+    columns: list[str]
+    rows: list[list[str]]
+
+
+def decode_text(data: bytes) -> str:
+    """The text of a file saved as UTF-8, UTF-16 or GB18030 (GBK), with or without a byte order mark. Raises `ValueError`."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encodings = ["utf-16"]
+    elif b"\0" in data[:2]:
+        encodings = ["utf-16-be" if data[0] == 0 else "utf-16-le"]
+    else:
+        encodings = ["utf-8-sig", "gb18030"]
+    for encoding in encodings:
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if "\0" not in text:
+            return text
+    raise ValueError(f"not a text in UTF-8, UTF-16 or GB18030 (tried: {', '.join(encodings)}); save it as CSV UTF-8")
+
+
+def read_csv(data: bytes) -> CsvTable:
+    """A whole CSV file whose cells are parted by commas, semicolons or tabs. Raises `ValueError` where it is none, or cut off.
+
+    A file may lack the end of its last line, but not a cell or a closing quote of it: then it is still being written.
+    """
+    text = decode_text(data).replace("\r\n", "\n").replace("\r", "\n")
+    if not text.strip():
+        raise ValueError("the file is empty; expected a line with the names of the columns")
+    if text.count('"') % 2:
+        raise ValueError("a quote is opened and not closed; the file is not whole, or a cell holds a lone quote")
+    first = text.partition("\n")[0]
+    separator = max(",;\t", key=first.count)
+    lines = [[cell.strip() for cell in line] for line in csv.reader(io.StringIO(text), delimiter=separator)]
+    columns, rows = [name.lstrip("\ufeff") for name in lines[0]], lines[1:]
+    while columns and not columns[-1]:  # a spreadsheet may save empty columns behind the last one
+        columns.pop()
+    if not text.endswith("\n") and rows and len(rows[-1]) < len(columns):
+        raise ValueError(f"the last line ends after {len(rows[-1])} of {len(columns)} cells; the file is not whole")
+    if not text.endswith("\n") and not rows:
+        raise ValueError("the line of column names has no end; the file is not whole")
+    twice = sorted({name for name in columns if name and columns.count(name) > 1})
+    if twice:
+        raise ValueError(f"column {', '.join(twice)} is there twice; expected once")
+    return CsvTable(columns, rows)

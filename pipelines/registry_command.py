@@ -1,0 +1,65 @@
+"""`mainflow registry`: whether the daemon believes the registry, and what it would change; a person's word that it is meant."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipelines.command import SITE, examples, failures_told
+from pipelines.screen import console
+
+if TYPE_CHECKING:
+    from ingest_daemon.terminals.registry import Registry, RegistryChange
+
+SHOWN = 10
+"""Terminals that are named of each kind of change."""
+
+
+@click.group()
+def registry() -> None:
+    """档案 / the registry as the daemon sees it: what is in force, and what the file would change."""
+
+
+@registry.command(epilog=examples("mainflow registry check --site site"))
+@SITE
+@failures_told
+def check(root: Path) -> None:
+    """检查 / compare terminals.csv with the state in force; exit code 1 where a row or the file is refused."""
+    from ingest_daemon.reception.settings import DaemonSettings
+    from ingest_daemon.terminals.registry import Registry
+    from pipelines.settings import load
+
+    settings = load(root)
+    state = Registry(settings.folder, settings[DaemonSettings].data_protocol)
+    change = state.change()
+    _show(state, change)
+    raise SystemExit(1 if change.disbelief or any(problem.row > 1 for problem in change.problems) else 0)
+
+
+@registry.command(epilog=examples("mainflow registry accept --site site"))
+@SITE
+@failures_told
+def accept(root: Path) -> None:
+    """确认 / have the daemon take over terminals.csv as it is now, although it loses many terminals."""
+    from ingest_daemon.reception.settings import DaemonSettings
+    from ingest_daemon.terminals.registry import Registry
+    from ingest_daemon.terminals.registry import accept as accept_file
+    from pipelines.settings import load
+
+    settings = load(root)
+    state = Registry(settings.folder, settings[DaemonSettings].data_protocol)
+    _show(state, state.change())
+    accept_file(settings.folder)
+    console.print("已确认 / accepted: the daemon takes it over within a second, or at its next start")
+
+
+def _show(state: "Registry", change: "RegistryChange") -> None:
+    """Print what is in force and what the file would change."""
+    console.print(f"生效终端 / terminals in force: {len(state.terminals()):,}")
+    for title, numbers in (("新增 added", change.added), ("消失 lost", change.lost), ("改变 changed", change.changed)):
+        names = ", ".join(numbers[:SHOWN]) + (" …" if len(numbers) > SHOWN else "")
+        console.print(f"{title}: {len(numbers):,}{f' ({names})' if numbers else ''}")
+    for problem in change.problems:
+        click.echo(problem.text(state.path))
+    if change.disbelief:
+        console.print(f"[yellow]未采用 / not taken over[/yellow]: {change.disbelief}", soft_wrap=True)
