@@ -381,6 +381,15 @@ def test_every_field_is_read_in_one_request_within_the_limits(parts: list[Any], 
 PLAIN = {"u16": "H", "s16": "h", "u32": "I", "s32": "i", "u64": "Q", "f32": "f", "f64": "d"}
 
 
+NO_VALUE = {
+    "u16": ["FFFF"],
+    "s16": ["8000", "7FFF"],
+    "u32": ["FFFFFFFF"],
+    "s32": ["80000000", "7FFFFFFF"],
+    "u64": ["FFFFFFFFFFFFFFFF"],
+}
+
+
 def in_order(raw: bytes, order: str) -> bytes:
     """The bytes of a number as a meter of that order sends them, written out by register."""
     registers = [raw[at : at + 2] for at in range(0, len(raw), 2)]
@@ -401,6 +410,9 @@ def test_a_number_of_every_type_and_order_comes_back(data: st.DataObject, kind: 
     if value != value or abs(value) == float("inf"):
         assert len(decoded.readings) == 0
         assert "can be used" in decoded.rejected["detail"][0]
+    elif raw.hex().upper() in NO_VALUE.get(kind, ()):
+        assert len(decoded.readings) == 0
+        assert "holds a code of no value" in decoded.rejected["detail"][0]
     else:
         assert one(decoded) == {"flow_m3h": float(value)}
 
@@ -441,6 +453,106 @@ def test_digits_that_are_none_are_kept_aside() -> None:
     decoded = modbus_rtu.decode([Arrival(answer(requests[0], bytes.fromhex("0012A456")), 0, "T", requests)], {"T": profile})
     assert len(decoded.readings) == 0
     assert "forward_m3: register 0 is no bcd32 that can be used: 0012A456" in decoded.rejected["detail"][0]
+
+
+def read(data: str, *registers: dict[str, Any], **more: Any) -> tuple[dict[str, Any], str]:
+    """The values of one answer whose registers from 0 on are `data`, and what was refused of it."""
+    profile = known(*registers, **more)
+    requests = tuple(modbus_rtu.requests(ask(), profile))
+    assert len(requests) == 1
+    decoded = modbus_rtu.decode([Arrival(answer(requests[0], bytes.fromhex(data)), 0, "T", requests)], {"T": profile})
+    values = {name: value for name, value in row.items() if value is not None} if (row := first(decoded)) else {}
+    return values, "; ".join(decoded.rejected["detail"])
+
+
+def first(decoded: Decoded) -> dict[str, Any]:
+    """The fields of the first reading; empty where there is none."""
+    fields = decoded.readings.select(pl.exclude("frame", "terminal", "ts"))
+    return fields.row(0, named=True) if len(fields) else {}
+
+
+FORWARD_U32 = {"field": "forward_m3", "address": 0, "type": "u32"}
+REVERSE_S32 = {"field": "reverse_m3", "address": 2, "type": "s32"}
+FLOW_F32 = {"field": "flow_m3h", "address": 4, "type": "f32"}
+PRESSURE_U16 = {"field": "pressure_mpa", "address": 6, "type": "u16", "scale": 0.001}
+
+
+@pytest.mark.parametrize(("kind", "code"), [(kind, code) for kind, codes in NO_VALUE.items() for code in codes])
+def test_the_usual_code_of_no_value_costs_its_field_and_is_told_with_what_to_do(kind: str, code: str) -> None:
+    other = {"field": "flow_m3h", "address": len(code) // 4, "type": "u16"}
+    values, refused = read(code + "0003", {"field": "forward_m3", "address": 0, "type": kind}, other)
+    assert values == {"flow_m3h": 3.0}
+    assert "forward_m3: register 0 holds a code of no value (the key missing in the map names it" in refused
+    assert refused.endswith(code)
+
+
+@pytest.mark.parametrize(
+    ("register", "data"),
+    [
+        ({**FORWARD_U32, "missing": ["FFFFFFFF"]}, "FFFFFFFF"),
+        ({**FORWARD_U32, "missing": ["80000000", "7fffffff"]}, "7FFFFFFF"),
+        ({**FORWARD_U32, "missing": ["00000000"]}, "00000000"),
+        ({**FORWARD_U32, "type": "f32", "missing": ["7F800000", "FFFFFFFF"]}, "FFFFFFFF"),
+        ({**FORWARD_U32, "type": "bcd32", "missing": ["EEEEEEEE"]}, "EEEEEEEE"),
+        ({**FORWARD_U32, "type": "s16", "missing": ["8000"]}, "80000001"),
+        ({**FORWARD_U32, "order": "CDAB", "missing": ["80000000"]}, "00008000"),
+        ({**FORWARD_U32, "order": "DCBA", "missing": ["80000000"]}, "00000080"),
+    ],
+)
+def test_a_code_that_the_map_names_is_missing_without_a_complaint(register: dict[str, Any], data: str) -> None:
+    assert read(data + "0003", register, {"field": "flow_m3h", "address": 2, "type": "u16"}, gap=1) == ({"flow_m3h": 3.0}, "")
+
+
+@pytest.mark.parametrize(
+    ("registers", "data", "value"),
+    [
+        ([{**FORWARD_U32, "missing": []}], "FFFFFFFF", 4294967295.0),
+        ([{**FORWARD_U32, "missing": ["80000000"]}], "FFFFFFFF", 4294967295.0),
+        ([{**FORWARD_U32, "type": "s32"}], "FFFFFFFF", -1.0),
+        # The low word of a total that is added up of two registers may be FFFF.
+        (
+            [
+                {"field": "forward_m3", "address": 0, "type": "u16", "scale": 65536},
+                {"field": "forward_m3", "address": 1, "type": "u16"},
+            ],
+            "0001FFFF",
+            131071.0,
+        ),
+    ],
+)
+def test_a_number_that_is_no_code_of_no_value_stays_one(registers: list[dict[str, Any]], data: str, value: float) -> None:
+    assert read(data, *registers) == ({"forward_m3": value}, "")
+
+
+def test_a_round_whose_numbers_are_all_missing_says_so() -> None:
+    assert read("FFFFFFFF", {**FORWARD_U32, "missing": ["FFFFFFFF"]}) == (
+        {},
+        "none of the registers of its map has a value: each holds its code of no value",
+    )
+
+
+def test_an_answer_that_is_ff_throughout_gives_neither_numbers_nor_alarms() -> None:
+    alarms = [{"address": 7, "bits": {"0": "EMPTY"}}]
+    registers = (FORWARD_U32, REVERSE_S32, FLOW_F32, PRESSURE_U16)
+    values, refused = read("FF" * 16, *registers, alarms=alarms)
+    assert values == {}
+    for field in ("forward_m3", "reverse_m3", "flow_m3h", "pressure_mpa"):
+        assert f"{field}: all registers of its answer are FFFF: the meter has no data there" in refused
+    profile = known(*registers, alarms=alarms)
+    requests = tuple(modbus_rtu.requests(ask(), profile))
+    arrival = Arrival(answer(requests[0], b"\xff" * 16), 0, "T", requests)
+    assert modbus_rtu.decode([arrival], {"T": profile}).alarms.is_empty()
+    assert not modbus_rtu.is_alarm(arrival, profile)
+
+
+def test_a_missing_number_costs_only_its_own_field_of_its_own_meter() -> None:
+    profile = known(FORWARD_U32, FLOW_F32, gap=2)
+    requests = tuple(modbus_rtu.requests(ask(), profile))
+    rounds = [("00000007", "3F800000"), ("FFFFFFFF", "3F800000"), ("00000009", "7FC00000"), ("0000000B", "FF800000")]
+    arrivals = [Arrival(answer(requests[0], bytes.fromhex(a + "00000000" + b)), 0, "T", requests) for a, b in rounds]
+    decoded = modbus_rtu.decode(arrivals, {"T": profile})
+    assert decoded.readings.select("forward_m3", "flow_m3h").rows() == [(7.0, 1.0), (None, 1.0), (9.0, None), (11.0, None)]
+    assert decoded.rejected["frame"].to_list() == [1, 2, 3]
 
 
 def test_a_number_too_large_for_its_unit_is_kept_aside() -> None:
@@ -589,6 +701,13 @@ FLOW = {"field": "flow_m3h", "address": 1, "type": "f32"}
         ({"registers": [{**FLOW, "scale": 0}]}, "registers 1: scale: expected a number other than 0"),
         ({"registers": [{**FLOW, "bits": [0, 7]}]}, "registers 1: bits: expected for the type bits"),
         ({"registers": [{**FLOW, "type": "bits", "bits": [7, 0]}]}, "registers 1: bits: expected the lowest"),
+        ({"registers": [{**FLOW, "missing": "FFFFFFFF"}]}, "registers 1: missing: expected a list of 8 hex digits each"),
+        ({"registers": [{**FLOW, "missing": ["FFFF"]}]}, "registers 1: missing: expected a list of 8 hex digits each"),
+        ({"registers": [{**FLOW, "missing": [0]}]}, "registers 1: missing: expected a list of 8 hex digits each"),
+        (
+            {"registers": [{**FLOW, "field": "signal", "type": "bits", "bits": [0, 7], "missing": ["FFFF"]}]},
+            "registers 1: missing: the type bits has no codes",
+        ),
         ({"registers": [{**FLOW, "unit_code": "u"}]}, "registers 1: unit_code: expected one of none"),
         (
             {"registers": [{**FLOW, "unit_code": "u"}], "codes": {"u": {"address": 3, "means": {"0": "kg/h"}}}},

@@ -25,7 +25,7 @@ from ingest_daemon.codec_kit.api import (
     together,
 )
 from ingest_daemon.codec_kit.modbus.register_map import Block, RegisterMap, Spot
-from ingest_daemon.codec_kit.modbus.register_values import Bytes, Columns, Find, Mask, columns, raised_of
+from ingest_daemon.codec_kit.modbus.register_values import Bytes, Columns, Find, Found, Mask, columns, raised_of
 from ingest_daemon.contract.schema import FIELDS, Reason
 
 READS = (3, 4)
@@ -159,8 +159,8 @@ def is_alarm(arrival: Arrival, known: RegisterMap | None, framing: Framing, fits
     if known is None or not known.alarms or isinstance(data := _data(arrival, framing, fits), str):
         return False
     matrix = np.frombuffer(arrival.raw, np.uint8).reshape(1, -1)
-    raised = raised_of(known, _finder(matrix, _blocks(_asked(arrival.requests, framing)), data), 1)
-    return raised is not None and any(on[0] for on in raised.values())
+    raised, is_known = raised_of(known, _finder(matrix, _blocks(_asked(arrival.requests, framing)), data), 1)
+    return raised is not None and bool(is_known[0]) and any(on[0] for on in raised.values())
 
 
 @lru_cache(4096)
@@ -234,13 +234,16 @@ def _blocks(asked: Sequence[bytes]) -> list[Block]:
 def _finder(matrix: Bytes, asked: Sequence[Block], data: Sequence[int | None]) -> Find:
     """Finds numbers in rounds of one shape, a round a row; `data`: of `_Shape`."""
 
-    def find(spots: Sequence[Spot]) -> list[Bytes] | None:
+    def find(spots: Sequence[Spot]) -> Found | None:
         for block, at in zip(asked, data, strict=True):
             offsets = [spot.address - block.start for spot in spots]
             ends = [offset + spot.words for offset, spot in zip(offsets, spots, strict=True)]
             here = all(spot.function == block.function for spot in spots) and min(offsets) >= 0 and max(ends) <= block.size
             if here and at is not None and at > 0:
-                return [matrix[:, at + 2 * offset : at + 2 * end] for offset, end in zip(offsets, ends, strict=True)]
+                numbers = [matrix[:, at + 2 * offset : at + 2 * end] for offset, end in zip(offsets, ends, strict=True)]
+                is_more = block.size > max(spot.words for spot in spots)
+                blank = (matrix[:, at : at + 2 * block.size] == 0xFF).all(axis=1) & is_more
+                return Found(numbers, blank)
         return None
 
     return find
@@ -263,14 +266,15 @@ def _tables(numbers: Sequence[int], arrivals: Sequence[Arrival], found: Columns,
         for name, dtype in _FIELDS.items()
     )
     readings = said.filter(pl.any_horizontal(pl.col(list(_FIELDS)).is_not_null()))
-    alarms = NOTHING.alarms if found.raised is None else _alarms(said, found.raised)
+    alarms = NOTHING.alarms if found.raised is None else _alarms(said, found.raised).filter(pl.Series(found.is_alarm_known))
     heard = {*readings["frame"], *alarms["frame"]}
     refused = []
     for row, number in enumerate(numbers):
         if texts := [*common, *found.faults.get(row, [])]:
             refused.append((number, "; ".join(texts)))
         elif number not in heard:
-            refused.append((number, "none of the registers of its map is among those that were asked"))
+            reason = "has a value: each holds its code of no value" if found.is_read else "is among those that were asked"
+            refused.append((number, f"none of the registers of its map {reason}"))
     return _refused(refused)._replace(readings=readings, alarms=alarms)
 
 

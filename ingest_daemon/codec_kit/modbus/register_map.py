@@ -15,6 +15,7 @@ A map (a TOML table; see `ingest_daemon/terminals/profiles/`) says of each regis
     unit = "m3"         # or unit_code, or scale_code: the name of a code register
     scale = 0.1
     offset = 0
+    missing = ["FFFFFFFF"]  # codes of "no value": the bytes of the number, the highest first
 
     [codes.volume_unit] # a register that says in which unit (or with which factor) another one counts
     address = 1438
@@ -25,9 +26,15 @@ A map (a TOML table; see `ingest_daemon/terminals/profiles/`) says of each regis
     address = 72
     bits = { 0 = "SENSOR", 4 = "EMPTY" }
 
-The bytes of registers become columns in `register_columns.py`; frames and checksums are the codecs'.
+A number that is a code of `missing` leaves its field empty, without a complaint. Without the key the usual codes count: FFFF… of
+unsigned numbers, 8000… and 7FFF… of signed ones, but not for numbers of one register that are added up to a field, as the low
+word of a total may have them; such a number leaves its field empty with a complaint. `missing = []` makes every number count. A
+float that is NaN and BCD with other digits are never a number. Where all registers of an answer are FFFF, none of them counts.
+
+The bytes of registers become columns in `register_values.py`; frames and checksums are the codecs'.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -57,6 +64,19 @@ TYPES: dict[str, tuple[int, str]] = {
 }
 """Type → registers that it takes, and the number as NumPy reads it (empty: packed BCD)."""
 
+NO_VALUE = {
+    "u16": (b"\xff" * 2,),
+    "u32": (b"\xff" * 4,),
+    "u64": (b"\xff" * 8,),
+    "s16": (b"\x80\0", b"\x7f\xff"),
+    "s32": (b"\x80\0\0\0", b"\x7f\xff\xff\xff"),
+}
+"""Codes of "no value" that count where the map names none (SunSpec and what others use)."""
+
+_REGISTER_KEYS = (
+    *("field", "address", "type", "function", "order", "bits"),
+    *("scale", "offset", "unit", "unit_code", "scale_code", "missing"),
+)
 WHOLE = ("u16", "u32", "bits")
 _COUNTED = ("u16", "s16", "u32", "s32", "bcd16", "bcd32", "bits")
 """What a field without a unit may be: such fields are whole numbers."""
@@ -88,13 +108,18 @@ class Code(NamedTuple):
 
 
 class Register(NamedTuple):
-    """A part of a field: value = number x `factor` (x what the `codes` say) + `offset`, in the field's own unit."""
+    """A part of a field: value = number x `factor` (x what the `codes` say) + `offset`, in the field's own unit.
+
+    `missing`: codes of "no value"; `is_expected`: the map itself names them, so they are no complaint.
+    """
 
     field: str
     spot: Spot
     factor: Fraction
     offset: Fraction
     codes: tuple[Code, ...]
+    missing: tuple[bytes, ...] = ()
+    is_expected: bool = False
 
 
 class Alarm(NamedTuple):
@@ -131,7 +156,9 @@ def register_map(table: Mapping[str, Any]) -> RegisterMap:
     default = {"function": _among(table, "function", FUNCTIONS, 3), "order": _among(table, "order", ORDERS, "ABCD")}
     gap, most = _whole(table, "gap", 0, range(MOST)), _whole(table, "most", MOST, range(1, MOST + 1))
     codes = {name: _code(name, default | dict(said), base) for name, said in _tables(table, "codes")}
-    registers = tuple(_register(name, default | dict(said), base, codes) for name, said in _tables(table, "registers"))
+    parts = [_register(name, default | dict(said), base, codes) for name, said in _tables(table, "registers")]
+    count = Counter(part.field for part in parts)
+    registers = tuple(part if count[part.field] == 1 else _added_up(part) for part in parts)
     alarms = tuple(_alarm(name, default | dict(said), base) for name, said in _tables(table, "alarms"))
     if not registers and not alarms:
         raise ValueError("registers: expected at least one [[registers]] with field, address and type; there is none")
@@ -139,7 +166,20 @@ def register_map(table: Mapping[str, Any]) -> RegisterMap:
 
 
 def _register(name: str, said: Mapping[str, Any], base: int, codes: Mapping[str, Code]) -> Register:
-    keys = ("field", "address", "type", "function", "order", "bits", "scale", "offset", "unit", "unit_code", "scale_code")
+    keys = (
+        "field",
+        "address",
+        "type",
+        "function",
+        "order",
+        "bits",
+        "scale",
+        "offset",
+        "unit",
+        "unit_code",
+        "scale_code",
+        "missing",
+    )
     _known(name, said, keys)
     with _in(name):
         field = _among(said, "field", tuple(UNIT_OF))
@@ -156,8 +196,28 @@ def _register(name: str, said: Mapping[str, Any], base: int, codes: Mapping[str,
         scale, offset = _number(said, "scale", 1), _number(said, "offset", 0)
         if scale == 0:
             raise ValueError("scale: expected a number other than 0")
-        types = tuple(TYPES) if UNIT_OF[field] else _COUNTED
-        return Register(field, _spot(said, base, types), scale * unit, offset * unit, tuple(codes[code] for code in named))
+        spot = _spot(said, base, tuple(TYPES) if UNIT_OF[field] else _COUNTED)
+        missing = _missing(said["missing"], spot) if "missing" in said else NO_VALUE.get(spot.type, ())
+        parts = tuple(codes[code] for code in named)
+        return Register(field, spot, scale * unit, offset * unit, parts, missing, "missing" in said)
+
+
+def _missing(said: Any, spot: Spot) -> tuple[bytes, ...]:
+    if spot.type == "bits":
+        raise ValueError("missing: the type bits has no codes of no value")
+    digits = 4 * spot.words
+    if not isinstance(said, list) or not all(_is_hex(code, digits) for code in said):
+        raise ValueError(f'missing: expected a list of {digits} hex digits each, like ["{"F" * digits}"]; there is {said!r}')
+    return tuple(bytes.fromhex(code) for code in said)
+
+
+def _is_hex(code: Any, digits: int) -> bool:
+    return isinstance(code, str) and len(code) == digits and set(code) <= set("0123456789abcdefABCDEF")
+
+
+def _added_up(part: Register) -> Register:
+    """A part of several: a single register may be the low word of a number, where FFFF is one of its values."""
+    return part if part.is_expected or part.spot.words > 1 else part._replace(missing=())
 
 
 def _code(name: str, said: Mapping[str, Any], base: int) -> Code:

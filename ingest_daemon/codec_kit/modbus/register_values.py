@@ -1,4 +1,4 @@
-"""The bytes of registers → columns of our fields, many meters of one map at once. What a map is stands in `registers.py`."""
+"""The bytes of registers → columns of our fields, many meters of one map at once. What a map is stands in `register_map.py`."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -13,43 +13,69 @@ from ingest_daemon.codec_kit.units import UNITS
 Bytes = NDArray[np.uint8]
 Values = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-Find = Callable[[Sequence[Spot]], list[Bytes] | None]
-"""The bytes of numbers that lie in one answer, so that they are of one moment, (rows, 2 x registers) each; None: not read so."""
+
+
+class Found(NamedTuple):
+    """Numbers that lie in one answer, so that they are of one moment, (rows, 2 x registers) each.
+
+    `blank`: rows in which all registers of that answer, which are more than one number's, are FFFF: the meter has no data there.
+    """
+
+    numbers: list[Bytes]
+    blank: Mask
+
+
+Find = Callable[[Sequence[Spot]], Found | None]
+"""Finds numbers in the answers; None where they were not read together."""
 
 
 class Columns(NamedTuple):
     """Registers of many meters of one map, a row each.
 
     `fields`: name → values, NaN where missing. `raised`: alarm code → whether it is on; None where not all alarm registers were
-    read. `faults`: row → what was wrong with it.
+    read; `is_alarm_known`: rows in which they hold data. `faults`: row → what was wrong with it. `is_read`: any field was.
     """
 
     fields: dict[str, Values]
     raised: dict[str, Mask] | None
+    is_alarm_known: Mask
     faults: dict[int, list[str]]
+    is_read: bool
 
 
 def columns(known: RegisterMap, find: Find, rows: int) -> Columns:
     """The fields of many answers of one map at once."""
     fields: dict[str, Values] = {}
     faults: dict[int, list[str]] = {}
+    is_read = False
     for field, parts in by_field(known.registers):
-        blocks = find([part.spot for part in parts])
-        codes = {code: block[0] for part in parts for code in part.codes if (block := find([code.spot])) is not None}
-        if blocks is None or any(code not in codes for part in parts for code in part.codes):
+        found = find([part.spot for part in parts])
+        codes = {code: block for part in parts for code in part.codes if (block := find([code.spot])) is not None}
+        if found is None or any(code not in codes for part in parts for code in part.codes):
             fields[field] = np.full(rows, np.nan)
             continue
+        is_read = True
         fields[field] = np.zeros(rows)
-        for part, own in zip(parts, blocks, strict=True):
-            said = [(code, _whole_of(code.spot, codes[code])) for code in part.codes]
-            fields[field] += _part(part, known.base, own, said, faults)
-    return Columns(fields, raised_of(known, find, rows), faults)
+        blank = found.blank.copy()
+        for code_found in codes.values():
+            blank |= code_found.blank
+        for part, own in zip(parts, found.numbers, strict=True):
+            said = [(code, _whole_of(code.spot, codes[code].numbers[0])) for code in part.codes]
+            fields[field] += _part(part, known.base, own, said, blank, faults)
+        for row in np.flatnonzero(blank).tolist():
+            faults.setdefault(row, []).append(f"{field}: all registers of its answer are FFFF: the meter has no data there")
+    return Columns(fields, *raised_of(known, find, rows), faults, is_read)
 
 
 def _part(
-    part: Register, base: int, block: Bytes, coded: Sequence[tuple[Code, NDArray[np.int64]]], faults: dict[int, list[str]]
+    part: Register,
+    base: int,
+    block: Bytes,
+    coded: Sequence[tuple[Code, NDArray[np.int64]]],
+    blank: Mask,
+    faults: dict[int, list[str]],
 ) -> Values:
-    """What a register adds to its field; NaN where it is no number, or its unit is unknown."""
+    """What a register adds to its field; NaN where it is no number, or its unit is unknown. `blank`: rows without data."""
     over, under = np.full(len(block), float(part.factor.numerator)), np.full(len(block), float(part.factor.denominator))
     offset = np.full(len(block), float(part.offset))
     for code, numbers in coded:
@@ -61,16 +87,29 @@ def _part(
     # Divided, not multiplied by a tenth: so 1234567 L are exactly 1234.567 m³.
     with np.errstate(invalid="ignore", over="ignore"):
         value: Values = _number_of(part.spot, block) * over / under + offset
-    bad = ~np.isfinite(value)
-    _note(faults, bad, f"{part.field}: register {part.spot.address + base} is no {part.spot.type} that can be used:", block)
+    register = f"{part.field}: register {part.spot.address + base}"
+    missing = _missing(part, block)
+    if not part.is_expected:
+        advice = "(the key missing in the map names it, missing = [] makes it a number)"
+        _note(faults, missing & ~blank, f"{register} holds a code of no value {advice}:", block)
+    bad = ~np.isfinite(value) & ~missing & ~blank
+    _note(faults, bad, f"{register} is no {part.spot.type} that can be used:", block)
     for code, numbers in coded:
         known = [key for key, _ in code.means]
-        strange = ~np.isin(numbers, known)
+        strange = ~np.isin(numbers, known) & ~blank
         where = f"{part.field}: register {code.spot.address + base} ({code.name})"
         _note(faults, strange, f"{where}: expected {', '.join(map(str, known))}; there is", numbers)
         bad |= strange
-    value[bad] = np.nan
+    value[bad | missing | blank] = np.nan
     return value
+
+
+def _missing(part: Register, block: Bytes) -> Mask:
+    """Rows in which the number is a code of no value."""
+    missing, numbers = np.zeros(len(block), bool), _ordered(part.spot, block)
+    for code in part.missing:
+        missing |= (numbers == np.frombuffer(code, np.uint8)).all(axis=1)
+    return missing
 
 
 def _note(faults: dict[int, list[str]], where: Mask, text: str, said: NDArray[Any]) -> None:
@@ -80,18 +119,20 @@ def _note(faults: dict[int, list[str]], where: Mask, text: str, said: NDArray[An
         faults.setdefault(row, []).append(f"{text} {there}")
 
 
-def raised_of(known: RegisterMap, find: Find, rows: int) -> dict[str, Mask] | None:
-    """`Columns.raised` alone."""
+def raised_of(known: RegisterMap, find: Find, rows: int) -> tuple[dict[str, Mask] | None, Mask]:
+    """`Columns.raised` and `Columns.is_alarm_known` alone."""
     raised: dict[str, Mask] = {}
+    is_known = np.ones(rows, bool)
     for alarm in known.alarms:
-        blocks = find([alarm.spot])
-        if blocks is None:
-            return None
-        word = _whole_of(alarm.spot, blocks[0])
+        found = find([alarm.spot])
+        if found is None:
+            return None, is_known
+        is_known &= ~found.blank
+        word = _whole_of(alarm.spot, found.numbers[0])
         for bit, code in alarm.codes.items():
             on = word != 0 if bit is None else (word >> bit) & 1 == 1
             raised[code] = raised.get(code, np.zeros(rows, bool)) | on
-    return raised if known.alarms else None
+    return raised if known.alarms else None, is_known
 
 
 def _ordered(spot: Spot, block: Bytes) -> Bytes:
