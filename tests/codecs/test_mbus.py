@@ -211,6 +211,54 @@ def test_a_code_that_the_library_does_not_know_spoils_no_other_record() -> None:
     assert decoded.readings["forward_m3"].to_list() == [123.456]
 
 
+TOTAL = "041340E20100"
+TAIL = "023B0F00 0C7856341200 046D0A0CCD13 0D7C084449202E747375630A454C4259432054534554 8401134C010000 C406F18D13FFFFFFFF"
+
+
+@pytest.mark.parametrize("size", range(len(unhex(TAIL)) + 1))
+def test_records_torn_anywhere_behind_a_sound_total_leave_the_total(size: int) -> None:
+    decoded = CODEC.decode([Arrival(sealed(f"08 05 {HEAD} {TOTAL} {unhex(TAIL)[:size].hex()}"), NOW_US)], {})
+    assert decoded.readings["forward_m3"].to_list() == [123.456]
+    whole = {0, 4, 10, 16, 38, 45, 54}
+    assert decoded.rejected.is_empty() == (size in whole)
+    assert all("do not add up" in detail for detail in decoded.rejected["detail"])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("digit", "ABCDEF")
+def test_a_digit_that_is_none_in_any_place_costs_the_total_and_nothing_else(size: int, digit: str) -> None:
+    dif = {1: "09", 2: "0A", 3: "0B", 4: "0C", 6: "0E"}[size]
+    for place in range(2 * size):
+        digits = "1" * place + digit + "1" * (2 * size - 1 - place)
+        frame = sealed(f"08 05 {HEAD} {dif}13 {unhex(digits)[::-1].hex()} 023B0F00")
+        decoded = CODEC.decode([Arrival(frame, NOW_US)], {})
+        is_sign = digit == "F" and place == 0
+        assert decoded.readings["flow_m3h"].to_list() == [0.015]
+        assert decoded.readings["forward_m3"].to_list() == [-int("1" * (2 * size - 1)) / 1000 if is_sign else None]
+        assert decoded.rejected.height == (not is_sign)
+        assert all(f"the digits {digits} are no BCD" in detail for detail in decoded.rejected["detail"])
+
+
+@pytest.mark.parametrize("real", ["0000C07F", "0100807F", "0000C0FF", "0000807F", "000080FF"])
+def test_a_real_number_that_is_none_costs_its_own_field_only(real: str) -> None:
+    fields = {"13": "forward_m3", "933C": "reverse_m3", "3B": "flow_m3h", "6A": "pressure_mpa", "FD49": "battery_v"}
+    for vif, field in fields.items():
+        others = " ".join(f"05{other} 0000803F" for other in fields if other != vif)
+        decoded = CODEC.decode([Arrival(sealed(f"08 05 {HEAD} {others} 05{vif} {real}"), NOW_US)], {})
+        (reading,) = decoded.readings.iter_rows(named=True)
+        assert {name for name in fields.values() if reading[name] is None} == {field}
+        assert f"05 {unhex(vif).hex(' ').upper()} {real}" in decoded.rejected["detail"].item()
+
+
+def test_records_that_a_reading_has_no_use_for_are_named_with_their_reason() -> None:
+    frame = sealed(f"08 05 {HEAD} {TOTAL} 441300000000 84101340E20100 143B16080000 04933C10270000 0413FFFF0000")
+    assert mbus.unused(Arrival(frame)) == [
+        "volume record 44 13 00000000 at byte 25: not the present value: storage 1",
+        "volume record 84 10 13 40E20100 at byte 31: not the present value: tariff 1",
+        "flow record 14 3B 16080000 at byte 38: not the present value: a maximum",
+    ]
+
+
 @given(st.binary(max_size=60))
 @settings(max_examples=300, deadline=None)
 def test_any_records_under_a_good_checksum_are_read_or_refused_and_explained(records: bytes) -> None:
