@@ -17,8 +17,8 @@ from benchmarks.machine import cpu_s, used_between
 from benchmarks.parties import RECEPTION, is_forwarded, wait_for
 from benchmarks.run import AWAY, Run
 from benchmarks.workload import RECORDS
+from ingest_daemon import operations
 from ingest_daemon.contract.site import Site
-from ingest_daemon.journal.reader import read_cursor
 from tests.influx_server import missing, running_influxdb
 
 CONNECTIONS = 500
@@ -94,11 +94,11 @@ def _forward(run: Run, site: Site, url: str, database: str, readings: int) -> Fo
     }
     with run.parties.daemon(site, environment) as server:
         # The first group is left out: a process that has just started loads its libraries then.
-        wait_for(lambda: read_cursor(site, "data"), "the first group is forwarded", LONG_S, 0.002)
-        began, before, first = time.perf_counter(), cpu_s(server.pid), read_cursor(site, "data")
+        wait_for(lambda: operations.cursor(site, "data"), "the first group is forwarded", LONG_S, 0.002)
+        began, before, first = time.perf_counter(), cpu_s(server.pid), operations.cursor(site, "data")
         wait_for(lambda: is_forwarded(site), "all is forwarded", LONG_S, 0.002)
         took, used = time.perf_counter() - began, used_between(before, cpu_s(server.pid))
-        measured = readings * (1 - first / read_cursor(site, "data"))
+        measured = readings * (1 - first / operations.cursor(site, "data"))
     own = sum(value for name, value in used.items() if name not in RECEPTION)
     return Forwarded(measured / took, own * 1e6 / measured)
 

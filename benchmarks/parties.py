@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from benchmarks.machine import Cores, Tools, cpu_s, pinned, used_between
 from ingest_daemon.contract.files import read_json
 from ingest_daemon.contract.site import Site
-from ingest_daemon.journal.reader import backlog
+from ingest_daemon.operations import backlog
 
 REPOSITORY = Path(__file__).parents[1]
 

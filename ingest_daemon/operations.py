@@ -1,11 +1,36 @@
-"""What other rooms may ask of the daemon beyond its contract and stores. Codecs are imported when a function is called."""
+"""The public functions of the daemon for other rooms, beside `contract` and `stores`.
 
+A function imports what it needs when it is called, so that a help page loads no codec and no Polars. Every function works on a
+site's folder, whether its daemon runs or not.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from ingest_daemon.commands.settings import CommandSettings as CommandSettings
+from ingest_daemon.contract.settings import Settings
+from ingest_daemon.contract.site import Site
+from ingest_daemon.journal.records import STREAMS as STREAMS
+from ingest_daemon.reception.settings import DaemonSettings as DaemonSettings
+from ingest_daemon.sms.settings import SmsSettings as SmsSettings
+
 if TYPE_CHECKING:
-    from ingest_daemon.codec_kit.api import ExplainedField
+    import polars as pl
+
+    from ingest_daemon.codec_kit.api import ExplainedField as ExplainedField
+    from ingest_daemon.commands.queue import CommandQueue as CommandQueue
+    from ingest_daemon.commands.queue import QueuedCommand as QueuedCommand
+    from ingest_daemon.forwarding.arrivals import Arrivals as Arrivals
     from ingest_daemon.forwarding.preview import Preview
+    from ingest_daemon.forwarding.quarantine import UnknownTerminal as UnknownTerminal
+    from ingest_daemon.forwarding.replay import ReplayResult as ReplayResult
+    from ingest_daemon.journal.inspection import JournalEntry as JournalEntry
+    from ingest_daemon.journal.inspection import StreamCheck as StreamCheck
+    from ingest_daemon.journal.reader import Stream as Stream
+    from ingest_daemon.terminals.registry import Registry as Registry
+    from ingest_daemon.terminals.registry import RegistryChange as RegistryChange
+    from ingest_daemon.terminals.registry import Terminal as Terminal
 
 
 def explain(data: bytes, protocol: str) -> "list[ExplainedField]":
@@ -20,3 +45,163 @@ def preview(data: bytes, protocol: str, profile: str, now: datetime) -> "Preview
     from ingest_daemon.forwarding import preview as forwarding
 
     return forwarding.preview(data, protocol, profile, now)
+
+
+def terminals(site: Site) -> "Mapping[str, Terminal]":
+    """The registered terminals by number. Raises `OSError`, `ValueError`."""
+    from ingest_daemon.terminals.registry import read_terminals
+
+    return read_terminals(site.registry)
+
+
+def registry(settings: Settings) -> "Registry":
+    """The registry as the daemon has it in force, and what its file would change."""
+    from ingest_daemon.terminals.registry import Registry
+
+    return Registry(settings.folder, settings[DaemonSettings].data_protocol)
+
+
+def accept_registry(site: Site) -> None:
+    """Have the daemon take over `terminals.csv` as it is now, although it loses many terminals."""
+    from ingest_daemon.terminals.registry import accept
+
+    accept(site)
+
+
+def arrivals(site: Site, terminal: str, start: datetime, end: datetime) -> "Arrivals":
+    """Every arrival of the terminal's readings with start <= ts < end, as far as the journal is kept."""
+    from ingest_daemon.forwarding import arrivals as forwarding
+
+    return forwarding.arrivals(site, terminal, start, end)
+
+
+# Commands to terminals
+
+
+def queue_command(
+    settings: Settings, terminal: str, kind: str, start: datetime | None, end: datetime | None, field: str
+) -> list[str]:
+    """Queue a command; gives the ids. Raises `ValueError` naming what the terminal's protocol allows."""
+    from ingest_daemon.commands import requests
+
+    return requests.queue_command(settings, settings[DaemonSettings].data_protocol, terminal, kind, start, end, field)
+
+
+def commands(site: Site) -> "list[QueuedCommand]":
+    """Every queued command with its state, oldest first."""
+    from ingest_daemon.commands.queue import read_commands
+
+    return read_commands(site)
+
+
+def answers(site: Site, command: "QueuedCommand") -> "Iterator[pl.DataFrame | list[ExplainedField]]":
+    """The terminal's answers to a command: readings, or the explained frame where it holds no reading."""
+    from ingest_daemon.forwarding import arrivals as forwarding
+
+    return forwarding.answers(site, command)
+
+
+def command_queue(settings: Settings) -> "CommandQueue":
+    """The queue of commands as it is on disk now."""
+    from ingest_daemon.commands.queue import open_commands
+
+    return open_commands(settings.folder, settings[CommandSettings])
+
+
+def history_support(settings: Settings, now: datetime) -> Callable[[str, datetime, datetime, str], bool]:
+    """A function (terminal, start, end, field): whether the terminal's protocol has a command for that history.
+
+    Raises `OSError`, `ValueError` where the registry cannot be read.
+    """
+    from ingest_daemon.commands import requests
+
+    return requests.history_support(settings, settings[DaemonSettings].data_protocol, now)
+
+
+# Journal
+
+
+def journal_streams(site: Site) -> "list[Stream]":
+    """Every stream of the journal that is on disk, with its readers' cursors."""
+    from ingest_daemon.journal.reader import streams
+
+    return streams(site)
+
+
+def journal_entries(site: Site, stream: str, position: int) -> "Iterator[JournalEntry]":
+    """The records of a stream from a position on, and the gaps of damaged bytes between them."""
+    from ingest_daemon.journal import inspection
+
+    return inspection.entries(site, stream, position)
+
+
+def verify_journal(site: Site) -> "Iterator[StreamCheck]":
+    """The result of checking every record's CRC, a stream at a time."""
+    from ingest_daemon.journal import inspection
+
+    return inspection.verify(site)
+
+
+def backlog(site: Site) -> dict[str, int]:
+    """Bytes of the journal that each reader has still to handle."""
+    from ingest_daemon.journal.reader import backlog as unread
+
+    return unread(site)
+
+
+def cursor(site: Site, reader: str) -> int:
+    """The journal position up to which a reader has handled its stream."""
+    from ingest_daemon.journal.reader import read_cursor
+
+    return read_cursor(site, reader)
+
+
+def waiting_since(site: Site) -> dict[str, int | None]:
+    """Receive time (µs since 1970 UTC) of the oldest record that each reader has still to handle; None: there is none."""
+    from ingest_daemon.journal.reader import waiting_since as oldest
+
+    return oldest(site)
+
+
+# Replay and quarantine
+
+
+def request_adoption(site: Site) -> str:
+    """Ask the daemon to store what terminals sent before they were registered; gives the request's name."""
+    from ingest_daemon.forwarding import replay
+
+    return replay.ask(site)
+
+
+def request_replay(
+    site: Site, *, streams: Sequence[str], terminal: str, received_us: tuple[int, int], positions: tuple[int, int]
+) -> str:
+    """Ask the daemon to decode part of the journal again; gives the request's name.
+
+    `received_us`, `positions`: first and end, the end excluded; `terminal`: empty for all. Raises `ValueError` where another
+    replay waits.
+    """
+    from ingest_daemon.forwarding import replay
+
+    return replay.ask(site, replay.ReplayRange(tuple(streams), *received_us, *positions, terminal))
+
+
+def replay_result(site: Site, name: str) -> "ReplayResult | None":
+    """The daemon's answer to a request; None while there is none."""
+    from ingest_daemon.forwarding import replay
+
+    return replay.answer(site, name)
+
+
+def quarantine_counts(site: Site) -> dict[str, int]:
+    """Number of entries in quarantine by reason, without those that were adopted."""
+    from ingest_daemon.forwarding import quarantine
+
+    return quarantine.counts(site.quarantine)
+
+
+def unknown_terminals(site: Site) -> "dict[str, UnknownTerminal]":
+    """The unregistered terminals whose frames wait for adoption, by number."""
+    from ingest_daemon.forwarding import quarantine
+
+    return quarantine.unknown_terminals(site.quarantine)

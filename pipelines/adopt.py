@@ -1,28 +1,31 @@
-"""`mainflow adopt` and `mainflow journal replay`: ask the site's daemon to bring old frames again, and wait for its answer."""
+"""Requests to the site's daemon to store old frames again (`mainflow adopt`, `mainflow journal replay`), and its answer."""
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+from ingest_daemon import operations
 from ingest_daemon.contract.files import read_json
 from ingest_daemon.contract.site import Site
-from ingest_daemon.forwarding import replay
-from ingest_daemon.forwarding.replay import ReplayRange, ReplayResult
 from pipelines import servers
 
+if TYPE_CHECKING:
+    from ingest_daemon.operations import ReplayResult
 
-def adopt(site: Site, told: Callable[[str], None], span: ReplayRange | None = None) -> ReplayResult:
-    """Through the running daemon, or one for just this time; `told` gets the store's state while the answer is waited for.
 
-    `span`: what is decoded again; None: what terminals sent before they were registered. Raises `RuntimeError` where the daemon
-    ends before (the request stays for its next start), or says that it gave up.
+def answered(site: Site, request: Callable[[Site], str], progress: Callable[[str], None]) -> "ReplayResult":
+    """Leave the request with the running daemon, or one started for this time, and wait for the answer.
+
+    `request`: leaves it and gives its name; `progress` gets the store's state meanwhile. Raises `RuntimeError` where the daemon
+    ends before (the request stays for its next start), or gives up.
     """
     with servers.daemon(site):
-        request = replay.ask(site, span)
-        while (done := replay.answer(site, request)) is None:
+        name = request(site)
+        while (result := operations.replay_result(site, name)) is None:
             if servers.running_daemon(site) is None:
                 raise RuntimeError(f"the daemon ended; it goes on with this after its next start; see {site.logs / 'daemon.log'}")
-            told((read_json(site.state / "counters.json") or {}).get("health", {}).get("store", ""))
+            progress((read_json(site.state / "counters.json") or {}).get("health", {}).get("store", ""))
             time.sleep(0.1)
-    if done.error:
-        raise RuntimeError(f"the daemon gave up: {done.error}; see its log")
-    return done
+    if result.error:
+        raise RuntimeError(f"the daemon gave up: {result.error}; see its log")
+    return result

@@ -8,13 +8,14 @@ from typing import Any
 import click
 from rich.table import Table
 
-from pipelines.ask import ask
-from pipelines.command import SITE, examples, failures_told
+from ingest_daemon import operations
+from pipelines.arrivals_command import arrivals
+from pipelines.ask_command import ask
+from pipelines.console import console, progress_bar
 from pipelines.decode_command import decode
-from pipelines.deliveries import deliveries
 from pipelines.journal_command import journal
+from pipelines.options import SITE, examples, report_failures
 from pipelines.registry_command import registry
-from pipelines.screen import console, progress_bar
 
 
 class DayRange(click.ParamType[tuple[date, date]]):
@@ -40,7 +41,7 @@ def main() -> None:
 
 main.add_command(journal)
 main.add_command(ask)
-main.add_command(deliveries)
+main.add_command(arrivals)
 main.add_command(decode)
 main.add_command(registry)
 
@@ -50,7 +51,7 @@ main.add_command(registry)
 @click.option("--profile", type=click.Choice(["embedded", "site"]), default="embedded", show_default=True, help="规模 / size")
 @click.option("--zone", default="Asia/Shanghai", show_default=True, help="本地时区 / IANA time zone of the local days")
 @click.option("--utility", default=None, help="水务公司名称 / name of the utility")
-@failures_told
+@report_failures
 def init(folder: Path, profile: str, zone: str, utility: str | None) -> None:
     """新建站点目录 / make a site folder: commented settings and a registry with example rows."""
     from pipelines.settings import load
@@ -65,7 +66,7 @@ def init(folder: Path, profile: str, zone: str, utility: str | None) -> None:
 
 @main.command(epilog=examples("mainflow up --site site", "GRAFANA_HOME=/usr/share/grafana mainflow up --site site"))
 @SITE
-@failures_told
+@report_failures
 def up(root: Path) -> None:
     """启动全部服务 / run daemon, PostgreSQL, Dagster and Grafana until Ctrl-C."""
     from pipelines.settings import load
@@ -77,7 +78,7 @@ def up(root: Path) -> None:
 @main.command(epilog=examples("mainflow status --site site", "mainflow status --site site --terminals"))
 @SITE
 @click.option("--terminals", is_flag=True, help="逐终端 / each terminal: contact, clock, signal, battery; and unknown ones")
-@failures_told
+@report_failures
 def status(root: Path, terminals: bool) -> None:
     """现状 / what runs, what waits, what was kept aside, who is silent."""
     from pipelines.settings import load
@@ -92,7 +93,7 @@ def status(root: Path, terminals: bool) -> None:
 
 @main.command(epilog=examples("mainflow doctor --site site"))
 @SITE
-@failures_told
+@report_failures
 def doctor(root: Path) -> None:
     """体检 / check ports, disk, clock, stores, drivers and Grafana; says what is wrong and what to do."""
     from pipelines.doctor import examine
@@ -111,7 +112,7 @@ def doctor(root: Path) -> None:
 @SITE
 @click.option("--days", default=60, show_default=True, help="天数 / local days up to the last midnight")
 @click.option("--seed", default=1, show_default=True, help="随机种子 / same seed, same fleet")
-@failures_told
+@report_failures
 def simulate(root: Path, days: int, seed: int) -> None:
     """模拟终端上报 / let a simulated fleet speak to the daemon over TCP, faults included; writes its truth beside."""
     from pipelines import fleet_site, servers
@@ -146,7 +147,7 @@ def simulate(root: Path, days: int, seed: int) -> None:
     show_default=True,
     help="时标在区间末或始 / what a row's time labels",
 )
-@failures_told
+@report_failures
 def send(root: Path, readings: Path, register: Path | None, stamp: str) -> None:
     """把读数文件按终端规约上报 / send a file of readings over TCP as terminals would."""
     import polars as pl
@@ -173,14 +174,14 @@ def send(root: Path, readings: Path, register: Path | None, stamp: str) -> None:
 
 
 def _deliver(settings: Any, ports: Any, plan: Any, total: int) -> Any:
-    from pipelines import deliver
+    from pipelines import simulation_send
 
     with progress_bar("上报 send", total) as told:
-        delivery = deliver.send(
+        delivery = simulation_send.send(
             ports, plan, lambda so_far: told(sum(so_far.readings_acknowledged.values()), f"{so_far.refused} 拒 refused")
         )
     with progress_bar("入库 store", None) as told:
-        deliver.drain(settings.folder, lambda left: told(0, f"{left:,} B"))
+        simulation_send.drain(settings.folder, lambda left: told(0, f"{left:,} B"))
     return delivery
 
 
@@ -197,7 +198,7 @@ def delivery_line(delivery: Any) -> str:
 @main.command(epilog=examples("mainflow run --site site", "mainflow run --site site --days 2026-01-01..2026-01-31"))
 @SITE
 @click.option("--days", type=DayRange(), help="只算这些天 / these local days instead of the touched ones")
-@failures_told
+@report_failures
 def run(root: Path, days: tuple[date, date] | None) -> None:
     """立即计算 / compute the touched local days and all that follows from them, and publish."""
     from assets.calendar import days_between
@@ -225,14 +226,16 @@ def run(root: Path, days: tuple[date, date] | None) -> None:
 
 @main.command(epilog=examples("mainflow adopt --site site"))
 @SITE
-@failures_told
+@report_failures
 def adopt(root: Path) -> None:
     """补收 / store what terminals sent before they were in registry/terminals.csv, as of when it came; twice does no harm."""
-    from pipelines.adopt import adopt as adopted
+    from pipelines.adopt import answered
     from pipelines.settings import load
 
     with console.status("补收 adopt") as shown:
-        done = adopted(load(root).folder, lambda store: shown.update(f"补收 adopt; 原始库 raw store: {store}"))
+        done = answered(
+            load(root).folder, operations.request_adoption, lambda store: shown.update(f"补收 adopt; 原始库 raw store: {store}")
+        )
     for terminal, frames in done.frames.items():
         console.print(f"{terminal}: {frames:,} 帧 frames, {done.readings.get(terminal, 0):,} 新读数 new readings")
     if not done.frames:
@@ -247,7 +250,7 @@ def adopt(root: Path) -> None:
 @SITE
 @click.argument("report", default="daily_volume")
 @click.option("--days", type=DayRange(), help="期间 / period; default: the month of the newest day")
-@failures_told
+@report_failures
 def export(root: Path, report: str, days: tuple[date, date] | None) -> None:
     """导出报表 / write a report as XLSX and CSV."""
     from pipelines.bench import workbench
@@ -260,7 +263,7 @@ def export(root: Path, report: str, days: tuple[date, date] | None) -> None:
 
 @main.command(epilog=examples("mainflow sync --site site"))
 @SITE
-@failures_told
+@report_failures
 def sync(root: Path) -> None:
     """与营收系统同步 / read customers, cards, reads, bills and payments from the billing system through ODBC."""
     from pipelines import servers
@@ -280,7 +283,7 @@ def sync(root: Path) -> None:
 @main.command(epilog=examples("mainflow demo demo", "mainflow demo demo --days 30"))
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path("demo"))
 @click.option("--days", default=60, show_default=True, help="天数 / local days up to the last midnight")
-@failures_told
+@report_failures
 def demo(folder: Path, days: int) -> None:
     """演示 / the whole way once: fleet, TCP, journal, raw store, figures, billing, PostgreSQL, reports; then a summary."""
     from pipelines.demo import run_demo

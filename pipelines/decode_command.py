@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import click
 
 from ingest_daemon import operations
-from pipelines.command import examples, failures_told
-from pipelines.screen import console, parts_table
+from pipelines.console import console, fields_table
+from pipelines.options import examples, report_failures
 
 
 @click.command(
@@ -24,7 +24,7 @@ from pipelines.screen import console, parts_table
 @click.option("--readings", is_flag=True, help="会入库的读数 / what would be stored, one JSON object a line")
 @click.option("--protocol", default="sl651", show_default=True, help="规约 / protocol")
 @click.option("--profile", default="", help="配置名或 TOML 文件 / shipped profile or TOML file, for --readings")
-@failures_told
+@report_failures
 def decode(hexadecimal: tuple[str, ...], as_json: bool, readings: bool, protocol: str, profile: str) -> None:
     """逐字段解释一帧，或列出会入库的读数 / explain a frame field by field, or list the readings in it.
 
@@ -51,7 +51,7 @@ def decode(hexadecimal: tuple[str, ...], as_json: bool, readings: bool, protocol
         ]
         click.echo(json.dumps(rows, ensure_ascii=False, indent=1))
         return
-    console.print(parts_table(parts))
+    console.print(fields_table(parts))
 
 
 def _bytes(text: str) -> bytes:

@@ -9,11 +9,12 @@ from rich.console import Console
 from rich.table import Table
 
 from assets import warehouse
+from ingest_daemon import operations
 from ingest_daemon.contract.settings import Settings
 from ingest_daemon.contract.site import Site
-from pipelines import deliver, export, fleet_site, run, servers, settings, site_folder, status, sync
+from pipelines import export, fleet_site, run, servers, settings, simulation_send, site_folder, sync
 from pipelines.bench import workbench
-from pipelines.screen import progress_bar
+from pipelines.console import progress_bar
 from pipelines.settings import ServerSettings
 from simulator import faults
 from simulator.terminal import Delivery
@@ -39,11 +40,11 @@ def run_demo(folder: Path, days: int, console: Console) -> int:
     expected = sum(frame.height for frame in faults.reported(fleet).values())
     with servers.postgres(loaded) as dsn, servers.daemon(site, free) as ports:
         with progress_bar("终端上报 terminals send over TCP", expected) as told:
-            delivery = deliver.send(
+            delivery = simulation_send.send(
                 ports, faults.plan(fleet), lambda so_far: told(sum(so_far.readings_acknowledged.values()), "")
             )
         with progress_bar("入原始库 into the raw store", None) as told:
-            deliver.drain(site, lambda left: told(0, f"{left:,} B"), deliver.EVERYTHING)
+            simulation_send.drain(site, lambda left: told(0, f"{left:,} B"), simulation_send.EVERYTHING)
         bench = workbench(loaded)
         with progress_bar("计算并发布 compute and publish", None) as told:
             outcome = run.run_touched(bench, "demo", lambda name, done, total: told(done, f"{name} ({done}/{total})"))
@@ -87,7 +88,7 @@ def _summary(
     (meters, customers) = connection.execute("select count(*), count(distinct customer_no) from meter").fetchall()[0]
     sent, answered = sum(delivery.readings_sent.values()), sum(delivery.readings_acknowledged.values())
     stored = stored_readings(loaded)
-    kept = status.quarantine_counts(site.quarantine)
+    kept = operations.quarantine_counts(site)
     table = Table(title="演示完成 / demo done", show_header=False)
     table.add_column(overflow="fold")
     table.add_column(overflow="fold")

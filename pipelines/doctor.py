@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from ingest_daemon import operations
 from ingest_daemon.contract.settings import PostgresSettings, Settings
-from ingest_daemon.journal.reader import waiting_since
-from ingest_daemon.reception.settings import DaemonSettings
+from ingest_daemon.operations import DaemonSettings
 from ingest_daemon.stores.settings import StoreSettings
-from ingest_daemon.terminals.registry import read_terminals
 from pipelines import servers
 from pipelines.settings import BillingSettings, ServerSettings
 
@@ -114,7 +113,7 @@ def _store_limits(settings: Settings) -> Iterator[Finding]:
     except StoreAway:  # told by `_store`
         return
     yield _retention(settings, limits.retention_s)
-    terminals = len(read_terminals(settings.folder.registry)) if (settings.folder.registry / "terminals.csv").exists() else 0
+    terminals = len(operations.terminals(settings.folder)) if (settings.folder.registry / "terminals.csv").exists() else 0
     for name, most in (("max-values-per-tag", limits.values_per_tag), ("max-series-per-database", limits.series)):
         title, advice = f"InfluxDB {name}", f"set {name} = 0 in [data] of influxdb.conf, and start it again"
         if most is not None:
@@ -130,7 +129,7 @@ def _retention(settings: Settings, retention_s: int | None) -> Finding:
         return Finding(title, True, "for ever")
     days = retention_s / 86400
     seen = f"{name} throws readings away after {days:,.1f} days; at least {KEPT_DAYS} are needed"
-    waiting = [at for reader, at in waiting_since(settings.folder).items() if reader in ("data", "alarm") and at]
+    waiting = [at for reader, at in operations.waiting_since(settings.folder).items() if reader in ("data", "alarm") and at]
     if waiting and (age := time.time() - min(waiting) / 1e6) > retention_s:
         seen += f"; {age / 86400:,.1f} days of data wait in the journal and would be refused (quarantine/STORE_REFUSED.jsonl)"
     advice = (

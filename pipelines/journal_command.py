@@ -1,11 +1,9 @@
-"""`mainflow journal`: look at what was received, or have it decoded again, while the daemon runs or not.
-
-Reading journals: `ingest_daemon.journal`; decoding again: the daemon, asked through `pipelines.adopt`.
-"""
+"""`mainflow journal`: list, show, verify and replay what was received, while the daemon runs or not."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, tzinfo
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
-from pipelines.command import SITE, examples, failures_told
-from pipelines.screen import console, parts_table
+from ingest_daemon import operations
+from ingest_daemon.contract.site import Site
+from pipelines.console import console, fields_table
+from pipelines.options import SITE, examples, report_failures
 
 if TYPE_CHECKING:
-    from ingest_daemon.journal.records import Chunk, Record
-
-STREAMS = ("data", "alarm", "bad", "event")
+    from ingest_daemon.operations import JournalEntry
 
 
 @click.group(
@@ -36,14 +34,13 @@ def journal() -> None:
 
 @journal.command(epilog=examples("mainflow journal ls --site site"))
 @SITE
-@failures_told
+@report_failures
 def ls(root: Path) -> None:
     """列出 / streams with their segments, size, first and last receive time, and how far each reader is."""
-    from ingest_daemon.journal.reader import streams
     from pipelines.settings import load
 
     settings = load(root)
-    found = streams(settings.folder)
+    found = operations.journal_streams(settings.folder)
     table = Table("流 stream", "段 segments", "字节 bytes", "最早 first", "最近 last")
     for stream in found:
         times = (_time(us, settings.zone)[:19] for us in (stream.first_us, stream.last_us))
@@ -61,56 +58,40 @@ def ls(root: Path) -> None:
     )
 )
 @SITE
-@click.option("--stream", type=click.Choice(STREAMS), default="data", show_default=True, help="流 / stream")
+@click.option("--stream", type=click.Choice(operations.STREAMS), default="data", show_default=True, help="流 / stream")
 @click.option("--from", "position", type=click.IntRange(min=0), default=0, show_default=True, help="起始位置 / position (frame)")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="条数 / number of records")
 @click.option("--explain", is_flag=True, help="逐字段解释 / explain each frame field by field")
-@failures_told
+@report_failures
 def show(root: Path, stream: str, position: int, limit: int, explain: bool) -> None:
     """显示 / records: position, receive time, bytes; the column `frame` of a reading is its frame's position here."""
-    from ingest_daemon import codecs
-    from ingest_daemon.journal.envelope import RecordHeader, parse_record
-    from ingest_daemon.journal.reader import walk
-    from ingest_daemon.journal.records import BAD_KIND, EVENT_KIND, split_bad
     from pipelines.settings import load
 
     settings = load(root)
-    for record in islice(_records(walk(settings.folder.journal / stream, position)), limit):
-        head = f"{record.position}  {_time(record.received_us, settings.zone)}"
-        if record.kind == EVENT_KIND:
-            click.echo(f"{head}  {record.payload.decode()}")
-            continue
-        reason, detail, payload = split_bad(record.payload) if record.kind == BAD_KIND else ("", "", record.payload)
-        try:
-            way, raw = parse_record(payload)
-        except ValueError as error:
-            way, raw, detail = RecordHeader(""), payload, str(error)
-        said = (head, reason, detail, way.protocol, way.channel, way.link, way.terminal, way.quarantine_reason, raw.hex().upper())
-        click.echo("  ".join(part for part in said if part))
-        if explain and way.protocol:
-            console.print(parts_table(codecs.load(way.protocol).explain(raw)))
+    for entry in islice(_entries(settings.folder, stream, position), limit):
+        head = f"{entry.position}  {_time(entry.received_us, settings.zone)}"
+        header = entry.header
+        parts = (head, entry.event, entry.reason, entry.detail, header.protocol, header.channel, header.link, header.terminal)
+        click.echo("  ".join(filter(None, (*parts, header.quarantine_reason, entry.raw.hex().upper()))))
+        if explain and header.protocol:
+            console.print(fields_table(operations.explain(entry.raw, header.protocol)))
 
 
 @journal.command(epilog=examples("mainflow journal verify --site site"))
 @SITE
-@failures_told
+@report_failures
 def verify(root: Path) -> None:
     """检验 / check the CRC of every record, name damaged places; exit code 1 if there is one."""
-    from ingest_daemon.journal.reader import walk
     from pipelines.settings import load
 
-    settings = load(root)
     sound = True
-    for name in STREAMS:
-        records = 0
-        for chunk in walk(settings.folder.journal / name):
-            records += len(chunk.records)
-            for gap in chunk.damaged:
-                sound = False
-                console.print(
-                    f"[red]{name}[/red]: 损坏 / damaged at {gap.position}: {gap.length:,} 字节 bytes hold no valid record"
-                )
-        console.print(f"{name}: {records:,} 条完好 / records are sound")
+    for check in operations.verify_journal(load(root).folder):
+        for gap in check.damaged:
+            sound = False
+            console.print(
+                f"[red]{check.stream}[/red]: 损坏 / damaged at {gap.position}: {gap.length:,} 字节 bytes hold no valid record"
+            )
+        console.print(f"{check.stream}: {check.records:,} 条完好 / records are sound")
     sys.exit(0 if sound else 1)
 
 
@@ -140,38 +121,42 @@ class Place(click.ParamType["int | datetime"]):
 @click.option("--to", "end", type=Place(), help="止（不含）/ receive time or position that is not included any more")
 @click.option("--terminal", default="", help="仅此终端 / only this terminal")
 @click.option("--stream", type=click.Choice(["alarm", "data"]), help="仅此流 / only this stream; positions need it")
-@failures_told
+@report_failures
 def replay(root: Path, begin: "int | datetime | None", end: "int | datetime | None", terminal: str, stream: str | None) -> None:
     """重新解码 / decode what was received once more, with today's codecs and profiles; points become right, never double."""
-    from dataclasses import replace
-
-    from ingest_daemon.forwarding.replay import ReplayRange
-    from pipelines.adopt import adopt
+    from pipelines.adopt import answered
     from pipelines.settings import load
 
     settings = load(root)
-    span = ReplayRange((stream,), terminal=terminal) if stream else ReplayRange(terminal=terminal)
-    for place, is_end in ((begin, False), (end, True)):
-        if isinstance(place, int):
+    positions, received_us = [0, sys.maxsize], [0, sys.maxsize]
+    for index, bound in enumerate((begin, end)):
+        if isinstance(bound, int):
             if not stream:
-                raise ValueError(f"{place} is a position, and each stream has its own: say --stream data or --stream alarm")
-            span = replace(span, end=place) if is_end else replace(span, begin=place)
-        elif place is not None:
-            local = place if place.tzinfo else place.replace(tzinfo=settings.zone)
-            at_us = round(local.timestamp() * 1e6)
-            span = replace(span, to_us=at_us) if is_end else replace(span, from_us=at_us)
+                raise ValueError(f"{bound} is a position, and each stream has its own: say --stream data or --stream alarm")
+            positions[index] = bound
+        elif bound is not None:
+            local = bound if bound.tzinfo else bound.replace(tzinfo=settings.zone)
+            received_us[index] = round(local.timestamp() * 1e6)
+    request = partial(
+        operations.request_replay,
+        streams=(stream,) if stream else ("alarm", "data"),
+        terminal=terminal,
+        received_us=(received_us[0], received_us[1]),
+        positions=(positions[0], positions[1]),
+    )
     with console.status("重新解码 replay") as shown:
-        done = adopt(settings.folder, lambda store: shown.update(f"重新解码 replay; 原始库 raw store: {store}"), span)
+        done = answered(settings.folder, request, lambda store: shown.update(f"重新解码 replay; 原始库 raw store: {store}"))
     sums = [sum(counts.values()) for counts in (done.frames, done.readings, done.corrected, done.withdrawn)]
     click.echo("{:,} 帧 frames, {:,} 新读数 new readings, {:,} 更正 corrected, {:,} 撤回 withdrawn".format(*sums))
 
 
-def _records(chunks: "Iterable[Chunk]") -> "Iterator[Record]":
-    """The records of chunks; says which bytes are passed over, for example when one begins inside a record."""
-    for chunk in chunks:
-        for gap in chunk.damaged:
-            click.echo(f"{gap.position}  {gap.length:,} 字节不成记录 / bytes hold no valid record", err=True)
-        yield from chunk.records
+def _entries(site: Site, stream: str, position: int) -> "Iterator[JournalEntry]":
+    """The entries of a stream; prints the bytes that are passed over, for example where reading begins inside a record."""
+    for entry in operations.journal_entries(site, stream, position):
+        if entry.gap_bytes:
+            click.echo(f"{entry.position}  {entry.gap_bytes:,} 字节不成记录 / bytes hold no valid record", err=True)
+        else:
+            yield entry
 
 
 def _time(received_us: int | None, zone: tzinfo) -> str:

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.command import SITE, examples, failures_told
-from pipelines.screen import console
+from ingest_daemon import operations
+from pipelines.console import console
+from pipelines.options import SITE, examples, report_failures
 
 if TYPE_CHECKING:
-    from ingest_daemon.terminals.registry import Registry, RegistryChange
+    from ingest_daemon.operations import Registry, RegistryChange
 
 SHOWN = 10
 """Terminals that are named of each kind of change."""
@@ -22,15 +23,13 @@ def registry() -> None:
 
 @registry.command(epilog=examples("mainflow registry check --site site"))
 @SITE
-@failures_told
+@report_failures
 def check(root: Path) -> None:
     """检查 / compare terminals.csv with the state in force; exit code 1 where a row or the file is refused."""
-    from ingest_daemon.reception.settings import DaemonSettings
-    from ingest_daemon.terminals.registry import Registry
     from pipelines.settings import load
 
     settings = load(root)
-    state = Registry(settings.folder, settings[DaemonSettings].data_protocol)
+    state = operations.registry(settings)
     change = state.change()
     _show(state, change)
     raise SystemExit(1 if change.disbelief or any(problem.row > 1 for problem in change.problems) else 0)
@@ -38,18 +37,15 @@ def check(root: Path) -> None:
 
 @registry.command(epilog=examples("mainflow registry accept --site site"))
 @SITE
-@failures_told
+@report_failures
 def accept(root: Path) -> None:
     """确认 / have the daemon take over terminals.csv as it is now, although it loses many terminals."""
-    from ingest_daemon.reception.settings import DaemonSettings
-    from ingest_daemon.terminals.registry import Registry
-    from ingest_daemon.terminals.registry import accept as accept_file
     from pipelines.settings import load
 
     settings = load(root)
-    state = Registry(settings.folder, settings[DaemonSettings].data_protocol)
+    state = operations.registry(settings)
     _show(state, state.change())
-    accept_file(settings.folder)
+    operations.accept_registry(settings.folder)
     console.print("已确认 / accepted: the daemon takes it over within a second, or at its next start")
 
 

@@ -16,10 +16,10 @@ from assets import marts, publication, tables, warehouse
 from assets.marts import Partitions
 from assets.tables import Made, Step
 from assets.workbench import Workbench
-from ingest_daemon.commands.settings import CommandSettings
 from ingest_daemon.contract.log import LOG
+from ingest_daemon.operations import CommandSettings
 from pipelines import touched
-from pipelines.recall import recall
+from pipelines.gap_recall import recall
 from pipelines.settings import load
 
 Progress = Callable[[str, int, int], None]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ingest_daemon.contract.settings import PostgresSettings, Settings, SiteSettings
 from ingest_daemon.contract.site import Site
-from ingest_daemon.sms.settings import SmsSettings
+from ingest_daemon.operations import SmsSettings
 from pipelines.settings import ServerSettings
 
 if TYPE_CHECKING:

@@ -11,15 +11,12 @@ from typing import Any, NamedTuple
 import polars as pl
 from rich.table import Table
 
-from ingest_daemon.contract.schema import Reason
+from ingest_daemon import operations
 from ingest_daemon.contract.settings import Settings, SiteSettings
 from ingest_daemon.contract.site import Site
-from ingest_daemon.forwarding.quarantine import frames, unadopted_entries
-from ingest_daemon.journal.reader import backlog, waiting_since
-from ingest_daemon.reception.settings import DaemonSettings
+from ingest_daemon.operations import DaemonSettings
 from ingest_daemon.stores import open_store
 from ingest_daemon.stores.settings import StoreSettings
-from ingest_daemon.terminals.registry import read_terminals
 from pipelines.servers import running_daemon
 
 SILENT_STEPS = 3
@@ -41,14 +38,6 @@ class Contact(NamedTuple):
     drift_s: float | None
 
 
-class Stranger(NamedTuple):
-    """A terminal that is not registered: when its first and last frame came (µs since 1970 UTC), and how many were kept aside."""
-
-    first_us: int
-    last_us: int
-    frames: int
-
-
 def report(settings: Settings) -> Table:
     """A table of the site's state, readable while everything or nothing runs."""
     site = settings.folder
@@ -57,14 +46,14 @@ def report(settings: Settings) -> Table:
     ports = running_daemon(site)
     table = Table("", "", title=f"{settings[SiteSettings].utility} · {site.root}", show_header=False)
     table.add_row("接收进程 / daemon", f"端口 ports {ports.data}, {ports.alarm}" if ports else "未运行 / not running")
-    oldest = waiting_since(site)
-    for name, size in backlog(site).items():
+    oldest = operations.waiting_since(site)
+    for name, size in operations.backlog(site).items():
         if name != "bad":
             late = f", 滞后 lag {_span((time.time_ns() // 1000 - since) / 1e6)}" if (since := oldest[name]) else ""
             table.add_row(f"待转发 / backlog {name}", f"{size:,} B{late}")
     table.add_row("读数入库 / readings stored", f"{counters.get('readings', 0):,}")
     table.add_row("重复 / duplicates", f"{counters.get('duplicates', 0):,}")
-    for reason, count in quarantine_counts(site.quarantine).items():
+    for reason, count in operations.quarantine_counts(site).items():
         table.add_row(f"另存 / kept {reason}", f"{count:,}")
     for reason, count in counters.get("bad", {}).items():
         table.add_row(f"坏帧 / bad {reason}", f"{count:,}")
@@ -80,22 +69,10 @@ def report(settings: Settings) -> Table:
     drifted = [terminal for terminal, contact in known.items() if _is_off(contact, settings[DaemonSettings].drift_s)]
     table.add_row("静默终端 / silent terminals", f"{len(silent):,} / {len(known):,}{_some(silent)}")
     table.add_row("时钟偏差 / clocks off", f"{len(drifted):,}{_some(drifted)}")
-    unknown = unknown_terminals(site.quarantine)
+    unknown = operations.unknown_terminals(site)
     table.add_row("未登记终端 / unknown terminals", f"{len(unknown):,}{_some(list(unknown))}")
     table.add_row("待算天数 / days to compute", str(len(waiting.get("days", {}))))
     return table
-
-
-def quarantine_counts(folder: Path) -> dict[str, int]:
-    """How much was kept aside, a reason; what was written twice after a kill counts once, what was adopted not."""
-    counts = {}
-    for reason in Reason:
-        path = folder / f"{reason}.jsonl"
-        if path.exists() and reason is Reason.UNKNOWN_TERMINAL:
-            counts[str(reason)] = sum(entry.frames for entry in unadopted_entries(folder))
-        elif path.exists():
-            counts[str(reason)] = frames(folder, reason)
-    return counts
 
 
 def contacts_of(site: Site, now_us: int | None = None) -> dict[str, Contact]:
@@ -104,7 +81,7 @@ def contacts_of(site: Site, now_us: int | None = None) -> dict[str, Contact]:
     heard, memory = _json(site.state / "counters.json").get("last_contact_us", {}), _json(site.state / "terminals.json")
     newest, offsets = memory.get("newest_us", {}), memory.get("offsets", {})
     try:
-        terminals = read_terminals(site.registry)
+        terminals = operations.terminals(site)
     except (OSError, ValueError):
         return {}
     found = {}
@@ -112,16 +89,6 @@ def contacts_of(site: Site, now_us: int | None = None) -> dict[str, Contact]:
         last_us = max(heard.get(number, 0), newest.get(number, 0)) or None
         silent = last_us is None or now_us - last_us > SILENT_STEPS * terminal.step_min * 60_000_000
         found[number] = Contact(terminal.meter, last_us, silent, median(offsets[number]) if offsets.get(number) else None)
-    return found
-
-
-def unknown_terminals(folder: Path) -> dict[str, Stranger]:
-    """Terminals whose frames wait in the ledger `folder` to be adopted, by number."""
-    found: dict[str, Stranger] = {}
-    for entry in unadopted_entries(folder):
-        before = found.get(entry.terminal) or Stranger(entry.received_us, entry.last_us, 0)
-        first_us, last_us = min(before.first_us, entry.received_us), max(before.last_us, entry.last_us)
-        found[entry.terminal] = Stranger(first_us, last_us, before.frames + entry.frames)
     return found
 
 
@@ -151,7 +118,7 @@ def terminals_table(settings: Settings) -> Table:
 def strangers_table(settings: Settings) -> Table:
     """The terminals that nobody registered, the most frequent first."""
     table = Table("未登记 unknown", "首次 first seen", "最近 last seen", "帧 frames")
-    for terminal, each in sorted(unknown_terminals(settings.folder.quarantine).items(), key=lambda item: -item[1].frames):
+    for terminal, each in sorted(operations.unknown_terminals(settings.folder).items(), key=lambda item: -item[1].frames):
         table.add_row(terminal, _local(each.first_us, settings), _local(each.last_us, settings), f"{each.frames:,}")
     return table
 

@@ -8,7 +8,7 @@ from types import FrameType
 from rich.console import Console
 
 from ingest_daemon.contract.settings import PostgresSettings, Settings
-from ingest_daemon.reception.settings import DaemonSettings
+from ingest_daemon.operations import DaemonSettings
 from pipelines import servers
 from pipelines.bench import workbench
 from pipelines.run import run_days

@@ -61,6 +61,16 @@ class QueuedCommand:
     frame: int | None = None
     detail: str = ""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the outcome is still to come."""
+        return self.state in OPEN
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the terminal answered."""
+        return self.state == ANSWERED
+
     def ask(self, address: str, now: datetime) -> Command:
         """The question as codecs take it; `address`: the meter's on its link."""
         return Command(self.kind, self.terminal, address, now, self.start, self.end, self.field)

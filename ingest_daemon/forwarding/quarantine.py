@@ -80,6 +80,37 @@ def add_entries(folder: Path, entries: Iterable[QuarantineEntry]) -> Counter[str
     return Counter({reason: len(lines) for reason, lines in ledgers.items()})
 
 
+class UnknownTerminal(NamedTuple):
+    """An unregistered terminal: receive time of its first and last frame (µs since 1970 UTC), and number of frames."""
+
+    first_us: int
+    last_us: int
+    frames: int
+
+
+def counts(folder: Path) -> dict[str, int]:
+    """Number of entries by reason, without adopted ones; an entry written twice after a kill counts once."""
+    found = {}
+    for reason in Reason:
+        if not (folder / f"{reason}.jsonl").exists():
+            continue
+        if reason is Reason.UNKNOWN_TERMINAL:
+            found[str(reason)] = sum(entry.frames for entry in unadopted_entries(folder))
+        else:
+            found[str(reason)] = frames(folder, reason)
+    return found
+
+
+def unknown_terminals(folder: Path) -> dict[str, UnknownTerminal]:
+    """The unregistered terminals whose frames wait for adoption, by number."""
+    found: dict[str, UnknownTerminal] = {}
+    for entry in unadopted_entries(folder):
+        before = found.get(entry.terminal) or UnknownTerminal(entry.received_us, entry.last_us, 0)
+        first_us, last_us = min(before.first_us, entry.received_us), max(before.last_us, entry.last_us)
+        found[entry.terminal] = UnknownTerminal(first_us, last_us, before.frames + entry.frames)
+    return found
+
+
 def unadopted_entries(folder: Path) -> Iterator[QuarantineEntry]:
     """Frames of unknown terminals that were not adopted yet, each once, in the order of the ledger."""
     done = {(line["stream"], line["position"]) for line in _lines(folder / _ADOPTED)}

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ingest_daemon.contract.files import read_json
 from ingest_daemon.contract.site import Site
-from ingest_daemon.journal.records import _SUFFIX, ALARM, BAD, DATA, EVENT, HEADER, MAX_PAYLOAD, PART, Chunk, Gap, Record, _parse
+from ingest_daemon.journal.records import _SUFFIX, ALARM, DATA, EVENT, HEADER, MAX_PAYLOAD, STREAMS, Chunk, Gap, Record, _parse
 
 CURSORS: Mapping[str, str] = {"data": DATA, "alarm": ALARM, "alarm-events": ALARM, "events": EVENT}
 """Readers with a durable cursor (`state/forward-<name>.json`) and the stream each reads."""
@@ -108,7 +108,7 @@ def walk(folder: Path, position: int = 0) -> Iterator[Chunk]:
 def streams(site: Site) -> list[Stream]:
     """Every stream that is on disk; for any process, running daemon or not."""
     found = []
-    for name in (DATA, ALARM, BAD, PART, EVENT):
+    for name in STREAMS:
         folder = site.journal / name
         if known := segments(folder):
             end = stream_end(folder)

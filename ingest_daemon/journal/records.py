@@ -14,6 +14,8 @@ DATA, ALARM, BAD, PART, EVENT = "data", "alarm", "bad", "part", "event"
 """The streams: frames, frames that overtake the backlog, rejected bytes, acknowledged packets of messages that are not whole yet,
 and events that the daemon itself found."""
 
+STREAMS = (DATA, ALARM, BAD, PART, EVENT)
+
 
 FRAME_KIND, BAD_KIND, EVENT_KIND = 0, 1, 2
 """What a record's bytes are: a frame as received; reason, detail and bytes (`bad_payload`); a JSON event."""

@@ -13,11 +13,11 @@ from click.testing import CliRunner
 
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding import replay
+from ingest_daemon.forwarding.quarantine import counts as quarantine_counts
 from ingest_daemon.forwarding.quarantine import unadopted_entries
 from ingest_daemon.stores.parquet import ParquetStore
 from pipelines.cli import main
 from pipelines.postgres import embedded
-from pipelines.status import quarantine_counts
 from tests.daemon_helpers import (
     STRANGER,
     TERMINALS,

@@ -12,9 +12,16 @@ from hypothesis import strategies as st
 
 from ingest_daemon.contract.schema import Reason
 from ingest_daemon.forwarding import quarantine as kept
-from ingest_daemon.forwarding.quarantine import QuarantineEntry, add_entries, mark_adopted, unadopted_entries
+from ingest_daemon.forwarding.quarantine import (
+    QuarantineEntry,
+    UnknownTerminal,
+    add_entries,
+    mark_adopted,
+    unadopted_entries,
+    unknown_terminals,
+)
+from ingest_daemon.forwarding.quarantine import counts as quarantine_counts
 from ingest_daemon.journal.envelope import RecordHeader
-from pipelines.status import Stranger, quarantine_counts, unknown_terminals
 from tests.daemon_helpers import STRANGER, Client, eventually, frame, make_site, minutes_ago, running
 
 WAY = RecordHeader("sl651")
@@ -39,7 +46,7 @@ def test_a_frame_that_is_repeated_for_ever_fills_no_disk_and_is_counted_with_its
     for position in range(600):
         add_entries(tmp_path, [entry(position)])
         assert (tmp_path / LEDGER).stat().st_size < 3 * kept.MERGE_BYTES
-    assert unknown_terminals(tmp_path) == {STRANGER: Stranger(FROM_US, FROM_US + 599, 600)}
+    assert unknown_terminals(tmp_path) == {STRANGER: UnknownTerminal(FROM_US, FROM_US + 599, 600)}
     assert quarantine_counts(tmp_path) == {"UNKNOWN_TERMINAL": 600}
     assert next(unadopted_entries(tmp_path)).raw == b"the same frame"
 
@@ -103,7 +110,7 @@ def test_what_was_adopted_stays_adopted_when_its_ledger_is_merged(tmp_path: Path
     mark_adopted(tmp_path, {("data", 0): STRANGER})
     for position in range(2, 100):
         add_entries(tmp_path, [entry(position, "0000000002")])
-    assert unknown_terminals(tmp_path) == {"0000000002": Stranger(FROM_US + 1, FROM_US + 99, 99)}
+    assert unknown_terminals(tmp_path) == {"0000000002": UnknownTerminal(FROM_US + 1, FROM_US + 99, 99)}
 
 
 @pytest.mark.usefixtures("small")

@@ -18,12 +18,12 @@ from polars.testing import assert_frame_equal
 from ingest_daemon.contract.schema import READING
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding import replay as replay_requests
+from ingest_daemon.forwarding.quarantine import counts as quarantine_counts
 from ingest_daemon.journal.reader import walk
 from ingest_daemon.stores import RawStore, open_store
 from ingest_daemon.stores.points import KEY, OWN
 from ingest_daemon.stores.settings import StoreSettings
 from pipelines.cli import main
-from pipelines.status import quarantine_counts
 from tests.daemon_helpers import (
     TERMINALS,
     Client,

@@ -9,8 +9,9 @@ from click.testing import CliRunner
 
 from ingest_daemon.contract.files import write_json
 from ingest_daemon.contract.site import Site
+from ingest_daemon.operations import unknown_terminals
 from pipelines.cli import main
-from pipelines.status import contacts_of, unknown_terminals
+from pipelines.status import contacts_of
 from tests.daemon_helpers import STRANGER, TERMINALS, Client, delivered, eventually, frame, kept, make_site, minutes_ago, running
 
 FIRST, SECOND, THIRD = TERMINALS[:3]
@@ -94,7 +95,7 @@ def test_an_unknown_terminal_has_first_and_last_time_and_a_count(site: Site) -> 
             client.acknowledged(1)
         client.close()
         eventually(lambda: len(kept(site, "UNKNOWN_TERMINAL")) == 3, "strangers are kept aside")
-    ((terminal, found),) = unknown_terminals(site.quarantine).items()
+    ((terminal, found),) = unknown_terminals(site).items()
     assert (terminal, found.frames) == (STRANGER, 3)
     assert NOW_US <= found.first_us < found.last_us <= datetime.now(UTC).timestamp() * 1e6
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ingest_daemon.contract.settings import SettingError
-from pipelines.screen import console
+from pipelines.console import console
 
 MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"])
 """A local day or minute; its zone is the site's."""
@@ -30,7 +30,7 @@ def examples(*lines: str) -> str:
     return "\b\n例 / Examples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def failures_told(function: Callable[..., Any]) -> Callable[..., Any]:
+def report_failures(function: Callable[..., Any]) -> Callable[..., Any]:
     """Known failures become one sentence and exit code 2 instead of a traceback."""
 
     @wraps(function)

@@ -12,14 +12,10 @@ from typing import Any, NamedTuple
 import duckdb
 
 from assets import warehouse
-from ingest_daemon import codecs
-from ingest_daemon.codec_kit.api import Command, CommandType, UnsupportedCommand
-from ingest_daemon.commands.queue import LONGEST, OPEN, CommandRefused, open_commands
-from ingest_daemon.commands.settings import CommandSettings
+from ingest_daemon import operations
 from ingest_daemon.contract.files import read_json, write_json
-from ingest_daemon.contract.settings import AUTO, Settings
-from ingest_daemon.reception.settings import DaemonSettings
-from ingest_daemon.terminals.registry import Terminal, read_terminals
+from ingest_daemon.contract.settings import Settings
+from ingest_daemon.operations import CommandSettings
 
 BY = "recall"
 MOST_OPEN = 2000
@@ -74,26 +70,24 @@ class Recalled:
 def recall(settings: Settings, connection: duckdb.DuckDBPyConnection, now: datetime) -> Recalled:
     """File questions for the holes of the last `[commands] recall_h` hours. Raises `OSError`, `ValueError`."""
     found = Recalled()
-    terminals = read_terminals(settings.folder.registry)
+    is_supported = operations.history_support(settings, now)
     path = settings.folder.state / "recalled.json"
     ledger: dict[str, list[list[str]]] = read_json(path) or {}
-    asks = open_commands(settings.folder, settings[CommandSettings])
-    opened = sum(1 for each in asks.all() if each.by == BY and each.state in OPEN)
+    queue = operations.command_queue(settings)
+    opened = sum(1 for command in queue.all() if command.by == BY and command.is_open)
     for hole in holes(connection, now - timedelta(hours=settings[CommandSettings].recall_h), now):
         found.holes += 1
         spans = ledger.setdefault(hole.terminal, [])
         if any(_covers(span, hole, now) for span in spans):
             found.already += 1
-        elif not can(terminals.get(hole.terminal), hole, settings[DaemonSettings].data_protocol, now):
+        elif not is_supported(*hole):
             found.cannot += 1
         elif opened >= MOST_OPEN:
             found.left += 1
         else:
             try:
-                filed = asks.file(
-                    hole.terminal, CommandType.HISTORY, by=BY, now=now, start=hole.start, end=hole.end, field=hole.field
-                )
-            except CommandRefused:
+                filed = queue.file(hole.terminal, "history", by=BY, now=now, start=hole.start, end=hole.end, field=hole.field)
+            except ValueError:  # a limit of the queue
                 found.left += 1
                 continue
             spans.append([hole.start.isoformat(), hole.end.isoformat(), now.isoformat()])
@@ -114,20 +108,6 @@ def holes(connection: duckdb.DuckDBPyConnection, oldest: datetime, now: datetime
         for terminal, start, end, reads, step_min in rows
         if end <= now - YOUNG_STEPS * timedelta(minutes=step_min or 15)
     ]
-
-
-def can(terminal: Terminal | None, hole: Hole, protocol: str, now: datetime) -> bool:
-    """Whether the terminal's protocol has a question for the hole; `protocol`: of terminals whose line names none."""
-    spoken = (terminal.protocol if terminal else "") or protocol
-    if terminal is None or spoken == AUTO:
-        return False
-    end = min(hole.end, hole.start + LONGEST)
-    ask = Command(CommandType.HISTORY, hole.terminal, terminal.address, now, hole.start, end, hole.field)
-    try:
-        codecs.load(spoken).requests(ask, terminal.profile)
-    except (UnsupportedCommand, ValueError):  # an unknown protocol is a matter of the registry, not of the hole
-        return False
-    return True
 
 
 def _covers(span: list[str], hole: Hole, now: datetime) -> bool:

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-if TYPE_CHECKING:  # with it would come Polars, which no help page needs
-    from ingest_daemon.codec_kit.api import ExplainedField
+if TYPE_CHECKING:
+    from ingest_daemon.operations import ExplainedField
 
 PIPED_WIDTH = 200
 """Columns of what goes into a pipe or a file: nobody sees an edge there, and a table must not be cut at 80."""
@@ -34,7 +34,7 @@ def progress_bar(title: str, total: float | None) -> Iterator[Callable[[float, s
         yield lambda done, text: bar.update(task, completed=done, text=text)
 
 
-def parts_table(parts: "Iterable[ExplainedField]") -> Table:
+def fields_table(parts: "Iterable[ExplainedField]") -> Table:
     """A frame explained, a row a part."""
     table = Table("位置 offset", "字节 bytes", "名称", "name", "值 value", "单位 unit")
     for part in parts:

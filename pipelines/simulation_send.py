@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from ingest_daemon.contract.site import Site
-from ingest_daemon.journal.reader import backlog
+from ingest_daemon.operations import backlog
 from pipelines.servers import Ports
 from simulator.terminal import Delivery, Plan, deliver
 
