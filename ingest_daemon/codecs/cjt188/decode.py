@@ -71,7 +71,8 @@ def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
     table = pl.DataFrame(rows, schema=_ANSWERS, orient="row")
     said = pl.concat([read(table.filter(layout=layout)) for layout, read in _READERS.items()]).sort("frame", "place")
     faults = _faults(said)
-    good = said.filter(~pl.struct("frame", "place").is_in(faults.select(pl.struct("frame", "place")).to_series().implode()))
+    fatal = faults.filter("fatal").select(pl.struct("frame", "place")).to_series()
+    good = said.filter(~pl.struct("frame", "place").is_in(fatal.implode()))
     present = good.filter(pl.col("status").is_not_null())
     return Decoded(
         good.filter(pl.col("ts").is_not_null(), pl.any_horizontal(pl.col(_NAMES).is_not_null())).select(
@@ -79,7 +80,7 @@ def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
         ),
         present.select("frame", "terminal", pl.col("ts").alias("event_at"), _active(present, list(maps)), *_NAMES),
         good.filter(pl.col("sent_at").is_not_null()).select("frame", "terminal", "sent_at"),
-        pl.concat([rejections(refused), faults.drop("place")]).sort("frame", maintain_order=True),
+        pl.concat([rejections(refused), faults.drop("place", "fatal")]).sort("frame", maintain_order=True),
     )
 
 
@@ -182,9 +183,15 @@ def _flow(offset: int, unit: pl.Expr) -> pl.Expr:
 
 
 def _said(
-    table: pl.DataFrame, raw: pl.Expr, ts: pl.Expr, status: int | None, sent_at: pl.Expr, **fields: pl.Expr
+    table: pl.DataFrame,
+    raw: pl.Expr,
+    ts: pl.Expr,
+    status: int | None,
+    sent_at: pl.Expr,
+    doubt: pl.Expr | None = None,
+    **fields: pl.Expr,
 ) -> pl.DataFrame:
-    """What answers say. `raw`: volume and unit as they came; `status`: where its two bytes are."""
+    """What answers say. `raw`: volume and unit as they came; `status`: where its bytes are; `doubt`: what else is no number."""
     nothing = pl.lit(None, pl.Int64)
     word = nothing if status is None else _byte(status).str.to_integer(base=16) + _byte(status + 1).str.to_integer(base=16) * 256
     given = {**fields, "status": word}
@@ -195,6 +202,7 @@ def _said(
         "map",
         "layout",
         raw.alias("raw"),
+        (pl.lit(None, pl.String) if doubt is None else doubt).alias("doubt"),
         ts.cast(TIMESTAMP).alias("ts"),
         sent_at.cast(TIMESTAMP).alias("sent_at"),
         *(given.get(field.name, pl.lit(None)).cast(field.dtype).alias(field.name) for field in FIELDS),
@@ -223,6 +231,7 @@ def _rd_w10(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _freeze(table: pl.DataFrame) -> pl.DataFrame:
+    pressure = pl.when(pl.col("pressure_unit") == "").then(0).otherwise(_whole(20, 3))  # without a unit nobody wants it
     kilopascals = pl.when(pl.col("pressure_unit") == "kPa").then(1000).when(pl.col("pressure_unit") == "MPa").then(1)
     return _said(
         table,
@@ -230,10 +239,22 @@ def _freeze(table: pl.DataFrame) -> pl.DataFrame:
         clock(0),
         None,
         pl.lit(None),
+        _doubt({"flow": (12, 4, _flow(12, _byte(16))), "pressure": (20, 3, pressure)}),
         forward_m3=_volume(7, _byte(11)),
         flow_m3h=_flow(12, _byte(16)),
         pressure_mpa=_whole(20, 3) / (100 * kilopascals),
     )
+
+
+def _doubt(values: Mapping[str, tuple[int, int, pl.Expr]]) -> pl.Expr:
+    """The values that are no number, by name: offset, bytes and the value, null where it is none. FF throughout is no value."""
+    parts = []
+    for name, (offset, size, value) in values.items():
+        raw = pl.col("hex").str.slice(2 * offset, 2 * size)
+        told = pl.format("{} is {}, expected BCD digits", pl.lit(name), raw.str.to_uppercase())
+        parts.append(pl.when(value.is_null() & (raw != "ff" * size)).then(told))
+    text = pl.concat_str(parts, separator="; ", ignore_nulls=True)
+    return pl.when(text != "").then(text)
 
 
 def _time_only(table: pl.DataFrame) -> pl.DataFrame:
@@ -250,18 +271,26 @@ _READERS: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
 
 
 def _faults(said: pl.DataFrame) -> pl.DataFrame:
-    """`frame`, `place`, `reason`, `detail` of answers that cannot be used. A volume of FF throughout is none, and no fault."""
+    """`frame`, `place`, `reason`, `detail` of answers in which something cannot be used, and whether nothing can (`fatal`).
+
+    A volume of FF throughout is none, and no fault. One whose digits are none costs its field; a unit that is none of volume
+    means that the data have another layout.
+    """
     absent = pl.col("raw").str.starts_with("ffffffff") | (pl.col("layout") == "clock")
     shown = pl.col("raw").str.to_uppercase()
     volume = pl.format("volume and unit are {}, expected BCD digits and a unit of volume (29-2E)", shown)
+    is_volume = (pl.col("layout") == "rd-w10") | pl.col("raw").str.slice(8, 2).is_in([f"{unit:02x}" for unit in VOLUMES])
+    bad_volume = said.filter(pl.col("forward_m3").is_null() & ~absent)
+    bad_time = said.filter(
+        (pl.col("layout") == "freeze") & pl.col("ts").is_null() & (pl.col("forward_m3").is_not_null() | absent)
+    )
+    place = ["frame", "place"]
+    no_time = pl.lit("the time of the freeze is none")
     return pl.concat(
         [
-            said.filter(pl.col("forward_m3").is_null() & ~absent).select(
-                "frame", "place", reason=pl.lit(Reason.BAD_BODY.value), detail=volume
-            ),
-            said.filter(
-                (pl.col("layout") == "freeze") & pl.col("ts").is_null() & (pl.col("forward_m3").is_not_null() | absent)
-            ).select("frame", "place", reason=pl.lit(Reason.BAD_TIME.value), detail=pl.lit("the time of the freeze is none")),
+            bad_volume.select(*place, reason=pl.lit(Reason.BAD_BODY.value), detail=volume, fatal=~is_volume),
+            bad_time.select(*place, reason=pl.lit(Reason.BAD_TIME.value), detail=no_time, fatal=pl.lit(True)),
+            said.drop_nulls("doubt").select(*place, reason=pl.lit(Reason.BAD_BODY.value), detail="doubt", fatal=pl.lit(False)),
         ]
     )
 
