@@ -70,6 +70,7 @@ LATEST: dict[str, pl.DataType] = {
     "status": pl.Int64(),
     "received_at": pl.Datetime("us", "UTC"),
     "channel": pl.String(),
+    "stream": pl.String(),
     "frame": pl.Int64(),
 }
 """The last reading of each (meter, day) as the device gave it, and its last pressure that can be believed."""
@@ -125,7 +126,7 @@ def _latest(own: pl.DataFrame) -> pl.DataFrame:
     measured = pl.col("pressure_mpa").is_not_null()
     last = own.group_by("meter", "day", maintain_order=True).agg(
         pl.col(
-            "register_m3", "reverse_m3", "flow_m3h", "battery_v", "signal", "status", "received_at", "channel", "frame"
+            "register_m3", "reverse_m3", "flow_m3h", "battery_v", "signal", "status", "received_at", "channel", "stream", "frame"
         ).last(),
         reading_at=pl.col("ts").last(),
         pressure_mpa=pl.col("pressure_mpa").filter(measured).last(),

@@ -13,10 +13,10 @@ from tests.daemon_helpers import Daemon, make_site
 from tests.influx_server import free_ports
 
 QUICK = """
-import ingest_daemon.forwarding.forwarder
+import ingest_daemon.forwarding.sinks
 import ingest_daemon.stores.influxdb
 
-ingest_daemon.forwarding.forwarder.WAIT_S = (0.1, 0.3)
+ingest_daemon.forwarding.sinks.WAIT_S = (0.1, 0.3)
 ingest_daemon.stores.influxdb.TIMEOUT_MS = (500, 500)
 """
 """Put before the daemon, so that a test need not wait as long as a site does."""

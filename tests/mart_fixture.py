@@ -51,7 +51,7 @@ TABLES = {
         "reverse_m3 real8, flow_m3h real8,"
         "pressure_mpa real8, pressure_at timestamptz, pressure_low_mpa real8, battery_v real8, signal bigint,"
         "status bigint, today_m3 real8,"
-        "today_coverage real8, month_m3 real8, received_at timestamptz, channel text, frame bigint"
+        "today_coverage real8, month_m3 real8, received_at timestamptz, channel text, stream text, frame bigint"
     ),
     "mart.customer": "customer_no text, name text, industry text, region text, address text, meters bigint, source text, "
     "industry_name text, region_name text",

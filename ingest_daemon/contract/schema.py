@@ -45,9 +45,10 @@ READING: dict[str, pl.DataType] = {
     **{field.name: field.dtype for field in FIELDS},
     "received_at": TIMESTAMP,
     "channel": pl.String(),
+    "stream": pl.String(),
     "frame": pl.Int64(),
 }
-"""A reading: terminal number, device time (UTC), fields, receive time, channel, journal position.
+"""A reading: terminal number, device time (UTC), fields, receive time, channel, journal position (`frame` within `stream`).
 
 The key is (`terminal`, `ts`): the same reading twice is the same point; of two that differ the later arrival
 wins, field by field, and the contradiction is kept in the ledger (`Reason.CONFLICT`).

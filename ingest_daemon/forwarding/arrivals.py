@@ -12,8 +12,9 @@ import polars as pl
 from ingest_daemon import codecs
 from ingest_daemon.codec_kit.api import ExplainedField
 from ingest_daemon.commands.queue import QueuedCommand
-from ingest_daemon.contract.schema import FIELDS, TIMESTAMP
+from ingest_daemon.contract.schema import TIMESTAMP
 from ingest_daemon.contract.site import Site
+from ingest_daemon.forwarding.comparison import with_verdicts
 from ingest_daemon.forwarding.decoding import decode
 from ingest_daemon.forwarding.replay import ReplayRange, replayed
 from ingest_daemon.forwarding.triage import stamp
@@ -51,10 +52,10 @@ def arrivals(site: Site, terminal: str, start: datetime, end: datetime) -> Arriv
         while group := list(islice(records, GROUP)):
             decoded = decode(group, registry.profiles())
             refused.update(decoded.rejected["reason"])
-            readings = stamp(decoded.readings, group).filter(
+            readings = stamp(stream, decoded.readings, group).filter(
                 (pl.col("terminal") == terminal) & pl.col("ts").is_between(start, end, closed="left")
             )
-            parts.append(readings.with_columns(stream=pl.lit(stream)))
+            parts.append(readings)
     return Arrivals(_judged(parts), refused)
 
 
@@ -82,16 +83,8 @@ def _judged(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
     if not parts:
         kinds = (TIMESTAMP, TIMESTAMP, pl.String(), pl.String(), pl.Int64(), pl.String())
         return pl.DataFrame(schema=dict(zip(columns, kinds, strict=True)))
-    names = [field.name for field in FIELDS]
-    before = {name: pl.col(name).forward_fill().shift().over("ts") for name in names}
     return (
-        pl.concat(parts)
-        .sort("ts", "received_at", "stream", "frame")
-        .with_columns(
-            again=pl.int_range(pl.len()).over("ts") > 0,
-            differs=pl.any_horizontal((pl.col(name) != old).fill_null(False) for name, old in before.items()),
-            adds=pl.any_horizontal(pl.col(name).is_not_null() & old.is_null() for name, old in before.items()),
-        )
+        with_verdicts(pl.concat(parts).sort("ts", "received_at", "stream", "frame"))
         .with_columns(
             verdict=pl.when(~pl.col("again"))
             .then(pl.lit("first"))

@@ -29,7 +29,7 @@ class Group(NamedTuple):
     offsets: pl.DataFrame
 
 
-def stamp(readings: pl.DataFrame, records: Sequence[Record]) -> pl.DataFrame:
+def stamp(stream: str, readings: pl.DataFrame, records: Sequence[Record]) -> pl.DataFrame:
     """`Decoded.readings` with all columns of `READING`, and `index`; `ts` in whole milliseconds as stores keep it."""
     index = readings["frame"].to_numpy()
     received = np.array([record.received_us for record in records], dtype=np.int64)
@@ -40,6 +40,7 @@ def stamp(readings: pl.DataFrame, records: Sequence[Record]) -> pl.DataFrame:
         index=pl.col("frame"),
         received_at=pl.Series(received[index], dtype=pl.Int64).cast(TIMESTAMP),
         channel=channels.gather(pl.Series(index)),
+        stream=pl.lit(stream),
         frame=pl.Series(positions[index], dtype=pl.Int64),
     ).select(*READING, "index")
 
@@ -56,7 +57,7 @@ def triage(
         quarantine_entry(reason, stream, records, index, None, None, detail)
         for index, reason, detail in decoded.rejected.select("frame", "reason", "detail").iter_rows()
     ]
-    readings = stamp(decoded.readings, records)
+    readings = stamp(stream, decoded.readings, records)
 
     names = pl.concat([frame["terminal"] for frame in decoded[:3]]).unique()
     is_known = pl.col("terminal").is_in([name for name in names if name in terminals])

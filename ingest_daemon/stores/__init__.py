@@ -30,13 +30,13 @@ class RawStore(Protocol):
     def write(self, readings: "pl.DataFrame") -> "pl.DataFrame":
         """Store readings durably and note their spans as arrived; idempotent.
 
-        Gives the rows that the store refused for good, with a column `detail` (the store's words); usually none.
+        Returns the rows that the store refuses for good, with a column `detail` (the store's words); usually none.
         Raises `StoreAway`.
         """
         ...
 
     def withdraw(self, points: "pl.DataFrame") -> None:
-        """Take points (columns of `points.OWN`) out again, whose frames are now understood otherwise; their spans have arrived.
+        """Delete points (columns `KEY` and `POSITION` of `points`) whose frames now decode differently; their spans have arrived.
 
         Raises `StoreAway`, or `RuntimeError` where the store cannot.
         """

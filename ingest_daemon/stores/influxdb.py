@@ -107,7 +107,7 @@ class InfluxStore:
         """See `RawStore.read`."""
         fields = ", ".join(f'"{field.name}"' for field in FIELDS)
         frames = self._query(
-            f'SELECT "{TERMINAL_TAG}"::tag, {fields}, "received_us", "channel", "frame" FROM "{MEASUREMENT}" '
+            f'SELECT "{TERMINAL_TAG}"::tag, {fields}, "received_us", "channel", "stream", "frame" FROM "{MEASUREMENT}" '
             f"WHERE time >= {_nanoseconds(start)} AND time <= {_nanoseconds(end)}",
             "ms",
             {"time": pl.Int64(), TERMINAL_TAG: pl.String(), "received_us": pl.Int64()}

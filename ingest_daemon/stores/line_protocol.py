@@ -13,7 +13,7 @@ def reading_lines(readings: pl.DataFrame) -> pl.Series:
 
     The text that all readings of a frame share is made once and repeated.
     """
-    common = ["terminal", "received_at", "channel", "frame"]
+    common = ["terminal", "received_at", "channel", "stream", "frame"]
     begins = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in common)
     begins = begins | (pl.int_range(pl.len()) == 0)
     tag = pl.col("terminal")
@@ -23,6 +23,7 @@ def reading_lines(readings: pl.DataFrame) -> pl.Series:
     origin = [
         pl.format("received_us={}i", pl.col("received_at").dt.epoch("us")),
         pl.format('channel="{}"', channel),
+        pl.format('stream="{}"', pl.col("stream")),
         pl.format("frame={}i", pl.col("frame")),
     ]
     start = pl.format(MEASUREMENT + "," + TERMINAL_TAG + "={} {}", tag, pl.concat_str(origin, separator=",", ignore_nulls=True))

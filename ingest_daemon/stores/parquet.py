@@ -17,7 +17,7 @@ import polars as pl
 
 from ingest_daemon.contract.schema import READING, TIMESTAMP
 from ingest_daemon.stores import Arrivals, StoreAway
-from ingest_daemon.stores.points import OWN, merge, sift, spans
+from ingest_daemon.stores.points import KEY, POSITION, merge, sift, spans
 
 FILES_PER_DAY = 32
 """A day's folder with more files than this is compacted."""
@@ -59,7 +59,9 @@ class ParquetStore:
             for (day,), rows in points.with_columns(day=pl.col("ts").dt.date()).partition_by("day", as_dict=True).items():
                 files = _files(self._readings / f"day={day}")
                 held = pl.read_parquet(files, hive_partitioning=False).unique(keep="last", maintain_order=True)
-                _write_file(self._readings / f"day={day}", held.join(rows, on=OWN, how="anti", maintain_order="left"))
+                _write_file(
+                    self._readings / f"day={day}", held.join(rows, on=[*KEY, *POSITION], how="anti", maintain_order="left")
+                )
                 for file in files:
                     file.unlink()
             self._note(spans(points["ts"]))

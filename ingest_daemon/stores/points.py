@@ -11,8 +11,8 @@ import polars as pl
 from ingest_daemon.contract.schema import FIELDS, READING, TIMESTAMP
 
 KEY = ["terminal", "ts"]
-OWN = [*KEY, "received_at", "frame"]
-"""A point together with the frame that gave it last."""
+POSITION = ["stream", "frame"]
+"""Where the journal holds the frame that gave a reading; unique."""
 SPAN_GAP = timedelta(hours=1)
 """Event times further apart than this belong to two spans, so that one old reading does not touch all days since."""
 

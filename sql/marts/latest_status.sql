@@ -47,6 +47,7 @@ select
     case when earlier_m3 is null then today_m3 else earlier_m3 + coalesce(today_m3, 0) end as month_m3,
     received_at,
     channel,
+    stream,
     frame
 from meter
 left join latest_reading using (meter)

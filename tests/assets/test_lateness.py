@@ -26,11 +26,11 @@ def day_of_readings(number: int) -> pl.DataFrame:
     total = 1000 + np.cumsum(np.full(96, 0.5)) + 48 * number
     frame = pl.DataFrame({"ts": at, "forward_m3": total, "pressure_mpa": np.full(96, 0.3)})
     filled = frame.with_columns(
-        terminal=pl.lit(TERMINAL), received_at=pl.col("ts"), channel=pl.lit("tcp"), frame=pl.lit(number)
+        terminal=pl.lit(TERMINAL), received_at=pl.col("ts"), channel=pl.lit("tcp"), stream=pl.lit("data"), frame=pl.lit(number)
     ).with_columns(
         pl.lit(None, dtype).alias(name)
         for name, dtype in READING.items()
-        if name not in frame.columns and name not in ("terminal", "received_at", "channel", "frame")
+        if name not in frame.columns and name not in ("terminal", "received_at", "channel", "stream", "frame")
     )
     return filled.select(pl.col(name).cast(dtype) for name, dtype in READING.items())
 

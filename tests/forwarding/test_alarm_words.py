@@ -13,7 +13,7 @@ from ingest_daemon.codecs import sl651, szy206
 from ingest_daemon.codecs.sl651.header import sealed
 from ingest_daemon.contract.files import write_json
 from ingest_daemon.contract.site import Site
-from ingest_daemon.forwarding.forwarder import TerminalState
+from ingest_daemon.forwarding.terminal_state import TerminalState
 from ingest_daemon.journal.reader import backlog
 from tests.daemon_helpers import (
     TERMINALS,

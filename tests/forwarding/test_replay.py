@@ -21,7 +21,7 @@ from ingest_daemon.forwarding import replay as replay_requests
 from ingest_daemon.forwarding.quarantine import counts as quarantine_counts
 from ingest_daemon.journal.reader import walk
 from ingest_daemon.stores import RawStore, open_store
-from ingest_daemon.stores.points import KEY, OWN
+from ingest_daemon.stores.points import KEY, POSITION
 from ingest_daemon.stores.settings import StoreSettings
 from pipelines.cli import main
 from tests.daemon_helpers import (
@@ -166,7 +166,8 @@ def test_readings_that_had_the_wrong_time_move_and_none_is_there_twice_or_lost(g
 def test_a_move_over_the_edge_of_a_group_loses_nothing(ground: Ground) -> None:
     hook = Path(ground.environment["PYTHONPATH"].split(":")[0]) / "sitecustomize.py"
     hook.write_text(
-        hook.read_text() + "import ingest_daemon.forwarding.forwarder\ningest_daemon.forwarding.forwarder.AGAIN_FRAMES = 3\n"
+        hook.read_text()
+        + "import ingest_daemon.forwarding.reprocessing\ningest_daemon.forwarding.reprocessing.BATCH_FRAMES = 3\n"
     )
     for minutes in (0, 15, -30):
         ground.profile(minutes=minutes - 700)
@@ -183,7 +184,7 @@ def test_a_withdrawn_point_is_gone_and_its_neighbours_stay(ground: Ground) -> No
     rows = pl.DataFrame(
         [
             dict.fromkeys(READING)
-            | {"terminal": name, "ts": ts, "forward_m3": 1.0, "received_at": at, "channel": "tcp", "frame": 7}
+            | {"terminal": name, "ts": ts, "forward_m3": 1.0, "received_at": at, "channel": "tcp", "stream": "data", "frame": 7}
             for name in names
             for ts in (at, at + timedelta(minutes=15))
         ],
@@ -192,10 +193,10 @@ def test_a_withdrawn_point_is_gone_and_its_neighbours_stay(ground: Ground) -> No
     ground.store.write(rows)
     cursor = ground.arrived()
     gone = rows.filter(pl.col("ts") == at, pl.col("terminal") != A)
-    ground.store.withdraw(gone.select(OWN))
-    assert_frame_equal(ground.readings(), rows.join(gone, on=OWN, how="anti").sort(KEY))
+    ground.store.withdraw(gone.select(KEY + POSITION))
+    assert_frame_equal(ground.readings(), rows.join(gone, on=KEY + POSITION, how="anti").sort(KEY))
     assert ground.store.arrivals(cursor).spans.rows() == [(at, at)]
-    ground.store.withdraw(gone.select(OWN))
+    ground.store.withdraw(gone.select(KEY + POSITION))
     assert len(ground.readings()) == 4
 
 
@@ -350,7 +351,7 @@ def test_frames_that_came_together_at_one_position_of_two_streams_are_told_apart
         # As if the data frame had given another time before.
         other = before.tail(1).with_columns(ts=pl.col("ts") - pl.duration(hours=1))
         store = open_store(site, StoreSettings())
-        store.withdraw(before.tail(1).select(OWN))
+        store.withdraw(before.tail(1).select(KEY + POSITION))
         store.write(other)
         request = replay_requests.ask(site, replay_requests.ReplayRange())
         done = eventually(lambda: replay_requests.answer(site, request), "the request is answered")

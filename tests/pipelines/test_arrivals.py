@@ -29,12 +29,12 @@ def at(step: int) -> datetime:
     return START + timedelta(minutes=15 * step)
 
 
-def journaled(site: Site, *arrivals: tuple[bytes, Channel, int], stream: str = DATA, doubt: str = "") -> None:
+def journaled(site: Site, *arrivals: tuple[bytes, Channel, int], stream: str = DATA, quarantine_reason: str = "") -> None:
     """Frames with their channel and the minutes after `START` at which they came."""
     journal = Journal(site.journal / stream, 1 << 20)
     for raw, channel, minutes in arrivals:
         received_us = int((START + timedelta(minutes=minutes)).timestamp() * 1e6)
-        journal.append(encode_header(RecordHeader("sl651", channel, quarantine_reason=doubt)) + raw, received_us)
+        journal.append(encode_header(RecordHeader("sl651", channel, quarantine_reason=quarantine_reason)) + raw, received_us)
     journal.commit()
     journal.close()
 

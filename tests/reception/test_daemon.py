@@ -14,7 +14,8 @@ from ingest_daemon.codecs import sl651
 from ingest_daemon.contract.schema import FIELDS, READING, TIMESTAMP
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding.alarm_sink import AlarmWord
-from ingest_daemon.forwarding.forwarder import TerminalState, compare
+from ingest_daemon.forwarding.comparison import compare
+from ingest_daemon.forwarding.terminal_state import TerminalState
 from ingest_daemon.forwarding.triage import clock_offsets
 from ingest_daemon.journal.envelope import parse_record
 from ingest_daemon.journal.reader import read, stream_end
@@ -189,7 +190,7 @@ def reading(ts: int, forward: float | None, pressure: float | None) -> dict[str,
     """A row of METER at `ts` seconds."""
     values = dict.fromkeys(FIELD_NAMES) | {"forward_m3": forward, "pressure_mpa": pressure}
     moment = datetime.fromtimestamp(ts, UTC)
-    return {"terminal": METER, "ts": moment, **values, "received_at": moment, "channel": "tcp", "frame": 0}
+    return {"terminal": METER, "ts": moment, **values, "received_at": moment, "channel": "tcp", "stream": "data", "frame": 0}
 
 
 COMPARISONS = [

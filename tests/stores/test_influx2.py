@@ -19,7 +19,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from ingest_daemon.stores.influxdb import InfluxStore
-from ingest_daemon.stores.points import OWN
+from ingest_daemon.stores.points import KEY, POSITION
 from ingest_daemon.stores.settings import StoreSettings
 from pipelines.doctor import examine
 from pipelines.settings import load
@@ -118,7 +118,7 @@ def test_what_terminals_send_is_in_the_bucket_once_and_a_later_value_wins(tmp_pa
     assert_frame_equal(changed.tail(-1), rows.tail(-1))
     assert len(kept(site, "CONFLICT")) == 1
     gone = changed.head(5)
-    store.withdraw(gone.select(OWN))
+    store.withdraw(gone.select(KEY + POSITION))
     assert_frame_equal(store.read(*ALWAYS), changed.tail(-5))
 
 

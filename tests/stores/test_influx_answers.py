@@ -10,7 +10,7 @@ import pytest
 from ingest_daemon.contract.schema import READING
 from ingest_daemon.stores import StoreAway, influxdb
 from ingest_daemon.stores.influxdb import InfluxStore
-from ingest_daemon.stores.points import OWN
+from ingest_daemon.stores.points import KEY, POSITION
 from ingest_daemon.stores.settings import StoreSettings
 from tests.fake_influxdb import Answer, FakeInflux, Trouble
 
@@ -22,7 +22,7 @@ def readings(count: int) -> pl.DataFrame:
     rows = [
         dict.fromkeys(READING)
         | {"terminal": "4201000001", "ts": NOON + timedelta(minutes=number), "forward_m3": float(number)}
-        | {"received_at": NOON + timedelta(days=1), "channel": "tcp", "frame": number}
+        | {"received_at": NOON + timedelta(days=1), "channel": "tcp", "stream": "data", "frame": number}
         for number in range(count)
     ]
     return pl.DataFrame(rows, schema=READING)
@@ -224,4 +224,4 @@ def test_points_are_deleted_only_with_the_servers_proper_yes(
     store.write(readings(3))
     fake.trouble = trouble
     with pytest.raises(kind, match=words):
-        store.withdraw(readings(3).select(OWN))
+        store.withdraw(readings(3).select(KEY + POSITION))

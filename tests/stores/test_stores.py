@@ -42,7 +42,7 @@ def minutes(n: float) -> datetime:
 
 
 def reading(terminal: str = "4201000001", ts: datetime = NOON, frame: int = 0, **fields: float | None) -> dict[str, object]:
-    row = dict.fromkeys(READING) | {"terminal": terminal, "ts": ts, "frame": frame, "channel": "tcp"}
+    row = dict.fromkeys(READING) | {"terminal": terminal, "ts": ts, "stream": "data", "frame": frame, "channel": "tcp"}
     return row | {"received_at": NOON + timedelta(days=1, seconds=frame % 10_000)} | fields
 
 
@@ -65,6 +65,7 @@ def meters_day(n: int, day: datetime = NOON) -> pl.DataFrame:
         status=i,
         received_at=pl.lit(day).dt.cast_time_unit("us") + pl.duration(days=1, microseconds=i),
         channel=pl.lit("tcp"),
+        stream=pl.lit("data"),
         frame=i,
     ).select(pl.col(name).cast(dtype) for name, dtype in READING.items())
 
@@ -494,7 +495,8 @@ def answering(status: int, body: bytes) -> Iterator[str]:
 
 
 HEADER = (
-    b"name,tags,time,terminal,forward_m3,reverse_m3,flow_m3h,pressure_mpa,battery_v,signal,status,received_us,channel,frame\n"
+    b"name,tags,time,terminal,forward_m3,reverse_m3,flow_m3h,pressure_mpa,battery_v,signal,status,"
+    b"received_us,channel,stream,frame\n"
 )
 
 
@@ -520,7 +522,7 @@ def test_an_answer_that_is_the_sites_fault_is_away_and_explained(status: int, bo
                 call()
 
 
-@pytest.mark.parametrize("body", [b"", HEADER, HEADER + b"reading,,1764000000000,a,1,,,,,,,1,tcp,0\n"])
+@pytest.mark.parametrize("body", [b"", HEADER, HEADER + b"reading,,1764000000000,a,1,,,,,,,1,tcp,data,0\n"])
 def test_an_answer_that_was_cut_short_is_never_taken_for_the_whole(body: bytes) -> None:
     with answering(200, body) as url, pytest.raises(StoreAway, match="did not finish"):
         InfluxStore(StoreSettings(influx_url=url)).read(*ALWAYS)

@@ -1,0 +1,108 @@
+"""What the forwarder remembers of each terminal from frame to frame."""
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+import polars as pl
+
+from ingest_daemon.contract.schema import TIMESTAMP
+from ingest_daemon.forwarding.alarm_sink import SERVER, AlarmWord
+from ingest_daemon.journal.records import ALARM, DATA, Record
+from ingest_daemon.stores.points import KEY
+
+CLOCK_FRAMES = 3
+"""A terminal's clock is judged by the median of this many frames."""
+
+
+class TerminalState:
+    """Newest device time stored, last alarm word and clock offset of each terminal.
+
+    It follows from the journal up to `positions` alone, so it can always be made again from there.
+    """
+
+    def __init__(self, saved: Mapping[str, Any] | None = None) -> None:
+        """`saved`: the result of `save`."""
+        saved = saved or {}
+        self.positions: dict[str, int] = {stream: saved.get("positions", {}).get(stream, 0) for stream in (ALARM, DATA)}
+        self.newest_us: dict[str, int] = saved.get("newest_us", {})
+        self._words: dict[str, tuple[int, tuple[str, ...]]] = {
+            terminal: (at, tuple(active)) for terminal, (at, active) in saved.get("words", {}).items()
+        }
+        self._drifted: set[str] = set(saved.get("drifted", ()))
+        self._offsets: dict[str, list[float]] = saved.get("offsets", {})
+        self._timed: set[str] = set()
+
+    def save(self) -> dict[str, Any]:
+        """The state as JSON."""
+        return {
+            "positions": self.positions,
+            "newest_us": self.newest_us,
+            "words": self._words,
+            "drifted": sorted(self._drifted),
+            "offsets": self._offsets,
+        }
+
+    def suspects(self, readings: pl.DataFrame) -> pl.Series:
+        """A mask of the readings that may meet a stored point or one of the same group; all others are certainly new."""
+        names = readings["terminal"].unique()
+        newest = pl.Series([self.newest_us.get(name) for name in names], dtype=pl.Int64).cast(TIMESTAMP)
+        table = pl.DataFrame({"terminal": names, "newest": newest})
+        joined = readings.select(KEY).join(table, on="terminal", how="left", maintain_order="left")
+        return joined.select((pl.col("ts") <= pl.col("newest")).fill_null(False) | pl.struct(KEY).is_duplicated()).to_series()
+
+    def note(self, readings: pl.DataFrame) -> None:
+        """Take note of readings that are stored."""
+        latest = readings.group_by("terminal").agg(pl.col("ts").max().dt.epoch("us"))
+        for terminal, at in latest.iter_rows():
+            self.newest_us[terminal] = max(at, self.newest_us.get(terminal, at))
+
+    def new_alarm_words(self, found: Sequence[AlarmWord]) -> list[AlarmWord]:
+        """The words that change a terminal's alarms, and alarms older than its last known word."""
+        changed = []
+        for word in found:
+            at, active = self._words.get(word.terminal, (word.event_us, ()))
+            if word.event_us < at:
+                changed += [word] if word.active else []
+                continue
+            changed += [word] if word.active != active else []
+            self._words[word.terminal] = (word.event_us, word.active)
+        return changed
+
+    def since(self, heard: Sequence[AlarmWord]) -> list[AlarmWord]:
+        """The last known word of each terminal whose last word in `heard` (in order of time) is older and has alarms.
+
+        A reader that gets the older one, as the alarm sink does from alarm frames, needs the last one, too: without it an alarm
+        that is already over stays open.
+        """
+        latest = {word.terminal: word for word in heard}
+        known = [(word, *self._words.get(terminal, (word.event_us, ()))) for terminal, word in latest.items() if word.active]
+        return [word._replace(event_us=at, active=active, values={}) for word, at, active in known if at > word.event_us]
+
+    def clock_news(self, offsets: pl.DataFrame, records: Sequence[Record], drift_s: float) -> list[AlarmWord]:
+        """CLOCK words of terminals whose clock went wrong or came right. `offsets`: of `triage.clock_offsets`.
+
+        A clock is judged by the median of a terminal's last frames, so one old frame that is sent again raises nothing.
+        """
+        wrong = offsets.filter(pl.col("offset_s").abs() > drift_s)["terminal"].unique().to_list()
+        watched = {*wrong, *self._offsets}
+        changed = []
+        for terminal, offset_s, index in offsets.filter(pl.col("terminal").is_in(list(watched))).iter_rows():
+            seen = terminal in self._timed or terminal in self.newest_us
+            before = self._offsets.get(terminal, [0.0] * (CLOCK_FRAMES - 1) if seen else [])
+            self._timed.add(terminal)
+            recent = [*before, offset_s][-CLOCK_FRAMES:]
+            self._offsets[terminal] = recent
+            judged_s = median(recent)
+            off = abs(judged_s) > drift_s
+            if off != (terminal in self._drifted):
+                (self._drifted.add if off else self._drifted.discard)(terminal)
+                record = records[index]
+                active, values = ("CLOCK",) if off else (), {"CLOCK": judged_s}
+                changed.append(
+                    AlarmWord(terminal, SERVER, record.received_us, record.received_us, record.position, active, values, drift_s)
+                )
+            if all(abs(value) <= drift_s for value in recent):
+                del self._offsets[terminal]
+        self._timed.update(offsets["terminal"])
+        return changed
