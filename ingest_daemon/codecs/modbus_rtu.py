@@ -11,13 +11,16 @@
 The map is in `ingest_daemon/codec_kit/modbus/register_map.py`, what RTU and TCP share in `ingest_daemon/codec_kit/modbus/pdu.py`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
-from heapq import heappop, heappush
 from typing import Any
 
+import numpy as np
 from fastcrc import crc16
 
-from ingest_daemon.codec_kit.api import Arrival, Command, Decoded, Decoder, ExplainedField, Frame, NumberShape, Rejected
+from ingest_daemon.codec_kit.api import Arrival, Command, Decoded, Decoder, ExplainedField, NumberShape
+from ingest_daemon.codec_kit.checksums import crc16_is_good
+from ingest_daemon.codec_kit.framer import Bulk, Bytes, Fault, FrameFormat, Framer, Offsets
 from ingest_daemon.codec_kit.modbus import pdu as modbus
 from ingest_daemon.codec_kit.modbus.register_map import RegisterMap, register_map
 from ingest_daemon.contract.schema import Reason
@@ -35,7 +38,7 @@ def _crc(data: bytes) -> bytes:
     return crc16.modbus(data).to_bytes(2, "little")
 
 
-def _size(piece: bytes) -> int | None:
+def _size(piece: bytes | bytearray) -> int | None:
     """Bytes of an answer, by its first three: 0 if none begins so, None if more are needed to tell."""
     if piece and piece[0] not in _ADDRESSES:
         return 0
@@ -43,85 +46,45 @@ def _size(piece: bytes) -> int | None:
     return FRAMING.before + size + FRAMING.after if size else size
 
 
-class _Decoder:
-    """Every byte that could be an address is a candidate; of all candidates the one that ends first with a good CRC is the frame.
-
-    So a damaged byte count does not swallow the good answer that follows, and it does not matter how the stream was cut. Places
-    are counted from the beginning of the connection: `_from` is the first byte held, `_at` the first that was not looked at.
-    """
-
-    def __init__(self) -> None:
-        self._held = b""
-        self._from = self._at = 0
-        self._due: list[tuple[int, int]] = []
-        self._failed: dict[int, int] = {}
-
-    @property
-    def pending(self) -> int:
-        return len(self._held)
-
-    def feed(self, data: bytes) -> list[Frame | Rejected]:
-        held, base, out = self._held + data, self._from, list[Frame | Rejected]()
-        told = upto = base + len(held)  # what begins at `told` or later cannot be told yet
-        while True:
-            end, start = self._due[0] if self._due else (upto + 1, upto)
-            if self._at < min(told, end):
-                size = _size(held[self._at - base : self._at - base + 3])
-                if size is None:
-                    told = self._at
-                    continue
-                if size:
-                    heappush(self._due, (self._at + size, self._at))
-                self._at += 1
-                continue
-            if end > upto:
-                break
-            heappop(self._due)
-            raw = held[start - base : end - base]
-            if _crc(raw[:-2]) != raw[-2:]:
-                self._failed[start] = end
-                continue
-            self._refuse(held[self._from - base : start - base], out)
-            out.append(Frame(raw))
-            self._from = self._at = end
-            told = upto
-            self._due.clear()
-            self._failed.clear()
-        first = min((start for _, start in self._due), default=self._at)
-        self._refuse(held[self._from - base : first - base], out)
-        self._held, self._from = held[first - base :], first
-        return out
-
-    def _refuse(self, raw: bytes, out: list[Frame | Rejected]) -> None:
-        """Give the bytes from `_from` on as rejected: in one piece each what began like an answer, the rest as noise."""
-        if not raw:
-            return
-        upto, done = len(raw), 0
-        for start, end in sorted([*self._failed.items(), *((start, end) for end, start in self._due)]):
-            begin, size = start - self._from, end - start
-            if not done <= begin < upto:
-                continue
-            _noise(raw[done:begin], out)
-            piece = raw[begin : begin + size]
-            done = begin + len(piece)
-            if len(piece) == size:
-                received, expected = piece[-2:].hex().upper(), _crc(piece[:-2]).hex().upper()
-                out.append(Rejected(piece, Reason.BAD_CRC, f"CRC is {received}, expected {expected}"))
-            else:
-                declared = f"declares {size} bytes, but another whole answer begins before they end"
-                out.append(Rejected(piece, Reason.BAD_LENGTH, declared))
-        _noise(raw[done:], out)
-        self._failed = {start: end for start, end in self._failed.items() if start >= self._from + upto}
+def _is_good(frame: bytes | bytearray) -> bool:
+    return crc16.modbus(frame) == 0  # over an answer and its CRC
 
 
-def _noise(raw: bytes, out: list[Frame | Rejected]) -> None:
-    if raw:
-        out.append(Rejected(raw, Reason.NOISE, "expected an address 1 to 247 and the function 03, 04, 83 or 84"))
+def _fault(frame: bytes) -> Fault:
+    return Reason.BAD_CRC, f"CRC is {frame[-2:].hex().upper()}, expected {_crc(frame[:-2]).hex().upper()}"
+
+
+_REFUSALS = bytes(modbus.EXCEPTIONS)
+_COUNTS = bytes(range(2, 251, 2))
+_IS_REFUSAL, _IS_COUNT = (np.isin(np.arange(256), list(allowed)) for allowed in (_REFUSALS, _COUNTS))
+
+
+def _sizes(block: Bytes) -> Offsets:
+    address, function, count = block[:-2], block[1:-1], block[2:]
+    is_answer = np.isin(function, modbus.READS) & _IS_COUNT[count]
+    is_refusal = np.isin(function, [read | modbus.ERROR for read in modbus.READS]) & _IS_REFUSAL[count]
+    sizes = np.where(is_answer, count.astype(np.int64) + _SHORTEST, np.where(is_refusal, _SHORTEST, 0))
+    return np.where((address >= _ADDRESSES[0]) & (address <= _ADDRESSES[-1]), sizes, 0)
+
+
+_FORMAT = FrameFormat(
+    begins=re.compile(
+        rb"(?=[\x01-\xf7](?:[\x03\x04](?:[%b]|\Z)|[\x83\x84](?:[%b]|\Z)|\Z))" % (re.escape(_COUNTS), re.escape(_REFUSALS)),
+        re.DOTALL,
+    ),
+    header=3,
+    shortest=_SHORTEST,
+    size=_size,
+    good=_is_good,
+    fault=_fault,
+    expected="an address 1 to 247 and the function 03, 04, 83 or 84",
+    bulk=Bulk(b"\x03\x04\x83\x84", _sizes, crc16_is_good),
+)
 
 
 def decoder() -> Decoder:
     """A decoder for a new connection."""
-    return _Decoder()
+    return Framer(_FORMAT)
 
 
 def terminal(frame: bytes) -> str:

@@ -1,5 +1,7 @@
 """The cutter by a made-up protocol: `S`, how many bytes follow before the sum, those bytes, their sum."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,15 +11,19 @@ from ingest_daemon.codec_kit.framer import Fault, FrameFormat, Framer
 from ingest_daemon.contract.schema import Reason
 
 
-def size(head: bytes) -> int | None:
+def size(head: bytes | bytearray) -> int | None:
     return 3 + head[1] if len(head) > 1 else None
 
 
-def fault(frame: bytes) -> Fault | None:
-    return None if sum(frame[2:-1]) & 0xFF == frame[-1] else (Reason.BAD_CRC, "sum")
+def is_good(frame: bytes | bytearray) -> bool:
+    return sum(frame[2:-1]) & 0xFF == frame[-1]
 
 
-RULES = FrameFormat(b"S", 2, size, fault, "the start S")
+def fault(frame: bytes) -> Fault:
+    return Reason.BAD_CRC, "sum"
+
+
+RULES = FrameFormat(re.compile(b"(?=S)"), 2, 3, size, is_good, fault, "the start S")
 
 
 def sealed(content: bytes) -> bytes:

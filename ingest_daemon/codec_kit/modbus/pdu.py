@@ -53,7 +53,7 @@ class Framing(NamedTuple):
     after: int
 
 
-def size_of(body: bytes) -> int | None:
+def size_of(body: bytes | bytearray) -> int | None:
     """Bytes of an answer from its function on, by its first two: 0 where they are no answer, None where more are needed."""
     if not body:
         return None

@@ -1,9 +1,13 @@
-"""The frame: its constants, a stream cut into frames, a frame taken apart. What the data mean is not looked at."""
+"""The frame: its constants, the frame format for the framer, and the fields around the data. The data are not read here."""
 
+import re
 from typing import NamedTuple
 
+import numpy as np
+
 from ingest_daemon.codec_kit.api import Decoder
-from ingest_daemon.codec_kit.framer import Fault, FrameFormat, Framer
+from ingest_daemon.codec_kit.checksums import sums
+from ingest_daemon.codec_kit.framer import Bulk, Bytes, Fault, FrameFormat, Framer, Mask, Offsets
 from ingest_daemon.contract.schema import Reason
 
 START, END, WAKE = 0x68, 0x16, b"\xfe"
@@ -41,7 +45,7 @@ def decoder() -> Decoder:
     return Framer(RULES)
 
 
-def size_of(head: bytes) -> int | None:
+def size_of(head: bytes | bytearray) -> int | None:
     if len(head) > 1 and head[1] not in TYPES:
         return 0
     if len(head) < HEADER:
@@ -49,19 +53,50 @@ def size_of(head: bytes) -> int | None:
     return OVERHEAD + head[10] if head[10] >= 2 else 0
 
 
-def fault_of(frame: bytes) -> Fault | None:
-    """A sum over the data only counts as good here: `decode`, which knows the meter's profile, judges it."""
+def is_good(frame: bytes | bytearray) -> bool:
+    """A sum over the data alone counts as good here: `decode`, which has the meter's profile, judges it."""
+    return frame[-1] == END and frame[-2] in (sum_of(frame[:-2]), sum_of(frame[HEADER:-2]))
+
+
+def fault_of(frame: bytes) -> Fault:
     if frame[-1] != END:
         return Reason.BAD_LENGTH, f"declares {frame[10]} bytes of data, but {frame[-1]:02X} follows them where 16 is expected"
-    if frame[-2] in (sum_of(frame[:-2]), sum_of(frame[HEADER:-2])):
-        return None
     return Reason.BAD_CRC, f"checksum is {frame[-2]:02X}, expected {sum_of(frame[:-2]):02X}"
 
 
-RULES = FrameFormat(bytes((START,)), HEADER, size_of, fault_of, "the start 68 and a whole header", lead=WAKE, most_lead=MOST_WAKE)
+_IS_TYPE = np.isin(np.arange(256), list(TYPES))
 
 
-def sum_of(data: bytes) -> int:
+def _sizes(block: Bytes) -> Offsets:
+    last = len(block) - HEADER + 1
+    count = block[HEADER - 1 :]
+    is_header = (block[:last] == START) & _IS_TYPE[block[1 : last + 1]] & (count >= 2)
+    return np.where(is_header, count.astype(np.int64) + OVERHEAD, 0)
+
+
+def _good(block: Bytes, starts: Offsets, ends: Offsets) -> Mask:
+    total = sums(block)
+    received, over_data = block[ends - 2], total[ends - 2] - total[starts + HEADER]
+    good: Mask = (received == total[ends - 2] - total[starts]) | (received == over_data)
+    return good
+
+
+RULES = FrameFormat(
+    begins=re.compile(rb"(?=\x68(?:[%b](?:.{8}[\x02-\xff]|.{0,8}\Z)|\Z))" % re.escape(bytes(sorted(TYPES))), re.DOTALL),
+    header=HEADER,
+    shortest=OVERHEAD + 2,
+    size=size_of,
+    good=is_good,
+    fault=fault_of,
+    expected="the start 68 and a whole header",
+    end=END,
+    lead=WAKE,
+    most_lead=MOST_WAKE,
+    bulk=Bulk(bytes((START,)), _sizes, _good),
+)
+
+
+def sum_of(data: bytes | bytearray) -> int:
     return sum(data) & 0xFF
 
 

@@ -24,6 +24,7 @@ from ingest_daemon.codecs.mbus.framing import (
     SND_UD,
     VARIABLE,
     fault_of,
+    is_good,
     meter_number,
     size_of,
 )
@@ -127,8 +128,8 @@ def _explained_frame(frame: bytes) -> Iterator[UnplacedField]:
             yield frame[7:8], "错误码", "error code", f"{frame[7]:02X} {known}", ""
         else:
             yield frame[7:-2], "数据内容", "data", "", ""
-    fault = fault_of(frame[:-1] + bytes((END,)))
-    verdict = "正确 / good" if fault is None else f"错误 / wrong: {fault[1]}"
+    ended = frame[:-1] + bytes((END,))
+    verdict = "正确 / good" if is_good(ended) else f"错误 / wrong: {fault_of(ended)[1]}"
     yield frame[-2:-1], "校验码 CS", "checksum CS", f"{frame[-2]:02X} {verdict}", ""
     yield frame[-1:], "结束符", "end", "" if frame[-1] == END else f"{frame[-1]:02X} 应为 16 / expected 16", ""
 

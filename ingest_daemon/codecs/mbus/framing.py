@@ -1,7 +1,12 @@
-"""The frame: its constants, a stream cut into frames, a frame made, the number of the meter. No record is looked at."""
+"""The frame: its constants, the frame format for the framer, frames made, and the number of the meter. Reads no record."""
+
+import re
+
+import numpy as np
 
 from ingest_daemon.codec_kit.api import Decoder, Frame
-from ingest_daemon.codec_kit.framer import Fault, FrameFormat, Framer
+from ingest_daemon.codec_kit.checksums import sums
+from ingest_daemon.codec_kit.framer import Bulk, Bytes, Fault, FrameFormat, Framer, Mask, Offsets
 from ingest_daemon.contract.schema import Reason
 
 ACK, SHORT, LONG, END = 0xE5, 0x10, 0x68, 0x16
@@ -21,7 +26,7 @@ def decoder() -> Decoder:
     return Framer(FRAME_FORMAT)
 
 
-def size_of(head: bytes) -> int | None:
+def size_of(head: bytes | bytearray) -> int | None:
     """Bytes of the frame that begins here, by its first four: 0 where none begins, None where more bytes are needed."""
     if head[0] == SHORT:
         return None if len(head) < 2 else SHORT_SIZE if head[1] & 0xC0 == FROM_MASTER else 0
@@ -31,20 +36,48 @@ def size_of(head: bytes) -> int | None:
     return OVERHEAD + head[1] if head[1] == head[2] and head[1] >= 3 and head[3] == LONG else 0
 
 
-def fault_of(frame: bytes) -> Fault | None:
-    """The wrong end or checksum of a frame of good size; None where both are right."""
+def is_good(frame: bytes | bytearray) -> bool:
+    """Whether a frame of good size ends as it should and has the right checksum."""
+    return frame[-1] == END and _sum(frame[1 if frame[0] == SHORT else 4 : -2]) == frame[-2]
+
+
+def fault_of(frame: bytes) -> Fault:
+    """The wrong end or checksum of a frame of good size."""
     if frame[-1] != END:
         return Reason.BAD_LENGTH, f"{frame[-1]:02X} stands where the end 16 is expected"
     expected = _sum(frame[1 if frame[0] == SHORT else 4 : -2])
-    return None if frame[-2] == expected else (Reason.BAD_CRC, f"checksum is {frame[-2]:02X}, expected {expected:02X}")
+    return Reason.BAD_CRC, f"checksum is {frame[-2]:02X}, expected {expected:02X}"
+
+
+def _sizes(block: Bytes) -> Offsets:
+    first, length = block[:-3], block[1:-2]
+    is_long = (first == LONG) & (length >= 3) & (block[2:-1] == length) & (block[3:] == LONG)
+    is_short = (first == SHORT) & (length & 0xC0 == FROM_MASTER)
+    return np.where(is_long, length.astype(np.int64) + OVERHEAD, np.where(is_short, SHORT_SIZE, 0))
+
+
+def _good(block: Bytes, starts: Offsets, ends: Offsets) -> Mask:
+    total = sums(block)
+    content = starts + np.where(block[starts] == SHORT, 1, 4)
+    good: Mask = block[ends - 2] == total[ends - 2] - total[content]
+    return good
 
 
 FRAME_FORMAT = FrameFormat(
-    bytes((SHORT, LONG)), 4, size_of, fault_of, "E5, 10 and a control byte of the master, or 68 L L 68", singles=bytes((ACK,))
+    begins=re.compile(rb"(?=\x10(?:[\x40-\x7f]|\Z)|\x68(?:([\x03-\xff])(?:\1(?:\x68|\Z)|\Z)|\Z))", re.DOTALL),
+    header=4,
+    shortest=SHORT_SIZE,
+    size=size_of,
+    good=is_good,
+    fault=fault_of,
+    expected="E5, 10 and a control byte of the master, or 68 L L 68",
+    end=END,
+    single=bytes((ACK,)),
+    bulk=Bulk(bytes((SHORT, LONG)), _sizes, _good),
 )
 
 
-def _sum(data: bytes) -> int:
+def _sum(data: bytes | bytearray) -> int:
     return sum(data) & 0xFF
 
 

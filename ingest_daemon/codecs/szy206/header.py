@@ -1,10 +1,13 @@
-"""What the bytes around a frame's data say: direction, packet number, FCB, type, address, function, and the CRC.
+"""The fields around a frame's data: direction, packet number, FCB, type, address, function, and the CRC.
 
-All of it by fixed offsets (the layout is in the package's docstring). No cutting of streams and no values here.
+All of them stand at fixed offsets (the layout is in the package's docstring). No framing and no values here.
 """
 
 from collections.abc import Iterator
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ingest_daemon.codec_kit.api import Packet
 
@@ -93,21 +96,51 @@ def sealed(body: bytes) -> bytes:
     return bytes((START, len(body), START)) + body + bytes((crc8(body), END))
 
 
-def _crc_table() -> bytes:
-    table = []
+def _tables() -> list[bytes]:
+    """Tables that multiply a byte by the powers of x^8 modulo the polynomial E5, from x^0 up to where they repeat."""
+    step = []
     for value in range(256):
         for _ in range(8):
             value = value << 1 ^ (0x1E5 if value & 0x80 else 0)
-        table.append(value)
-    return bytes(table)
+        step.append(value)
+    tables = [bytes(range(256))]
+    while (table := tables[-1].translate(bytes(step))) != tables[0]:
+        tables.append(table)
+    return tables
 
 
-_TABLE = _crc_table()
+_TABLES = _tables()
+_STEP = _TABLES[1]
+_DIVIDING = np.frombuffer(b"".join([_TABLES[0], *_TABLES[:0:-1]]), np.uint8)
+"""The same tables for dividing, 256 bytes a table."""
 
 
-def crc8(data: bytes) -> int:
-    """CRC-8 with polynomial X7+X6+X5+X2+1 (E5), start 00, high bit first (SL/T 427-2021, frame check CS)."""
+def crc8(data: bytes | bytearray) -> int:
+    """CRC-8 with polynomial X7+X6+X5+X2+1 (E5), start 00, high bit first (SL/T 427-2021, frame check CS).
+
+    A byte counts by its distance from the end: the first half is multiplied by that distance and added to the second, so that
+    half of the bytes are left. Zeros before the first byte change nothing.
+    """
+    half = 8
+    while 2 * half < len(data):
+        half *= 2
+    data = bytes(data).rjust(2 * half, b"\0")
+    while half > 4:
+        first = data[:half].translate(_TABLES[half % len(_TABLES)])
+        data = (int.from_bytes(first, "big") ^ int.from_bytes(data[half:], "big")).to_bytes(half, "big")
+        half //= 2
     crc = 0
     for byte in data:
-        crc = _TABLE[crc ^ byte]
+        crc = _STEP[crc ^ byte]
     return crc
+
+
+def running_crc8(block: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The CRC-8 of the bytes before each place of the block, and of all, divided by the power of x at the place.
+
+    Two places with the same value enclose a piece that ends in its own CRC.
+    """
+    running = np.zeros(len(block) + 1, np.uint8)
+    rows = np.resize(np.arange(len(_TABLES)) * 256, len(block))
+    np.bitwise_xor.accumulate(_DIVIDING.take(rows + block), out=running[1:])
+    return running
