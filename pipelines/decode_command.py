@@ -16,7 +16,8 @@ from pipelines.options import examples, report_failures
         "mainflow decode 7E7E01…B042",
         "mainflow decode --json '7E 7E 01 …'",
         "mainflow decode --readings --protocol mbus 681B1B6808057278563412720501071000000004138E8A4000053B0000C07F1016",
-        "mainflow decode --readings --protocol modbus_rtu --profile badger-m2000 010304449A522B51CE",
+        "mainflow decode --readings --protocol modbus_rtu --profile badger-m2000 "
+        "01030444800000EF2B 01030445000000EF3F 0103043F000000F627",
     )
 )
 @click.argument("hexadecimal", metavar="HEX", nargs=-1, required=True)
