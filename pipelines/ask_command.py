@@ -111,7 +111,7 @@ def _table(settings: Settings, commands: "list[QueuedCommand]") -> Table:
     table = Table("编号 id", "终端 terminal", "问 asked", "起止 span", "状态 state", "次 tries", "帧 frame", "说明 detail")
     for each in commands:
         span = f"{_local(settings, each.start)} … {_local(settings, each.end)} {each.field}" if each.start else ""
-        place = "" if each.frame is None else str(each.frame)
+        place = "" if each.frame is None else f"{each.stream} {each.frame}"
         table.add_row(each.id, each.terminal, each.kind, span, each.state, str(each.tries), place, each.detail)
     return table
 

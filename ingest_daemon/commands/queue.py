@@ -43,7 +43,7 @@ class CommandRefused(ValueError):
 class QueuedCommand:
     """A question as it is filed. Times are UTC; `start` and `end` are of history, `end` excluded.
 
-    `by`: who asked. `tries`: contacts at which it was put. `frame`: journal position (stream `data`) of the answer.
+    `by`: who asked. `tries`: contacts at which it was put. `stream`, `frame`: journal position at or before the answer.
     """
 
     id: str
@@ -58,6 +58,7 @@ class QueuedCommand:
     tries: int = 0
     sent_at: datetime | None = None
     finished_at: datetime | None = None
+    stream: str = ""
     frame: int | None = None
     detail: str = ""
 
@@ -222,9 +223,9 @@ class CommandQueue:
         each = self._get(name)
         self._put(replace(each, state=SENT, tries=each.tries + 1, sent_at=now))
 
-    def answered(self, name: str, frame: int | None, now: datetime, detail: str = "") -> None:
-        """The answer is safe in the journal at position `frame` (None where it is not known)."""
-        self._put(replace(self._get(name), frame=frame))
+    def answered(self, name: str, stream: str, frame: int, now: datetime, detail: str = "") -> None:
+        """The answer is safe in the journal, in `stream` at or after the position `frame`."""
+        self._put(replace(self._get(name), stream=stream, frame=frame))
         self._finish(self._get(name), ANSWERED, now, detail)
 
     def unanswered(self, name: str, now: datetime) -> None:

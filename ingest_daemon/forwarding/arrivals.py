@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
+from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
@@ -63,7 +64,9 @@ def answers(site: Site, command: QueuedCommand) -> Iterator[pl.DataFrame | list[
     """The terminal's answers to a command: readings, or the explained frame where it holds no reading."""
     registry = Registry(site)
     since_us, until_us = (int(time.timestamp() * 1e6) if time else 0 for time in (command.sent_at, command.finished_at))
-    for record in _records(site, command.frame or 0):
+    if command.frame is None:
+        return
+    for record in _records(site.journal / command.stream, command.frame):
         if not since_us <= record.received_us <= until_us:
             continue
         header, raw = parse_record(record.payload)
@@ -73,8 +76,8 @@ def answers(site: Site, command: QueuedCommand) -> Iterator[pl.DataFrame | list[
         yield codecs.load(header.protocol).explain(raw) if readings.is_empty() else readings
 
 
-def _records(site: Site, position: int) -> Iterator[Record]:
-    for chunk in walk(site.journal / DATA, position):
+def _records(folder: Path, position: int) -> Iterator[Record]:
+    for chunk in walk(folder, position):
         yield from chunk.records
 
 

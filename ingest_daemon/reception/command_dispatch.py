@@ -10,6 +10,7 @@ from ingest_daemon.commands.queue import CommandQueue
 
 if TYPE_CHECKING:
     from ingest_daemon.reception.connection import Connection
+    from ingest_daemon.reception.group_commit import JournalPosition
     from ingest_daemon.reception.listener import Server
 
 
@@ -53,10 +54,10 @@ class CommandDispatcher:
             done = partial(self._done, queued.id, number, connection)
             connection.ask(number, requests, 1, self._commands.settings.answer_s, done)
 
-    def _done(self, name: str, number: str, connection: "Connection", is_answered: bool) -> None:
+    def _done(self, name: str, number: str, connection: "Connection", answer: "JournalPosition | None") -> None:
         now = datetime.now(UTC)
-        if is_answered:
-            self._commands.answered(name, None, now)
+        if answer:
+            self._commands.answered(name, *answer, now)
         else:
             connection.unresponsive.add(number)
             self._commands.unanswered(name, now)

@@ -25,7 +25,7 @@ from ingest_daemon.contract.settings import AUTO
 from ingest_daemon.journal.envelope import RecordHeader, encode_header
 from ingest_daemon.journal.records import BAD, BAD_KIND, FRAME_KIND, PART, bad_payload
 from ingest_daemon.reception.access import ConnectionState, Verdict
-from ingest_daemon.reception.group_commit import Receipt
+from ingest_daemon.reception.group_commit import JournalPosition, Receipt
 from ingest_daemon.reception.protocol_detection import LONGEST, introduce, is_heartbeat
 from ingest_daemon.reception.request_queue import PendingRequest, RequestQueue
 from ingest_daemon.reception.settings import QUARANTINE, REFUSE
@@ -146,20 +146,31 @@ class Connection(asyncio.Protocol):
 
     # --- requests --------------------------------------------------------------------------------------------------------------
 
-    def ask(self, terminal: str, requests: Sequence[bytes], tries: int, answer_s: float, done: Callable[[bool], None]) -> None:
-        """Send requests to a terminal; `done` is called with whether all were answered, once the answers are safe on disk."""
+    def ask(
+        self,
+        terminal: str,
+        requests: Sequence[bytes],
+        tries: int,
+        answer_s: float,
+        done: Callable[[JournalPosition | None], None],
+    ) -> None:
+        """Send requests to a terminal.
+
+        `done` is called once the answers are safe on disk, with a position at or before them; None where one is missing.
+        """
 
         def journal_answers(pending: PendingRequest) -> None:
             if not pending.answered:
-                done(False)
+                done(None)
                 return
             asked, answers = zip(*pending.answered, strict=True)
             header = encode_header(RecordHeader(self.protocol, Channel.TCP.value, self.link, terminal, asked))
             received_us = time.time_ns() // 1000
             arrival = Arrival(b"".join(answers), received_us, terminal, asked)
             self._note(terminal, received_us)
-            receipt: Receipt = (lambda safe: done(bool(safe)), not pending.silent)
-            self._server.commit.append(self._classify(arrival, terminal), header + arrival.raw, received_us, FRAME_KIND, receipt)
+            stream = self._classify(arrival, terminal)
+            receipt: Receipt = (done, None if pending.silent else self._server.commit.next_position(stream))
+            self._server.commit.append(stream, header + arrival.raw, received_us, FRAME_KIND, receipt)
 
         if self.requests is None:
             self.requests = RequestQueue(asyncio.get_running_loop(), self._codec, self.transport.write)

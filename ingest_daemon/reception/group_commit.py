@@ -10,6 +10,9 @@ from ingest_daemon.journal.writer import Journals
 from ingest_daemon.monitoring.counters import Counters
 from ingest_daemon.reception.flow_control import FlowControl
 
+JournalPosition = tuple[str, int]
+"""A stream and a position in it."""
+
 Receipt = tuple[Callable[[Any], None], Any]
 """A function, and the argument it is called with once its record is safe on disk (None instead: the record was refused)."""
 
@@ -38,6 +41,10 @@ class GroupCommit:
         if not self._is_scheduled:
             self._is_scheduled = True
             self._loop.call_soon(self._commit)
+
+    def next_position(self, stream: str) -> JournalPosition:
+        """A position of a stream that no record appended from now on comes before."""
+        return stream, self._journals.end(stream)
 
     def settled(self, stream: str, count: int, receipts: list[Any], refusal: str) -> None:
         """A group is safe on disk, or refused for the reason given; called in the journal's thread."""

@@ -10,6 +10,7 @@ from zlib import crc32
 from ingest_daemon import codecs
 from ingest_daemon.codec_kit.api import Command, CommandType, UnsupportedCommand
 from ingest_daemon.reception.connection import Connection
+from ingest_daemon.reception.group_commit import JournalPosition
 from ingest_daemon.reception.listener import Server
 from ingest_daemon.reception.settings import PollSettings
 from ingest_daemon.terminals.directory import Link
@@ -74,10 +75,10 @@ class Poller:
         self._asking.add(number)
         connection.ask(number, requests, self._settings.tries, self._settings.answer_s, partial(self._told, number))
 
-    def _told(self, number: str, whole: bool) -> None:
+    def _told(self, number: str, answer: JournalPosition | None) -> None:
         self._asking.discard(number)
-        self._server.counters.polls["answered" if whole else "unanswered"] += 1
-        if not whole:
+        self._server.counters.polls["answered" if answer else "unanswered"] += 1
+        if not answer:
             self._server.log.warn("poll", f"terminal {number} left a question unanswered {self._settings.tries} times")
 
     async def _dial(self, link: str, protocol: str, host: str, port: int) -> None:

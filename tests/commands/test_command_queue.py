@@ -47,13 +47,14 @@ def test_a_question_goes_from_waiting_to_answered_and_every_process_sees_it(site
     assert [each.id for each in daemon.waiting(ONE, NOON)] == [name]
     daemon.sent(name, NOON + HOUR)
     assert daemon.waiting(ONE, NOON) == []
-    daemon.answered(name, 4711, NOON + 2 * HOUR)
+    daemon.answered(name, "alarm", 4711, NOON + 2 * HOUR)
     (found,) = read_commands(site)
-    assert (found.state, found.tries, found.sent_at, found.finished_at, found.frame) == (
+    assert (found.state, found.tries, found.sent_at, found.finished_at, found.stream, found.frame) == (
         "answered",
         1,
         NOON + HOUR,
         NOON + 2 * HOUR,
+        "alarm",
         4711,
     )
     assert daemon.terminals() == []
@@ -86,7 +87,7 @@ def test_the_same_question_twice_is_one_while_it_waits(site: Site, kind: Command
     assert asked(site, kind, OTHER) != first
     daemon = opened(site)
     daemon.sent(first[0], NOON)
-    daemon.answered(first[0], None, NOON)
+    daemon.answered(first[0], "data", 0, NOON)
     assert asked(site, kind) != first
 
 
@@ -148,7 +149,7 @@ def test_a_contact_and_a_day_have_their_limits(site: Site) -> None:
         put.append(len(batch))
         for each in batch:
             daemon.sent(each.id, now)
-            daemon.answered(each.id, None, now)
+            daemon.answered(each.id, "data", 0, now)
     assert put == [2, 1, 0, 0]
     assert len(daemon.waiting(ONE, NOON + 25 * HOUR)) == 2
 
@@ -190,7 +191,7 @@ def test_old_finished_questions_go_and_open_ones_stay(site: Site, monkeypatch: p
         daemon.refresh()
         if number % 6:
             daemon.sent(name, NOON)
-            daemon.answered(name, number, NOON + number * HOUR)
+            daemon.answered(name, "data", number, NOON + number * HOUR)
     daemon.tidy(NOON)
     assert [(each.terminal[-1], each.state) for each in read_commands(site)] == [
         ("0", "waiting"),
@@ -230,7 +231,7 @@ def test_the_index_in_memory_is_what_lies_on_disk_whatever_happens(site: Site) -
             if chance.random() < 0.5:
                 daemon.unanswered(each, now)
             else:
-                daemon.answered(each, 1, now)
+                daemon.answered(each, "data", 1, now)
     daemon.tidy(now)
     assert daemon.all() == read_commands(site)
     assert {each.state for each in daemon.all()} >= {"answered", "failed"}

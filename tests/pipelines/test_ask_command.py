@@ -1,6 +1,7 @@
 """`mainflow ask`: a question is filed when it can be put, waited for, shown with its answer; the rest is said at once."""
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,10 +9,15 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
+from ingest_daemon import operations
+from ingest_daemon.codec_kit.api import CommandType
 from ingest_daemon.codecs import sl651
 from ingest_daemon.codecs.sl651 import answer
-from ingest_daemon.commands.queue import read_commands
+from ingest_daemon.commands.queue import QueuedCommand, read_commands
 from ingest_daemon.contract.site import Site
+from ingest_daemon.journal.envelope import RecordHeader, encode_header
+from ingest_daemon.journal.records import ALARM, DATA
+from ingest_daemon.journal.writer import Journal
 from pipelines.cli import main
 from tests.daemon_helpers import TERMINALS, Client, eventually, frame, make_site, minutes_ago, running
 
@@ -102,3 +108,20 @@ def test_the_answer_is_shown_when_it_comes(site: Site) -> None:
     assert all(
         part in text for part in ("answered", "forward_m3", "731.5", "732.5", f"{START + timedelta(hours=8):%Y-%m-%d %H:%M}")
     )
+
+
+def test_an_answer_with_an_alarm_is_read_from_the_stream_of_alarms(site: Site) -> None:
+    asked, answered = minutes_ago(2), minutes_ago(1)
+    with_alarm = frame(METER, answered, 731.5, alarms=["MAG"])
+    header = encode_header(RecordHeader("sl651", terminal=METER, requests=(b"ask",)))
+    site.journal.mkdir()
+    journal = Journal(site.journal / ALARM, 1 << 20)
+    journal.append(header + with_alarm, round(answered.timestamp() * 1e6))
+    journal.commit()
+    command = QueuedCommand(
+        "1", METER, CommandType.NOW, "cli", asked, sent_at=asked, finished_at=minutes_ago(0), state="answered"
+    )
+    (readings,) = operations.answers(site, replace(command, stream=ALARM, frame=0))
+    assert isinstance(readings, pl.DataFrame)
+    assert readings["forward_m3"].to_list() == [731.5]
+    assert list(operations.answers(site, replace(command, stream=DATA, frame=0))) == []

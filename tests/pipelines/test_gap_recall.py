@@ -79,7 +79,7 @@ def test_what_was_asked_for_is_not_asked_for_again_until_a_week_later(tmp_path: 
     daemon.tidy(NOW)
     for each in first:
         daemon.sent(each.id, NOW)
-        daemon.answered(each.id, None, NOW)
+        daemon.answered(each.id, "data", 0, NOW)
     again = recalled(settings)
     assert (again.holes, again.asks, again.already) == (1, 0, 1)
     assert recalled(settings, NOW + timedelta(days=8)).asks == 1
