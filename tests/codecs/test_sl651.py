@@ -687,3 +687,78 @@ def test_a_question_carries_the_registered_password_before_that_of_the_profile()
     profile = sl651.profile({"password": "0F0F"})
     passwords = [sl651.requests(each, profile)[0][8:10].hex() for each in (ask, ask._replace(password="1AB"))]
     assert passwords == ["0f0f", "01ab"]
+
+
+# Private series
+
+
+def with_elements(elements: str, function: int = sl651.TIMED) -> bytes:
+    """A frame of station 0031010001 whose body has these bytes behind sequence, send time and the station."""
+    return sealed(function, bytes.fromhex(f"0007 260701080012 F1F1 0031010001 49 {elements}"))
+
+
+EIGHT, NINE = "F0F0 2607010800", "F0F0 2607010900"
+TOTAL, VOLTS, PRESSURE_1 = "FFA1 2B 0012345678", "38 12 1287", "58 1A 034560"
+LEVELS = "0101 0102 0103 0104 0105 0106 0107 0108"
+READ = {"forward_m3": 12345.678, "battery_v": 12.87}
+
+
+@pytest.mark.parametrize("guide", ["7979", "7D7D", "F9F9", "FAFA", "B3B3"])
+@pytest.mark.parametrize(
+    ("elements", "expected"),
+    [
+        pytest.param(f"{EIGHT} {TOTAL} {VOLTS} GUIDE {LEVELS}", [READ], id="at the end"),
+        pytest.param(f"{EIGHT} {TOTAL} GUIDE {LEVELS} {VOLTS}", [READ], id="before a standard element"),
+        pytest.param(f"{EIGHT} {TOTAL} GUIDE 08 {LEVELS} 45 20 00000481 {VOLTS}", [{**READ, "status": 0x481}], id="before two"),
+        pytest.param(f"{EIGHT} {TOTAL} GUIDE {LEVELS} {VOLTS} FF09 08 20", [READ], id="before a standard and a private element"),
+        pytest.param(
+            f"{EIGHT} {TOTAL} GUIDE {LEVELS} {NINE} {TOTAL} {VOLTS}", [{"forward_m3": 12345.678}, READ], id="before a group"
+        ),
+        pytest.param(f"{EIGHT} {TOTAL} {VOLTS} GUIDE", [READ], id="alone at the end"),
+        pytest.param(f"{EIGHT} {TOTAL} {VOLTS} GUIDE 7D7D {LEVELS} F9F9 {LEVELS}", [READ], id="several"),
+        pytest.param(f"{EIGHT} GUIDE {LEVELS} {TOTAL}", [{"forward_m3": 12345.678}], id="before one of our own"),
+        pytest.param(f"{EIGHT} {TOTAL} GUIDE {LEVELS} FF33 11 0205", [{"forward_m3": 12345.678}], id="before a private element"),
+        pytest.param(f"{EIGHT} {TOTAL} GUIDE {LEVELS} 38 12 12AB", [{"forward_m3": 12345.678}], id="before what is no value"),
+    ],
+)
+def test_beside_a_private_series_the_standard_elements_are_read_and_the_series_is_named(
+    guide: str, elements: str, expected: list[dict[str, float]]
+) -> None:
+    raw = with_elements(elements.replace("GUIDE", guide))
+    decoded = sl651.decode([Arrival(raw)], {})
+    found = [
+        {name: row[name] for name in row if name in {field.name for field in FIELDS} and row[name] is not None}
+        for row in decoded.readings.to_dicts()
+    ]
+    assert found == expected
+    assert any(guide in detail for detail in decoded.rejected["detail"])
+    assert b"".join(part.raw for part in sl651.explain(raw)) == raw
+
+
+def test_a_private_series_of_the_length_that_it_declares_hides_nothing_behind_it() -> None:
+    declared = "00" * (0x79 >> 3)
+    decoded = sl651.decode([Arrival(with_elements(f"{EIGHT} 7979 {declared} {TOTAL} {VOLTS}"))], {})
+    assert decoded.readings["battery_v"].to_list() == [12.87]
+
+
+def test_a_private_series_in_a_uniform_series_is_named() -> None:
+    decoded = sl651.decode([Arrival(with_elements(f"{EIGHT} 04 18 000015 7979 {LEVELS}", sl651.SERIES))], {})
+    assert decoded.readings.is_empty() and "79" in decoded.rejected["detail"][0]
+
+
+def test_an_element_that_would_run_beyond_the_body_costs_its_group_only() -> None:
+    decoded = sl651.decode([Arrival(with_elements(f"{EIGHT} {TOTAL} C1 F8 0102 {NINE} {TOTAL} {VOLTS}"))], {})
+    assert decoded.readings["battery_v"].to_list() == [None, 12.87]
+    assert "no element at byte 45" in decoded.rejected["detail"][0]
+
+
+@given(st.binary(max_size=300), st.sampled_from(["7979", "7D7D", "F9F9"]))
+@settings(max_examples=300, deadline=None)
+def test_whatever_a_private_series_holds_what_stands_before_it_is_read_and_no_station_is_stored_unnamed(
+    data: bytes, guide: str
+) -> None:
+    raw = with_elements(f"{EIGHT} {TOTAL} {guide} {data.hex()}")
+    decoded = sl651.decode([Arrival(raw)], {})
+    assert 12345.678 in decoded.readings["forward_m3"].to_list()
+    assert {*decoded.readings["terminal"], *decoded.alarms["terminal"]} <= {"0031010001", *sl651.other_stations(raw)}
+    assert b"".join(part.raw for part in sl651.explain(raw)) == raw

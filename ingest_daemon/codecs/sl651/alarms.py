@@ -22,7 +22,7 @@ from ingest_daemon.codecs.sl651.header import (
     is_reply,
     plain,
 )
-from ingest_daemon.codecs.sl651.iter_elements import TruncatedBody, walk
+from ingest_daemon.codecs.sl651.iter_elements import TruncatedBody, iter_elements
 from ingest_daemon.codecs.sl651.packets import begins, joined, messages
 from ingest_daemon.codecs.sl651.profile import settings_of
 
@@ -82,7 +82,7 @@ def _has_alarm(frame: bytes, meaning: Meaning) -> bool:
 
 def _walked(frame: bytes, start: int, end: int, identifier: int, mask: int) -> bool:
     try:
-        for element in walk(frame, start, end):
+        for element in iter_elements(frame, start, end):
             if element.id == STEP and frame[10] in SERIES_FUNCTIONS:
                 return False  # values without ids follow
             if element.id == identifier and _is_set(frame[element.value : element.end], mask):

@@ -13,12 +13,22 @@ from ingest_daemon.codec_kit import bcd
 from ingest_daemon.codec_kit.bcd import Block, Mask, Whole
 from ingest_daemon.codecs.sl651.elements import MEANING, PICTURE, STATION, STEP, TEXT, TIME, Meaning, head_of, size_of
 from ingest_daemon.codecs.sl651.header import SERIES_FUNCTIONS, body_of
-from ingest_daemon.codecs.sl651.iter_elements import Element, TruncatedBody, element_at, walk
+from ingest_daemon.codecs.sl651.iter_elements import (
+    UNREADABLE,
+    Element,
+    TruncatedBody,
+    element_at,
+    is_private_series,
+    iter_elements,
+)
 from ingest_daemon.codecs.sl651.timestamps import MINUTE, read_moments
 from ingest_daemon.contract.schema import Reason
 
 _KINDS = 4
 """A frame's groups are compared with those of so many kinds before they are walked."""
+
+_SHOWN = 64
+"""Bytes of a private series that a complaint shows."""
 
 Skeleton = tuple[tuple[int, int], ...]
 """Ids and definition bytes of a group's elements, in order: they fix every offset."""
@@ -127,11 +137,13 @@ class Batcher:
                 return known
         elements: list[tuple[int, int]] = []
         try:
-            for element in walk(frame, start + 15, end):
+            for element in iter_elements(frame, start + 15, end):
                 if element.id == TIME:
                     break
-                if element.id in (STATION, TEXT, PICTURE) or (
-                    element.id == self._seconds and (elements or element.definition != 0x12)
+                if (
+                    element.id in (STATION, TEXT, PICTURE, UNREADABLE)
+                    or is_private_series(element.id)
+                    or (element.id == self._seconds and (elements or element.definition != 0x12))
                 ):
                     return None
                 elements.append((element.id, element.definition))
@@ -184,7 +196,7 @@ class Batcher:
         station = self._station(frame[3:8])
         group = _Open(0, b"", b"")
         try:
-            for element in walk(frame, start, end):
+            for element in iter_elements(frame, start, end):
                 value = frame[element.value : element.end]
                 if element.id == STATION:
                     self._close(number, station, group)
@@ -202,6 +214,8 @@ class Batcher:
                 elif element.id in self._used:
                     group.elements.append((element.id, element.definition))
                     group.values.append(value)
+                elif element.id == UNREADABLE or is_private_series(element.id):
+                    self.refused.append((number, Reason.BAD_BODY, _unread(frame, element)))
         except TruncatedBody as torn:
             self.refused.append((number, Reason.BAD_BODY, str(torn)))
         self._close(number, station, group)
@@ -221,6 +235,11 @@ class Batcher:
         """One element at equal steps (31H and the answer to 38H)."""
         element = element_at(frame, step.end, end)
         size = element.end - element.value
+        if is_private_series(element.id << 8 | element.definition):
+            detail = (
+                f"series of the private element {element.id:02X} at byte {element.at}: its {end - element.at} bytes are not read"
+            )
+            self.refused.append((number, Reason.BAD_BODY, detail))
         if element.id not in self._sources:
             return
         count, left = divmod(end - element.value, size) if size else (0, end - element.value)
@@ -256,6 +275,14 @@ class Batcher:
 
     def _station(self, number: bytes) -> int:
         return self.stations.setdefault(number, len(self.stations))
+
+
+def _unread(frame: bytes, element: Element) -> str:
+    """What a person needs to know of bytes that are passed over."""
+    raw = frame[element.at : element.end]
+    what = f"private series {raw[:2].hex().upper()}" if is_private_series(element.id) else "no element"
+    shown = raw.hex().upper() if len(raw) <= _SHOWN else f"{raw[:_SHOWN].hex().upper()}…"
+    return f"{what} at byte {element.at}: {len(raw)} bytes of unknown layout are not read ({shown}), the elements around them are"
 
 
 def _seconds(element: bytes) -> bytes:

@@ -98,6 +98,35 @@ FIXED_SIZE = {0xF4: 12} | dict.fromkeys(range(0xF5, 0xFD), 24)
 """Elements whose length does not follow from the definition byte (seen as 60, C0 and 5C)."""
 
 
+_FORMS: dict[int, tuple[int, ...]] = {
+    **dict.fromkeys((0x02, 0x03, *range(0x10, 0x19), 0x47, 0x4A), (0x11,)),
+    0x0E: (0x1A,),
+    **dict.fromkeys((*range(0x1A, 0x27),), (0x19,)),
+    **dict.fromkeys(range(FLOW_M3S, 0x30), (0x23, 0x2B)),
+    **dict.fromkeys((0x36, 0x37), (0x1B,)),
+    VOLTAGE: (0x12,),
+    **dict.fromkeys(range(0x39, 0x44), (0x1A, 0x1B, 0x23)),
+    STATUS: (0x20,),
+    **dict.fromkeys(range(PRESSURE, 0x60), (0x1A, 0x22)),
+    **dict.fromkeys(range(0x60, 0x68), (0x33,)),
+    **dict.fromkeys(range(0x68, 0x70), (0x2A,)),
+    **dict.fromkeys((FORWARD, REVERSE, NET), (0x2B,)),
+    ALARM: (0x20,),
+    FLOW: (0x23,),
+    SECONDS: (0x12,),
+    SIGNAL: (0x08,),
+}
+"""Definition bytes of elements as the standard's table C.1 and real frames have them, and of our own."""
+_DIGITS = frozenset(high << 4 | low for high in range(10) for low in range(10))
+
+
+def is_in_form(identifier: int, definition: int, value: bytes) -> bool:
+    """Whether these are an element in its usual form, with a value that it can have."""
+    if definition not in _FORMS.get(identifier, ()):
+        return False
+    return identifier in WORDS or value.count(0xFF) == len(value) or _DIGITS.issuperset(value[value[0] == 0xFF :])
+
+
 def size_of(identifier: int, definition: int) -> int:
     """Bytes of the element's value."""
     return FIXED_SIZE.get(identifier, definition >> 3)

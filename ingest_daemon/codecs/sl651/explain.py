@@ -49,7 +49,14 @@ from ingest_daemon.codecs.sl651.header import (
     length_of,
     packet_of,
 )
-from ingest_daemon.codecs.sl651.iter_elements import Element, TruncatedBody, element_at, walk
+from ingest_daemon.codecs.sl651.iter_elements import (
+    UNREADABLE,
+    Element,
+    TruncatedBody,
+    element_at,
+    is_private_series,
+    iter_elements,
+)
 from ingest_daemon.codecs.sl651.packets import joined, messages, pieces
 from ingest_daemon.codecs.sl651.timestamps import read_times
 from ingest_daemon.contract.schema import ALARMS, BEIJING
@@ -325,7 +332,7 @@ def _explain_body(book: _Explainer, end: int) -> None:
         _explain_answer(book, function, end)
         return
     try:
-        for element in walk(frame, book.at, end):
+        for element in iter_elements(frame, book.at, end):
             _explain_element(book, element)
             if element.id == STEP and function in SERIES_FUNCTIONS:
                 _explain_series(book, end)
@@ -371,7 +378,7 @@ def _explain_answer(book: _Explainer, function: int, end: int) -> None:
         book.take(end, "软件版本", "software version", frame[book.at : end].decode("gb18030", "replace"))
     elif function == STATE:
         with contextlib.suppress(TruncatedBody):
-            for element in walk(frame, book.at, end):
+            for element in iter_elements(frame, book.at, end):
                 _explain_element(book, element)
 
 
@@ -386,6 +393,11 @@ def _explain_element(book: _Explainer, element: Element) -> None:
         book.take(element.end, "人工置数", "manual text", value.decode("gb18030", "replace"))
     elif element.id == PICTURE:
         book.take(element.end, "图片数据", "picture data", str(len(value)), "byte")
+    elif element.id == UNREADABLE:
+        book.take(element.end, "不可识别", "no element", f"{len(value)}", "byte")
+    elif is_private_series(element.id):
+        name = f"{element.id:04X}"
+        book.take(element.end, f"{name} 自定义序列", f"{name} private series", f"{len(value)}", "byte")
     else:
         zh, en, unit = named(element.id)
         name = f"{element.id:02X}"

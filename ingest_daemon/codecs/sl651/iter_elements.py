@@ -1,9 +1,15 @@
-"""Walking a body element by element, as it lies in the frame. What the elements mean is not here."""
+"""The elements of a body in order, as they lie in the frame; what a value means is not looked at.
 
+Makers put series of their own into a body: a doubled byte such as 7979, 7D7D or F9F9, then data of unknown length. Reading goes
+on behind one only where no doubt is left: where it has the length that its second byte declares as a definition byte and the
+rest fits, where elements in their usual forms fill the group to its end, or where the next group begins.
+"""
+
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ingest_daemon.codecs.sl651.elements import PICTURE, STATION, TEXT, TIME, size_of
+from ingest_daemon.codecs.sl651.elements import PICTURE, STATION, TEXT, TIME, is_in_form, size_of
 
 
 class Element(NamedTuple):
@@ -26,22 +32,42 @@ class TruncatedBody(Exception):
 
 _GUIDES = {TIME: 5, STATION: 6}
 """Guides and the bytes behind them: observation time; station number and station type."""
+_GROUP = re.compile(
+    rb"(?:\xf1\xf1.{6})?\xf0\xf0[\x00-\x09\x10-\x19\x20-\x29\x30-\x39\x40-\x49\x50-\x59\x60-\x69\x70-\x79\x80-\x89\x90-\x99]"
+    rb"[\x01-\x09\x10-\x12][\x01-\x09\x10-\x19\x20-\x29\x30\x31][\x00-\x09\x10-\x19\x20-\x23]"
+    rb"[\x00-\x09\x10-\x19\x20-\x29\x30-\x39\x40-\x49\x50-\x59]",
+    re.DOTALL,
+)
+"""Where a group begins for certain: F0F0 with a time, and the station before it if one is named."""
+UNREADABLE = -1
+"""Id of bytes that no element fits, passed over up to the next group."""
 
 
-def walk(frame: bytes, at: int, end: int) -> Iterator[Element]:
-    """The elements of frame[at:end] in order. Raises `TruncatedBody` where the body ends inside one."""
+def is_private_series(identifier: int) -> bool:
+    """Whether the id is the doubled byte that begins a private series. Below 40 it is an id with a common definition byte."""
+    byte = identifier & 0xFF
+    return identifier == byte * 0x101 and 0x40 <= byte < 0xFF and not 0xF0 <= byte <= 0xF3
+
+
+def iter_elements(frame: bytes, at: int, end: int) -> Iterator[Element]:
+    """The elements of frame[at:end] in order. Raises `TruncatedBody` where the body ends inside one and no group follows."""
     while at < end:
         guide = int.from_bytes(frame[at : at + 2], "big")
         if guide in (TEXT, PICTURE):
             element = Element(guide, 0, at, at + 2, end)
         elif guide in _GUIDES:
             element = Element(guide, 0, at, at + 2, at + 2 + _GUIDES[guide])
+        elif is_private_series(guide) and at + 2 <= end:
+            element = Element(guide, 0, at, at + 2, _end_of_private_series(frame, at, end))
         else:
             element = element_at(frame, at, end)
         if element.end > end:
-            raise TruncatedBody(
-                at, f"element {element.id:02X} at byte {at} takes {element.end - at} bytes, but the body has {end - at} left"
-            )
+            following = _GROUP.search(frame, at + 1, end)
+            if following is None:
+                raise TruncatedBody(
+                    at, f"element {element.id:02X} at byte {at} takes {element.end - at} bytes, but the body has {end - at} left"
+                )
+            element = Element(UNREADABLE, 0, at, at, following.start())
         yield element
         at = element.end
 
@@ -55,3 +81,28 @@ def element_at(frame: bytes, at: int, end: int) -> Element:
     identifier = int.from_bytes(frame[at : value - 1], "big")
     definition = frame[value - 1]
     return Element(identifier, definition, at, value, value + size_of(identifier, definition))
+
+
+def _end_of_private_series(frame: bytes, at: int, end: int) -> int:
+    """The offset at which the private series that begins at `at` ends for certain; `end` where nothing is certain behind it."""
+    following = _GROUP.search(frame, at + 2, end)
+    limit = following.start() if following else end
+    fits = bytearray(limit + 1 - at)
+    """1 where elements fill the rest of the group from that offset on, 2 where the first of them is in its usual form."""
+    fits[limit - at] = 1
+    for offset in range(limit - 2, at + 1, -1):
+        extended = frame[offset] == 0xFF
+        value = offset + (3 if extended else 2)
+        identifier, definition = int.from_bytes(frame[offset : value - 1], "big"), frame[value - 1]
+        doubled = is_private_series(identifier << 8 | definition)
+        after = value + size_of(identifier, definition)
+        if not value <= after <= limit or not fits[after - at]:
+            continue
+        if is_in_form(identifier, definition, frame[value:after]):
+            fits[offset - at] = 2
+        elif doubled or (extended and 1 <= definition >> 3 <= 7):
+            fits[offset - at] = 1
+    declared = at + 2 + size_of(frame[at], frame[at])
+    if declared < limit and fits[declared - at]:
+        return declared
+    return next((offset for offset in range(at + 2, limit) if fits[offset - at] == 2), limit)
