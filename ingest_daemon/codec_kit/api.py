@@ -191,6 +191,13 @@ class Codec(Protocol):
         """The terminal (station) number that sent the frame; of a polled protocol the address on the link ("" for none)."""
         ...
 
+    def other_stations(self, frame: bytes) -> tuple[str, ...]:
+        """The stations beside `terminal` for which `decode` may give rows, each once; nearly always none. Asked of each frame.
+
+        `frame`: one frame, a message of several packets, or the answers of one round. Never raises.
+        """
+        ...
+
     def password(self, frame: bytes) -> str:
         """The password that the frame carries; "" where there is none."""
         ...

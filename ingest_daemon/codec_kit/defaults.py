@@ -16,6 +16,11 @@ def sniff(prefix: bytes) -> bool | None:
     return False
 
 
+def other_stations(frame: bytes) -> tuple[str, ...]:
+    """No others: all that a frame says is its sender's."""
+    return ()
+
+
 def password(frame: bytes) -> str:
     """No password."""
     return ""

@@ -16,6 +16,7 @@ from ingest_daemon.contract.files import read_json, write_json
 from ingest_daemon.contract.log import LOG, RateLimitedLog
 from ingest_daemon.contract.schema import ALARMS
 from ingest_daemon.contract.site import Site
+from ingest_daemon.forwarding.attribution import attribute
 from ingest_daemon.forwarding.decoding import decode
 from ingest_daemon.journal.reader import CURSORS, cursor_path, read, read_cursor
 from ingest_daemon.journal.records import ALARM, EVENT, Record
@@ -232,7 +233,8 @@ class AlarmSink:
         if stream == EVENT:
             found = [from_payload(record.payload) for record in chunk.records]
         else:
-            found = alarm_words(decode(chunk.records, self._registry.profiles()).alarms, chunk.records)
+            decoded = decode(chunk.records, self._registry.profiles())
+            found = alarm_words(attribute(decoded, chunk.records, terminals).decoded.alarms, chunk.records)
         known = [(word, terminals[word.terminal]) for word in found if word.terminal in terminals]
         written = insert(connection, states, known)
         connection.commit()

@@ -14,7 +14,7 @@ from ingest_daemon.contract.schema import FIELDS, READING, Reason
 from ingest_daemon.forwarding.alarm_sink import AlarmWord, moment
 from ingest_daemon.forwarding.settings import TimeSettings
 from ingest_daemon.forwarding.triage import Group, triage
-from ingest_daemon.journal.envelope import RecordHeader, encode_header
+from ingest_daemon.journal.envelope import MOST_STATIONS, RecordHeader, encode_header
 from ingest_daemon.journal.records import DATA, FRAME_KIND, Record
 from ingest_daemon.stores.points import sift
 from ingest_daemon.terminals.profiles import SHIPPED, read_profile
@@ -60,7 +60,8 @@ def preview(data: bytes, protocol: str, profile: str, now: datetime) -> Preview:
     for number, arrival in enumerate(codec.rounds(frames, settings)):
         # Answers of one meter have no time of their own: a millisecond apart they are different points.
         received_us = int(now.timestamp() * 1e6) // 1000 * 1000 + 1000 * number
-        header = RecordHeader(protocol, terminal=arrival.terminal, requests=arrival.requests)
+        stations = tuple((station, "") for station in codec.other_stations(arrival.raw)[:MOST_STATIONS])
+        header = RecordHeader(protocol, terminal=arrival.terminal, requests=arrival.requests, stations=stations)
         record = Record(number, received_us, FRAME_KIND, encode_header(header) + arrival.raw)
         sender = arrival.terminal or codec.terminal(arrival.raw)
         profiles: Mapping[str, Any] = {protocol: {sender: settings} if profile else {}}

@@ -12,6 +12,7 @@ import polars as pl
 
 from ingest_daemon.contract.schema import READING, TIMESTAMP, Reason
 from ingest_daemon.forwarding.alarm_sink import AlarmWord, alarm_words
+from ingest_daemon.forwarding.attribution import attribute
 from ingest_daemon.forwarding.decoding import channels_of, decode, senders
 from ingest_daemon.forwarding.quarantine import QuarantineEntry
 from ingest_daemon.journal.records import Record
@@ -52,25 +53,16 @@ def triage(
 
     That is: frames that are unusable or doubted, terminals nobody registered, times of the future.
     """
-    decoded = decode(records, profiles)
+    decoded, unattributed = attribute(decode(records, profiles), records, terminals)
     kept = [
         quarantine_entry(reason, stream, records, index, None, None, detail)
         for index, reason, detail in decoded.rejected.select("frame", "reason", "detail").iter_rows()
     ]
-    readings = stamp(stream, decoded.readings, records)
-
-    names = pl.concat([frame["terminal"] for frame in decoded[:3]]).unique()
-    is_known = pl.col("terminal").is_in([name for name in names if name in terminals])
-    unadopted_entries = pl.concat(
-        [readings.select("index", "terminal"), decoded.alarms.select(index="frame", terminal="terminal")]
-    )
     kept += [
-        quarantine_entry(
-            Reason.UNKNOWN_TERMINAL, stream, records, index, terminal, None, f"{terminal} is not in registry/terminals.csv"
-        )
-        for index, terminal in unadopted_entries.filter(~is_known).unique(maintain_order=True).iter_rows()
+        quarantine_entry(reason, stream, records, index, terminal, None, detail)
+        for index, reason, terminal, detail in unattributed
     ]
-    readings = readings.filter(is_known)
+    readings = stamp(stream, decoded.readings, records)
 
     ahead = pl.col("ts") - pl.col("received_at")
     for index, terminal, ts, by in readings.filter(ahead > future).select("index", "terminal", "ts", by=ahead).iter_rows():
@@ -80,8 +72,8 @@ def triage(
     return Group(
         readings.filter(ahead <= future),
         kept,
-        alarm_words(decoded.alarms.filter(is_known), records),
-        clock_offsets(decoded.clocks.filter(is_known), records),
+        alarm_words(decoded.alarms, records),
+        clock_offsets(decoded.clocks, records),
     )
 
 

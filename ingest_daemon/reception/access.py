@@ -8,14 +8,17 @@ import ipaddress
 import ssl
 from array import array
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ingest_daemon.codec_kit.api import Arrival, Codec, Decoded
 from ingest_daemon.contract.schema import Reason
 from ingest_daemon.contract.settings import SettingError
-from ingest_daemon.reception.settings import ACCEPT, IGNORE, POLICIES, REFUSE, AccessSettings, networks
+from ingest_daemon.journal.envelope import MOST_STATIONS
+from ingest_daemon.reception.settings import ACCEPT, IGNORE, POLICIES, QUARANTINE, REFUSE, AccessSettings, networks
 from ingest_daemon.terminals.directory import TerminalDirectory
+from ingest_daemon.terminals.registry import Terminal
 
 REMEMBERED = 1 << 18
 """So many acknowledged frames are remembered (a power of two); newer ones take the places of older ones."""
@@ -80,19 +83,25 @@ class Verdict(NamedTuple):
     """What is to be done with a frame.
 
     `policy`: of `POLICIES`. `reason`: of `schema.Reason`, empty for none (it may be there with `ACCEPT`: counted only).
-    `acknowledge`: whether the sender gets its answer.
+    `acknowledge`: whether the sender gets its answer. `stations`: see `RecordHeader`.
     """
 
     policy: str
     reason: str
     acknowledge: bool
+    stations: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_believed(self) -> bool:
+        """Whether the frame comes from the station in its header as far as that can be known."""
+        return self.policy == ACCEPT
 
 
 GOOD = Verdict(ACCEPT, "", True)
 
 
 class SenderVerifier:
-    """Whose frames are believed.
+    """Decides whose frames are believed: of the station in a frame's header, and of every other that its body names.
 
     A **wrong password** is one that differs from the registered one, leading zeros and case aside (spreadsheets drop the former).
     A frame without one is wrong, too, so for terminals of protocols without passwords none is to be registered.
@@ -104,6 +113,11 @@ class SenderVerifier:
     says the time of what it reports. So an honest terminal feels nothing: what was not acknowledged may be repeated from any
     address (a carrier gives a new one with each connection) at any time; what was, from the same address at any time and from
     others within `replay_s` (the acknowledgement was lost); signs of life without a time may be the same for ever.
+
+    Another station in the body is foreign, unless it is registered on the sender's `link`. Its registered password is required
+    whatever `wrong_password` says: that setting is about a station's own frames. What is not believed of it is kept aside, and
+    the sender's own readings are stored; where the policy is to refuse, the whole frame is refused. Nothing of the body counts
+    where the sender is not believed.
     """
 
     def __init__(self, settings: AccessSettings, known: TerminalDirectory) -> None:
@@ -126,7 +140,7 @@ class SenderVerifier:
         """
         terminal = self._known.terminals.get(station)
         doubts = []
-        if terminal is not None and terminal.password and _plain(codec.password(raw)) != _plain(terminal.password):
+        if terminal is not None and _is_wrong(terminal, codec, raw):
             doubts.append(str(Reason.WRONG_PASSWORD))
         elif not heard.station:
             heard.station = station
@@ -134,15 +148,45 @@ class SenderVerifier:
             doubts.append(str(Reason.FOREIGN_STATION))
         if self._is_replayed(codec, raw, heard.address, now_s):
             doubts.append(str(Reason.REPLAYED))
-        if not doubts and terminal is not None:
+        others = codec.other_stations(raw)
+        if not doubts and not others and terminal is not None:
             return GOOD
         self.counted.update(doubts)
-        policy, reason = max(
-            ((self._policies[doubt], doubt) for doubt in doubts), key=lambda each: POLICIES.index(each[0]), default=(ACCEPT, "")
-        )
+        policy, reason = self._strictest(doubts)
         if terminal is None:
             self.counted[str(Reason.UNKNOWN_TERMINAL)] += 1
-        return Verdict(policy, reason, policy != REFUSE and not (terminal is None and self._ignores))
+        judged = self._judge_others(codec, station, raw, others)
+        refusal = next((why for _, body_policy, why in judged if body_policy == REFUSE), "")
+        if refusal and policy != REFUSE:
+            policy, reason = REFUSE, refusal
+        stations = tuple((other, why if body_policy != ACCEPT else "") for other, body_policy, why in judged)
+        return Verdict(policy, reason, policy != REFUSE and not (terminal is None and self._ignores), stations)
+
+    def judge_answer(self, codec: Codec, station: str, raw: bytes) -> tuple[tuple[str, str], ...]:
+        """What is to be done with the other stations that the answers of `station` name; see `RecordHeader.stations`."""
+        judged = self._judge_others(codec, station, raw, codec.other_stations(raw))
+        return tuple((other, reason if policy != ACCEPT else "") for other, policy, reason in judged)
+
+    def _judge_others(self, codec: Codec, sender: str, raw: bytes, others: Sequence[str]) -> list[tuple[str, str, str]]:
+        """Station, policy and reason of those that a body names beside the sender."""
+        judged, counted = [], set()
+        for other in others[:MOST_STATIONS]:
+            terminal = self._known.terminals.get(other)
+            doubts = [] if self._same_link(other, sender) else [str(Reason.FOREIGN_STATION)]
+            is_wrong = terminal is not None and _is_wrong(terminal, codec, raw)
+            doubts += [str(Reason.WRONG_PASSWORD)] * is_wrong
+            policy, reason = self._strictest(doubts)
+            if is_wrong and policy == ACCEPT:
+                policy, reason = QUARANTINE, str(Reason.WRONG_PASSWORD)
+            judged.append((other, policy, reason))
+            counted.update(doubts)
+        self.counted.update(counted)
+        return judged
+
+    def _strictest(self, doubts: Sequence[str]) -> tuple[str, str]:
+        """The strictest policy for the doubts, with its reason."""
+        judged = ((self._policies[doubt], doubt) for doubt in doubts)
+        return max(judged, key=lambda pair: POLICIES.index(pair[0]), default=(ACCEPT, ""))
 
     def acknowledged(self, raw: bytes, heard: ConnectionState, now_s: float) -> None:
         """The frame is safe on disk, and the sender was told so where its protocol has that."""
@@ -224,6 +268,11 @@ def _is_dated(codec: Codec, raw: bytes) -> bool:
 
 def _times(decoded: Decoded) -> set[object]:
     return {*decoded.readings["ts"], *decoded.alarms["event_at"], *decoded.clocks["sent_at"]} - {None}
+
+
+def _is_wrong(terminal: Terminal, codec: Codec, raw: bytes) -> bool:
+    """Whether the terminal has a registered password that the frame does not carry."""
+    return bool(terminal.password) and _plain(codec.password(raw)) != _plain(terminal.password)
 
 
 def _plain(password: str) -> str:

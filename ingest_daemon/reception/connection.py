@@ -23,8 +23,8 @@ from ingest_daemon.codec_kit.api import Arrival, Codec, Decoder, Frame, Packet
 from ingest_daemon.contract.schema import DOUBTS, Channel, Reason
 from ingest_daemon.contract.settings import AUTO
 from ingest_daemon.journal.envelope import RecordHeader, encode_header
-from ingest_daemon.journal.records import BAD, BAD_KIND, FRAME_KIND, PART, bad_payload
-from ingest_daemon.reception.access import ConnectionState, Verdict
+from ingest_daemon.journal.records import BAD, BAD_KIND, DATA, FRAME_KIND, PART, bad_payload
+from ingest_daemon.reception.access import GOOD, ConnectionState, Verdict
 from ingest_daemon.reception.group_commit import JournalPosition, Receipt
 from ingest_daemon.reception.protocol_detection import LONGEST, introduce, is_heartbeat
 from ingest_daemon.reception.request_queue import PendingRequest, RequestQueue
@@ -164,10 +164,11 @@ class Connection(asyncio.Protocol):
                 done(None)
                 return
             asked, answers = zip(*pending.answered, strict=True)
-            header = encode_header(RecordHeader(self.protocol, Channel.TCP.value, self.link, terminal, asked))
             received_us = time.time_ns() // 1000
             arrival = Arrival(b"".join(answers), received_us, terminal, asked)
-            self._note(terminal, received_us)
+            stations = self._server.verifier.judge_answer(self._codec, terminal, arrival.raw)
+            header = encode_header(RecordHeader(self.protocol, Channel.TCP.value, self.link, terminal, asked, stations=stations))
+            self._note(terminal, received_us, GOOD._replace(stations=stations))
             stream = self._classify(arrival, terminal)
             receipt: Receipt = (done, None if pending.silent else self._server.commit.next_position(stream))
             self._server.commit.append(stream, header + arrival.raw, received_us, FRAME_KIND, receipt)
@@ -207,11 +208,13 @@ class Connection(asyncio.Protocol):
         if verdict.policy == REFUSE:
             self._refuse(verdict.reason, DOUBTS[verdict.reason], message, received_us)
             return
-        self._note(number, received_us)
+        self._note(number, received_us, verdict)
         reply = self._reply(number, message, received_us) if verdict.acknowledge else None
-        stream = self._classify(Arrival(message, received_us, number if self._codec.POLLED else ""), number)
+        stream = DATA
+        if verdict.is_believed:
+            stream = self._classify(Arrival(message, received_us, number if self._codec.POLLED else ""), number)
         self._journal(stream, number, message, received_us, verdict, reply)
-        if reply is None:
+        if reply is None and verdict.is_believed:
             self._send_commands(number)
 
     def _reassemble(self, raw: bytes, received_us: int) -> bytes | None:
@@ -238,17 +241,29 @@ class Connection(asyncio.Protocol):
         if verdict.reason:
             detail = f"{number} over {self.state.address} ({verdict.policy}): {DOUBTS[verdict.reason]}"
             self._server.log.warn(verdict.reason, detail)
+        for station, reason in verdict.stations:
+            if reason:
+                detail = f"{station} in a frame of {number} over {self.state.address} (kept aside): {DOUBTS[reason]}"
+                self._server.log.warn(reason, detail)
         return verdict
 
-    def _note(self, number: str, received_us: int) -> None:
-        """Count a message, and remember where a registered terminal was heard; strangers must not fill the memory."""
+    def _note(self, number: str, received_us: int, verdict: Verdict) -> None:
+        """Count a message, and remember where a registered terminal was heard; strangers must not fill the memory.
+
+        A sender that is not believed was not heard, or commands and their passwords would go to whoever used its number.
+        """
         server = self._server
         server.counters.protocols[self.protocol] += 1
-        if number in server.directory.terminals:
-            server.counters.last_contact_us[number] = received_us
-            server.by_terminal[number] = self
-            self.terminals.add(number)
-            self.unresponsive.discard(number)
+        terminals = server.directory.terminals
+        if not verdict.is_believed or number not in terminals:
+            return
+        server.counters.last_contact_us[number] = received_us
+        server.by_terminal[number] = self
+        self.terminals.add(number)
+        self.unresponsive.discard(number)
+        for station, reason in verdict.stations:
+            if not reason and station in terminals:
+                server.counters.last_contact_us[station] = received_us
 
     def _reply(self, number: str, raw: bytes, received_us: int) -> bytes | None:
         """The acknowledgement; None where the protocol wants silence."""
@@ -265,10 +280,14 @@ class Connection(asyncio.Protocol):
         """Journal the message; the acknowledgement follows once it is safe on disk."""
         reason = verdict.reason if verdict.policy == QUARANTINE else ""
         head = self._head
-        if reason or self._codec.POLLED:
+        if reason or self._codec.POLLED or verdict.stations:
             terminal = number if self._codec.POLLED else ""
-            head = encode_header(RecordHeader(self.protocol, link=self.link, terminal=terminal, quarantine_reason=reason))
-        receipt = None if reply is None else (self._acknowledge, (message, reply, number))
+            head = encode_header(
+                RecordHeader(
+                    self.protocol, link=self.link, terminal=terminal, quarantine_reason=reason, stations=verdict.stations
+                )
+            )
+        receipt = None if reply is None else (self._acknowledge, (message, reply, number if verdict.is_believed else ""))
         self._server.commit.append(stream, head + message, received_us, FRAME_KIND, receipt)
 
     # --- after the journal -----------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from ingest_daemon.codec_kit.reassembly import Reassembly
 from ingest_daemon.contract.log import RateLimitedLog
 from ingest_daemon.contract.schema import Channel, Reason
 from ingest_daemon.contract.settings import AUTO
-from ingest_daemon.journal.envelope import RecordHeader, encode_header
+from ingest_daemon.journal.envelope import MOST_STATIONS, RecordHeader, encode_header
 from ingest_daemon.journal.records import ALARM, BAD, DATA, PART, bad_payload
 from ingest_daemon.monitoring.counters import Counters
 from ingest_daemon.sms.concatenation import Parts
@@ -157,9 +157,18 @@ class Inbox:
         elif station in self._known.terminals:  # one that nobody registered is quarantined as over TCP
             way = way._replace(quarantine_reason=str(Reason.FOREIGN_SENDER))
             self._limited.warn(str(Reason.FOREIGN_SENDER), f"station {station} is not registered with the number {way.link!r}")
+        stations = tuple((other, self._doubt(other, ours)) for other in codec.other_stations(raw)[:MOST_STATIONS])
+        way = way._replace(stations=stations)
         arrival = Arrival(raw, received_us, way.terminal)
-        is_alarm = not is_part and codec.is_alarm(arrival, self._known.profile(way.protocol, station))
+        is_believed = not is_part and not way.quarantine_reason
+        is_alarm = is_believed and codec.is_alarm(arrival, self._known.profile(way.protocol, station))
         self._deliver(PART if is_part else ALARM if is_alarm else DATA, encode_header(way) + raw, received_us, receipts.one())
+
+    def _doubt(self, station: str, ours: Mapping[str, Terminal]) -> str:
+        """Why the readings of a station that a body names are kept aside: it is registered, but not with the sender's number."""
+        if station in ours or station not in self._known.terminals:
+            return ""
+        return str(Reason.FOREIGN_SENDER)
 
     def _refuse(self, way: RecordHeader, reason: str, detail: str, raw: bytes, received_us: int, receipts: "_Receipts") -> None:
         self._counters.bad[str(reason)] += 1

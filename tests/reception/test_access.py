@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest_daemon import codecs
+from ingest_daemon.codec_kit import defaults
 from ingest_daemon.codec_kit.api import Codec
 from ingest_daemon.codecs import sl651
 from ingest_daemon.contract.schema import DOUBTS
@@ -274,6 +275,7 @@ def test_a_sign_of_life_without_a_time_is_the_same_for_ever_and_no_replay(known:
         """A protocol whose frames say only the time at which they came."""
 
         decode = staticmethod(lambda arrivals, profiles: codecs.load("sl651").decode([], profiles))
+        other_stations = staticmethod(defaults.other_stations)
 
     codec: Codec = Beats  # type: ignore[assignment]
     judge = SenderVerifier(settings(replayed="refuse"), known)
@@ -285,6 +287,8 @@ def test_a_sign_of_life_without_a_time_is_the_same_for_ever_and_no_replay(known:
 
 def test_a_codec_that_fails_makes_no_frame_a_replay(known: TerminalDirectory) -> None:
     class Broken:
+        other_stations = staticmethod(defaults.other_stations)
+
         @staticmethod
         def decode(arrivals: object, profiles: object) -> None:
             raise RuntimeError("against its contract")

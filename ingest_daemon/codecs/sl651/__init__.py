@@ -19,13 +19,13 @@ id (one byte, or FF and one more), a definition byte (bytes of the value x 8 + d
 ones, all FF for none). Elements `FF A1`-`FF A7` are our own, in the range that the standard leaves to extensions (6.6.3.2):
 forward, reverse and net total, alarm word, flow in m³/h, seconds of the observation, signal.
 
-The ASCII form begins with 01 (SOH), has the header in hex digits and a body of words (see `letters`). A packet of several has a
-length of 16 bits; only the first has sequence and time; the bodies in order are the body of the message.
+The ASCII form begins with 01 (SOH), has the header in hex digits and a body of words (see `ascii_form`). A packet of several has
+a length of 16 bits; only the first has sequence and time; the bodies in order are the body of the message.
 
-A purpose a file: `header` (what stands around the body), `framing` (a stream cut into frames), `packets` (M3), `letters` (ASCII),
-`moments` (times), `elements` (ids, names, units), `stations` (settings), `walking` (a body element by element), `grouping` and
-`decoding` (many frames into columns), `alarming` (what overtakes), `replies` and `asking` (the centre's side), `explaining` (for
-people), `encoding` (the terminal's side). Only what stands here is for others.
+A purpose a file: `header` (what stands around the body), `framing` (a stream cut into frames), `packets` (M3), `ascii_form`,
+`timestamps`, `elements` (ids, names, units), `profile` (what stations differ in), `iter_elements` (a body element by element),
+`batcher` and `decode` (many frames into columns), `alarms` (which frames overtake), `stations` (whom a body names), `acks` and
+`queries` (the centre's side), `explain` (for people), `encode` (the terminal's side). Other rooms use only the names listed here.
 
 Kept aside or not done: test reports, manual texts and pictures are acknowledged and kept as they came; the counters of 50H are
 no alarms (no times are with them) and are explained only, as are 45H, 46H and the parameters of 41H and 43H. Nothing writes
@@ -90,6 +90,7 @@ from ingest_daemon.codecs.sl651.header import (
 from ingest_daemon.codecs.sl651.packets import packet
 from ingest_daemon.codecs.sl651.profile import Settings, profile
 from ingest_daemon.codecs.sl651.queries import answers, follow_up, requests
+from ingest_daemon.codecs.sl651.stations import other_stations
 
 TERMINAL_NUMBER = NumberShape("[0-9A-F]{10}", "10 digits (0-9, A-F), the station address of SL 651")
 
@@ -145,6 +146,7 @@ __all__ = [
     "is_alarm",
     "is_reply",
     "keep_alive",
+    "other_stations",
     "packet",
     "password",
     "profile",
