@@ -14,6 +14,7 @@ not agree with itself (zeros, both lengths, function) or with the request (trans
 The map is in `ingest_daemon/codec_kit/modbus/register_map.py`, what RTU and TCP share in `ingest_daemon/codec_kit/modbus/pdu.py`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,8 +41,16 @@ def _size(held: bytes) -> int | None:
     return FRAMING.before + size if size else None
 
 
+_BEGINS = re.compile(
+    rb"(?=.{1,2}\Z|.{2}\0{1,2}\Z|.{2}\0{3}(?:.{0,2}\Z|.{2}(?:[\x03\x04](?:[%b]|\Z)|[\x83\x84](?:[%b]|\Z))))"
+    % (re.escape(bytes(range(2, 251, 2))), re.escape(bytes(modbus.EXCEPTIONS))),
+    re.DOTALL,
+)
+"""The places where an answer may begin, a part of its header at the end of the bytes included."""
+
+
 class _Decoder:
-    """Cuts by the header: one that agrees with itself is taken at its word, what cannot be one is passed over byte by byte."""
+    """Cut by the header: one that agrees with itself is believed, bytes that cannot be one are passed over."""
 
     def __init__(self) -> None:
         self._held = b""
@@ -51,25 +60,26 @@ class _Decoder:
         return len(self._held)
 
     def feed(self, data: bytes) -> list[Frame | Rejected]:
-        held, out, done, at = self._held + data, list[Frame | Rejected](), 0, 0
+        held, out, done, place = self._held + data, list[Frame | Rejected](), 0, 0
 
         def refuse() -> None:
-            if at > done:
+            if place > done:
                 text = "expected a transaction, 0000, two lengths that agree, and the function 03, 04, 83 or 84"
-                out.append(Rejected(held[done:at], Reason.NOISE, text))
+                out.append(Rejected(held[done:place], Reason.NOISE, text))
 
-        while at < len(held):
-            size = _size(held[at : at + 9])
-            if size is None or at + size > len(held):
+        while match := _BEGINS.search(held, place):
+            place = match.start()
+            size = _size(held[place : place + 9])
+            if size is None or place + size > len(held):
                 break
             if size == 0:
-                at += 1
+                place += 1
                 continue
             refuse()
-            out.append(Frame(held[at : at + size]))
-            done = at = at + size
+            out.append(Frame(held[place : place + size]))
+            done = place = place + size
         refuse()
-        self._held = held[at:]
+        self._held = held[place:]
         return out
 
 

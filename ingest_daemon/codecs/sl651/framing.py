@@ -1,11 +1,13 @@
-"""Cutting a byte stream into frames by declared length and CRC. What a frame says is not looked at beyond its header."""
+"""Cut a byte stream into frames by declared length and CRC. Nothing of a frame is read beyond its header."""
 
 import re
 from heapq import heappop, heappush
 from typing import NamedTuple
 
+from fastcrc import crc16
+
 from ingest_daemon.codec_kit.api import Decoder, Frame, Rejected
-from ingest_daemon.codec_kit.checksums import crc16_high_first
+from ingest_daemon.codec_kit.framer import PIECES
 from ingest_daemon.codecs.sl651.header import (
     ENDS,
     HEADER,
@@ -22,8 +24,10 @@ from ingest_daemon.codecs.sl651.header import (
 from ingest_daemon.contract.schema import Reason
 
 _LONG_AT_ONCE = 8
-"""So many packets longer than a plain frame may be open at once: it bounds the work that one byte of a stranger can cause."""
+"""The most packets longer than a plain frame that may be open at once: it bounds the work that one hostile byte can cause."""
 
+_HEX_START = re.compile(rb"\x7e\x7e.{11}[\x02\x16]|\x7e(?:\x7e.{0,11})?\Z", re.DOTALL)
+"""The header of a HEX frame, or what may become one at the end of what is there."""
 
 _LETTERS_START = re.compile(rb"\x01(?:[0-9A-F]{22}[\x02\x16]|[0-9A-F]{0,22}\Z)")
 """The header of an ASCII frame, or what may become one at the end of what is there."""
@@ -47,11 +51,10 @@ def sniff(prefix: bytes) -> bool | None:
 
 
 class _Mark(NamedTuple):
-    """A start that turned out to be none: its bytes and why."""
+    """A start that turned out to be none: its bytes and why; no detail where that is in the bytes."""
 
     start: int
     end: int
-    reason: Reason
     detail: str
 
 
@@ -114,23 +117,19 @@ class _Decoder:
     def _search(self, due: int) -> bool:
         """Look at the next start of the HEX form that may end by `due`; False where none is there with its whole header."""
         held, base = self._held, self._base
-        reach = min(len(held), due - base - OVERHEAD + len(START))
-        at = held.find(START, self._hex - base, reach)
-        if at < 0:
-            rest = reach - 1 if held[reach - 1 : reach] == START[:1] else reach
-            self._hex = max(self._hex, base + rest)
-            return False
-        self._hex = base + at
-        if at > len(held) - HEADER:
+        match = _HEX_START.search(held, self._hex - base)
+        start = match.start() if match else len(held)
+        self._hex = base + start
+        if self._hex > due - OVERHEAD or start > len(held) - HEADER:
             return False
         self._hex += 1
-        begin = held[at + 13]
-        if begin == SYN or (begin == STX and held[at + 11] >> 4 in (0, 8)):
-            self._consider(base + at, OVERHEAD + length_of(held, at))
-        elif begin == STX and held[at + 2] != START[0]:  # a stray 7E before a start: the start is one byte later
-            word = f"{held[at + 11]:02X}{held[at + 12]:02X}"
+        begin = held[start + 13]
+        if begin == SYN or held[start + 11] >> 4 in (0, 8):
+            self._consider(base + start, OVERHEAD + length_of(held, start))
+        elif held[start + 2] != START[0]:  # a stray 7E before a start: the start is one byte later
+            word = f"{held[start + 11]:02X}{held[start + 12]:02X}"
             detail = f"direction and length are {word}, expected 0nnn (up) or 8nnn (down) with at most {LONGEST} bytes"
-            heappush(self._marks, _Mark(base + at, base + at + HEADER, Reason.BAD_LENGTH, detail))
+            heappush(self._marks, _Mark(base + start, base + start + HEADER, detail))
         return True
 
     def _search_letters(self, due: int) -> bool:
@@ -150,7 +149,7 @@ class _Decoder:
         if size > OVERHEAD + LONGEST:
             if self._long >= _LONG_AT_ONCE:
                 detail = f"the {_LONG_AT_ONCE} packets before it that declare more than {LONGEST} bytes have not ended yet"
-                heappush(self._marks, _Mark(start, start + HEADER, Reason.BAD_LENGTH, detail))
+                heappush(self._marks, _Mark(start, start + HEADER, detail))
                 return
             self._long += 1
         heappush(self._open, (start + size, start))
@@ -161,17 +160,17 @@ class _Decoder:
         end, start = heappop(self._open)
         self._decided.add(start)
         self._long -= end - start > OVERHEAD + LONGEST
-        raw = bytes(self._held[start - self._base : end - self._base])
-        lettered = raw[:1] == SOH
-        if fault := _fault_of_letters(raw) if lettered else _fault(raw):
-            heappush(self._marks, _Mark(start, end, *fault))
+        raw = self._good(start - self._base, end - self._base)
+        if not raw:
+            heappush(self._marks, _Mark(start, end, ""))
             return given
+        lettered = raw[:1] == SOH
         inside = "declares {} bytes, but another whole frame begins before they end"
         for later, other in self._open:
             if other < start:
                 overhead = LETTERS_OVERHEAD if self._held[other - self._base] == SOH[0] else OVERHEAD
                 detail = inside.format(later - other - overhead)
-                heappush(self._marks, _Mark(other, later, Reason.BAD_LENGTH, detail))
+                heappush(self._marks, _Mark(other, later, detail))
         self._refuse(given, start, out)
         out.append(Frame(raw))
         self._hex, self._letters = (_NEVER, end) if lettered else (end, _NEVER)
@@ -182,19 +181,35 @@ class _Decoder:
         self._long = 0
         return end
 
+    def _good(self, start: int, end: int) -> bytes:
+        """The candidate if it is a good frame, else nothing."""
+        lettered = self._held[start] == SOH[0]
+        if self._held[end - (5 if lettered else 3)] not in ENDS:
+            return b""
+        raw = bytes(self._held[start:end])
+        return b"" if (_fault_of_letters(raw) if lettered else _fault(raw)) else raw
+
     def _refuse(self, given: int, upto: int, out: list[Frame | Rejected]) -> None:
         """Give the stream from `given` to `upto` as rejected, in one piece a failed start, the rest as noise."""
-        held, base, at = self._held, self._base, given
+        held, base, place, pieces = self._held, self._base, given, 0
         while self._marks and self._marks[0].start < upto:
             mark = heappop(self._marks)
-            if mark.start < at:
+            if mark.start < place:
                 continue
-            if mark.start > at:
-                out.append(_noise(held[at - base : mark.start - base]))
-            at = min(mark.end, upto)
-            out.append(Rejected(bytes(held[mark.start - base : at - base]), mark.reason, mark.detail))
-        if at < upto:
-            out.append(_noise(held[at - base : upto - base]))
+            if mark.start > place:
+                out.append(_noise(held[place - base : mark.start - base]))
+            place, pieces = min(mark.end, upto), pieces + 1
+            reason, detail = Reason.BAD_LENGTH, mark.detail
+            if not detail:
+                whole = bytes(held[mark.start - base : mark.end - base])
+                fault = _fault_of_letters(whole) if whole[:1] == SOH else _fault(whole)
+                assert fault
+                reason, detail = fault
+            if pieces == PIECES and place < upto:
+                detail, place = f"{detail}; the {upto - place} bytes behind these are no frame, either", upto
+            out.append(Rejected(bytes(held[mark.start - base : place - base]), reason, detail))
+        if place < upto:
+            out.append(_noise(held[place - base : upto - base]))
 
 
 def _noise(raw: bytearray) -> Rejected:
@@ -204,15 +219,15 @@ def _noise(raw: bytearray) -> Rejected:
 
 def _fault(raw: bytes) -> tuple[Reason, str] | None:
     """What is wrong with a candidate of the HEX form."""
-    expected, received = crc16_high_first(raw[:-2]), raw[-2:]
-    if raw[-3] in ENDS and expected == received:
+    expected = crc16.modbus(raw[:-2])
+    if raw[-3] in ENDS and expected == raw[-2] << 8 | raw[-1]:
         return None
-    return _said(raw, OVERHEAD, raw[-3], received.hex().upper(), expected.hex().upper())
+    return _said(raw, OVERHEAD, raw[-3], raw[-2:].hex().upper(), f"{expected:04X}")
 
 
 def _fault_of_letters(raw: bytes) -> tuple[Reason, str] | None:
     """What is wrong with a candidate of the ASCII form: its CRC is over the characters."""
-    expected, received = crc16_high_first(raw[:-4]).hex().upper(), raw[-4:].decode("ascii", "backslashreplace")
+    expected, received = f"{crc16.modbus(raw[:-4]):04X}", raw[-4:].decode("ascii", "backslashreplace")
     if raw[-5] in ENDS and expected == received:
         return None
     return _said(raw, LETTERS_OVERHEAD, raw[-5], received, expected)

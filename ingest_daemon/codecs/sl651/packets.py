@@ -41,16 +41,16 @@ def pieces(message: bytes) -> list[bytes]:
 
 def messages(raw: bytes) -> list[bytes]:
     """The messages of glued frames, as of the answers of one round: packets that follow a packet stay with it."""
-    found: list[bytes] = []
+    found: list[list[bytes]] = []
     several = False
     for piece in pieces(raw):
         place = packet(piece) if begins(piece, 0) else None
         if several and place and place.number > 1:
-            found[-1] += piece
+            found[-1].append(piece)
         else:
-            found.append(piece)
+            found.append([piece])
         several = place is not None
-    return found
+    return [b"".join(frames) for frames in found]
 
 
 def joined(message: bytes) -> bytes:
