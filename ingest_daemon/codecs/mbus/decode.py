@@ -29,6 +29,7 @@ from ingest_daemon.codecs.mbus.framing import (
 from ingest_daemon.codecs.mbus.records import (
     BACKWARD_ONLY,
     DATE_TIME,
+    FILLER,
     FORWARD_ONLY,
     Record,
     TornRecordError,
@@ -69,6 +70,10 @@ _CIS = {
     0x7A: "records with a short header, so the medium is not known",
 }
 """Structures of an answer that are not read."""
+_MODE, _ENCRYPTED = 0x1F, range(1, 16)
+"""Bits of the signature's second byte with the mode of encryption, and its modes; some older meters have other things there."""
+_DECRYPTED = bytes((FILLER, FILLER))
+"""Beginning of records that were encrypted and no longer are."""
 _FIELD_OF = {VOLUME: "forward_m3", FLOW: "flow_m3h", PRESSURE: "pressure_mpa", VOLTAGE: "battery_v"}
 _NAMES = [field.name for field in FIELDS]
 _ZONE = BEIJING.utcoffset(None) or timedelta()
@@ -78,6 +83,7 @@ class _Answer(NamedTuple):
     """A meter's frame with its records up to where they are torn, and the fault there ("" for none)."""
 
     status: int
+    is_water: bool
     records: list[Record]
     torn: str
 
@@ -155,6 +161,10 @@ def _read_round(raw: bytes) -> _Round:
     for record, reason, use in unusable:
         is_refused = use is Use.DAMAGED or (use is Use.NOT_CONVERTED and _field_of(record) not in fields)
         (refused if is_refused else unused).append(reason)
+    is_named = any(_field_of(record) == "forward_m3" for record, _, _ in unusable)
+    if "forward_m3" not in fields and not is_named and any(answer.is_water for answer in answers):
+        present = ", ".join(record.vif.hex().upper() for record in records if record.is_present)
+        refused.append(f"forward_m3: no record is a forward volume; the VIFs of present values are {present or 'none'}")
     refused += faults + [answer.torn for answer in answers if answer.torn]
     if not answers or (not fields and any(answer.torn for answer in answers)):
         return _Round(None, None, refused, unused)
@@ -170,6 +180,8 @@ def _read_frame(frame: bytes) -> _Answer | str:
         return f"the meter reports an error: {code:02X}, {ERRORS[code] if code < len(ERRORS) else 'unknown error'}"
     if frame[6] != VARIABLE:
         return f"CI is {frame[6]:02X} ({_CIS.get(frame[6], 'not known')}), expected 72"
+    if len(frame) >= HEADER + 2 and (mode := frame[18] & _MODE) in _ENCRYPTED and frame[HEADER : HEADER + 2] != _DECRYPTED:
+        return f"the records are encrypted (mode {mode}), which is not read"
     records, torn = list[Record](), ""
     try:
         for record in iter_records(frame):
@@ -181,7 +193,7 @@ def _read_frame(frame: bytes) -> _Answer | str:
     if frame[14] != OTHER and frame[14] not in WATER:
         known = ", ".join(f"{medium:02X}" for medium in (OTHER, *WATER))
         return f"medium is {frame[14]:02X}, expected one of water ({known})"
-    return _Answer(frame[16], records, torn)
+    return _Answer(frame[16], frame[14] in WATER, records, torn)
 
 
 def _field_of(record: Record) -> str:
