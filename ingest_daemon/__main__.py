@@ -82,7 +82,7 @@ class Daemon:
             site, daemon, open_store(site, settings[StoreSettings]), self._registry, self._journals, self._counters
         )
         self._sink = AlarmSink(site, settings[PostgresSettings].dsn, self._registry, self._journals, self._counters)
-        self._health = health.listener(site, daemon.health_port, self._counters)
+        self._health = health.server(site, daemon.health_port, self._counters)
         self._loop: asyncio.AbstractEventLoop
         self._broken: asyncio.Future[Exception]
 
@@ -129,7 +129,7 @@ class Daemon:
             over.set()
             await counting
             watched.cancel()
-            self._health.close()
+            await self._health.stop()
             (self._site.state / "daemon.json").unlink(missing_ok=True)
         return self._give_up() if self._broken.done() else 0
 

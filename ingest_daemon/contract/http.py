@@ -1,131 +1,188 @@
-"""Just enough of HTTP/1.1 to be asked and posted to: one request a connection, bounded in size, time and number.
+"""The HTTP server of health, metrics, webhook and desk: an ASGI application on uvicorn, bounded against strangers.
 
-In the daemon's own event loop. No paths, no secrets: those belong to who answers.
+It runs in the caller's event loop, beside other work, and leaves signals and logging alone. Bounds: size of head and body,
+time for a whole request and for taking its answer, connections in all and of one address.
 """
 
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple
+import socket
+import sys
+from collections.abc import Generator
+from typing import Any
+
+import h11
+import uvicorn
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
 HEAD_BYTES = 8192
 BODY_BYTES = 1 << 18
 REQUEST_S = 10.0
-CONNECTIONS = 64
-"""A request must be whole within these sizes and this time; so many are served at a time."""
-
-_PHRASES = {
-    200: "OK",
-    400: "Bad Request",
-    401: "Unauthorized",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    408: "Request Timeout",
-    409: "Conflict",
-    411: "Length Required",
-    413: "Content Too Large",
-    422: "Unprocessable Content",
-    500: "Internal Server Error",
-    503: "Service Unavailable",
-}
+"""Seconds within which a request must be whole, and its answer be taken."""
+CONNECTIONS, PER_ADDRESS = 64, 32
+"""Most connections at a time: in all, and of one address."""
+KEEP_ALIVE_S = 5
+STOP_S = 3
+"""Seconds that requests in work get when the server stops."""
 
 
-class Request(NamedTuple):
-    """A whole request. `headers`: by name in small letters."""
-
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    body: bytes
+def json_response(status: int, body: dict[str, Any]) -> Response:
+    """An answer with a JSON body."""
+    text = json.dumps(body, ensure_ascii=False) + "\n"
+    return Response(text.encode("utf-8", "replace"), status, media_type="application/json")
 
 
-class Answer(NamedTuple):
-    """Status and body: text, or what is sent as JSON."""
-
-    status: int
-    body: str | Mapping[str, Any]
+def refusal(status: int, zh: str, en: str, **more: Any) -> Response:
+    """An answer with the reason of a refusal in both languages; `more`: further keys."""
+    return json_response(status, {**more, "reason": {"zh": zh, "en": en}})
 
 
-def refusal(status: int, zh: str, en: str, **more: Any) -> Answer:
-    """An answer that says why not, in both languages; `more`: what else it tells."""
-    return Answer(status, {**more, "reason": {"zh": zh, "en": en}})
+class HttpServer:
+    """Serves an ASGI application on one address."""
 
-
-class _Refused(Exception):
-    def __init__(self, answer: Answer) -> None:
-        self.answer = answer
-
-
-class Listener:
-    """Serves `handle(request)`; an answer is sent when it returns."""
-
-    def __init__(self, handle: Callable[[Request], Awaitable[Answer]], bind: str, port: int) -> None:
-        self._handle, self._bind, self._port = handle, bind, port
-        self._open = 0
-        self._server: asyncio.Server
+    def __init__(self, app: ASGIApp, host: str, port: int, *, body_bytes: int = BODY_BYTES) -> None:
+        """`body_bytes`: the longest body of a request that the application gets."""
+        self._host, self._port = host, port
+        self._server = _Server(
+            uvicorn.Config(
+                _SizeLimits(app, body_bytes),
+                http=_BoundedProtocol,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                log_level="error",
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                h11_max_incomplete_event_size=HEAD_BYTES,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=STOP_S,
+            )
+        )
+        self._serving: asyncio.Task[None]
 
     async def start(self) -> int:
-        """Listen; gives the port. Raises `OSError` naming the address that is taken."""
-        self._server = await asyncio.start_server(self._serve, self._bind, self._port, limit=HEAD_BYTES)
-        return int(self._server.sockets[0].getsockname()[1])
+        """Listen; gives the port. Raises `OSError` naming an address that is taken."""
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        listener = socket.create_server((self._host, self._port), family=family)
+        listener.setblocking(False)
+        self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
+        while not self._server.started and not self._serving.done():
+            await asyncio.sleep(0)
+        return int(listener.getsockname()[1])
 
-    def close(self) -> None:
-        """Listen no more."""
-        self._server.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open += 1
-        try:
-            # Cancelled it is only when the process ends; asyncio would log that as an error.
-            with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.CancelledError):
-                writer.write(_packed(await self._answer(reader, writer)))
-                await asyncio.wait_for(writer.drain(), REQUEST_S)
-        finally:
-            self._open -= 1
-            writer.close()
-
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Answer:
-        if self._open > CONNECTIONS:
-            return refusal(503, "连接过多，请稍后重试", f"more than {CONNECTIONS} connections: try again later")
-        try:
-            request = await asyncio.wait_for(_read(reader, writer), REQUEST_S)
-        except _Refused as refused:
-            return refused.answer
-        except TimeoutError:
-            return refusal(408, "请求未在时限内收齐", f"the request was not whole within {REQUEST_S:.0f} s")
-        return await self._handle(request)
+    async def stop(self) -> None:
+        """Listen no more, and let requests in work end."""
+        self._server.should_exit = True
+        await self._serving
 
 
-async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request:
-    """One request. Raises `_Refused`, or `IncompleteReadError` where the peer went."""
-    try:
-        head = await reader.readuntil(b"\r\n\r\n")
-    except asyncio.LimitOverrunError:
-        raise _Refused(refusal(413, "请求头过大", f"the request's head is longer than {HEAD_BYTES} bytes")) from None
-    first, *lines = head.decode("latin-1").split("\r\n")[:-2]
-    words = first.split(" ")
-    if len(words) != 3 or not words[2].startswith("HTTP/1."):
-        raise _Refused(refusal(400, "不是 HTTP/1.1 请求", "expected a request of HTTP/1.1"))
-    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    length = headers.get("content-length", "0" if words[0] == "GET" else "")
-    if "transfer-encoding" in headers or not (length.isascii() and length.isdecimal()):
-        raise _Refused(refusal(411, "须有 Content-Length", "expected a Content-Length, without Transfer-Encoding"))
-    if len(length.lstrip("0")) > len(str(BODY_BYTES)) or int(length) > BODY_BYTES:
-        raise _Refused(refusal(413, f"正文超过 {BODY_BYTES} 字节", f"the body is longer than {BODY_BYTES} bytes"))
-    if headers.get("expect", "").lower() == "100-continue":
-        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    return Request(words[0], words[1].partition("?")[0], headers, await reader.readexactly(int(length)))
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave the signals to the process that the server is a part of."""
+        yield
 
 
-def _packed(answer: Answer) -> bytes:
-    if isinstance(answer.body, str):
-        kind, text = "text/plain; version=0.0.4", answer.body  # the version is that of Prometheus' format
-    else:
-        kind, text = "application/json", json.dumps(answer.body, ensure_ascii=False) + "\n"
-    content = text.encode("utf-8", "replace")
-    head = (
-        f"HTTP/1.1 {answer.status} {_PHRASES[answer.status]}\r\nContent-Type: {kind}; charset=utf-8\r\n"
-        f"Content-Length: {len(content)}\r\nConnection: close\r\n\r\n"
-    )
-    return head.encode() + content
+class _BoundedProtocol(H11Protocol):
+    """One connection; ended where it is one too many or too slow."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        address = self.client[0] if self.client else ""
+        clients = [getattr(other, "client", None) or ("",) for other in self.connections]
+        same = len([client for client in clients if client[0] == address])
+        if len(self.connections) > CONNECTIONS or same > PER_ADDRESS:
+            self._refuse(503, "连接过多，请稍后重试", "too many connections: try again later")
+        else:
+            self._start_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        before = self.cycle
+        if self._deadline is None and (before is None or before.response_complete):
+            self._start_timer()
+        super().data_received(data)
+        request = self.cycle
+        is_same = request is before
+        if request is not None and not request.more_body and not (is_same and request.response_complete):
+            self._stop_timer()
+
+    def pause_writing(self) -> None:
+        self._start_timer()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._stop_timer()
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no request; called while h11's error is handled."""
+        error = sys.exc_info()[1]
+        if isinstance(error, h11.RemoteProtocolError) and error.error_status_hint == 431:
+            self._refuse(413, "请求头过大", f"the request's head is longer than {HEAD_BYTES} bytes")
+        else:
+            self._refuse(400, "不是 HTTP/1.1 请求", f"expected a request of HTTP/1.1: {error}")
+
+    def _refuse(self, status: int, zh: str, en: str) -> None:
+        """Answer with a refusal, where no answer has begun, and close."""
+        self._stop_timer()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            response = refusal(status, zh, en)
+            head = h11.Response(
+                status_code=status, headers=[*response.raw_headers, (b"connection", b"close")], reason=STATUS_PHRASES[status]
+            )
+            for event in (head, h11.Data(data=bytes(response.body)), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    def _start_timer(self) -> None:
+        self._stop_timer()
+        self._deadline = self.loop.call_later(REQUEST_S, self._time_out)
+
+    def _stop_timer(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _time_out(self) -> None:
+        if self.transport.get_write_buffer_size():  # the peer does not take its answer
+            self.transport.abort()
+        else:
+            self._refuse(408, "请求未在时限内收齐", f"the request was not whole within {REQUEST_S:.0f} s")
+
+
+class _SizeLimits:
+    """Refuses requests without a length, or with too long a head or body, before the application sees them.
+
+    A client that goes before its request is whole is nothing to report.
+    """
+
+    def __init__(self, app: ASGIApp, body_bytes: int) -> None:
+        self._app, self._body_bytes = app, body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refused = self._refused(scope)
+        with contextlib.suppress(ClientDisconnect):
+            await (refused or self._app)(scope, receive, send)
+
+    def _refused(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        if sum(len(name) + len(value) + 4 for name, value in headers.raw) + len(scope["raw_path"]) > HEAD_BYTES:
+            return refusal(413, "请求头过大", f"the request's head is longer than {HEAD_BYTES} bytes")
+        length = headers.get("content-length", "0" if scope["method"] in ("GET", "HEAD") else "")
+        if "transfer-encoding" in headers or not (length.isascii() and length.isdecimal()):
+            return refusal(411, "须有 Content-Length", "expected a Content-Length, without Transfer-Encoding")
+        if int(length) > self._body_bytes:
+            return refusal(413, f"正文超过 {self._body_bytes} 字节", f"the body is longer than {self._body_bytes} bytes")
+        return None

@@ -1,6 +1,6 @@
-"""`GET /healthz` and `GET /metrics` on this machine: the daemon's state for who watches it. Nothing can be changed here.
+"""`GET /healthz` and `GET /metrics` on this machine: the daemon's state for monitoring. Nothing can be changed here.
 
-Answered in the daemon's own event loop: an answer says that the loop turns. How HTTP is spoken belongs to `http.py`.
+The daemon's own event loop answers, so an answer proves that the loop turns.
 """
 
 import asyncio
@@ -8,12 +8,20 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ingest_daemon.contract.http import Answer, Listener, Request
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from ingest_daemon.contract.http import HttpServer
 from ingest_daemon.contract.site import Site
 from ingest_daemon.journal.reader import backlog, waiting_since
 from ingest_daemon.monitoring.counters import Counters
 
 HOST = "127.0.0.1"
+
+EXPOSITION = "text/plain; version=0.0.4"
+"""Content type of Prometheus' text format."""
 
 VITAL = ("journal", "store")
 """Parts without which nothing comes in or through; PostgreSQL's absence holds up no reading."""
@@ -24,23 +32,25 @@ MINOR = ("registry",)
 Samples = Iterator[tuple[str, str, str, Mapping[str, float]]]
 
 
-def listener(site: Site, port: int, counters: Counters) -> Listener:
-    """What answers who watches; to be started and closed."""
+def server(site: Site, port: int, counters: Counters) -> HttpServer:
+    """The server of both pages; to be started and stopped."""
 
-    def metrics() -> str:
+    def figures() -> str:
         return exposition(counters.snapshot(), backlog(site), waiting_since(site), time.time_ns() // 1000)
 
-    async def answer(request: Request) -> Answer:
-        if request.method != "GET":
-            return Answer(405, "only GET\n")
-        if request.path == "/healthz":
-            wrong = ailments(counters.health)
-            return Answer(503, wrong) if wrong else Answer(200, "ok\n" + ailments(counters.health, MINOR))
-        if request.path == "/metrics":
-            return Answer(200, await asyncio.to_thread(metrics))  # looks at the disk
-        return Answer(404, "there are /healthz and /metrics\n")
+    async def healthz(_: Request) -> Response:
+        wrong = ailments(counters.health)
+        return PlainTextResponse(wrong, 503) if wrong else PlainTextResponse("ok\n" + ailments(counters.health, MINOR))
 
-    return Listener(answer, HOST, port)
+    async def metrics(_: Request) -> Response:
+        return PlainTextResponse(await asyncio.to_thread(figures), media_type=EXPOSITION)  # reads the disk
+
+    async def refused(_: Request, error: Exception) -> Response:
+        status = getattr(error, "status_code", 500)
+        return PlainTextResponse("only GET\n" if status == 405 else "there are /healthz and /metrics\n", status)
+
+    routes = [Route("/healthz", healthz, methods=["GET"]), Route("/metrics", metrics, methods=["GET"])]
+    return HttpServer(Starlette(routes=routes, exception_handlers={404: refused, 405: refused}), HOST, port)
 
 
 def ailments(health: Mapping[str, str], parts: Sequence[str] = VITAL) -> str:

@@ -7,8 +7,13 @@ from collections.abc import Awaitable, Callable
 from datetime import tzinfo
 from pathlib import Path
 
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
 from ingest_daemon.codec_kit.reassembly import Reassembly
-from ingest_daemon.contract.http import Answer, Listener, Request, refusal
+from ingest_daemon.contract.http import HttpServer, json_response, refusal
 from ingest_daemon.contract.log import LOG, RateLimitedLog
 from ingest_daemon.contract.site import Site
 from ingest_daemon.monitoring.counters import Counters
@@ -20,7 +25,7 @@ from ingest_daemon.sms.inbox import Deliver, Inbox, NotSafe
 from ingest_daemon.sms.outbox import Outbox, OutboxFull
 from ingest_daemon.sms.replay import Seen
 from ingest_daemon.sms.settings import SmsSettings
-from ingest_daemon.sms.webhook import Webhook, authorized
+from ingest_daemon.sms.webhook import Posted, Webhook, authorized
 from ingest_daemon.terminals.directory import TerminalDirectory
 
 SWEEP_S = 5.0
@@ -51,13 +56,15 @@ class Sms:
         self._webhook = Webhook(settings, zone, self._inbox, seen, tally)
         self._directory = Directory(Path(settings.directory), self._inbox, tally) if settings.directory else None
         self._outbox = Outbox(site.state, settings, zone, Gateway(settings), tally) if settings.gateway_url else None
-        self._listener = Listener(self._answer, settings.bind, settings.port)
+        routes = [Route(path, self._answer, methods=["POST"]) for path in ("/sms", "/alarms")]
+        app = Starlette(routes=routes, exception_handlers={404: _unknown_path, 405: _unknown_method})
+        self._server = HttpServer(app, settings.bind, settings.port)
         self._limited = RateLimitedLog()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> int:
         """Listen and look; gives the port. Raises `OSError` naming the address that is taken."""
-        port = await self._listener.start()
+        port = await self._server.start()
         self._tasks.append(asyncio.create_task(self._every(SWEEP_S, self._sweep)))
         if self._directory:
             self._tasks.append(asyncio.create_task(self._every(self._settings.directory_s, self._directory.look)))
@@ -67,7 +74,7 @@ class Sms:
 
     async def stop(self) -> None:
         """Take nothing more. To be called before the journal is finished, and with the event loop still running."""
-        self._listener.close()
+        await self._server.stop()
         if self._outbox:
             self._outbox.end()
             await asyncio.wait(self._tasks[-1:], timeout=STOP_S)
@@ -75,31 +82,28 @@ class Sms:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _answer(self, request: Request) -> Answer:
-        if request.path not in ("/sms", "/alarms"):
-            return refusal(404, "只有 /sms 和 /alarms", "there are /sms and /alarms")
-        if request.method != "POST":
-            return refusal(405, "只接受 POST", "only POST")
-        if not authorized(request, self._settings.secret):
+    async def _answer(self, request: Request) -> Response:
+        path, posted = request.url.path, Posted(request.headers, await request.body())
+        if not authorized(posted, self._settings.secret):
             self._tally["unauthorized"] += 1
-            self._limited.warn("sms secret", f"a request to {request.path} without the shared secret ([sms] secret): refused")
+            self._limited.warn("sms secret", f"a request to {path} without the shared secret ([sms] secret): refused")
             return refusal(401, "缺少共享密钥或密钥不符", "the shared secret is missing or wrong")
         try:
-            return await (self._webhook.answer(request) if request.path == "/sms" else self._alarms(request))
+            return await (self._webhook.answer(posted) if path == "/sms" else self._alarms(posted))
         except Exception as error:  # a stranger's request must end at most itself
-            LOG.exception("sms: request to %s failed", request.path)
+            LOG.exception("sms: request to %s failed", path)
             return refusal(500, f"内部错误：{type(error).__name__}", f"internal error: {type(error).__name__}")
 
-    async def _alarms(self, request: Request) -> Answer:
+    async def _alarms(self, posted: Posted) -> Response:
         if self._outbox is None:
             return refusal(503, "未配置发送网关（[sms] gateway_url）", "no gateway is set ([sms] gateway_url)")
         try:
-            queued = await self._outbox.accept(read_alarms(request.body))
+            queued = await self._outbox.accept(read_alarms(posted.body))
         except BadAlarms as error:
             return refusal(422, f"不是 Grafana 的报警：{error}", f"not what Grafana posts: {error}")
         except OutboxFull as error:
             return refusal(503, f"发件箱不可用：{error}", f"the outbox takes no more: {error}")
-        return Answer(200, {"queued": queued})
+        return json_response(200, {"queued": queued})
 
     async def _sweep(self) -> None:
         try:
@@ -116,3 +120,11 @@ class Sms:
                 except Exception:  # said in the log; the next look may go well
                     LOG.exception("sms: %s failed", do)
                 await asyncio.sleep(pause_s)
+
+
+async def _unknown_path(_: Request, __: Exception) -> Response:
+    return refusal(404, "只有 /sms 和 /alarms", "there are /sms and /alarms")
+
+
+async def _unknown_method(_: Request, __: Exception) -> Response:
+    return refusal(405, "只接受 POST", "only POST")

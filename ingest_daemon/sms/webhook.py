@@ -9,7 +9,10 @@ from datetime import datetime, tzinfo
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from ingest_daemon.contract.http import Answer, Request, refusal
+from starlette.datastructures import Headers
+from starlette.responses import Response
+
+from ingest_daemon.contract.http import json_response, refusal
 from ingest_daemon.contract.schema import Reason
 from ingest_daemon.sms.inbox import Inbox, NotSafe, Taken
 from ingest_daemon.sms.pdu import BadPdu, Part, read_pdu
@@ -32,11 +35,18 @@ class Message(NamedTuple):
     at_us: int | None
 
 
+class Posted(NamedTuple):
+    """A request of a gateway."""
+
+    headers: Headers
+    body: bytes
+
+
 class Unusable(ValueError):
     """A request or one of its messages is not what the settings say; the text says what was expected."""
 
 
-def authorized(request: Request, secret: str) -> bool:
+def authorized(request: Posted, secret: str) -> bool:
     """Whether the request knows the secret: in X-Mainflow-Secret, as a bearer's token, or by the body's HMAC-SHA-256 in hex.
 
     Compared in constant time, so that the time of an answer tells nothing of the secret.
@@ -60,7 +70,7 @@ class Webhook:
         self._settings, self._zone, self._inbox, self._seen, self._tally = settings, zone, inbox, seen, tally
         self._in_work: set[bytes] = set()
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: Posted) -> Response:
         """Take the messages of a request that is authorized."""
         now_us = time.time_ns() // 1000
         try:
@@ -69,7 +79,7 @@ class Webhook:
             self._tally["in_not_safe"] += 1
             return refusal(503, f"未能落盘，请稍后重发：{error}", f"not safe on disk, send it again later: {error}")
 
-    async def _take(self, request: Request, now_us: int) -> Answer:
+    async def _take(self, request: Posted, now_us: int) -> Response:
         try:
             items = list(self._items(request))
         except Unusable as error:
@@ -98,7 +108,7 @@ class Webhook:
         self._tally.update(in_refused=len(refused), in_repeated=repeated)
         body = {**taken._asdict(), "repeated": repeated, "refused": refused}
         if any(taken):
-            return Answer(200, body)
+            return json_response(200, body)
         if repeated:
             zh, en = "消息已收过，或其时间超出时间窗", "the message came before, or its time is outside of the window"
             return refusal(409, zh, en, **body)
@@ -124,7 +134,7 @@ class Webhook:
             f"sent {(now_us - message.at_us) / 3.6e9:.1f} h ago by its own word, expected at most {window_h:g} ([sms] window_h)"
         )
 
-    def _items(self, request: Request) -> Iterator[Mapping[str, Any] | str]:
+    def _items(self, request: Posted) -> Iterator[Mapping[str, Any] | str]:
         """The messages of a body: JSON objects, or PDUs in hex, one a line. Raises `Unusable`."""
         try:
             body = request.body.decode("utf-8-sig").strip()

@@ -105,8 +105,8 @@ def test_with_the_store_away_it_answers_503_with_the_sentence_and_200_again_when
 
 
 REQUESTS = [
-    pytest.param(b"POST /metrics HTTP/1.1\r\nContent-Length: 0\r\n\r\n", b"405", id="not GET"),
-    pytest.param(b"GET /secret HTTP/1.1\r\n\r\n", b"404", id="another page"),
+    pytest.param(b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", b"405", id="not GET"),
+    pytest.param(b"GET /secret HTTP/1.1\r\nHost: x\r\n\r\n", b"404", id="another page"),
     pytest.param(b"hello\r\n\r\n", b"400", id="no HTTP"),
     pytest.param(b"GET /" + b"x" * HEAD_BYTES, b"413", id="too long"),
     pytest.param(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", b"200", id="as browsers ask"),

@@ -546,7 +546,7 @@ def test_requests_that_cannot_be_used_are_refused_with_a_reason_in_both_language
             assert status == expected and said["reason"]["zh"] and said["reason"]["en"], (path, body, said)
         assert running.frames() == [] and len(running.bad()) == 8
         reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
-        writer.write(b"POST /sms HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+        writer.write(b"POST /sms HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         assert b" 411 " in await reader.readline()
         writer.close()
 
