@@ -23,7 +23,7 @@ from pipelines.options import examples, report_failures
 @click.argument("hexadecimal", metavar="HEX", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="输出 JSON / print JSON")
 @click.option("--readings", is_flag=True, help="会入库的读数 / what would be stored, one JSON object a line")
-@click.option("--protocol", default="sl651", show_default=True, help="规约 / protocol")
+@click.option("--protocol", default="", show_default="sl651; with --readings the likely one", help="规约 / protocol")
 @click.option("--profile", default="", help="配置名或 TOML 文件 / shipped profile or TOML file, for --readings")
 @report_failures
 def decode(hexadecimal: tuple[str, ...], as_json: bool, readings: bool, protocol: str, profile: str) -> None:
@@ -37,7 +37,7 @@ def decode(hexadecimal: tuple[str, ...], as_json: bool, readings: bool, protocol
         sys.exit(_print_readings(data, protocol, profile))
     if profile:
         raise ValueError("--profile: only --readings takes one")
-    parts = operations.explain(data, protocol)
+    parts = operations.explain(data, protocol or "sl651")
     if as_json:
         rows = [
             {

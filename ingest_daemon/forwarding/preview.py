@@ -51,8 +51,10 @@ class _Anyone:
 def preview(data: bytes, protocol: str, profile: str, now: datetime) -> Preview:
     """Decode bytes that came in just now. Answers of a polled meter count as asked in the order of the profile's requests.
 
-    `profile`: a shipped name or the path of a TOML file; empty for the protocol's defaults. Raises `ValueError`, `OSError`.
+    `protocol`: empty for the one whose frames make up most of the bytes. `profile`: a shipped name or the path of a TOML file;
+    empty for the protocol's defaults. Raises `ValueError`, `OSError`.
     """
+    protocol = protocol or _likely_protocol(data)
     codec = codecs.load(protocol)
     settings = read_profile(_profile_path(profile), protocol) if profile else None
     frames, refused = _frames(codec, protocol, data, now)
@@ -69,6 +71,13 @@ def preview(data: bytes, protocol: str, profile: str, now: datetime) -> Preview:
         _add(result, triage(DATA, [record], _Anyone(), profiles, future), arrival)
         result.unused.extend(codec.unused(arrival))
     return result
+
+
+def _likely_protocol(data: bytes) -> str:
+    """The protocol with most bytes in frames; of none the default of a listener."""
+    pieces = {name: codecs.load(name).decoder().feed(data) for name in codecs.names()}
+    sizes = {name: sum(len(piece.raw) for piece in pieces[name] if isinstance(piece, Frame)) for name in pieces}
+    return max(sizes, key=lambda name: (sizes[name], name == "sl651"))
 
 
 def _profile_path(profile: str) -> Path:

@@ -21,6 +21,14 @@ SERIES = (
 MBUS = "681B1B6808057278563412720501071000000004138E8A4000053B0000C07F1016"
 
 
+ALONE = [
+    case
+    for case in CASES
+    if case.said.get("readings") and not case.said.get("profile") and "asked" not in case.said and case.raw[0] != 0xE5
+]
+"""Vectors that need neither a profile nor requests; one that begins with E5 is a round of two frames here."""
+
+
 def decoded(*arguments: str, code: int = 0) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The readings that the command prints, and its last object."""
     result = CliRunner().invoke(main, ["decode", "--readings", *arguments])
@@ -133,6 +141,14 @@ def test_registers_without_a_map_say_what_is_missing() -> None:
     assert "has no register map" in last["refused"][0]["detail"]
 
 
+@pytest.mark.parametrize("protocol", ["cjt188", "mbus", "sl651", "szy206"])
+def test_the_protocol_is_found_where_none_is_given(protocol: str) -> None:
+    for case in ALONE:
+        if case.protocol == protocol:
+            readings, _ = decoded(case.raw.hex())
+            assert readings[0]["terminal"] == case.said["terminal"]
+
+
 def test_bytes_without_a_frame_end_with_exit_code_1() -> None:
     readings, last = decoded("FFFF", code=1)
     assert readings == []
@@ -153,14 +169,6 @@ def test_what_cannot_be_meant_is_refused(arguments: list[str], says: str) -> Non
     result = CliRunner(env={"COLUMNS": "300"}).invoke(main, ["decode", *arguments])
     assert result.exit_code == 2
     assert says in result.output
-
-
-ALONE = [
-    case
-    for case in CASES
-    if case.said.get("readings") and not case.said.get("profile") and "asked" not in case.said and case.raw[0] != 0xE5
-]
-"""Vectors that need neither a profile nor requests; one that begins with E5 is a round of two frames here."""
 
 
 @pytest.mark.parametrize("case", ALONE, ids=[f"{case.protocol}: {case.said['case']}" for case in ALONE])
