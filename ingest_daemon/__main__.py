@@ -41,6 +41,7 @@ from ingest_daemon.reception.settings import AccessSettings, DaemonSettings, Pol
 from ingest_daemon.sms.service import Sms
 from ingest_daemon.sms.settings import SmsSettings
 from ingest_daemon.stores import open_store
+from ingest_daemon.stores.layout import check_layout
 from ingest_daemon.stores.settings import StoreSettings
 from ingest_daemon.terminals.directory import TerminalDirectory
 from ingest_daemon.terminals.registry import Registry
@@ -240,6 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return MISUSED
     try:
+        check_layout(site)
         lock_site(site)
         _allow_files(settings[DaemonSettings].connections + 256)
         return asyncio.run(Daemon(settings).run())

@@ -31,6 +31,8 @@ class Counters:
     """Signs of life of DTUs."""
     incomplete: int = 0
     """Connections that ended inside a frame."""
+    messages_given_up: int = 0
+    """Messages of several packets whose rest did not come."""
     turned_away: int = 0
     """Connections beyond the limit."""
     readings: int = 0

@@ -84,6 +84,7 @@ def _samples(counters: Mapping[str, Any], left: Mapping[str, int], since_us: Map
     yield "sms_total", "counter", "what", counters["sms"]
     yield "heartbeats_total", "counter", "", {"": counters["heartbeats"]}
     yield "connections_incomplete_total", "counter", "", {"": counters["incomplete"]}
+    yield "messages_given_up_total", "counter", "", {"": counters["messages_given_up"]}
     yield "connections_turned_away_total", "counter", "", {"": counters["turned_away"]}
     yield "readings_stored_total", "counter", "", {"": counters["readings"]}
     yield "readings_duplicate_total", "counter", "", {"": counters["duplicates"]}

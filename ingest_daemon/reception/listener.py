@@ -155,6 +155,7 @@ class Server:
             except Exception as error:  # a full disk, for example; the next look may go well
                 self.log.warn("looking after", f"{type(error).__name__}: {error}; tried again")
             self.reassembly.expire(time.monotonic())
+            self.counters.messages_given_up = self.reassembly.given_up
             self._close_overdue(time.monotonic())
 
     def _close_overdue(self, now_s: float) -> None:

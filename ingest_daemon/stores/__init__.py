@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ingest_daemon.contract.site import Site
+from ingest_daemon.stores.layout import check_layout
 from ingest_daemon.stores.settings import StoreSettings
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ class RawStore(Protocol):
 
 
 def open_store(site: Site, settings: StoreSettings) -> RawStore:
-    """The raw store that the site's settings name."""
+    """The raw store that the site's settings name. Raises `ValueError` where the site has another layout."""
+    check_layout(site)
     from ingest_daemon.stores.influxdb import InfluxStore
     from ingest_daemon.stores.parquet import ParquetStore
 

@@ -349,7 +349,17 @@ class InfluxStore:
         name = self._database.replace("\\", "\\\\").replace('"', '\\"')
         with suppress(Refused, Denied):
             self._server.send("POST", "/query", {"q": f'CREATE DATABASE "{name}"'}).drain_conn()
+        self._check_layout()
         self._database_made = True
+
+    def _check_layout(self) -> None:
+        """Raise `StoreAway` where the database holds readings of another layout: both kinds in one measurement would mix."""
+        keys = [row.get("tagKey") for row in self._told(f'SHOW TAG KEYS FROM "{MEASUREMENT}"').get(MEASUREMENT, [])]
+        if other := [key for key in keys if key != TERMINAL_TAG]:
+            raise StoreAway(
+                f"InfluxDB at {self._server.address}: the readings in {self._database!r} have another layout (tag {other[0]!r}, "
+                f"expected {TERMINAL_TAG!r}); name a new database in [store] influx_database"
+            )
 
 
 def _seconds(duration: str) -> int:
