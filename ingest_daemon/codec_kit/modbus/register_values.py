@@ -1,4 +1,4 @@
-"""The bytes of registers → columns of our fields, many meters of one map at once. What a map is stands in `register_map.py`."""
+"""Bytes of registers → columns of fields, many meters of one register map at once (see `register_map.py`)."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -15,18 +15,18 @@ Values = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
-class Found(NamedTuple):
-    """Numbers that lie in one answer, so that they are of one moment, (rows, 2 x registers) each.
+class Numbers(NamedTuple):
+    """Bytes of numbers that one answer holds, so that they are of one moment, (rows, 2 x registers) each.
 
-    `blank`: rows in which all registers of that answer, which are more than one number's, are FFFF: the meter has no data there.
+    `blank`: rows in which all registers of that answer are FFFF, although it holds more than one number: the meter has no data.
     """
 
-    numbers: list[Bytes]
+    blocks: list[Bytes]
     blank: Mask
 
 
-Find = Callable[[Sequence[Spot]], Found | None]
-"""Finds numbers in the answers; None where they were not read together."""
+FindNumbers = Callable[[Sequence[Spot]], Numbers | None]
+"""The numbers in the answers; None where one answer does not hold all of them."""
 
 
 class Columns(NamedTuple):
@@ -43,28 +43,28 @@ class Columns(NamedTuple):
     is_read: bool
 
 
-def columns(known: RegisterMap, find: Find, rows: int) -> Columns:
+def columns(register_map: RegisterMap, find: FindNumbers, rows: int) -> Columns:
     """The fields of many answers of one map at once."""
     fields: dict[str, Values] = {}
     faults: dict[int, list[str]] = {}
     is_read = False
-    for field, parts in by_field(known.registers):
-        found = find([part.spot for part in parts])
-        codes = {code: block for part in parts for code in part.codes if (block := find([code.spot])) is not None}
-        if found is None or any(code not in codes for part in parts for code in part.codes):
+    for field, parts in by_field(register_map.registers):
+        numbers = find([part.spot for part in parts])
+        codes = {code: found for part in parts for code in part.codes if (found := find([code.spot])) is not None}
+        if numbers is None or any(code not in codes for part in parts for code in part.codes):
             fields[field] = np.full(rows, np.nan)
             continue
         is_read = True
         fields[field] = np.zeros(rows)
-        blank = found.blank.copy()
-        for code_found in codes.values():
-            blank |= code_found.blank
-        for part, own in zip(parts, found.numbers, strict=True):
-            said = [(code, _whole_of(code.spot, codes[code].numbers[0])) for code in part.codes]
-            fields[field] += _part(part, known.base, own, said, blank, faults)
+        blank = numbers.blank.copy()
+        for code_numbers in codes.values():
+            blank |= code_numbers.blank
+        for part, block in zip(parts, numbers.blocks, strict=True):
+            coded = [(code, _integers(code.spot, codes[code].blocks[0])) for code in part.codes]
+            fields[field] += _part(part, register_map.base, block, coded, blank, faults)
         for row in np.flatnonzero(blank).tolist():
             faults.setdefault(row, []).append(f"{field}: all registers of its answer are FFFF: the meter has no data there")
-    return Columns(fields, *raised_of(known, find, rows), faults, is_read)
+    return Columns(fields, *raised_alarms(register_map, find, rows), faults, is_read)
 
 
 def _part(
@@ -75,18 +75,18 @@ def _part(
     blank: Mask,
     faults: dict[int, list[str]],
 ) -> Values:
-    """What a register adds to its field; NaN where it is no number, or its unit is unknown. `blank`: rows without data."""
+    """A register's contribution to its field; NaN where it is no number, or its unit is unknown. `blank`: rows without data."""
     over, under = np.full(len(block), float(part.factor.numerator)), np.full(len(block), float(part.factor.denominator))
     offset = np.full(len(block), float(part.offset))
     for code, numbers in coded:
-        for key, meant in code.means:
-            factor = UNITS[UNIT_OF[part.field]][meant] if isinstance(meant, str) else meant
+        for key, meaning in code.means:
+            factor = UNITS[UNIT_OF[part.field]][meaning] if isinstance(meaning, str) else meaning
             over[numbers == key] *= float(factor.numerator)
             under[numbers == key] *= float(factor.denominator)
             offset[numbers == key] *= float(factor)
     # Divided, not multiplied by a tenth: so 1234567 L are exactly 1234.567 m³.
     with np.errstate(invalid="ignore", over="ignore"):
-        value: Values = _number_of(part.spot, block) * over / under + offset
+        value: Values = _floats(part.spot, block) * over / under + offset
     register = f"{part.field}: register {part.spot.address + base}"
     missing = _missing(part, block)
     if not part.is_expected:
@@ -95,11 +95,11 @@ def _part(
     bad = ~np.isfinite(value) & ~missing & ~blank
     _note(faults, bad, f"{register} is no {part.spot.type} that can be used:", block)
     for code, numbers in coded:
-        known = [key for key, _ in code.means]
-        strange = ~np.isin(numbers, known) & ~blank
+        keys = [key for key, _ in code.means]
+        unknown = ~np.isin(numbers, keys) & ~blank
         where = f"{part.field}: register {code.spot.address + base} ({code.name})"
-        _note(faults, strange, f"{where}: expected {', '.join(map(str, known))}; there is", numbers)
-        bad |= strange
+        _note(faults, unknown, f"{where}: expected {', '.join(map(str, keys))}; there is", numbers)
+        bad |= unknown
     value[bad | missing | blank] = np.nan
     return value
 
@@ -112,27 +112,27 @@ def _missing(part: Register, block: Bytes) -> Mask:
     return missing
 
 
-def _note(faults: dict[int, list[str]], where: Mask, text: str, said: NDArray[Any]) -> None:
-    """Put the text and what was said, a number or bytes, to the rows that it is about."""
-    for row in np.flatnonzero(where).tolist():
-        there = said[row].tobytes().hex().upper() if said.ndim == 2 else said[row]
-        faults.setdefault(row, []).append(f"{text} {there}")
+def _note(faults: dict[int, list[str]], rows: Mask, text: str, values: NDArray[Any]) -> None:
+    """Add the text and each row's value, a number or bytes, to the faults of these rows."""
+    for row in np.flatnonzero(rows).tolist():
+        value = values[row].tobytes().hex().upper() if values.ndim == 2 else values[row]
+        faults.setdefault(row, []).append(f"{text} {value}")
 
 
-def raised_of(known: RegisterMap, find: Find, rows: int) -> tuple[dict[str, Mask] | None, Mask]:
+def raised_alarms(register_map: RegisterMap, find: FindNumbers, rows: int) -> tuple[dict[str, Mask] | None, Mask]:
     """`Columns.raised` and `Columns.is_alarm_known` alone."""
     raised: dict[str, Mask] = {}
     is_known = np.ones(rows, bool)
-    for alarm in known.alarms:
-        found = find([alarm.spot])
-        if found is None:
+    for alarm in register_map.alarms:
+        numbers = find([alarm.spot])
+        if numbers is None:
             return None, is_known
-        is_known &= ~found.blank
-        word = _whole_of(alarm.spot, found.numbers[0])
+        is_known &= ~numbers.blank
+        word = _integers(alarm.spot, numbers.blocks[0])
         for bit, code in alarm.codes.items():
-            on = word != 0 if bit is None else (word >> bit) & 1 == 1
-            raised[code] = raised.get(code, np.zeros(rows, bool)) | on
-    return raised if known.alarms else None, is_known
+            is_on = word != 0 if bit is None else (word >> bit) & 1 == 1
+            raised[code] = raised.get(code, np.zeros(rows, bool)) | is_on
+    return raised if register_map.alarms else None, is_known
 
 
 def _ordered(spot: Spot, block: Bytes) -> Bytes:
@@ -145,17 +145,17 @@ def _ordered(spot: Spot, block: Bytes) -> Bytes:
     return np.ascontiguousarray(words).reshape(len(block), 2 * spot.words)
 
 
-def _whole_of(spot: Spot, block: Bytes) -> NDArray[np.int64]:
+def _integers(spot: Spot, block: Bytes) -> NDArray[np.int64]:
     low, high = spot.bits
     number = _ordered(spot, block).view(TYPES[spot.type][1])[:, 0].astype(np.int64)
     return (number >> low) & ((1 << (high - low + 1)) - 1) if spot.type == "bits" else number
 
 
-def _number_of(spot: Spot, block: Bytes) -> Values:
+def _floats(spot: Spot, block: Bytes) -> Values:
     """The numbers; NaN where packed BCD has a digit beyond 9."""
     form = TYPES[spot.type][1]
     if spot.type in WHOLE:
-        return _whole_of(spot, block).astype(np.float64)
+        return _integers(spot, block).astype(np.float64)
     if form:
         with np.errstate(invalid="ignore"):
             return _ordered(spot, block).view(form)[:, 0].astype(np.float64)
