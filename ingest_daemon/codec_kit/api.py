@@ -233,6 +233,10 @@ class Codec(Protocol):
         """Whether the frame answers the request (an error of the terminal is an answer, too)."""
         ...
 
+    def identity(self, request: bytes) -> bytes:
+        """What an answer shows of its request: requests whose answers cannot be told apart have the same identity."""
+        ...
+
     def follow_up(self, request: bytes, frame: bytes) -> bytes | None:
         """The next request that an answer calls for because it was not all; None where it was."""
         ...

@@ -62,6 +62,11 @@ def answers(request: bytes, frame: bytes) -> bool:
     return False
 
 
+def identity(request: bytes) -> bytes:
+    """Answers identify their request in full."""
+    return request
+
+
 def follow_up(request: bytes, frame: bytes) -> bytes | None:
     """Every answer is complete."""
     return None

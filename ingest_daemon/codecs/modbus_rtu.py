@@ -109,6 +109,11 @@ def answers(request: bytes, frame: bytes) -> bool:
     return request[0] == frame[0] and modbus.answers(request[1:-2], frame[1:])
 
 
+def identity(request: bytes) -> bytes:
+    """Address and function: an answer does not name its registers, and a refusal not even their number."""
+    return request[:2]
+
+
 def rounds(frames: Sequence[bytes], profile: RegisterMap | None) -> list[Arrival]:
     """Answers as if the blocks of the map had been asked in order (see `modbus.rounds`)."""
 

@@ -13,6 +13,7 @@ CODEC = cast(
     Codec,
     SimpleNamespace(
         answers=lambda request, frame: frame.lower().startswith(request.lower()),
+        identity=lambda request: request,
         follow_up=lambda request, frame: b"more" if frame == b"A+" else None,
     ),
 )
@@ -97,6 +98,7 @@ def test_an_answer_that_comes_too_late_passes_for_no_other() -> None:
         line.put("two", b"a", tries=1, answer_s=9)
         await asyncio.sleep(0.015)
         assert not line.exchange.take(b"A! of one")
+        assert line.exchange.take_late(b"A! of one")
         while len(line.sent) < 2:
             await asyncio.sleep(0.005)
         assert line.exchange.take(b"A! of two")

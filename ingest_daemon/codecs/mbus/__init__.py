@@ -19,7 +19,7 @@ from ingest_daemon.codec_kit.api import NumberShape
 from ingest_daemon.codecs.mbus.decode import decode, is_alarm, unused
 from ingest_daemon.codecs.mbus.explain import explain
 from ingest_daemon.codecs.mbus.framing import MAX_FRAME, decoder, terminal
-from ingest_daemon.codecs.mbus.queries import answers, follow_up, requests, rounds
+from ingest_daemon.codecs.mbus.queries import answers, follow_up, identity, requests, rounds
 
 POLLED = True
 
@@ -36,6 +36,7 @@ __all__ = [
     "decoder",
     "explain",
     "follow_up",
+    "identity",
     "is_alarm",
     "requests",
     "rounds",

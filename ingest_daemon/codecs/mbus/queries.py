@@ -49,6 +49,12 @@ def answers(request: bytes, frame: bytes) -> bool:
     return frame[0] == ACK
 
 
+def identity(request: bytes) -> bytes:
+    """The address of a request for data, whatever its FCB: RSP_UD names no more; a late E5 does no harm."""
+    is_data = request[0] == SHORT and request[1] & ~FCB == REQ_UD2
+    return request[2:3] if is_data else request
+
+
 def follow_up(request: bytes, frame: bytes) -> bytes | None:
     """The same question with its bit FCB toggled, where the meter says that more frames follow."""
     return short_frame(request[1] ^ FCB, request[2]) if request[0] == SHORT and _more_follow(frame) else None
