@@ -71,6 +71,7 @@ class Reason(StrEnum):
     BAD_LENGTH = "BAD_LENGTH"
     NOISE = "NOISE"
     UNKNOWN_LINK = "UNKNOWN_LINK"
+    LATE_ANSWER = "LATE_ANSWER"
     BAD_BODY = "BAD_BODY"
     BAD_TIME = "BAD_TIME"
     FUTURE_TIME = "FUTURE_TIME"
@@ -84,6 +85,7 @@ class Reason(StrEnum):
 
 
 DOUBTS: dict[str, str] = {
+    Reason.UNKNOWN_LINK: "no protocol begins like this, and no link of registry/terminals.csv (column link) is in it",
     Reason.WRONG_PASSWORD: "the frame's password is not the registered one",
     Reason.FOREIGN_STATION: "the frame names another station than those that this connection spoke for",
     Reason.FOREIGN_SENDER: "the SMS came from another number than the registered one",

@@ -51,7 +51,8 @@ def senders(records: Sequence[Record], places: Sequence[int]) -> list[tuple[str,
     for place in places:
         try:
             way, raw = parse_record(records[place].payload)
-            found.append((way.terminal or codecs.load(way.protocol).terminal(raw), way, raw))
+            is_known = way.terminal or not way.protocol  # bytes of an unknown caller have no protocol
+            found.append((way.terminal if is_known else codecs.load(way.protocol).terminal(raw), way, raw))
         except ValueError:
             found.append(("", RecordHeader(""), records[place].payload))
     return found

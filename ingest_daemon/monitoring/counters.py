@@ -33,6 +33,8 @@ class Counters:
     """Connections that ended inside a frame."""
     messages_given_up: int = 0
     """Messages of several packets whose rest did not come."""
+    rival_callers: int = 0
+    """Callers with the number of a link that is on line and alive."""
     turned_away: int = 0
     """Connections beyond the limit."""
     readings: int = 0

@@ -83,6 +83,7 @@ def _samples(counters: Mapping[str, Any], left: Mapping[str, int], since_us: Map
     yield "polls_total", "counter", "result", counters["polls"]
     yield "sms_total", "counter", "what", counters["sms"]
     yield "heartbeats_total", "counter", "", {"": counters["heartbeats"]}
+    yield "rival_callers_total", "counter", "", {"": counters["rival_callers"]}
     yield "connections_incomplete_total", "counter", "", {"": counters["incomplete"]}
     yield "messages_given_up_total", "counter", "", {"": counters["messages_given_up"]}
     yield "connections_turned_away_total", "counter", "", {"": counters["turned_away"]}

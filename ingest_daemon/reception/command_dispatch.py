@@ -39,7 +39,7 @@ class CommandDispatcher:
         terminal = server.directory.terminals.get(number)
         if terminal is None:
             return
-        connection = server.by_link.get(terminal.link) if terminal.link else server.by_terminal.get(number)
+        connection = server.link_table.online.get(terminal.link) if terminal.link else server.by_terminal.get(number)
         if connection is None or number in connection.unresponsive:
             return
         codec, now = codecs.load(connection.protocol), datetime.now(UTC)

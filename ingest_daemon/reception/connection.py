@@ -19,19 +19,29 @@ from typing import TYPE_CHECKING, cast
 
 from ingest_daemon import codecs
 from ingest_daemon.codec_kit import defaults as defaults
-from ingest_daemon.codec_kit.api import Arrival, Codec, Decoder, Frame, Packet
+from ingest_daemon.codec_kit.api import Arrival, Codec, Decoder, Frame, Packet, Rejected
 from ingest_daemon.contract.schema import DOUBTS, Channel, Reason
 from ingest_daemon.contract.settings import AUTO
 from ingest_daemon.journal.envelope import RecordHeader, encode_header
 from ingest_daemon.journal.records import BAD, BAD_KIND, DATA, FRAME_KIND, PART, bad_payload
 from ingest_daemon.reception.access import GOOD, ConnectionState, Verdict
 from ingest_daemon.reception.group_commit import JournalPosition, Receipt
-from ingest_daemon.reception.protocol_detection import LONGEST, introduce, is_heartbeat
+from ingest_daemon.reception.heartbeats import HeartbeatFilter
+from ingest_daemon.reception.protocol_detection import LONGEST, PeerDetector
 from ingest_daemon.reception.request_queue import PendingRequest, RequestQueue
 from ingest_daemon.reception.settings import QUARANTINE, REFUSE
 
 if TYPE_CHECKING:
     from ingest_daemon.reception.listener import Server
+
+SETTLE_S = 1.0
+"""After this silence a number at the end of the first bytes is whole, and bytes that nothing explains are reported."""
+
+REPORT_S = 5.0
+"""Unexplained first bytes are reported after this, also where more of them keep coming."""
+
+SHOWN = 64
+"""Unexplained bytes shown in the log."""
 
 READ_BYTES = 64 << 10
 """Bytes of one read. With the 256 KB of asyncio each read takes fresh memory from the system: 17 µs instead of 3."""
@@ -44,11 +54,14 @@ class Connection(asyncio.Protocol):
         "_bad_bytes",
         "_codec",
         "_decoder",
-        "_first",
+        "_detector",
+        "_first_s",
+        "_has_reported",
         "_head",
+        "_heartbeats",
         "_in_packets",
-        "_listener",
         "_server",
+        "_settling",
         "active_s",
         "is_admitted",
         "link",
@@ -62,8 +75,13 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, server: "Server", listener: str, link: str = "") -> None:
         """`listener`: the protocol of the port, or `AUTO`; `link`: the address of an outbound connection."""
-        self._server, self._listener, self.link = server, listener, link
-        self._first = b""
+        self._server, self.link = server, link
+        self._detector: PeerDetector | None = None
+        self._heartbeats: HeartbeatFilter | None = None
+        """None: this line has no heartbeats."""
+        self._settling: asyncio.TimerHandle | None = None
+        self._first_s = 0.0
+        self._has_reported = False
         self._bad_bytes = 0
         self.active_s = time.monotonic()
         self.state = ConnectionState(link)
@@ -80,18 +98,19 @@ class Connection(asyncio.Protocol):
         self._head = encode_header(RecordHeader("", link=link))
         self._in_packets = False
         if link or (listener != AUTO and not codecs.load(listener).POLLED):
-            self._begin(listener)
+            self._begin(listener, codecs.load(listener).decoder())
+        else:
+            self._detector = PeerDetector(listener)
 
-    def _begin(self, protocol: str) -> None:
-        self.protocol, self._codec = protocol, codecs.load(protocol)
-        self._decoder = self._codec.decoder()
+    def _begin(self, protocol: str, decoder: Decoder) -> None:
+        self.protocol, self._codec, self._decoder = protocol, codecs.load(protocol), decoder
         self._head = encode_header(RecordHeader(protocol, link=self.link))
         self._in_packets = self._codec.packet is not defaults.packet
 
     @property
     def is_unidentified(self) -> bool:
         """Whether bytes came that neither a protocol nor a registered link explains yet."""
-        return self._decoder is None and bool(self._first)
+        return self._detector is not None and self._detector.has_bytes
 
     # --- the transport's callbacks ---------------------------------------------------------------------------------------------
 
@@ -102,13 +121,17 @@ class Connection(asyncio.Protocol):
             self.state.address = str((transport.get_extra_info("peername") or ("",))[0])
         self._server.opened(self)
         if self.link:
-            self._server.identified(self)
+            self._server.link_table.claim(self, self.active_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._settling:
+            self._settling.cancel()
+        if self._detector and self._detector.unreported:
+            self._report_unknown(time.time_ns() // 1000)
         if self.requests:
             self.requests.close()
         self._server.closed(self)
-        if self._decoder and self._decoder.pending:
+        if self._pending:
             self._server.counters.incomplete += 1
 
     def pause_writing(self) -> None:
@@ -124,18 +147,7 @@ class Connection(asyncio.Protocol):
             return
         received_us = time.time_ns() // 1000
         try:
-            if self._decoder is None:
-                data = self._detect(data, received_us)
-            if self.link and is_heartbeat(data, self.link):
-                self._server.counters.heartbeats += 1
-            elif self._decoder is not None:
-                pieces = self._decoder.feed(data)
-                for piece in pieces:
-                    if isinstance(piece, Frame):
-                        self._handle(piece.raw, received_us)
-                    else:
-                        self._refuse(piece.reason, piece.detail, piece.raw, received_us)
-                self.state.fed(len(pieces), self._decoder.pending, self.active_s)
+            self._take(self._detect(data) if self._decoder is None else self._cut(self._decoder, data), received_us)
         except Exception as error:
             self._refuse(Reason.BAD_BODY, f"the codec failed with {type(error).__name__}: {error}", data, received_us)
             self.transport.abort()
@@ -179,27 +191,89 @@ class Connection(asyncio.Protocol):
 
     # --- the steps of a message ------------------------------------------------------------------------------------------------
 
-    def _detect(self, data: bytes, received_us: int) -> bytes:
-        """Find out which protocol or which DTU is on the line; gives the bytes that are left for the protocol's decoder."""
-        first = self._first + data
-        peer = introduce(first, self._listener, self._server.links)
-        if peer is None:
-            self._first = first
-            if len(first) >= LONGEST:
-                detail = "no protocol begins like this, and no link of registry/terminals.csv (column link) is in it"
-                self._refuse(Reason.UNKNOWN_LINK, detail, first, received_us)
-                self._first = b""
-            return b""
-        self._first, self.link = b"", peer.link
-        self._begin(peer.protocol)
+    def _detect(self, data: bytes, *, is_settled: bool = False) -> list[Frame | Rejected]:
+        """Find out which protocol or which DTU is on the line; gives the pieces that its decoder made of the bytes so far."""
+        assert self._detector is not None
+        detected = self._detector.feed(data, self._server.links, is_settled=is_settled)
+        if detected is None:
+            if self._detector.unreported > LONGEST:
+                self._report_unknown(time.time_ns() // 1000)
+            elif data and not self._settling:
+                self._first_s = self.active_s
+                self._settle_in(SETTLE_S)
+            return []
+        if self._settling:
+            self._settling.cancel()
+        self._detector, self.link = None, detected.peer.link
+        self._begin(detected.peer.protocol, detected.decoder)
         if self.link:
-            self._server.identified(self)
-        return first[peer.consumed :]
+            self._heartbeats = HeartbeatFilter(self.link)
+            self._server.link_table.claim(self, self.active_s)
+        return [*detected.pieces, *self._cut(detected.decoder, detected.rest)]
+
+    def detect_again(self) -> None:
+        """Look at the first bytes once more: the registry changed."""
+        self._take(self._detect(b""), time.time_ns() // 1000)
+
+    def _settle_in(self, seconds: float) -> None:
+        self._settling = asyncio.get_running_loop().call_later(seconds, self._settle)
+
+    def _settle(self) -> None:
+        """Once the line is quiet, take a number at the end as whole; report first bytes that nothing explains."""
+        self._settling = None
+        now_s = time.monotonic()
+        quiet_s = now_s - self.active_s
+        if quiet_s < SETTLE_S and now_s - self._first_s < REPORT_S:
+            self._settle_in(SETTLE_S - quiet_s)
+            return
+        received_us = time.time_ns() // 1000
+        self._take(self._detect(b"", is_settled=quiet_s >= SETTLE_S), received_us)
+        if self._detector and not self._has_reported:
+            self._report_unknown(received_us)
+
+    def _report_unknown(self, received_us: int) -> None:
+        """Log, count and quarantine first bytes that nothing explains."""
+        assert self._detector is not None
+        self._has_reported = True
+        raw = self._detector.take_unreported()
+        reason, server = str(Reason.UNKNOWN_LINK), self._server
+        self._bad_bytes += len(raw)
+        server.counters.bad[reason] += 1
+        server.log.warn(reason, f"{self.state.address} sent {raw[:SHOWN]!r} ({len(raw)} bytes): {DOUBTS[reason]}")
+        header = RecordHeader("", quarantine_reason=reason)
+        server.commit.append(DATA, encode_header(header) + raw, received_us)
+
+    def _cut(self, decoder: Decoder, data: bytes) -> list[Frame | Rejected]:
+        """Cut bytes into frames. The decoder sees every byte; heartbeats are counted among what it does not want."""
+        if self._heartbeats is None:
+            return decoder.feed(data)
+        is_asked = self.requests is not None and self.requests.is_busy
+        pieces, heartbeats = self._heartbeats.feed(decoder, data, is_asked=is_asked)
+        self._server.counters.heartbeats += heartbeats
+        return pieces
+
+    @property
+    def _pending(self) -> int:
+        """Bytes of an unfinished frame."""
+        if self._decoder is None:
+            return 0
+        return self._decoder.pending - (self._heartbeats.pending if self._heartbeats else 0)
+
+    def _take(self, pieces: Sequence[Frame | Rejected], received_us: int) -> None:
+        for piece in pieces:
+            if isinstance(piece, Rejected):
+                self._refuse(piece.reason, piece.detail, piece.raw, received_us)
+            elif self.link and not self._server.link_table.is_online(self):
+                detail = f"another connection is on line as link {self.link}"
+                self._refuse(Reason.UNKNOWN_LINK, detail, piece.raw, received_us)
+            else:
+                self._handle(piece.raw, received_us)
+        self.state.fed(len(pieces), self._pending, self.active_s)
 
     def _handle(self, raw: bytes, received_us: int) -> None:
         """Take one frame through the steps."""
         message = self._reassemble(raw, received_us)
-        if message is None or (self.requests and self.requests.take(message)):
+        if message is None or (self.requests and self._take_answer(self.requests, message, received_us)):
             return
         number = self._codec.terminal(message)
         if self._codec.POLLED:
@@ -216,6 +290,15 @@ class Connection(asyncio.Protocol):
         self._journal(stream, number, message, received_us, verdict, reply)
         if reply is None and verdict.is_believed:
             self._send_commands(number)
+
+    def _take_answer(self, requests: RequestQueue, message: bytes, received_us: int) -> bool:
+        """Whether the message answers a request, in time or too late."""
+        if requests.take(message):
+            return True
+        if not requests.take_late(message):
+            return False
+        self._keep(Reason.LATE_ANSWER, "the answer came after its request was given up", message, received_us)
+        return True
 
     def _reassemble(self, raw: bytes, received_us: int) -> bytes | None:
         """The whole message that the frame is or completes; None while packets of it are missing."""
@@ -309,8 +392,12 @@ class Connection(asyncio.Protocol):
             self.transport.write(reply)
 
     def _refuse(self, reason: str, detail: str, raw: bytes, received_us: int) -> None:
-        """Keep bytes that are no frame, or a frame that is refused, in the journal's stream `bad`."""
+        """Keep bytes that are no frame, or a frame that is refused; too many of them close the connection."""
         self._bad_bytes += len(raw)
+        self._keep(reason, detail, raw, received_us)
+
+    def _keep(self, reason: str, detail: str, raw: bytes, received_us: int) -> None:
+        """Keep bytes that are not used in the journal's stream `bad`."""
         self._server.counters.bad[str(reason)] += 1
         self._server.log.warn(str(reason), f"{len(raw)} bytes kept in journal/{BAD}: {detail}")
         self._server.commit.append(BAD, bad_payload(reason, detail, self._head + raw), received_us, BAD_KIND)

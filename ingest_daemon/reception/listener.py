@@ -20,6 +20,7 @@ from ingest_daemon.reception.access import ConnectionLimiter, SenderVerifier, tl
 from ingest_daemon.reception.command_dispatch import CommandDispatcher
 from ingest_daemon.reception.connection import Connection
 from ingest_daemon.reception.group_commit import GroupCommit
+from ingest_daemon.reception.link_table import LinkTable
 from ingest_daemon.reception.protocol_detection import LinkIndex
 from ingest_daemon.reception.settings import AccessSettings, DaemonSettings
 from ingest_daemon.reception.stream_selector import StreamSelector
@@ -51,8 +52,7 @@ class Server:
         self.streams = StreamSelector()
         self.reassembly = Reassembly()
         self.links = self._link_index()
-        self.by_link: dict[str, Connection] = {}
-        """The connection of each link that is on line."""
+        self.link_table = LinkTable(counters, self.log)
         self.by_terminal: dict[str, Connection] = {}
         """The connection over which each registered terminal was heard last, while it lives."""
         self._journals = journals
@@ -111,21 +111,14 @@ class Server:
             self.log.warn("turned away", refusal)
             connection.transport.abort()
 
-    def identified(self, connection: Connection) -> None:
-        """A link is on line; its connection before is given up: the DTU called in again."""
-        before = self.by_link.get(connection.link)
-        self.by_link[connection.link] = connection
-        if before is not None and before is not connection:
-            before.transport.abort()
-
     def closed(self, connection: Connection) -> None:
         """Forget a connection that ended."""
         if connection.is_admitted:
             self.limiter.left(connection.state.address)
         self._connections.discard(connection)
         self.commit.flow_control.forget(connection.transport)
-        if self.by_link.get(connection.link) is connection:
-            del self.by_link[connection.link]
+        if connection.link:
+            self.link_table.release(connection)
         for number in connection.terminals:
             if self.by_terminal.get(number) is connection:
                 del self.by_terminal[number]
@@ -156,6 +149,7 @@ class Server:
                 self.log.warn("looking after", f"{type(error).__name__}: {error}; tried again")
             self.reassembly.expire(time.monotonic())
             self.counters.messages_given_up = self.reassembly.given_up
+            self.link_table.review(time.monotonic())
             self._close_overdue(time.monotonic())
 
     def _close_overdue(self, now_s: float) -> None:
@@ -171,5 +165,5 @@ class Server:
         if self.directory.refresh():
             self.links = self._link_index()
             for connection in [connection for connection in self._connections if connection.is_unidentified]:
-                connection.data_received(b"")
+                connection.detect_again()
         self.commands.follow()

@@ -28,6 +28,12 @@ class Poller:
         self._settings, self._server = settings, server
         self._due_s: dict[str, float] = {}
         self._asking: set[str] = set()
+        self._unanswered: set[str] = set()
+        """Terminals that did not answer all of their last round."""
+        self._over: dict[str, Connection] = {}
+        """The connections of the last look."""
+        self._probed: set[str] = set()
+        """Contested links of which a meter was asked whether the line is alive."""
         self._dialling: dict[str, asyncio.Task[None]] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -48,13 +54,30 @@ class Poller:
         while True:
             directory = self._server.directory
             for link, (host, port) in directory.dialled().items():
-                if link not in self._server.by_link and link not in self._dialling:
+                if link not in self._server.link_table.online and link not in self._dialling:
                     self._dialling[link] = asyncio.create_task(self._dial(link, directory.links[link].protocol, host, port))
-            now_s = time.time()
-            for link, connection in list(self._server.by_link.items()):
-                if link in directory.links:
-                    self._ask_due(connection, directory.links[link], now_s)
+            self._poll_links(time.time())
             await asyncio.sleep(TICK_S)
+
+    def _poll_links(self, now_s: float) -> None:
+        """Ask the meters that are due, those again that a new connection of their link may reach, and one of a contested link."""
+        links, table = self._server.directory.links, self._server.link_table
+        over = self._over
+        self._over = dict(table.online)
+        self._probed &= {link for link in self._over if table.is_contested(link)}
+        for link, connection in self._over.items():
+            meters = links[link].meters if link in links else {}
+            if over.get(link) is not connection:
+                again = self._unanswered.intersection(meters.values())
+            elif table.is_contested(link) and link not in self._probed:
+                self._probed.add(link)
+                again = set(list(meters.values())[:1])
+            else:
+                again = set()
+            for number in again:
+                self._due_s.pop(number, None)
+            if meters:
+                self._ask_due(connection, links[link], now_s)
 
     def _ask_due(self, connection: Connection, link: Link, now_s: float) -> None:
         for address, number in link.meters.items():
@@ -73,10 +96,11 @@ class Poller:
             self._server.log.warn("poll", f"terminal {number} is not polled: {error}")
             return
         self._asking.add(number)
-        connection.ask(number, requests, self._settings.tries, self._settings.answer_s, partial(self._told, number))
+        connection.ask(number, requests, self._settings.tries, self._settings.answer_s, partial(self._done, number))
 
-    def _told(self, number: str, answer: JournalPosition | None) -> None:
+    def _done(self, number: str, answer: JournalPosition | None) -> None:
         self._asking.discard(number)
+        (self._unanswered.discard if answer else self._unanswered.add)(number)
         self._server.counters.polls["answered" if answer else "unanswered"] += 1
         if not answer:
             self._server.log.warn("poll", f"terminal {number} left a question unanswered {self._settings.tries} times")

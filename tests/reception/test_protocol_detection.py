@@ -1,11 +1,16 @@
 """Who a connection is, from its first bytes."""
 
+from time import process_time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest_daemon.codec_kit.api import Frame
 from ingest_daemon.contract.settings import AUTO
-from ingest_daemon.reception.protocol_detection import LONGEST, LinkIndex, Peer, introduce, is_heartbeat
+from ingest_daemon.reception.heartbeats import is_heartbeat
+from ingest_daemon.reception.protocol_detection import LONGEST, LinkIndex, Peer, PeerDetector, introduce
+from tests.codecs.test_codecs import GOOD
 
 LINKS = LinkIndex(
     {"864123456789012": "modbus_rtu", "DTU-07": "cjt188", "hex:A1B2C3D4": "mbus", "2017070000000921": "cjt188", "abc": "mbus"}
@@ -87,3 +92,94 @@ def test_whatever_comes_first_a_link_is_only_found_where_its_bytes_are(first: by
 )
 def test_a_sign_of_life_is_told_from_a_frame(chunk: bytes, is_one: bool) -> None:
     assert is_heartbeat(chunk, "864123456789012") == is_one
+
+
+NUMBERS = LinkIndex(
+    {"1001": "modbus_rtu", "86123456": "modbus_rtu", "861234567890005": "cjt188", "hex:86123456": "mbus", "hex:7B0100": "mbus"}
+)
+
+
+@pytest.mark.parametrize(
+    ("first", "link"),
+    [
+        (b"IMEI861234567890005", "861234567890005"),
+        (b"ZG1001", "1001"),
+        (b"DTU1001\r\n", "1001"),
+        (b"www.usr.cn861234567890005", "861234567890005"),
+        (b"LOGIN:1001", "1001"),
+        (b"10012", None),
+        (b"21001", None),
+        (b"ID:861234567890001\r\n", None),
+        (b"ID:86123456\r\n", "86123456"),
+        (b"10012,1001", "1001"),
+        (bytes.fromhex("86123456"), "hex:86123456"),
+        (bytes.fromhex("FE86123456"), "hex:86123456"),
+        (bytes.fromhex("86123456 680303680801727B16"), "hex:86123456"),
+        (bytes.fromhex("8612345678900015"), None),
+        (bytes.fromhex("0086123456"), "hex:86123456"),
+        (bytes.fromhex("3486123456"), None),
+        (b"hex:86123456", "86123456"),
+    ],
+)
+def test_a_number_ends_where_it_ends_and_letters_around_it_do_not_matter(first: bytes, link: str | None) -> None:
+    peer = introduce(first, AUTO, NUMBERS)
+    assert (peer.link if peer else None) == link
+
+
+@pytest.mark.parametrize(
+    "packet", [b"861234567890005", b"ID:861234567890001\r\n", b"10012", b"ZG1001,", bytes.fromhex("861234567890001F")]
+)
+def test_a_number_that_comes_in_pieces_is_the_number_that_comes_whole(packet: bytes) -> None:
+    whole = PeerDetector(AUTO).feed(packet, NUMBERS, is_settled=True)
+    for place in range(1, len(packet)):
+        detector = PeerDetector(AUTO)
+        assert detector.feed(packet[:place], NUMBERS) is None
+        rest = detector.feed(packet[place:], NUMBERS, is_settled=True)
+        assert (rest and rest.peer.link) == (whole and whole.peer.link)
+
+
+NOISE = [b"", b"\xff", b"www.usr.cn", b"861234567890001", b"7E7E", b"\x68\x10", bytes(600), b"\x01"]
+
+
+@pytest.mark.parametrize("noise", NOISE)
+@pytest.mark.parametrize("protocol", ["sl651", "szy206"])
+def test_the_first_good_frame_behind_noise_tells_the_protocol(protocol: str, noise: bytes) -> None:
+    raw = next(case.raw for case in GOOD if case.protocol == protocol)
+    for size in (1, 7, len(noise + raw)):
+        detector, pieces, decoder = PeerDetector(AUTO), [], None
+        for place in range(0, len(noise + raw), size):
+            segment = (noise + raw)[place : place + size]
+            if decoder is None and (detected := detector.feed(segment, LINKS)):
+                decoder, pieces = detected.decoder, [*detected.pieces, *detected.decoder.feed(detected.rest)]
+                assert detected.peer.protocol == protocol
+            elif decoder is not None:
+                pieces += decoder.feed(segment)
+        assert [piece.raw for piece in pieces if isinstance(piece, Frame)] == [raw]
+
+
+def test_what_is_reported_once_is_not_reported_again() -> None:
+    detector = PeerDetector(AUTO)
+    detector.feed(b"ID:7", LINKS)
+    detector.feed(b"77", LINKS)
+    assert (detector.take_unreported(), detector.unreported) == (b"ID:777", 0)
+    detector.feed(b"\xfe", LINKS)
+    assert detector.take_unreported() == b"\xfe"
+
+
+@pytest.mark.parametrize("number", ["DTU-77", "861234567890001"])
+def test_a_link_that_is_registered_later_is_found_in_the_first_bytes(number: str) -> None:
+    detector = PeerDetector(AUTO)
+    assert detector.feed(number.encode(), LinkIndex({})) is None
+    detector.take_unreported()
+    for _ in range(2000):
+        assert detector.feed(b"\xfe", LinkIndex({})) is None
+    detected = detector.feed(b"", LinkIndex({number: "cjt188"}))
+    assert detected is not None
+    assert detected.peer.link == number
+
+
+def test_a_strangers_bytes_are_told_from_heartbeats_in_a_short_time() -> None:
+    began = process_time()
+    for data in (b"\x00" * 511 + b"x", b"ping" * 127 + b"pong", b"8641" * 128, b"0" * 512):
+        assert not is_heartbeat(data, "864123456789012") or data == b"0" * 512
+    assert process_time() - began < 1

@@ -1,0 +1,72 @@
+"""Signs of life of DTUs, told from data. Pure.
+
+The decoder sees every byte first. Only what it does not want can be a heartbeat, and never while a frame is half read.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+from ingest_daemon.codec_kit.api import Decoder, Frame, Rejected
+from ingest_daemon.contract.schema import Reason
+from ingest_daemon.reception.protocol_detection import LONGEST, link_bytes
+
+WORDS = (b"PING", b"HEART", b"HEARTBEAT", b"KEEPALIVE", b"BEAT", rb"www\.usr\.cn")
+SHORT = (rb"[\x00\xfe\xff$@0#]", b"OK")
+"""What DTUs of the usual makes send to keep a line open, beside their number: patterns; case does not matter, nor a line end."""
+
+
+def is_heartbeat(data: bytes, link: str, *, is_asked: bool = False) -> bool:
+    """Whether what came from a DTU is one of its signs of life, or several, and nothing else.
+
+    `is_asked`: a request is in flight, so what may stand in an answer, a byte or two, is none.
+    """
+    return len(data) <= LONGEST and _pattern(link, is_asked).fullmatch(data) is not None
+
+
+@lru_cache(65536)
+def _pattern(link: str, is_asked: bool) -> re.Pattern[bytes]:
+    number = re.escape(link_bytes(link))
+    words = b"|".join(WORDS if is_asked else WORDS + SHORT)
+    # Possessive, so that no text of a stranger takes long to be told.
+    return re.compile(rb"(?:(?>[^\r\n]{0,12}?%b|%b)[\r\n\x00-\x03]*+)++" % (number, words), re.IGNORECASE)
+
+
+class HeartbeatFilter:
+    """Feeds a DTU's bytes to the decoder and takes heartbeats out of what it rejects."""
+
+    def __init__(self, link: str) -> None:
+        self._link = link
+        self.pending = 0
+        """First bytes of the decoder's pending ones that belong to a heartbeat."""
+
+    def feed(self, decoder: Decoder, data: bytes, *, is_asked: bool) -> tuple[list[Frame | Rejected], int]:
+        """The pieces that are no heartbeat, and the number of heartbeats."""
+        is_between_frames = decoder.pending == self.pending
+        pieces = self._without_known(decoder.feed(data))
+        # What the decoder holds counts with the noise before it: the last letter of a word could begin a frame.
+        held = data[len(data) - decoder.pending :] if decoder.pending <= len(data) else b""
+        last = next((number for number in range(len(pieces), 0, -1) if not _is_noise(pieces[number - 1])), 0)
+        tail = b"".join(piece.raw for piece in pieces[last:]) + held
+        is_whole = is_between_frames and len(tail) == len(data)
+        heartbeats = 0
+        if tail and is_heartbeat(tail, self._link, is_asked=is_asked or not is_whole):
+            heartbeats, pieces, self.pending = 1, pieces[:last], decoder.pending
+        kept = [piece for piece in pieces if not (_is_noise(piece) and is_heartbeat(piece.raw, self._link, is_asked=True))]
+        return kept, heartbeats + len(pieces) - len(kept)
+
+    def _without_known(self, pieces: Sequence[Frame | Rejected]) -> list[Frame | Rejected]:
+        """The pieces without the bytes that belong to an earlier heartbeat."""
+        rest = list[Frame | Rejected]()
+        for piece in pieces:
+            size = min(self.pending, len(piece.raw))
+            self.pending -= size
+            if isinstance(piece, Frame):
+                rest.append(piece)
+            elif raw := piece.raw[size:]:
+                rest.append(piece._replace(raw=raw))
+        return rest
+
+
+def _is_noise(piece: Frame | Rejected) -> bool:
+    return isinstance(piece, Rejected) and piece.reason == Reason.NOISE
