@@ -38,7 +38,7 @@ def crc16_is_good(block: Bytes, starts: Offsets, ends: Offsets) -> Mask:
     of x at its place the running XOR needs no steps, and a piece is good where it changes by its start value FFFF, divided too.
     """
     nibbles, start_value = _crc16_divided()
-    low, high = (np.resize(rows, len(block)) for rows in _crc16_rows())
+    low, high = (rows[: len(block)] if len(block) <= _PERIOD else np.resize(rows, len(block)) for rows in _crc16_rows())
     running = np.zeros(len(block) + 1, np.uint16)
     running[1:] = nibbles.take(low + (block & 0x0F)) ^ nibbles.take(high + (block >> 4))
     np.bitwise_xor.accumulate(running, out=running)

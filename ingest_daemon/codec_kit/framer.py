@@ -145,11 +145,13 @@ class Framer:
 
     def _ended(self, until: int) -> list[Candidate]:
         """The good ones of the open candidates that have ended by now."""
-        due, span, good = self._starts_due, range(self._decided + 1, until + 1), list[Candidate]()
-        ends = [end for end in span if end in due] if len(span) < len(due) else [end for end in due if end <= until]
+        due, good = self._starts_due, list[Candidate]()
+        steps = range(self._decided + 1, until + 1)
         self._decided = until
-        for end in ends:
-            good += [(end, start) for start in due.pop(end) if self._is_good(start, end)]
+        for end in steps if len(steps) < len(due) else [end for end in due if end <= until]:
+            for start in due.pop(end, ()):
+                if self._is_good(start, end):
+                    good.append((end, start))
         return good
 
     def _search(self, until: int, good: list[Candidate]) -> list[Candidate]:
@@ -270,28 +272,25 @@ class Framer:
     def _refuse(self, done: int, upto: int, known: int, out: list[Frame | Rejected]) -> None:
         """Give the bytes from `done` to `upto` as rejected: what began like a frame with its fault, the rest as noise.
 
+        What is left of a frame's beginning is noise where it is shorter than a header.
         `known`: where what may belong to these pieces ends: before a good frame, or all that came.
         """
-        held, base, place, pieces = self._held, self._base, done, 0
-        while place < upto and (match := self._format.begins.search(held, place - base, known - base)):
+        held, base, header, place, pieces = self._held, self._base, self._format.header, done, 0
+        while upto - place >= header and (match := self._format.begins.search(held, place - base, known - base)):
             start = match.start() + base
-            if start >= upto:
+            if upto - start < header:
                 break
-            size = self._format.size(held[start - base : min(start + self._format.header, known) - base])
-            if size == 0:
+            size = self._format.size(held[start - base : start + header - base])
+            if not size:
                 place = start + 1
                 continue
             begin = self._led(done, start)
             self._refuse_noise(done, begin, out)
-            if size is None or start + size > known:
-                header = "its header is not complete" if size is None else f"declares {size} bytes"
-                reason, detail = Reason.BAD_LENGTH, f"{header}, but another whole frame begins before they end"
-            elif upto - start < self._format.header:  # byte by byte: not worth a checksum each
-                reason, detail = Reason.BAD_LENGTH, f"declares {size} bytes, but they are no frame"
+            if start + size > known:
+                reason, detail = Reason.BAD_LENGTH, f"declares {size} bytes, but another whole frame begins before they end"
             else:
                 reason, detail = self._format.fault(bytes(held[start - base : start + size - base]))
-            place = upto if size is None else min(start + size, upto)
-            pieces += 1
+            place, pieces = min(start + size, upto), pieces + 1
             if pieces == PIECES and place < upto:
                 detail, place = f"{detail}; the {upto - place} bytes behind these are no frame, either", upto
             out.append(Rejected(bytes(held[begin - base : place - base]), reason, detail))

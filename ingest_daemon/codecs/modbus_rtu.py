@@ -54,17 +54,17 @@ def _fault(frame: bytes) -> Fault:
     return Reason.BAD_CRC, f"CRC is {frame[-2:].hex().upper()}, expected {_crc(frame[:-2]).hex().upper()}"
 
 
-_REFUSALS = bytes(modbus.EXCEPTIONS)
-_COUNTS = bytes(range(2, 251, 2))
-_IS_REFUSAL, _IS_COUNT = (np.isin(np.arange(256), list(allowed)) for allowed in (_REFUSALS, _COUNTS))
+_COUNTS, _REFUSALS = bytes(range(2, 251, 2)), bytes(modbus.EXCEPTIONS)
+_SIZES = np.zeros(1 << 16, np.int64)
+"""Bytes of an answer by its function and the byte behind it; 0 where they are no answer."""
+for _read in modbus.READS:
+    _SIZES[[_read << 8 | count for count in _COUNTS]] = [_SHORTEST + count for count in _COUNTS]
+    _SIZES[[(_read | modbus.ERROR) << 8 | reason for reason in _REFUSALS]] = _SHORTEST
 
 
 def _sizes(block: Bytes) -> Offsets:
-    address, function, count = block[:-2], block[1:-1], block[2:]
-    is_answer = np.isin(function, modbus.READS) & _IS_COUNT[count]
-    is_refusal = np.isin(function, [read | modbus.ERROR for read in modbus.READS]) & _IS_REFUSAL[count]
-    sizes = np.where(is_answer, count.astype(np.int64) + _SHORTEST, np.where(is_refusal, _SHORTEST, 0))
-    return np.where((address >= _ADDRESSES[0]) & (address <= _ADDRESSES[-1]), sizes, 0)
+    sizes = _SIZES.take(block[1:-1].astype(np.int64) << 8 | block[2:])
+    return np.where((block[:-2] >= _ADDRESSES[0]) & (block[:-2] <= _ADDRESSES[-1]), sizes, 0)
 
 
 _FORMAT = FrameFormat(
