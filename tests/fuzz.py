@@ -1,10 +1,14 @@
 """Bytes that nobody meant to send, through every function of a codec that a stranger's bytes reach.
 
     python -m tests.fuzz --protocol NAME|all --bytes 1e8 --seed 1
+    python -m tests.fuzz --protocol NAME|all --bytes 1e8 --seed 1 --time
 
 The frames of the vectors (`tests/codecs/*.yaml`) are mutated, many of them with their checksum put right again so that what
 lies behind it is reached, and mixed with noise. Nothing may raise, no decoder may hold more than `MAX_FRAME`, every byte fed must
 come out once, and the memory must not grow.
+
+With `--time` the bytes are those that make a decoder work: floods of start bytes and of headers, frames with a wrong checksum.
+64 KB of any of them must cost little CPU time, in one piece, in pieces and byte by byte.
 """
 
 import argparse
@@ -13,8 +17,9 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -156,6 +161,66 @@ def mutated(frame: bytes, others: Sequence[bytes], chance: random.Random) -> byt
             case 8:
                 raw[at : at + size] = bytes([chance.choice((0x00, 0xFF, 0x99))]) * len(raw[at : at + size])
     return bytes(raw)
+
+
+READ = 1 << 16
+"""Bytes that a connection reads at most at once."""
+BOUNDS_MS = {"whole": 20.0, "pieces": 60.0, "bytes": 120.0}
+"""CPU time for 64 KB in one piece, in pieces of 1 to 512 bytes, and byte by byte, on a quiet machine.
+
+Byte by byte 65,536 calls that do nothing cost 7 ms.
+"""
+MARKS = b"\x01\x02\x03\x04\x10\x16\x68\x7e\x80\x83\xe5\xfe\xff\x00"
+
+
+def floods(protocol: str, chance: random.Random) -> Iterator[bytes]:
+    """Streams of `READ` bytes without end, that make a decoder of the protocol work."""
+    frames = [frame for frame in vectors(protocol).frames if len(frame) > 4]
+    while True:
+        frame = chance.choice(frames)
+        match chance.randrange(6):
+            case 0:  # starts
+                unit = chance.choice((frame[:1], bytes((chance.choice(MARKS),))))
+            case 1:  # starts and one more
+                unit = chance.choice((frame[:1], bytes((chance.choice(MARKS),)))) + chance.randbytes(1)
+            case 2:  # headers
+                unit = frame[: chance.randrange(2, min(25, len(frame)))]
+            case 3:  # headers that declare another length
+                head = bytearray(frame[: chance.randrange(2, min(25, len(frame)))])
+                head[chance.randrange(len(head))] = chance.randrange(256)
+                unit = bytes(head)
+            case 4:  # a checksum that is wrong
+                unit = frame[:-3] + bytes((frame[-3] ^ 1,)) + frame[-2:]
+            case _:  # few values in any order
+                values = chance.choice((MARKS, frame[:3] + frame[-1:], frame[:14]))
+                unit = bytes(chance.choices(values, k=chance.choice((7, 61, READ))))
+        yield (unit * (READ // len(unit) + 1))[:READ]
+
+
+def cpu_ms(protocol: str, stream: bytes, cuts: str, chance: random.Random) -> float:
+    """CPU time that a new decoder takes for 64 KB of such a stream, cut so; the less of two trials."""
+    steps = {"whole": lambda: len(stream), "pieces": lambda: chance.randrange(1, 512), "bytes": lambda: 1}
+    pieces, place = list[bytes](), 0
+    while place < len(stream):
+        pieces.append(stream[place : (place := place + steps[cuts]())])
+    trials = []
+    for _ in range(2):
+        feed = codecs.load(protocol).decoder().feed
+        began = time.process_time()
+        for piece in pieces:
+            feed(piece)
+        trials.append(time.process_time() - began)
+    return min(trials) * 1e3 * READ / len(stream)
+
+
+def slowest(protocol: str, seed: int, streams: int, byte_by_byte: int = READ) -> dict[str, tuple[float, bytes]]:
+    """The most CPU time of so many streams, by the way in which they are cut, and how that stream begins."""
+    chance, most = random.Random(f"{protocol}/{seed}"), dict.fromkeys(BOUNDS_MS, (0.0, b""))
+    for stream in islice(floods(protocol, chance), streams):
+        for cuts in BOUNDS_MS:
+            part = stream[:byte_by_byte] if cuts == "bytes" else stream
+            most[cuts] = max(most[cuts], (cpu_ms(protocol, part, cuts, chance), stream[:32]))
+    return most
 
 
 class Fuzz:
@@ -306,9 +371,16 @@ def main() -> int:
     parser.add_argument("--protocol", default="all", choices=["all", *codecs.names()])
     parser.add_argument("--bytes", type=float, default=1e7, help="how many bytes a protocol, e.g. 1e8")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--time", action="store_true", help="measure CPU time for 64 KB instead")
     options = parser.parse_args()
     failed = False
     for protocol in codecs.names() if options.protocol == "all" else [options.protocol]:
+        if options.time:
+            most = slowest(protocol, options.seed, max(1, int(options.bytes) // READ))
+            for cuts, (milliseconds, begin) in most.items():
+                print(f"{protocol:<11} {cuts:<7} {milliseconds:8.1f} ms, most with {begin.hex()}…", flush=True)
+                failed |= milliseconds > BOUNDS_MS[cuts]
+            continue
         fuzz, size = Fuzz(protocol, options.seed), int(options.bytes)
         for part in (*range(STEP, size, STEP), size):
             figures = fuzz.run(part)

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest_daemon.codec_kit.api import Frame, Rejected
@@ -57,6 +57,7 @@ def test_the_frame_that_ends_first_is_taken_and_what_is_refused_has_its_own_faul
 
 
 @given(st.lists(st.one_of(st.just(GOOD), st.binary(max_size=6).map(sealed), st.binary(max_size=8))), st.data())
+@settings(deadline=None)
 def test_the_frames_do_not_depend_on_how_the_stream_was_cut_and_no_byte_vanishes(parts: list[bytes], draw: st.DataObject) -> None:
     stream = b"".join(parts)
     cuts = sorted(draw.draw(st.lists(st.integers(0, len(stream)))))

@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest_daemon.codec_kit import reassembly as packets
@@ -54,6 +54,7 @@ def test_what_is_not_completed_in_time_is_forgotten_and_counted() -> None:
 
 
 @given(st.lists(st.tuples(st.binary(max_size=2), st.integers(1, 5), st.integers(1, 5)), max_size=60))
+@settings(deadline=None)
 def test_never_more_bytes_are_held_than_allowed(found: list[tuple[bytes, int, int]]) -> None:
     held = Reassembly()
     with pytest.MonkeyPatch.context() as patch:
