@@ -1,11 +1,11 @@
 """Register maps of meters: a map as data, validated, and the blocks of registers to ask for.
 
-A map (a TOML table; see `ingest_daemon/terminals/profiles/`) says of each register its number, type, word order and unit:
+A map (a TOML table; see `ingest_daemon/terminals/profiles/`) gives each register's number, type, word order and unit:
 
-    base = 1            # the number that the manual gives the register with the address 0 on the wire (default 0)
-    function = 3        # 3 holding registers, 4 input registers; a register may say its own
-    order = "CDAB"      # order of the bytes of a number, A the highest (default ABCD); a register may say its own
-    gap = 4             # so many registers that nobody wants may be read along with others (default 0)
+    base = 1            # the manual's number of the register with the address 0 on the wire (default 0)
+    function = 3        # 3 holding registers, 4 input registers; a register may have its own
+    order = "CDAB"      # order of the bytes of a number, A the highest (default ABCD); a register may have its own
+    gap = 4             # unwanted registers between two wanted ones that one request may read along (default 0)
     most = 125          # registers in one request at most
 
     [[registers]]       # several of one field are added up, and are always read in one block: integer part and fraction
@@ -17,7 +17,7 @@ A map (a TOML table; see `ingest_daemon/terminals/profiles/`) says of each regis
     offset = 0
     missing = ["FFFFFFFF"]  # codes of "no value": the bytes of the number, the highest first
 
-    [codes.volume_unit] # a register that says in which unit (or with which factor) another one counts
+    [codes.volume_unit] # a register that holds the code of another one's unit (or factor)
     address = 1438
     type = "u16"
     means = { 0 = "m3", 1 = "L" }
@@ -79,13 +79,13 @@ _REGISTER_KEYS = (
 )
 WHOLE = ("u16", "u32", "bits")
 _COUNTED = ("u16", "s16", "u32", "s32", "bcd16", "bcd32", "bits")
-"""What a field without a unit may be: such fields are whole numbers."""
+"""Types of a field without a unit: such fields are whole numbers."""
 UNIT_OF = {field.name: field.unit for field in FIELDS}
 _PLAIN = {"m³": "m3", "m³/h": "m3/h", "MPa": "MPa", "V": "V", "": ""}
 
 
 class Spot(NamedTuple):
-    """Where a number lies and how it is written. `address`: on the wire; `bits`: lowest and highest (type `bits` only)."""
+    """The place and form of a number. `address`: on the wire; `bits`: lowest and highest (type `bits` only)."""
 
     function: int
     address: int
@@ -100,7 +100,7 @@ class Spot(NamedTuple):
 
 
 class Code(NamedTuple):
-    """A register that says what another one counts in: code → text of the unit, or a factor."""
+    """A register that holds the unit of another one: code → text of the unit, or a factor."""
 
     name: str
     spot: Spot
@@ -108,7 +108,7 @@ class Code(NamedTuple):
 
 
 class Register(NamedTuple):
-    """A part of a field: value = number x `factor` (x what the `codes` say) + `offset`, in the field's own unit.
+    """A part of a field: value = number x `factor` (x the factors of `codes`) + `offset`, in the field's own unit.
 
     `missing`: codes of "no value"; `is_expected`: the map itself names them, so they are no complaint.
     """
@@ -151,64 +151,50 @@ class RegisterMap(NamedTuple):
 
 def register_map(table: Mapping[str, Any]) -> RegisterMap:
     """The map of a TOML table. Raises `ValueError` naming the wrong key and what is allowed."""
-    _known("the map", table, ("base", "function", "order", "gap", "most", "registers", "codes", "alarms"))
+    _check_keys("the map", table, ("base", "function", "order", "gap", "most", "registers", "codes", "alarms"))
     base = _whole(table, "base", 0, range(1 << 20))
-    default = {"function": _among(table, "function", FUNCTIONS, 3), "order": _among(table, "order", ORDERS, "ABCD")}
+    default = {"function": _one_of(table, "function", FUNCTIONS, 3), "order": _one_of(table, "order", ORDERS, "ABCD")}
     gap, most = _whole(table, "gap", 0, range(MOST)), _whole(table, "most", MOST, range(1, MOST + 1))
-    codes = {name: _code(name, default | dict(said), base) for name, said in _tables(table, "codes")}
-    parts = [_register(name, default | dict(said), base, codes) for name, said in _tables(table, "registers")]
+    codes = {name: _code(name, default | dict(entry), base) for name, entry in _tables(table, "codes")}
+    parts = [_register(name, default | dict(entry), base, codes) for name, entry in _tables(table, "registers")]
     count = Counter(part.field for part in parts)
     registers = tuple(part if count[part.field] == 1 else _added_up(part) for part in parts)
-    alarms = tuple(_alarm(name, default | dict(said), base) for name, said in _tables(table, "alarms"))
+    alarms = tuple(_alarm(name, default | dict(entry), base) for name, entry in _tables(table, "alarms"))
     if not registers and not alarms:
         raise ValueError("registers: expected at least one [[registers]] with field, address and type; there is none")
     return RegisterMap(base, registers, alarms, _blocks(registers, alarms, gap, most))
 
 
-def _register(name: str, said: Mapping[str, Any], base: int, codes: Mapping[str, Code]) -> Register:
-    keys = (
-        "field",
-        "address",
-        "type",
-        "function",
-        "order",
-        "bits",
-        "scale",
-        "offset",
-        "unit",
-        "unit_code",
-        "scale_code",
-        "missing",
-    )
-    _known(name, said, keys)
-    with _in(name):
-        field = _among(said, "field", tuple(UNIT_OF))
+def _register(name: str, entry: Mapping[str, Any], base: int, codes: Mapping[str, Code]) -> Register:
+    _check_keys(name, entry, _REGISTER_KEYS)
+    with _error_prefix(name):
+        field = _one_of(entry, "field", tuple(UNIT_OF))
         units = UNITS[UNIT_OF[field]]
-        named = [_among(said, key, tuple(codes)) for key in ("unit_code", "scale_code") if key in said]
-        if "unit" in said and "unit_code" in said:
+        named = [_one_of(entry, key, tuple(codes)) for key in ("unit_code", "scale_code") if key in entry]
+        if "unit" in entry and "unit_code" in entry:
             raise ValueError("unit and unit_code: expected one of them, there are both")
-        unit = Fraction(1) if "unit_code" in said else units[_among(said, "unit", tuple(units), _PLAIN[UNIT_OF[field]])]
+        unit = Fraction(1) if "unit_code" in entry else units[_one_of(entry, "unit", tuple(units), _PLAIN[UNIT_OF[field]])]
         for code in named:
-            known = units if said.get("unit_code") == code else {}
-            for _, meant in codes[code].means:
-                if isinstance(meant, str) and meant not in known:
-                    raise ValueError(f"codes.{code}: means {meant!r}; allowed for {field}: {', '.join(known) or 'numbers'}")
-        scale, offset = _number(said, "scale", 1), _number(said, "offset", 0)
+            names = units if entry.get("unit_code") == code else {}
+            for _, meaning in codes[code].means:
+                if isinstance(meaning, str) and meaning not in names:
+                    raise ValueError(f"codes.{code}: means {meaning!r}; allowed for {field}: {', '.join(names) or 'numbers'}")
+        scale, offset = _number(entry, "scale", 1), _number(entry, "offset", 0)
         if scale == 0:
             raise ValueError("scale: expected a number other than 0")
-        spot = _spot(said, base, tuple(TYPES) if UNIT_OF[field] else _COUNTED)
-        missing = _missing(said["missing"], spot) if "missing" in said else NO_VALUE.get(spot.type, ())
+        spot = _spot(entry, base, tuple(TYPES) if UNIT_OF[field] else _COUNTED)
+        missing = _missing(entry["missing"], spot) if "missing" in entry else NO_VALUE.get(spot.type, ())
         parts = tuple(codes[code] for code in named)
-        return Register(field, spot, scale * unit, offset * unit, parts, missing, "missing" in said)
+        return Register(field, spot, scale * unit, offset * unit, parts, missing, "missing" in entry)
 
 
-def _missing(said: Any, spot: Spot) -> tuple[bytes, ...]:
+def _missing(entry: Any, spot: Spot) -> tuple[bytes, ...]:
     if spot.type == "bits":
         raise ValueError("missing: the type bits has no codes of no value")
     digits = 4 * spot.words
-    if not isinstance(said, list) or not all(_is_hex(code, digits) for code in said):
-        raise ValueError(f'missing: expected a list of {digits} hex digits each, like ["{"F" * digits}"]; there is {said!r}')
-    return tuple(bytes.fromhex(code) for code in said)
+    if not isinstance(entry, list) or not all(_is_hex(code, digits) for code in entry):
+        raise ValueError(f'missing: expected a list of {digits} hex digits each, like ["{"F" * digits}"]; there is {entry!r}')
+    return tuple(bytes.fromhex(code) for code in entry)
 
 
 def _is_hex(code: Any, digits: int) -> bool:
@@ -220,47 +206,49 @@ def _added_up(part: Register) -> Register:
     return part if part.is_expected or part.spot.words > 1 else part._replace(missing=())
 
 
-def _code(name: str, said: Mapping[str, Any], base: int) -> Code:
+def _code(name: str, entry: Mapping[str, Any], base: int) -> Code:
     where = f"codes.{name}"
-    _known(where, said, ("address", "type", "function", "order", "bits", "means"))
-    with _in(where):
-        means = {_key(key): meant if isinstance(meant, str) else _fraction(key, meant) for key, meant in _means(said, "means")}
-        return Code(name, _spot({"type": "u16", **said}, base, WHOLE), tuple(means.items()))
+    _check_keys(where, entry, ("address", "type", "function", "order", "bits", "means"))
+    with _error_prefix(where):
+        means = tuple(
+            (_key(key), value if isinstance(value, str) else _fraction(key, value)) for key, value in _means(entry, "means")
+        )
+        return Code(name, _spot({"type": "u16", **entry}, base, WHOLE), means)
 
 
-def _alarm(name: str, said: Mapping[str, Any], base: int) -> Alarm:
-    _known(name, said, ("address", "type", "function", "order", "code", "bits"))
-    with _in(name):
-        if ("code" in said) == ("bits" in said):
+def _alarm(name: str, entry: Mapping[str, Any], base: int) -> Alarm:
+    _check_keys(name, entry, ("address", "type", "function", "order", "code", "bits"))
+    with _error_prefix(name):
+        if ("code" in entry) == ("bits" in entry):
             raise ValueError('code, bits: expected one of them: code = "EMPTY" (while not 0) or bits = { 4 = "EMPTY" }')
-        spot = _spot({"type": "u16", **{key: value for key, value in said.items() if key != "bits"}}, base, ("u16", "u32"))
-        if "code" in said:
-            return Alarm(spot, {None: _among(said, "code", tuple(ALARMS))})
-        named = dict(_means(said, "bits"))
-        codes: dict[int | None, str] = {_key(key): _among(named, key, tuple(ALARMS)) for key in named}
+        spot = _spot({"type": "u16", **{key: value for key, value in entry.items() if key != "bits"}}, base, ("u16", "u32"))
+        if "code" in entry:
+            return Alarm(spot, {None: _one_of(entry, "code", tuple(ALARMS))})
+        named = dict(_means(entry, "bits"))
+        codes: dict[int | None, str] = {_key(key): _one_of(named, key, tuple(ALARMS)) for key in named}
         if beyond := [bit for bit in codes if bit not in range(16 * spot.words)]:
             raise ValueError(f"bits: {beyond[0]} is none of a {spot.type}; allowed: 0 to {16 * spot.words - 1}")
         return Alarm(spot, codes)
 
 
-def _spot(said: Mapping[str, Any], base: int, types: Sequence[str] = tuple(TYPES)) -> Spot:
-    kind = _among(said, "type", tuple(types))
+def _spot(entry: Mapping[str, Any], base: int, types: Sequence[str] = tuple(TYPES)) -> Spot:
+    kind = _one_of(entry, "type", tuple(types))
     size = TYPES[kind][0]
-    number = _whole(said, "address", None, range(base, base + (1 << 16) - size + 1))
-    if ("bits" in said) != (kind == "bits"):
+    number = _whole(entry, "address", None, range(base, base + (1 << 16) - size + 1))
+    if ("bits" in entry) != (kind == "bits"):
         raise ValueError("bits: expected for the type bits and for no other, like bits = [0, 7]")
-    bits = said.get("bits", [0, 15])
+    bits = entry.get("bits", [0, 15])
     if not (isinstance(bits, list) and len(bits) == 2 and all(type(bit) is int for bit in bits) and 0 <= bits[0] <= bits[1] < 16):
         raise ValueError(f"bits: expected the lowest and the highest bit of 0 to 15, like [0, 7]; there is {bits!r}")
-    function, order = _among(said, "function", FUNCTIONS), _among(said, "order", ORDERS)
+    function, order = _one_of(entry, "function", FUNCTIONS), _one_of(entry, "order", ORDERS)
     return Spot(function, number - base, kind, order, (bits[0], bits[1]))
 
 
-# --- what to ask for --------------------------------------------------------------------------------------------------------
+# --- requests -----------------------------------------------------------------------------------------------------------------
 
 
 def _blocks(registers: Sequence[Register], alarms: Sequence[Alarm], gap: int, most: int) -> tuple[Block, ...]:
-    """As few requests as the limits allow; what makes up one field lies in one of them, so that it is of one moment."""
+    """As few requests as the limits allow; one of them reads all parts of a field, so that they are of one moment."""
     spans = [_span(field, [part.spot for part in parts], most) for field, parts in by_field(registers)]
     singles = {code.spot for part in registers for code in part.codes} | {alarm.spot for alarm in alarms}
     spans += [Block(spot.function, spot.address, spot.words) for spot in singles]
@@ -277,7 +265,7 @@ def _blocks(registers: Sequence[Register], alarms: Sequence[Alarm], gap: int, mo
 
 
 def by_field(registers: Sequence[Register]) -> Iterable[tuple[str, list[Register]]]:
-    """The parts of each field."""
+    """The parts of every field."""
     ordered = sorted(registers, key=lambda part: part.field)
     return ((field, list(parts)) for field, parts in groupby(ordered, key=lambda part: part.field))
 
@@ -285,73 +273,73 @@ def by_field(registers: Sequence[Register]) -> Iterable[tuple[str, list[Register
 def _span(field: str, spots: Sequence[Spot], most: int) -> Block:
     start, end = min(spot.address for spot in spots), max(spot.address + spot.words for spot in spots)
     if len({spot.function for spot in spots}) > 1 or end - start > most:
-        there = ", ".join(f"{spot.address} (function {spot.function})" for spot in spots)
+        addresses = ", ".join(f"{spot.address} (function {spot.function})" for spot in spots)
         raise ValueError(
             f"registers of {field}: expected parts of one function within {most} registers, so that one request reads them at "
-            f"one moment; there are, by their address on the wire, {there}"
+            f"one moment; there are, by their address on the wire, {addresses}"
         )
     return Block(spots[0].function, start, end - start)
 
 
-# --- reading a table --------------------------------------------------------------------------------------------------------
+# --- keys and values of a table -----------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _in(where: str) -> Iterator[None]:
-    """Puts the name of the place before the text of a `ValueError`."""
+def _error_prefix(where: str) -> Iterator[None]:
+    """Put the name of the entry before the text of a `ValueError`."""
     try:
         yield
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
 
 
-def _known(where: str, said: Mapping[str, Any], keys: Sequence[str]) -> None:
-    if strange := [key for key in said if key not in keys]:
-        raise ValueError(f"{where}: key {strange[0]!r} is unknown; allowed: {', '.join(keys)}")
+def _check_keys(where: str, entry: Mapping[str, Any], keys: Sequence[str]) -> None:
+    if unknown := [key for key in entry if key not in keys]:
+        raise ValueError(f"{where}: key {unknown[0]!r} is unknown; allowed: {', '.join(keys)}")
 
 
 def _tables(table: Mapping[str, Any], key: str) -> list[tuple[str, Mapping[str, Any]]]:
-    """The tables under a key with what to call them: the name of `[codes.name]`, the number of one of several `[[registers]]`."""
-    said = table.get(key, {} if key == "codes" else [])
-    if not isinstance(said, dict if key == "codes" else list):
-        raise ValueError(f"{key}: expected {'[codes.<name>]' if key == 'codes' else f'[[{key}]]'}, there is {said!r}")
-    named = said.items() if isinstance(said, dict) else [(f"{key} {number}", each) for number, each in enumerate(said, 1)]
-    return [(name, _table(each, name)) for name, each in named]
+    """The tables under a key with their names for messages: of `[codes.name]` its name, of `[[registers]]` its number."""
+    entry = table.get(key, {} if key == "codes" else [])
+    if not isinstance(entry, dict if key == "codes" else list):
+        raise ValueError(f"{key}: expected {'[codes.<name>]' if key == 'codes' else f'[[{key}]]'}, there is {entry!r}")
+    named = entry.items() if isinstance(entry, dict) else [(f"{key} {number}", item) for number, item in enumerate(entry, 1)]
+    return [(name, _table(item, name)) for name, item in named]
 
 
-def _table(said: Any, name: str) -> Mapping[str, Any]:
-    if not isinstance(said, Mapping):
-        raise ValueError(f"{name}: expected a table, there is {said!r}")
-    return said
+def _table(entry: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"{name}: expected a table, there is {entry!r}")
+    return entry
 
 
-def _among(said: Mapping[str, Any], key: str, allowed: Sequence[Any], default: Any = None) -> Any:
-    value = said.get(key, default)
-    if not any(type(value) is type(each) and value == each for each in allowed):
+def _one_of(entry: Mapping[str, Any], key: str, allowed: Sequence[Any], default: Any = None) -> Any:
+    value = entry.get(key, default)
+    if not any(type(value) is type(item) and value == item for item in allowed):
         raise ValueError(f"{key}: expected one of {', '.join(map(str, allowed)) or 'none'}; there is {value!r}")
     return value
 
 
-def _whole(said: Mapping[str, Any], key: str, default: int | None, allowed: range) -> int:
-    value = said.get(key, default)
+def _whole(entry: Mapping[str, Any], key: str, default: int | None, allowed: range) -> int:
+    value = entry.get(key, default)
     if type(value) is not int or value not in allowed:
         raise ValueError(f"{key}: expected a whole number of {allowed[0]} to {allowed[-1]}; there is {value!r}")
     return value
 
 
-def _number(said: Mapping[str, Any], key: str, default: int) -> Fraction:
-    return _fraction(key, said.get(key, default))
+def _number(entry: Mapping[str, Any], key: str, default: int) -> Fraction:
+    return _fraction(key, entry.get(key, default))
 
 
 def _fraction(key: str, value: Any) -> Fraction:
-    """As it is written: 0.1 is a tenth. Raises `ValueError` where it is no finite number."""
+    """The number as it is written: 0.1 is a tenth. Raises `ValueError` where it is not finite."""
     if type(value) not in (int, float) or value != value or value in (float("inf"), float("-inf")):
         raise ValueError(f"{key}: expected a number, there is {value!r}")
     return Fraction(str(value))
 
 
-def _means(said: Mapping[str, Any], key: str) -> list[tuple[str, Any]]:
-    value = said.get(key)
+def _means(entry: Mapping[str, Any], key: str) -> list[tuple[str, Any]]:
+    value = entry.get(key)
     if not isinstance(value, Mapping) or not value:
         raise ValueError(f"{key}: expected a table of numbers, like {{ 0 = … }}; there is {value!r}")
     return list(value.items())
