@@ -9,7 +9,7 @@ import polars as pl
 from ingest_daemon.contract.schema import TIMESTAMP
 from ingest_daemon.forwarding.alarm_sink import SERVER, AlarmWord
 from ingest_daemon.journal.records import ALARM, DATA, Record
-from ingest_daemon.stores.points import KEY
+from ingest_daemon.stores.points import KEY, overlaps, runs
 
 CLOCK_FRAMES = 3
 """A terminal's clock is judged by the median of this many frames."""
@@ -45,15 +45,21 @@ class TerminalState:
 
     def suspects(self, readings: pl.DataFrame) -> pl.Series:
         """A mask of the readings that may meet a stored point or one of the same group; all others are certainly new."""
-        names = readings["terminal"].unique()
-        newest = pl.Series([self.newest_us.get(name) for name in names], dtype=pl.Int64).cast(TIMESTAMP)
-        table = pl.DataFrame({"terminal": names, "newest": newest})
-        joined = readings.select(KEY).join(table, on="terminal", how="left", maintain_order="left")
-        return joined.select((pl.col("ts") <= pl.col("newest")).fill_null(False) | pl.struct(KEY).is_duplicated()).to_series()
+        table = runs(readings)
+        newest = pl.Series("newest", [self.newest_us.get(name) for name in table["terminal"]], pl.Int64).cast(TIMESTAMP)
+        is_old = (table["first"] <= newest).fill_null(False)
+        terminals = pl.concat([table["terminal"].filter(is_old), overlaps(table)]).unique()
+        if terminals.is_empty():  # nearly always
+            return pl.repeat(False, readings.height, eager=True)
+        table = table.with_columns(newest)
+        spread = table.select(pl.col("newest").repeat_by("rows").explode(keep_nulls=True, empty_as_null=False)).to_series()
+        is_old_row = (readings["ts"] <= spread).fill_null(False)
+        is_twice = readings.select(pl.col("terminal").is_in(terminals.implode()) & pl.struct(KEY).is_duplicated()).to_series()
+        return is_old_row | is_twice
 
     def note(self, readings: pl.DataFrame) -> None:
         """Take note of readings that are stored."""
-        latest = readings.group_by("terminal").agg(pl.col("ts").max().dt.epoch("us"))
+        latest = runs(readings).group_by("terminal").agg(pl.col("last").max().dt.epoch("us"))
         for terminal, at in latest.iter_rows():
             self.newest_us[terminal] = max(at, self.newest_us.get(terminal, at))
 

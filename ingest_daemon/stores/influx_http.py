@@ -7,12 +7,15 @@ drops a batch after some minutes of absence.
 import base64
 import gzip
 import re
+import struct
 from collections.abc import Mapping
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
 import urllib3
+from fastcrc import crc32
 from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.rest import ApiException
 
@@ -27,6 +30,9 @@ _PERMANENT = re.compile(
     re.IGNORECASE,
 )
 """Reasons of a refusal that no later try changes; 2.x sends some of them with status 500."""
+
+_STORED = 0xFFFF
+"""Most bytes of a stored block."""
 
 _LOG_IN_STATUSES = (401, 403, 407)
 _NO_DATABASE_STATUSES = (404, 405)
@@ -66,20 +72,19 @@ class InfluxServer:
         self._password = settings.influx_password
         self._login = _login(settings)
         # To compress what crosses no wire costs both sides more than it saves.
-        self._level = 0 if _is_here(parts.hostname or "") else 1
+        self._pack = stored_gzip if _is_here(parts.hostname or "") else partial(gzip.compress, compresslevel=1)
         self._takes_gzip: bool | None = None
         """None until the server accepted a compressed body; False once it accepted only the plain one."""
         self._api: Any = InfluxDBClient(url=self.address, token="", timeout=timeout_ms).api_client
 
-    def write(self, text: str, precision: str, timeout_ms: tuple[int, int]) -> None:
+    def write(self, body: bytes, precision: str, timeout_ms: tuple[int, int]) -> None:
         """Write lines; returns only after an empty 204, the one answer that means that all lines are stored.
 
         Raises `Refused` or `StoreAway`. A server behind a proxy that does not take gzip gets plain bodies.
         """
-        body = text.encode()
         if self._takes_gzip is not False:
             try:
-                self._write_body(gzip.compress(body, self._level), {"Content-Encoding": "gzip"}, precision, timeout_ms)
+                self._write_body(self._pack(body), {"Content-Encoding": "gzip"}, precision, timeout_ms)
             except Refused:
                 if self._takes_gzip:
                     raise
@@ -181,6 +186,16 @@ class InfluxServer:
         if status < 500 or _PERMANENT.search(words):
             return Refused(status, words)
         return Trouble(message, words)
+
+
+def stored_gzip(data: bytes) -> bytes:
+    """The data as gzip without compression (RFC 1952, stored blocks of RFC 1951), many times quicker than zlib's level 0."""
+    blocks = [b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x04\xff"]
+    for start in range(0, max(len(data), 1), _STORED):
+        block = data[start : start + _STORED]
+        is_last = start + _STORED >= len(data)
+        blocks += [struct.pack("<BHH", is_last, len(block), len(block) ^ 0xFFFF), block]
+    return b"".join([*blocks, struct.pack("<II", crc32.iso_hdlc(data), len(data) & 0xFFFFFFFF)])
 
 
 def _has_content(answer: urllib3.BaseHTTPResponse) -> bool:

@@ -24,7 +24,7 @@ from ingest_daemon.contract.schema import FIELDS, MEASUREMENT, READING, TERMINAL
 from ingest_daemon.stores import Arrivals, StoreAway
 from ingest_daemon.stores.influx_http import Denied, InfluxServer, Refused, Trouble
 from ingest_daemon.stores.line_protocol import ARRIVAL, arrival_lines, reading_lines
-from ingest_daemon.stores.points import KEY, sift, spans
+from ingest_daemon.stores.points import KEY, overlaps, runs, sift, spans
 from ingest_daemon.stores.settings import StoreSettings
 
 LINES = 10_000
@@ -228,8 +228,8 @@ class InfluxStore:
         """Write the readings, some requests at a time; row and reason of each refused one."""
         self._make_database()
         starts = range(0, good.height, LINES)
-        # Of a point that comes twice the last one must win. Different hashes are different points, and quicker to compare.
-        if len(starts) <= 1 or good.select(KEY).hash_rows().n_unique() < good.height:
+        # Of a point that comes twice the last one must win.
+        if len(starts) <= 1 or len(overlaps(runs(good))):
             return {row: words for start in starts for row, words in self._refused_of(self._write_slice(good, start))}
         requests = [self._posters.submit(self._write_slice, good, start) for start in starts]
         try:
@@ -246,7 +246,7 @@ class InfluxStore:
 
     def _write_lines(self, lines: pl.Series, first_row: int, timeout_ms: int) -> Failure | None:
         try:
-            self._server.write(lines.str.join("\n").item(), "ms", (TIMEOUT_MS[0], min(timeout_ms, TIMEOUT_MS[1])))
+            self._server.write(_body(lines), "ms", (TIMEOUT_MS[0], min(timeout_ms, TIMEOUT_MS[1])))
         except Denied:
             self._database_made = False
             raise
@@ -309,7 +309,7 @@ class InfluxStore:
         self._make_database()
         timeout_ms = (TIMEOUT_MS[0], min(WRITE_TIMEOUT_MS, TIMEOUT_MS[1]))
         try:
-            self._server.write(arrival_lines(arrived, first).str.join("\n").item(), "ns", timeout_ms)
+            self._server.write(_body(arrival_lines(arrived, first)), "ns", timeout_ms)
         except Denied:
             self._database_made = False
             raise
@@ -360,6 +360,11 @@ class InfluxStore:
                 f"InfluxDB at {self._server.address}: the readings in {self._database!r} have another layout (tag {other[0]!r}, "
                 f"expected {TERMINAL_TAG!r}); name a new database in [store] influx_database"
             )
+
+
+def _body(lines: pl.Series) -> bytes:
+    joined: bytes = lines.str.join("\n").cast(pl.Binary).item()
+    return joined
 
 
 def _seconds(duration: str) -> int:

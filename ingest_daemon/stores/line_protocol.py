@@ -1,8 +1,10 @@
 """InfluxDB line protocol of readings and arrivals, made in columns."""
 
+from itertools import chain
+
 import polars as pl
 
-from ingest_daemon.contract.schema import FIELDS, MEASUREMENT, TERMINAL_TAG
+from ingest_daemon.contract.schema import FIELDS, MEASUREMENT, TERMINAL_TAG, Field
 
 ARRIVAL = "arrival"
 """Measurement of the spans of event time that arrived."""
@@ -27,21 +29,22 @@ def reading_lines(readings: pl.DataFrame) -> pl.Series:
         pl.format("frame={}i", pl.col("frame")),
     ]
     start = pl.format(MEASUREMENT + "," + TERMINAL_TAG + "={} {}", tag, pl.concat_str(origin, separator=",", ignore_nulls=True))
-    starts = readings.filter(begins).select(start).to_series()
-    fields = [
-        pl.format("," + field.name + ("={}" if field.dtype.is_float() else "={}i"), pl.col(field.name))
-        for field in FIELDS
-        if readings[field.name].null_count() < readings.height
-    ]
-    line = pl.concat_str(
-        [
-            starts.gather(readings.select(begins.cum_sum() - 1).to_series()),
-            *fields,
-            pl.format(" {}", pl.col("ts").dt.epoch("ms")),
-        ],
-        ignore_nulls=True,
-    )
-    return readings.select(line).to_series()
+    begun = readings.select(begins).to_series()
+    starts = readings.filter(begun).select(start).to_series()
+    start_of_row = pl.lit(starts.gather(begun.cum_sum() - 1))
+    fields = chain.from_iterable(_field(readings, field) for field in FIELDS)
+    return readings.select(pl.concat_str([start_of_row, *fields, pl.lit(" "), pl.col("ts").dt.epoch("ms")])).to_series()
+
+
+def _field(readings: pl.DataFrame, field: Field) -> list[pl.Expr]:
+    """The text of a field in pieces, as few as its missing values allow: each piece that is made and copied costs."""
+    begin, value, end = f",{field.name}=", pl.col(field.name), [] if field.dtype.is_float() else [pl.lit("i")]
+    missing = readings[field.name].null_count()
+    if missing == readings.height:
+        return []
+    if missing:
+        return [pl.concat_str(pl.lit(begin), value, *end).fill_null("")]
+    return [pl.lit(begin), value, *end]
 
 
 def arrival_lines(spans: pl.DataFrame, first_ns: int) -> pl.Series:

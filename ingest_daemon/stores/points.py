@@ -32,22 +32,57 @@ def sift(readings: pl.DataFrame) -> Sifted:
     finite = [
         pl.when(pl.col(field.name).is_finite().not_()).then(pl.lit(f"{field.name} is not a finite number"))
         for field in FIELDS
-        if field.dtype.is_float()
+        if field.dtype.is_float() and readings[field.name].null_count() < readings.height
     ]
     names = readings["terminal"].cast(pl.String).unique()  # far fewer than rows
-    bad_names = names.filter(names.str.contains(r"^$|[\x00-\x1f\x7f\\]"))
-    bad_name = pl.col("terminal").is_null() | pl.col("terminal").is_in(bad_names.implode())
+    bad_names = names.filter(names.is_null() | names.str.contains(r"^$|[\x00-\x1f\x7f\\]"))
+    if len(bad_names):
+        bad_name = pl.col("terminal").is_in(bad_names.implode(), nulls_equal=True)
+        finite.append(pl.when(bad_name).then(pl.lit("terminal: expected a number without control characters or backslashes")))
     detail = pl.coalesce(
-        pl.when(bad_name).then(pl.lit("terminal: expected a number without control characters or backslashes")),
         pl.when(pl.col("ts").is_null() | pl.col("received_at").is_null()).then(pl.lit("ts and received_at must be times")),
-        *finite,
+        *reversed(finite),
     )
-    judged = readings.select(pl.col(name).cast(dtype) for name, dtype in READING.items()).with_columns(detail=detail)
-    good = judged.filter(pl.col("detail").is_null()).drop("detail").with_columns(pl.col("ts").dt.truncate("1ms"))
-    return Sifted(
-        good.sort("received_at", "frame", maintain_order=True),
-        judged.filter(pl.col("detail").is_not_null()),
+    rows = readings.select(pl.col(name).cast(dtype) for name, dtype in READING.items())
+    details = rows.select(detail=detail).to_series()
+    if details.null_count() < len(details):
+        good, refused = rows.filter(details.is_null()), rows.with_columns(details).filter(details.is_not_null())
+    else:
+        good, refused = rows, rows.head(0).with_columns(detail=pl.lit(None, pl.String))
+    good = good.with_columns(pl.col("ts").dt.truncate("1ms"))
+    in_order = good.select((_same_or_later("received_at", pl.lit(True)) & _same_or_later("frame", _same("received_at"))).all())
+    return Sifted(good if in_order.item() else good.sort("received_at", "frame", maintain_order=True), refused)
+
+
+def _same(name: str) -> pl.Expr:
+    return pl.col(name) == pl.col(name).shift()
+
+
+def _same_or_later(name: str, where: pl.Expr) -> pl.Expr:
+    """Whether a row's value is not less than that of the row before, `where` that matters."""
+    return ((pl.col(name) >= pl.col(name).shift()) | ~where).fill_null(True)
+
+
+def runs(readings: pl.DataFrame) -> pl.DataFrame:
+    """Consecutive readings of one terminal at rising times, a row each: `terminal`, `first` and `last` time, `rows`."""
+    follows = (pl.col("terminal") == pl.col("terminal").shift()) & (pl.col("ts") > pl.col("ts").shift())
+    starts = readings.select(follows.fill_null(False).not_().arg_true().cast(pl.Int64)).to_series()
+    ends = starts.shift(-1, fill_value=readings.height)
+    return pl.DataFrame(
+        {
+            "terminal": readings["terminal"].gather(starts),
+            "first": readings["ts"].gather(starts),
+            "last": readings["ts"].gather(ends - 1),
+            "rows": ends - starts,
+        }
     )
+
+
+def overlaps(table: pl.DataFrame) -> pl.Series:
+    """Terminals of which two runs overlap in time, so that a point may come twice. `table`: of `runs`."""
+    before = pl.col("last").cum_max().shift().over("terminal")
+    in_time = table.sort("terminal", "first")
+    return in_time.filter((pl.col("first") <= before).fill_null(False))["terminal"].unique()
 
 
 def spans(times: pl.Series) -> pl.DataFrame:

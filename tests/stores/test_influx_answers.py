@@ -1,6 +1,8 @@
 """Whatever a server or a proxy before it answers: readings are stored, refused with the server's words, or the store is away."""
 
+import gzip
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +11,7 @@ import pytest
 
 from ingest_daemon.contract.schema import READING
 from ingest_daemon.stores import StoreAway, influxdb
+from ingest_daemon.stores.influx_http import stored_gzip
 from ingest_daemon.stores.influxdb import InfluxStore
 from ingest_daemon.stores.points import KEY, POSITION
 from ingest_daemon.stores.settings import StoreSettings
@@ -225,3 +228,10 @@ def test_points_are_deleted_only_with_the_servers_proper_yes(
     fake.trouble = trouble
     with pytest.raises(kind, match=words):
         store.withdraw(readings(3).select(KEY + POSITION))
+
+
+@pytest.mark.parametrize("size", [0, 1, 65534, 65535, 65536, 65537, 131070, 131071, 1_000_003])
+def test_gzip_without_compression_is_unpacked_by_anyone(size: int) -> None:
+    data = bytes(number * 7 % 251 for number in range(size))
+    assert gzip.decompress(stored_gzip(data)) == data
+    assert zlib.decompress(stored_gzip(data), wbits=31) == data
