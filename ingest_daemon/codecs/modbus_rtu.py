@@ -1,14 +1,14 @@
-"""Modbus RTU as it comes through a DTU: we ask, the meter answers. What registers mean is the profile's: a register map.
+"""Modbus RTU through a DTU: the server asks, the meter answers. The profile, a register map, gives the registers a meaning.
 
     offset  bytes  what
     0       1      address of the meter on its line, 1 to 247
     1       1      function: 03 holding registers, 04 input registers; 83, 84: the same, refused
-    2       1      bytes of registers that follow (of a refusal: why, and then the CRC)
+    2       1      bytes of registers that follow (of a refusal: the reason, and then the CRC)
     3       n      registers, the high byte first
     3 + n   2      CRC-16, low byte first
 
 (MODBUS over Serial Line V1.02, 2.5.1.) In a TCP stream silence means nothing, so an answer is cut by its length and its CRC.
-The map is in `ingest_daemon/codec_kit/modbus/register_map.py`, what RTU and TCP share in `ingest_daemon/codec_kit/modbus/pdu.py`.
+The map is in `ingest_daemon/codec_kit/modbus/register_map.py`, the common part of RTU and TCP in `…/modbus/pdu.py`.
 """
 
 import re

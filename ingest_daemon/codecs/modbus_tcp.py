@@ -1,4 +1,4 @@
-"""Modbus TCP: a meter or its gateway that we dial; we ask, it answers. What registers mean is the profile's: a register map.
+"""Modbus TCP: the server dials a meter or its gateway and asks. The profile, a register map, gives the registers a meaning.
 
     offset  bytes  what
     0       2      transaction: as in the request
@@ -6,12 +6,12 @@
     4       2      bytes that follow
     6       1      unit: the address behind a gateway; 255 (or 0) for the device itself
     7       1      function: 03 holding registers, 04 input registers; 83, 84: the same, refused
-    8       1      bytes of registers that follow (of a refusal: why)
+    8       1      bytes of registers that follow (of a refusal: the reason)
     9       n      registers, the high byte first
 
-(MODBUS Messaging on TCP/IP Implementation Guide V1.0b, 3.1.3.) There is no checksum: what is told to be damaged is what does
+(MODBUS Messaging on TCP/IP Implementation Guide V1.0b, 3.1.3.) There is no checksum: an answer is refused where it does
 not agree with itself (zeros, both lengths, function) or with the request (transaction, unit, function, count).
-The map is in `ingest_daemon/codec_kit/modbus/register_map.py`, what RTU and TCP share in `ingest_daemon/codec_kit/modbus/pdu.py`.
+The map is in `ingest_daemon/codec_kit/modbus/register_map.py`, the common part of RTU and TCP in `…/modbus/pdu.py`.
 """
 
 import re

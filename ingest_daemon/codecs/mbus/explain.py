@@ -82,6 +82,9 @@ _KINDS = (
     (0x78, 0x78, "出厂编号", "fabrication number"),
     (0x79, 0x79, "标识", "identification"),
     (0x7A, 0x7A, "总线地址", "bus address"),
+    (0x1FB10, 0x1FB11, "体积", "volume"),
+    (0x1FB21, 0x1FB23, "体积", "volume"),
+    (0x1FB24, 0x1FB26, "流量", "flow"),
     (0x1FD17, 0x1FD17, "错误标志", "error flags"),
     (0x1FD40, 0x1FD4F, "电压", "voltage"),
     (0x1FD74, 0x1FD77, "电池剩余时间", "battery time left"),
@@ -102,30 +105,30 @@ def _explained(frame: bytes) -> Iterator[UnplacedField]:
         elif size and len(frame) >= size:
             yield from _explained_frame(frame[:size])
         else:
-            size = next((at for at in range(1, len(frame)) if frame[at] in (ACK, SHORT, LONG)), len(frame))
+            size = next((offset for offset in range(1, len(frame)) if frame[offset] in (ACK, SHORT, LONG)), len(frame))
             yield frame[:size], "不属于报文", "not part of a frame", "", ""
         frame = frame[size:]
 
 
 def _explained_frame(frame: bytes) -> Iterator[UnplacedField]:
-    at = 1 if frame[0] == SHORT else 4
+    start = 1 if frame[0] == SHORT else 4
     yield frame[:1], "起始符", "start", "", ""
-    yield frame[1 : at - 1], "长度 L", "length L", str(frame[1]), "byte"
-    yield frame[at - 1 : at] if at > 1 else b"", "起始符", "start", "", ""
-    control = frame[at]
+    yield frame[1 : start - 1], "长度 L", "length L", str(frame[1]), "byte"
+    yield frame[start - 1 : start] if start > 1 else b"", "起始符", "start", "", ""
+    control = frame[start]
     zh, en = _CONTROLS.get(control & ~FCB, ("主站命令", "command of the master"))
     if not control & FROM_MASTER:
         zh, en = ("应答 RSP_UD", "answer, RSP_UD") if control & FUNCTION == RSP_UD else ("从站", "of a meter")
-    yield frame[at : at + 1], "控制 C", "control C", f"{control:02X} {zh} / {en}", ""
-    yield frame[at + 1 : at + 2], "地址 A", "address A", str(frame[at + 1]), ""
+    yield frame[start : start + 1], "控制 C", "control C", f"{control:02X} {zh} / {en}", ""
+    yield frame[start + 1 : start + 2], "地址 A", "address A", str(frame[start + 1]), ""
     if frame[0] == LONG:
         zh, en = _CIS.get(frame[6], ("未知", "unknown"))
         yield frame[6:7], "控制信息 CI", "control information CI", f"{frame[6]:02X} {zh} / {en}", ""
         if frame[6] == VARIABLE and len(frame) >= HEADER + 2:
             yield from _explained_content(frame)
         elif frame[6] == APPLICATION_ERROR and len(frame) == OVERHEAD + 4:
-            known = ERRORS[frame[7]] if frame[7] < len(ERRORS) else "unknown error"
-            yield frame[7:8], "错误码", "error code", f"{frame[7]:02X} {known}", ""
+            error = ERRORS[frame[7]] if frame[7] < len(ERRORS) else "unknown error"
+            yield frame[7:8], "错误码", "error code", f"{frame[7]:02X} {error}", ""
         else:
             yield frame[7:-2], "数据内容", "data", "", ""
     ended = frame[:-1] + bytes((END,))
@@ -135,21 +138,25 @@ def _explained_frame(frame: bytes) -> Iterator[UnplacedField]:
 
 
 def _explained_content(frame: bytes) -> Iterator[UnplacedField]:
-    at = 7
-    shown = {"number of the meter": meter_number(frame), "manufacturer": _maker(frame[11:13]), "medium": _medium(frame[14])}
-    shown["status"] = _status(frame[16])
+    offset = 7
+    values = {
+        "number of the meter": meter_number(frame),
+        "manufacturer": _maker(frame[11:13]),
+        "medium": _medium(frame[14]),
+        "status": _status(frame[16]),
+    }
     for size, zh, en in _HEADER:
-        yield frame[at : at + size], zh, en, shown.get(en, ""), ""
-        at += size
+        yield frame[offset : offset + size], zh, en, values.get(en, ""), ""
+        offset += size
     try:
         for record in iter_records(frame):
             zh, en = _name(record)
             value, unit = read_value(record) if record.vif else Value(None, "")
-            said = "" if value is None else f"{value:.9f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
-            yield frame[at : record.end], zh, en, said, unit
-            at = record.end
+            text = "" if value is None else f"{value:.9f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
+            yield frame[offset : record.end], zh, en, text, unit
+            offset = record.end
     except TornRecordError as torn:
-        yield frame[at:-2], "残缺", "torn", str(torn), ""
+        yield frame[offset:-2], "残缺", "torn", str(torn), ""
 
 
 def _name(record: Record) -> tuple[str, str]:
@@ -157,8 +164,8 @@ def _name(record: Record) -> tuple[str, str]:
         special = {FILLER: ("填充", "filler"), MAKERS: ("厂商数据", "data of the maker")}
         return special.get(record.dif[0], ("厂商数据，后续有报文", "data of the maker, more frames follow"))
     zh, en = next(((zh, en) for low, high, zh, en in _KINDS if low <= record.kind <= high), ("其他", "other value"))
-    word = {BACKWARD_ONLY: ("反向", "backward "), FORWARD_ONLY: ("正向", "forward ")}
-    direction = next((word[code] for code in record.extensions if code in word), ("", ""))
+    directions = {BACKWARD_ONLY: ("反向", "backward "), FORWARD_ONLY: ("正向", "forward ")}
+    direction = next((directions[code] for code in record.extensions if code in directions), ("", ""))
     function = _FUNCTIONS[record.dif[0] >> 4 & 3]
     stored = "" if record.is_present or record.dif[0] & 0x30 else " *"
     return function[0] + direction[0] + zh + stored, function[1] + direction[1] + en + stored

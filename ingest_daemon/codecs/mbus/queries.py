@@ -25,7 +25,7 @@ from ingest_daemon.codecs.mbus.records import MORE_FOLLOWS, TornRecordError, ite
 
 
 def requests(ask: Command, profile: Any) -> list[bytes]:
-    """What reads a meter: at its primary address ("1" to "250"), or chosen by the 8 digits of its number."""
+    """The requests that read a meter: at its primary address ("1" to "250"), or chosen by the 8 digits of its number."""
     if ask.kind != CommandType.NOW:
         raise UnsupportedCommand(
             f"{ask.kind}: an M-Bus meter is asked its present values (now); what it stored and its clock come with them"

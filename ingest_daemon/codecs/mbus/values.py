@@ -1,4 +1,4 @@
-"""What records measure, as exact numbers in the units of the store; what else they hold, as pyMeterBus reads it for people.
+"""Measured values of records as exact numbers in the units of the store; all other values as pyMeterBus reads them, for people.
 
 A volume, flow, pressure or voltage that cannot be read exactly raises `UnusableRecord`: it never becomes another number.
 """
@@ -54,7 +54,7 @@ _OTHERS = {
     0x7E: "a future value",
     0x7F: "a code of the maker",
 }
-"""Other VIFEs that change what a value is."""
+"""Other VIFEs, which give a value another meaning."""
 
 
 class _Scale(NamedTuple):
@@ -89,7 +89,7 @@ _MASSES = {
     **dict.fromkeys((*range(0x18, 0x20), 0x1FB18, 0x1FB19), VOLUME),
     **dict.fromkeys(range(0x50, 0x58), FLOW),
 }
-"""Kinds that are a mass or a mass flow: what they stand in for, but not converted, as the density is not known."""
+"""Masses and mass flows: the quantity that they could give if the density were known."""
 _PLAIN_TEXT = 0x7C
 _TEXT_SCALES = {
     **{text: _Scale(VOLUME, factor) for text, factor in (VOLUMES | {"l": VOLUMES["L"], "m^3": VOLUMES["m3"]}).items()},
@@ -99,7 +99,7 @@ _TEXT_SCALES = {
 
 
 class Measure(NamedTuple):
-    """What a record measures: the quantity, its value in the store's unit, and the direction VIFE (0: none)."""
+    """A measured quantity, its value in the store's unit, and the VIFE of its direction (0: none)."""
 
     quantity: str
     value: Fraction
@@ -119,7 +119,7 @@ def _scale_of(record: Record) -> _Scale | None:
 
 
 def measure_of(record: Record) -> Measure:
-    """What a record of a known quantity measures now. Raises `UnusableRecord`."""
+    """The present value of a record of a known quantity. Raises `UnusableRecord`."""
     if not record.is_present:
         raise UnusableRecord(_absence(record), Use.NOT_CONVERTED if quantity_of(record) == VOLUME else Use.NOT_WANTED)
     scale = _scale_of(record)
@@ -209,7 +209,7 @@ class Value(NamedTuple):
 
 
 def read_value(record: Record) -> Value:
-    """What a record says, for people. Never raises."""
+    """A record's value for people. Never raises."""
     if (scale := _scale_of(record)) and scale.quantity in (VOLUME, FLOW):
         try:
             quantity, number, _ = measure_of(record._replace(dif=bytes((record.dif[0] & 0x0F,))))
