@@ -5,11 +5,11 @@ import asyncio
 import contextlib
 import logging
 import os
-import resource
 import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from ingest_daemon.journal.records import ALARM, BAD, BAD_KIND, DATA, EVENT, FRA
 from ingest_daemon.journal.writer import Journals
 from ingest_daemon.monitoring import health
 from ingest_daemon.monitoring.counters import Counters
+from ingest_daemon.monitoring.host_limits import allowed_connections
 from ingest_daemon.monitoring.lock import SiteBusy, lock_site
 from ingest_daemon.monitoring.systemd import notify, watchdog_s
 from ingest_daemon.reception.group_commit import Receipt
@@ -64,6 +65,7 @@ class Daemon:
         self._site = site = settings.folder
         self._settings = settings
         daemon = settings[DaemonSettings]
+        daemon = replace(daemon, connections=allowed_connections(daemon.connections))
         self._started_at = datetime.now(UTC)
         self._counters = Counters()
         self._journals = Journals(site, daemon.segment_mb << 20, daemon.journal_mb << 20)
@@ -243,21 +245,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         check_layout(site)
         lock_site(site)
-        _allow_files(settings[DaemonSettings].connections + 256)
         return asyncio.run(Daemon(settings).run())
     except (SiteBusy, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return FAILED
-
-
-def _allow_files(wanted: int) -> None:
-    """Raise this process's limit of open files towards what the connections need; the usual soft limit is 1,024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if allowed > soft != resource.RLIM_INFINITY:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    if allowed < wanted:
-        LOG.warning("open files are limited to %d, [daemon] connections needs %d: raise LimitNOFILE (ulimit -n)", allowed, wanted)
 
 
 if __name__ == "__main__":

@@ -72,12 +72,14 @@ def minutes_ago(minutes: int) -> datetime:
 class Daemon:
     """A real daemon process on a site."""
 
-    def __init__(self, site: Site, **environment: str) -> None:
+    def __init__(self, site: Site, open_files: int | None = None, **environment: str) -> None:
+        """`open_files`: the process's limit of open files, soft and hard."""
+        limits = ["prlimit", f"--nofile={open_files}:{open_files}"] if open_files else []
         self.site = site
         self.log = site.root / "daemon.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "ingest_daemon", "--site", str(site.root)],
+                [*limits, sys.executable, "-m", "ingest_daemon", "--site", str(site.root)],
                 stdout=log,
                 stderr=log,
                 cwd=REPOSITORY,

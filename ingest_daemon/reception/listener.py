@@ -5,6 +5,8 @@ Everything belongs to one event loop; whatever a stranger sends ends at most the
 
 import asyncio
 import contextlib
+import os
+import socket
 import time
 
 from ingest_daemon import codecs
@@ -26,6 +28,10 @@ from ingest_daemon.reception.settings import AccessSettings, DaemonSettings
 from ingest_daemon.reception.stream_selector import StreamSelector
 from ingest_daemon.terminals.directory import TerminalDirectory
 
+LISTEN_BACKLOG = 1024
+"""Callers that wait in the system's queue: a storm of terminals that dial again."""
+ACCEPTS_A_TURN = 16
+"""Callers let in at a turn of the event loop: those over the limit of connections are closed before they take all open files."""
 REFRESH_S = 1.0
 """Seconds between two looks at the registry."""
 
@@ -70,8 +76,13 @@ class Server:
         settings = self.settings
         for port, protocol in ((settings.data_port, settings.data_protocol), (settings.alarm_port, settings.alarm_protocol)):
             listener = await loop.create_server(
-                lambda protocol=protocol: Connection(self, protocol), settings.bind, port, backlog=1024, ssl=self._tls
+                lambda protocol=protocol: Connection(self, protocol),
+                settings.bind,
+                port,
+                backlog=ACCEPTS_A_TURN,
+                ssl=self._tls,
             )
+            _lengthen_queue(listener)
             self._listeners.append(listener)
         self._sweeper = asyncio.create_task(self._sweep())
         data, alarm = (listener.sockets[0].getsockname()[1] for listener in self._listeners)
@@ -167,3 +178,10 @@ class Server:
             for connection in [connection for connection in self._connections if connection.is_unidentified]:
                 connection.detect_again()
         self.commands.follow()
+
+
+def _lengthen_queue(listener: asyncio.Server) -> None:
+    """Set the system's queue of waiting callers; asyncio takes one number for it and for the callers of a turn."""
+    for bound in listener.sockets:
+        with socket.socket(fileno=os.dup(bound.fileno())) as same:
+            same.listen(LISTEN_BACKLOG)
