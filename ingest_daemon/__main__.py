@@ -28,10 +28,11 @@ from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding.alarm_sink import AlarmSink
 from ingest_daemon.forwarding.forwarder import Forwarder
 from ingest_daemon.journal.reader import backlog
-from ingest_daemon.journal.records import ALARM, BAD, BAD_KIND, DATA, EVENT, FRAME_KIND, PART
+from ingest_daemon.journal.records import ALARM, BAD, BAD_KIND, DATA, EVENT, FRAME_KIND, PART, STRANGER
 from ingest_daemon.journal.writer import Journals
 from ingest_daemon.monitoring import health
 from ingest_daemon.monitoring.counters import Counters
+from ingest_daemon.monitoring.disk import LOOK_S, DiskWatch
 from ingest_daemon.monitoring.host_limits import allowed_connections
 from ingest_daemon.monitoring.lock import SiteBusy, lock_site
 from ingest_daemon.monitoring.systemd import notify, watchdog_s
@@ -68,7 +69,13 @@ class Daemon:
         daemon = replace(daemon, connections=allowed_connections(daemon.connections))
         self._started_at = datetime.now(UTC)
         self._counters = Counters()
-        self._journals = Journals(site, daemon.segment_mb << 20, daemon.journal_mb << 20)
+        self._journals = Journals(
+            site,
+            daemon.segment_mb << 20,
+            daemon.journal_mb << 20,
+            {STRANGER: daemon.stranger_mb << 20, BAD: daemon.bad_mb << 20},
+        )
+        self._counters.dropped_bytes = self._journals.dropped_bytes
         self._sms: Sms | None = None
         self._registry = Registry(site, daemon.data_protocol, self._counters.health)
         known = TerminalDirectory(self._registry)
@@ -121,6 +128,7 @@ class Daemon:
         over = asyncio.Event()
         counting = asyncio.create_task(self._count(over))
         watched = asyncio.create_task(self._tell_watchdog())
+        disk = asyncio.create_task(self._watch_disk())
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait((stopping, self._broken), return_when=asyncio.FIRST_COMPLETED)
@@ -132,6 +140,7 @@ class Daemon:
             over.set()
             await counting
             watched.cancel()
+            disk.cancel()
             await self._health.stop()
             (self._site.state / "daemon.json").unlink(missing_ok=True)
         return self._give_up() if self._broken.done() else 0
@@ -176,10 +185,10 @@ class Daemon:
         return await self._sms.start()
 
     def _needed_from(self, stream: str) -> int:
-        """Position of a stream from which somebody still needs it; nobody reads rejected bytes and old packets on."""
+        """Position of a stream from which somebody still needs it: of old packets nobody, of rejected bytes a person."""
         if stream in (BAD, PART):
-            return sys.maxsize
-        needed = [self._forwarder.position(stream)] if stream in (DATA, ALARM) else []
+            return 0 if stream == BAD else sys.maxsize
+        needed = [self._forwarder.position(stream)] if stream in (DATA, ALARM, STRANGER) else []
         return min(needed + ([self._sink.position(stream)] if stream in (ALARM, EVENT) else []))
 
     def _break(self, error: Exception) -> None:
@@ -205,6 +214,16 @@ class Daemon:
             while True:
                 notify("WATCHDOG=1")
                 await asyncio.sleep(every_s)
+
+    async def _watch_disk(self) -> None:
+        """Keep the health of the disk up to date."""
+        watch = DiskWatch(self._site)
+        while True:
+            try:
+                self._counters.health["disk"] = await asyncio.to_thread(watch.look)
+            except OSError as error:
+                self._counters.health["disk"] = str(error)
+            await asyncio.sleep(LOOK_S)
 
     async def _count(self, over: asyncio.Event) -> None:
         """Keep `state/counters.json` up to date: each second, but with many terminals at most 5 % of the time."""

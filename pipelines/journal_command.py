@@ -120,7 +120,7 @@ class Place(click.ParamType["int | datetime"]):
 @click.option("--from", "begin", type=Place(), help="起（含）/ first receive time or position")
 @click.option("--to", "end", type=Place(), help="止（不含）/ receive time or position that is not included any more")
 @click.option("--terminal", default="", help="仅此终端 / only this terminal")
-@click.option("--stream", type=click.Choice(["alarm", "data"]), help="仅此流 / only this stream; positions need it")
+@click.option("--stream", type=click.Choice(["alarm", "data", "stranger"]), help="仅此流 / only this stream; positions need it")
 @report_failures
 def replay(root: Path, begin: "int | datetime | None", end: "int | datetime | None", terminal: str, stream: str | None) -> None:
     """重新解码 / decode what was received once more, with today's codecs and profiles; points become right, never double."""
@@ -139,7 +139,7 @@ def replay(root: Path, begin: "int | datetime | None", end: "int | datetime | No
             received_us[index] = round(local.timestamp() * 1e6)
     request = partial(
         operations.request_replay,
-        streams=(stream,) if stream else ("alarm", "data"),
+        streams=(stream,) if stream else ("alarm", "data", "stranger"),
         terminal=terminal,
         received_us=(received_us[0], received_us[1]),
         positions=(positions[0], positions[1]),

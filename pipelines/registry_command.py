@@ -16,7 +16,7 @@ SHOWN = 10
 """Terminals that are named of each kind of change."""
 
 
-@click.group()
+@click.group(epilog=examples("mainflow registry check --site site", "mainflow registry accept --site site"))
 def registry() -> None:
     """档案 / the registry as the daemon sees it: what is in force, and what the file would change."""
 

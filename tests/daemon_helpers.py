@@ -25,6 +25,7 @@ from ingest_daemon.codecs import sl651
 from ingest_daemon.contract.site import Site
 from ingest_daemon.journal.reader import backlog, stream_end
 from ingest_daemon.journal.records import ALARM, DATA
+from ingest_daemon.journal.records import STRANGER as STRANGER_STREAM
 from ingest_daemon.stores.parquet import ParquetStore
 
 TERMINALS = [f"{number:010d}" for number in range(1001, 1009)]
@@ -243,7 +244,8 @@ def stored(site: Site) -> pl.DataFrame:
 def forwarded(site: Site) -> bool:
     """Whether all that is journaled reached the raw store."""
     left = backlog(site)
-    return left["data"] == left["alarm"] == 0 and any(stream_end(site.journal / stream) for stream in (DATA, ALARM))
+    streams = DATA, ALARM, STRANGER_STREAM
+    return all(left[stream] == 0 for stream in streams) and any(stream_end(site.journal / stream) for stream in streams)
 
 
 def delivered(site: Site) -> pl.DataFrame:

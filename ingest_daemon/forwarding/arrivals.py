@@ -21,7 +21,7 @@ from ingest_daemon.forwarding.replay import ReplayRange, replayed
 from ingest_daemon.forwarding.triage import stamp
 from ingest_daemon.journal.envelope import parse_record
 from ingest_daemon.journal.reader import walk
-from ingest_daemon.journal.records import ALARM, DATA, Record
+from ingest_daemon.journal.records import ALARM, DATA, STRANGER, Record
 from ingest_daemon.terminals.registry import Registry
 
 GROUP = 5000
@@ -47,7 +47,7 @@ def arrivals(site: Site, terminal: str, start: datetime, end: datetime) -> Arriv
     registry = Registry(site)
     refused: Counter[str] = Counter()
     parts = []
-    for stream in (DATA, ALARM):
+    for stream in (DATA, ALARM, STRANGER):
         span = ReplayRange(streams=(stream,), from_us=int((start - AHEAD).timestamp() * 1e6), terminal=terminal)
         records = (record for _, record in replayed(site, span, {stream: sys.maxsize}))
         while group := list(islice(records, GROUP)):

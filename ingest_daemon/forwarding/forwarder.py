@@ -24,7 +24,7 @@ from ingest_daemon.forwarding.sinks import WAIT_S, Overtaken, Sinks, Stopped
 from ingest_daemon.forwarding.terminal_state import TerminalState
 from ingest_daemon.forwarding.triage import Group, triage
 from ingest_daemon.journal.reader import cursor_path, read
-from ingest_daemon.journal.records import ALARM, DATA, Chunk, JournalBroken, Record
+from ingest_daemon.journal.records import ALARM, DATA, STRANGER, Chunk, JournalBroken, Record
 from ingest_daemon.journal.writer import Journals
 from ingest_daemon.monitoring.counters import Counters
 from ingest_daemon.stores import RawStore
@@ -36,7 +36,9 @@ GATHER_S = 0.2
 STATE_SAVE_S = 60.0
 """The terminals' state is saved this often; after a kill it is read back and brought up to date from the journal."""
 
-STREAMS = (ALARM, DATA)
+STREAMS = (ALARM, DATA, STRANGER)
+STRANGERS = 2000
+"""Frames of unregistered terminals forwarded at a time, so that a flood of them keeps no meter waiting."""
 
 
 class Forwarder(JournalThread):
@@ -54,7 +56,7 @@ class Forwarder(JournalThread):
         super().__init__("forwarder", site, journals, STREAMS)
         self._settings, self._counters = settings, counters
         self._registry = registry
-        self._sinks = Sinks(site, store, journals, counters, self._stopping)
+        self._sinks = Sinks(site, settings, store, journals, counters, self._stopping)
         self._reprocessor = Reprocessor(site, settings, store, registry, self._sinks)
         self._state = TerminalState()
         self._saved_at = time.monotonic()
@@ -93,6 +95,8 @@ class Forwarder(JournalThread):
         """Forward one group, of alarms before data; False where there is none."""
         for stream in STREAMS:
             chunk = self._read(stream, self._journals.end(stream), GROUP_BYTES)
+            if stream == STRANGER and len(chunk.records) > STRANGERS:
+                chunk = Chunk(chunk.records[:STRANGERS], chunk.records[STRANGERS].position, chunk.damaged)
             if chunk.next_position > self._positions[stream]:
                 with suppress(Overtaken):
                     self._forward(stream, chunk)
@@ -108,7 +112,7 @@ class Forwarder(JournalThread):
             raise Stopped
 
     def _forward(self, stream: str, chunk: Chunk) -> None:
-        for gap in chunk.damaged:
+        for gap in chunk.damaged if stream != STRANGER else ():  # there the journal drops the oldest, and logs it
             LOG.error("journal %s is damaged at %d: %d bytes hold no valid record and are passed over", stream, *gap)
         if chunk.records:
             # The store is asked before anything of a group is remembered, so a group that gives way can begin anew.
@@ -123,8 +127,8 @@ class Forwarder(JournalThread):
             self._save_state()
 
     def _has_alarms(self, stream: str) -> bool:
-        """Whether a group of data must give way to alarms."""
-        return stream == DATA and self._journals.end(ALARM) > self._positions[ALARM]
+        """Whether a group must give way to alarms."""
+        return stream != ALARM and self._journals.end(ALARM) > self._positions[ALARM]
 
     def _settle(self, stream: str, records: Sequence[Record]) -> None:
         """Bring a group to store, quarantine and events. Doing it twice changes nothing."""

@@ -2,12 +2,15 @@
 
 `quarantine/adopted.jsonl` names those frames of `UNKNOWN_TERMINAL` that were stored later, once their terminal was registered.
 
-What nobody acknowledges is sent again and again. So a ledger is **merged** now and then: lines that tell the same become the
-first of them, with `frames` (how many), `last_position` and `last_received_at`. Bytes that differ are never merged: none is lost.
+A frame that is not acknowledged is sent again and again. So a ledger is **merged** now and then: equal lines become the first
+of them, with `frames` (how many), `last_position` and `last_received_at`; bytes that differ are never merged. Where all ledgers
+together outgrow their budget, the largest loses its older half.
 """
 
 import json
 import os
+import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -20,11 +23,14 @@ from ingest_daemon.contract.schema import Reason
 from ingest_daemon.journal.envelope import RecordHeader, encode_header, parse_record
 
 MERGE_BYTES = 1 << 20
-"""A ledger that grows over this size, over twice that, four times that and so on, is looked through for what repeats."""
+"""A ledger is merged when it grows over this size, over twice that, four times that and so on."""
+
+DISK_SHARE = 0.1
+"""Largest share of the whole disk that the ledgers may take, whatever the budget."""
 
 _ADOPTED = "adopted.jsonl"
 _SAME = ("stream", "terminal", "ts", "detail", "way", "hex")
-"""Lines in which these agree tell the same."""
+"""Lines in which these agree are equal."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 JournalPosition = tuple[str, int]
@@ -32,9 +38,9 @@ JournalPosition = tuple[str, int]
 
 
 class QuarantineEntry(NamedTuple):
-    """What is kept aside: why, where its frame lies in the journal, when it came, whose it is, what was wrong, way and bytes.
+    """A frame or reading in quarantine: reason, journal position, receive time, terminal, device time, detail, header, bytes.
 
-    Of one that was read from a ledger: `frames`, how often the same came, and `last_us`, when last.
+    Of one that was read from a ledger: `frames`, the number of equal ones, and `last_us`, the receive time of the last.
     """
 
     reason: str
@@ -64,8 +70,15 @@ class QuarantineEntry(NamedTuple):
         return _packed(fields)
 
 
-def add_entries(folder: Path, entries: Iterable[QuarantineEntry]) -> Counter[str]:
-    """Append the entries to their ledgers and sync them; gives how many a reason. Raises `OSError`, and then none counts as kept.
+class Added(NamedTuple):
+    """Number of entries added, and of older ones dropped for the budget, a reason."""
+
+    counts: Counter[str]
+    dropped: Counter[str]
+
+
+def add_entries(folder: Path, entries: Iterable[QuarantineEntry], budget_bytes: int = sys.maxsize) -> Added:
+    """Append the entries to their ledgers and sync them. Raises `OSError`, and then none counts as added.
 
     A line that a kill tore is cut off first: its group is forwarded again, so it is written again.
     """
@@ -77,7 +90,7 @@ def add_entries(folder: Path, entries: Iterable[QuarantineEntry]) -> Counter[str
         if _is_due(path, len(data)):
             _merge(path)
         _append(path, data)
-    return Counter({reason: len(lines) for reason, lines in ledgers.items()})
+    return Added(Counter({reason: len(lines) for reason, lines in ledgers.items()}), _keep_budget(folder, budget_bytes))
 
 
 class UnknownTerminal(NamedTuple):
@@ -115,49 +128,51 @@ def unadopted_entries(folder: Path) -> Iterator[QuarantineEntry]:
     """Frames of unknown terminals that were not adopted yet, each once, in the order of the ledger."""
     done = {(line["stream"], line["position"]) for line in _lines(folder / _ADOPTED)}
     for line in _distinct(folder / f"{Reason.UNKNOWN_TERMINAL}.jsonl"):
-        place = line["stream"], line["position"]
-        if place not in done:
-            done.add(place)
+        position = line["stream"], line["position"]
+        if position not in done:
+            done.add(position)
             way, raw = parse_record(line["way"].encode() + b"\n" + bytes.fromhex(line["hex"]))
-            came = _Came.of(line)
-            first_us, last_us = _microseconds(line["received_at"]), _microseconds(came.last_received_at)
-            kept = QuarantineEntry(Reason.UNKNOWN_TERMINAL, *place, first_us, line["terminal"], None, line["detail"], way, raw)
-            yield kept._replace(frames=came.frames, last_us=last_us)
+            repeats = _Repeats.of(line)
+            first_us, last_us = _microseconds(line["received_at"]), _microseconds(repeats.last_received_at)
+            entry = QuarantineEntry(
+                Reason.UNKNOWN_TERMINAL, *position, first_us, line["terminal"], None, line["detail"], way, raw
+            )
+            yield entry._replace(frames=repeats.frames, last_us=last_us)
 
 
 def frames(folder: Path, reason: Reason) -> int:
-    """How many entries came to a ledger; one written twice after a kill counts once."""
-    return sum(_Came.of(line).frames for line in _distinct(folder / f"{reason}.jsonl"))
+    """Number of entries of a ledger; one written twice after a kill counts once."""
+    return sum(_Repeats.of(line).frames for line in _distinct(folder / f"{reason}.jsonl"))
 
 
 def entry_keys(folder: Path) -> set[tuple[str, ...]]:
-    """The signs (`sign`) of everything in the ledgers."""
-    found = set()
-    for reason in Reason:
-        for line in _lines(folder / f"{reason}.jsonl"):
-            found.add(_entry_key(reason, line["stream"], line["position"], line["terminal"], line["ts"]))
-    return found
+    """The keys (`entry_key`) of everything in the ledgers."""
+    return {
+        _entry_key(reason, line["stream"], line["position"], line["terminal"], line["ts"])
+        for reason in Reason
+        for line in _lines(folder / f"{reason}.jsonl")
+    }
 
 
 def entry_key(entry: QuarantineEntry) -> tuple[str, ...]:
-    """By what an entry is known again: its frame, terminal and time; a contradiction by the point that it is about alone."""
+    """The identity of an entry: its frame, terminal and time; of a contradiction the point alone."""
     return _entry_key(entry.reason, entry.stream, entry.position, entry.terminal, entry.ts.isoformat() if entry.ts else None)
 
 
 def _entry_key(reason: str, stream: str, position: int, terminal: str, ts: str | None) -> tuple[str, ...]:
-    place = () if reason == Reason.CONFLICT else (stream, str(position))
-    return (str(reason), *place, terminal, ts or "")
+    frame = () if reason == Reason.CONFLICT else (stream, str(position))
+    return (str(reason), *frame, terminal, ts or "")
 
 
-def mark_adopted(folder: Path, places: Mapping[JournalPosition, str]) -> None:
-    """Note that the frames (with their terminals) are stored; `strangers` does not give them again.
+def mark_adopted(folder: Path, positions: Mapping[JournalPosition, str]) -> None:
+    """Note that the frames (with their terminals) are stored; `unadopted_entries` does not give them again.
 
     Raises `OSError`, and then none is noted.
     """
     now = datetime.now(UTC).isoformat()
     fields = [
         {"stream": stream, "position": position, "terminal": terminal, "adopted_at": now}
-        for (stream, position), terminal in places.items()
+        for (stream, position), terminal in positions.items()
     ]
     _append(folder / _ADOPTED, b"".join(_packed(line) for line in fields))
 
@@ -169,31 +184,31 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
             yield from (json.loads(line) for line in file if line.endswith(b"\n"))
 
 
-class _Came(NamedTuple):
-    """How often the same came; position and receive time (ISO 8601) of the last."""
+class _Repeats(NamedTuple):
+    """Number of equal lines; position and receive time (ISO 8601) of the last."""
 
     frames: int
     last_position: int
     last_received_at: str
 
     @classmethod
-    def of(cls, line: Mapping[str, Any]) -> "_Came":
-        """What a line tells, merged or not."""
+    def of(cls, line: Mapping[str, Any]) -> "_Repeats":
+        """The number of a line, merged or not."""
         last = line.get("last_position", line.get("position", 0)), line.get("last_received_at", line.get("received_at", ""))
         return cls(line.get("frames", 1), *last)
 
-    def plus(self, later: "_Came") -> "_Came":
-        """This and what came later; not what was counted before: a group forwarded again after a kill is written again."""
+    def plus(self, later: "_Repeats") -> "_Repeats":
+        """This and later ones; not those counted before: a group forwarded again after a kill is written again."""
         if later.last_position <= self.last_position:
             return self
-        return _Came(self.frames + later.frames, later.last_position, later.last_received_at)
+        return _Repeats(self.frames + later.frames, later.last_position, later.last_received_at)
 
 
 def _distinct(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of a ledger without those that were written again after a kill."""
     last: dict[bytes, int] = {}
     for line in _lines(path):
-        same, position = _same(line), _Came.of(line).last_position
+        same, position = _same(line), _Repeats.of(line).last_position
         if position > last.get(same, -1):
             last[same] = position
             yield line
@@ -209,21 +224,70 @@ def _is_due(path: Path, added: int) -> bool:
 def _merge(path: Path) -> None:
     """Merge a ledger where that at least halves it. A kill leaves the old one or the new one. Raises `OSError`.
 
-    So a ledger is never larger than `MERGE_BYTES` or four times what it tells, and merging costs about what writing did.
+    So a ledger is at most `MERGE_BYTES` or four times the size of its distinct lines, and merging costs about what writing did.
     """
-    came: dict[bytes, _Came] = {}
+    repeats: dict[bytes, _Repeats] = {}
     size = least = 0
     for raw, line in _tolerant(path):
         same = _same(line or raw)
-        size, least = size + len(raw), least + (0 if same in came else len(raw))
-        came[same] = came[same].plus(_Came.of(line)) if same in came else _Came.of(line)
+        size, least = size + len(raw), least + (0 if same in repeats else len(raw))
+        repeats[same] = repeats[same].plus(_Repeats.of(line)) if same in repeats else _Repeats.of(line)
     if 2 * least > size:
         return
+
+    def merged_lines() -> Iterator[bytes]:
+        for raw, line in _tolerant(path):
+            if merged := repeats.pop(_same(line or raw), None):
+                yield raw if merged == _Repeats.of(line) else _packed({**line, **merged._asdict()})
+
+    _replace(path, merged_lines())
+
+
+def _keep_budget(folder: Path, budget_bytes: int) -> Counter[str]:
+    """Halve the largest ledger until all fit into the budget; gives the number of entries dropped, a reason. Raises `OSError`."""
+    dropped: Counter[str] = Counter()
+    sizes = {path: path.stat().st_size for path in folder.glob("*.jsonl")}
+    if not sizes:
+        return dropped
+    allowed = min(budget_bytes, int(DISK_SHARE * shutil.disk_usage(folder).total))
+    while sum(sizes.values()) > allowed:
+        largest = max(sizes, key=lambda path: sizes[path])
+        dropped[largest.stem] += _drop_older(largest, sizes[largest] // 2)
+        if largest.stem == Reason.UNKNOWN_TERMINAL:
+            _forget_adopted(folder)
+        sizes = {path: path.stat().st_size for path in sizes if path.exists()}
+    return dropped
+
+
+def _drop_older(path: Path, keep_bytes: int) -> int:
+    """Drop the older lines of a ledger, so that about `keep_bytes` stay; gives the number of entries dropped."""
+    count = offset = 0
+    size = path.stat().st_size
+    for raw, line in _tolerant(path):
+        if size - offset <= keep_bytes:
+            break
+        offset += len(raw)
+        count += _Repeats.of(line).frames
+    with path.open("rb") as old:
+        old.seek(offset)
+        _replace(path, iter(lambda: old.read(1 << 20), b""))
+    return count
+
+
+def _forget_adopted(folder: Path) -> None:
+    """Take out of the adopted frames those that are in no ledger any more."""
+    path = folder / _ADOPTED
+    if path.exists():
+        left = {(line["stream"], line["position"]) for line in _lines(folder / f"{Reason.UNKNOWN_TERMINAL}.jsonl")}
+        adopted = (line for line in _lines(path) if (line["stream"], line["position"]) in left)
+        _replace(path, map(_packed, adopted))
+
+
+def _replace(path: Path, pieces: Iterable[bytes]) -> None:
+    """Replace a ledger; a kill leaves the old one or the new one. Raises `OSError`."""
     beside = path.with_suffix(".new")
     with beside.open("wb") as file:
-        for raw, line in _tolerant(path):
-            if found := came.pop(_same(line or raw), None):
-                file.write(raw if found == _Came.of(line) else _packed({**line, **found._asdict()}))
+        file.writelines(pieces)
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
@@ -231,7 +295,7 @@ def _merge(path: Path) -> None:
 
 
 def _tolerant(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """The whole lines of a ledger and what they say: nothing where a line is damaged, which is no reason to lose it."""
+    """The whole lines of a ledger, raw and parsed; a damaged line is kept, parsed as nothing."""
     with path.open("rb") as file:
         for raw in file:
             try:
@@ -243,9 +307,9 @@ def _tolerant(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
 
 
 def _same(line: Mapping[str, Any] | bytes) -> bytes:
-    """A digest in which lines that tell the same agree."""
-    entry_keys = line if isinstance(line, bytes) else repr([line.get(name) for name in _SAME]).encode()
-    return blake2b(entry_keys, digest_size=16).digest()
+    """A digest in which equal lines agree."""
+    content = line if isinstance(line, bytes) else repr([line.get(name) for name in _SAME]).encode()
+    return blake2b(content, digest_size=16).digest()
 
 
 def _microseconds(moment: str) -> int:

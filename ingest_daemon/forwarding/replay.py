@@ -17,7 +17,7 @@ from ingest_daemon.forwarding.decoding import senders
 from ingest_daemon.forwarding.quarantine import JournalPosition, unadopted_entries
 from ingest_daemon.journal.envelope import encode_header
 from ingest_daemon.journal.reader import walk
-from ingest_daemon.journal.records import ALARM, DATA, FRAME_KIND, Record
+from ingest_daemon.journal.records import ALARM, DATA, FRAME_KIND, STRANGER, Record
 
 _FILES = {"adopt": ("adopt.json", "adopted.json"), "replay": ("replay.json", "replayed.json")}
 
@@ -29,7 +29,7 @@ ReplaySource = tuple[str, Record]
 class ReplayRange:
     """Part of the journal: receive times (µs since 1970 UTC) and positions, ends excluded; `terminal` empty for all."""
 
-    streams: tuple[str, ...] = (ALARM, DATA)
+    streams: tuple[str, ...] = (ALARM, DATA, STRANGER)
     from_us: int = 0
     to_us: int = sys.maxsize
     begin: int = 0

@@ -1,7 +1,6 @@
 """Where the results of a group of frames go: raw store, quarantine, stream `event` of the journal, files in `state/`."""
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from ingest_daemon.contract.schema import READING, Reason
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding.alarm_sink import AlarmWord
 from ingest_daemon.forwarding.quarantine import QuarantineEntry, add_entries
+from ingest_daemon.forwarding.settings import TimeSettings
 from ingest_daemon.forwarding.triage import quarantine_entry
 from ingest_daemon.journal.records import EVENT_KIND, JournalBroken, Record
 from ingest_daemon.journal.writer import Journals
@@ -42,9 +42,18 @@ class Sinks:
     Raises `Stopped` when the daemon stops, and `Overtaken` when `gives_way` says so while the store is away.
     """
 
-    def __init__(self, site: Site, store: RawStore, journals: Journals, counters: Counters, stopping: threading.Event) -> None:
+    def __init__(
+        self,
+        site: Site,
+        settings: TimeSettings,
+        store: RawStore,
+        journals: Journals,
+        counters: Counters,
+        stopping: threading.Event,
+    ) -> None:
         self.gives_way: Callable[[], bool] = lambda: False
         self.log = RateLimitedLog()
+        self._budget = settings.quarantine_mb << 20
         self._site, self._store, self._journals, self._counters, self._stopping = site, store, journals, counters, stopping
 
     def write(self, stream: str, records: Sequence[Record], readings: pl.DataFrame) -> pl.DataFrame:
@@ -71,10 +80,15 @@ class Sinks:
     def quarantine(self, entries: Sequence[QuarantineEntry]) -> None:
         """Keep entries in the quarantine, count and log them."""
         if entries:
-            counts: Counter[str] = self.retry(lambda: add_entries(self._site.quarantine, entries))
+            folder = self._site.quarantine
+            counts, dropped = self.retry(lambda: add_entries(folder, entries, self._budget))
             self._counters.quarantined += counts
+            self._counters.quarantine_dropped += dropped
+            for reason, count in dropped.items():
+                text = f"{folder} has used its budget ([daemon] quarantine_mb): {count} oldest entries of {reason}.jsonl dropped"
+                self.log.warn(f"quarantine {reason}", text)
             for reason, count in counts.items():
-                self.log.warn(reason, f"{count} kept aside in {self._site.quarantine / reason}.jsonl; {entries[0].detail}")
+                self.log.warn(reason, f"{count} kept aside in {folder / reason}.jsonl; {entries[0].detail}")
 
     def emit_events(self, words: Sequence[AlarmWord]) -> None:
         """Append words to the stream `event`, where the alarm sink reads them."""

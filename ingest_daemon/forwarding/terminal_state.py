@@ -8,7 +8,7 @@ import polars as pl
 
 from ingest_daemon.contract.schema import TIMESTAMP
 from ingest_daemon.forwarding.alarm_sink import SERVER, AlarmWord
-from ingest_daemon.journal.records import ALARM, DATA, Record
+from ingest_daemon.journal.records import ALARM, DATA, STRANGER, Record
 from ingest_daemon.stores.points import KEY, overlaps, runs
 
 CLOCK_FRAMES = 3
@@ -24,7 +24,7 @@ class TerminalState:
     def __init__(self, saved: Mapping[str, Any] | None = None) -> None:
         """`saved`: the result of `save`."""
         saved = saved or {}
-        self.positions: dict[str, int] = {stream: saved.get("positions", {}).get(stream, 0) for stream in (ALARM, DATA)}
+        self.positions: dict[str, int] = {stream: saved.get("positions", {}).get(stream, 0) for stream in (ALARM, DATA, STRANGER)}
         self.newest_us: dict[str, int] = saved.get("newest_us", {})
         self._words: dict[str, tuple[int, tuple[str, ...]]] = {
             terminal: (at, tuple(active)) for terminal, (at, active) in saved.get("words", {}).items()

@@ -6,14 +6,28 @@ since the stream began and never changes. Nothing here knows a protocol, a socke
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from ingest_daemon.contract.files import read_json
 from ingest_daemon.contract.site import Site
-from ingest_daemon.journal.records import _SUFFIX, ALARM, DATA, EVENT, HEADER, MAX_PAYLOAD, STREAMS, Chunk, Gap, Record, _parse
+from ingest_daemon.journal.records import (
+    _SUFFIX,
+    ALARM,
+    DATA,
+    EVENT,
+    HEADER,
+    MAX_PAYLOAD,
+    STRANGER,
+    STREAMS,
+    Chunk,
+    Gap,
+    Record,
+    _parse,
+)
 
-CURSORS: Mapping[str, str] = {"data": DATA, "alarm": ALARM, "alarm-events": ALARM, "events": EVENT}
+CURSORS: Mapping[str, str] = {"data": DATA, "alarm": ALARM, "stranger": STRANGER, "alarm-events": ALARM, "events": EVENT}
 """Readers with a durable cursor (`state/forward-<name>.json`) and the stream each reads."""
 
 
@@ -55,6 +69,12 @@ def read(folder: Path, position: int, end: int, max_bytes: int) -> Chunk:
 
     Damaged bytes are passed over and reported; a position inside a removed segment is such damage, too.
     """
+    while True:
+        with suppress(FileNotFoundError):  # a segment was given back between listing and opening: list anew
+            return _read(folder, position, end, max_bytes)
+
+
+def _read(folder: Path, position: int, end: int, max_bytes: int) -> Chunk:
     known = segments(folder)
     damaged: list[Gap] = []
     if known and position < known[0][0]:
@@ -93,7 +113,7 @@ def walk(folder: Path, position: int = 0) -> Iterator[Chunk]:
         if position >= end:
             return
         try:
-            chunk = read(folder, position, end, 1)
+            chunk = _read(folder, position, end, 1)
         except FileNotFoundError:  # given back since it was listed
             continue
         unfinished = bool(chunk.damaged) and chunk.next_position == end == sum(chunk.damaged[-1])

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from fastcrc import crc32
 
-DATA, ALARM, BAD, PART, EVENT = "data", "alarm", "bad", "part", "event"
+DATA, ALARM, BAD, PART, EVENT, STRANGER = "data", "alarm", "bad", "part", "event", "stranger"
 """The streams: frames, frames that overtake the backlog, rejected bytes, acknowledged packets of messages that are not whole yet,
-and events that the daemon itself found."""
+events that the daemon itself found, and frames of terminals that nobody registered."""
 
-STREAMS = (DATA, ALARM, BAD, PART, EVENT)
+STREAMS = (DATA, ALARM, BAD, PART, EVENT, STRANGER)
 
 
 FRAME_KIND, BAD_KIND, EVENT_KIND = 0, 1, 2

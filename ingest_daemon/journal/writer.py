@@ -1,11 +1,15 @@
-"""The journal: received bytes, safe on disk before anyone is told so. Segments, group commit, reading, disk budget.
+"""Writing the journal: segments, group commit, disk budgets.
 
 A stream is a folder of segments, each named by the position of its first byte; the position of a record is its byte offset
-since the stream began and never changes. Nothing here knows a protocol, a socket or the raw store.
+since the stream began and never changes. The last streams in `Journals` have budgets of their own, so that what strangers send
+neither stops acknowledgements nor pushes out what meters sent.
 """
 
+import errno
 import os
+import shutil
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,12 +28,19 @@ from ingest_daemon.journal.records import (
     HEADER,
     MAX_PAYLOAD,
     PART,
+    STRANGER,
     Gap,
     JournalBroken,
     JournalRefused,
     _parse,
     pack,
 )
+
+ASIDE = (STRANGER, BAD)
+"""Streams of what no registered terminal sent. Beyond its budget such a stream drops its oldest segments."""
+
+DISK_SHARE = {"journal": 0.5, "aside": 0.1}
+"""Largest share of the whole disk that the streams of meters together, or one of `ASIDE`, may take, whatever the settings say."""
 
 
 class Journal:
@@ -107,7 +118,7 @@ class Journal:
         return receipts
 
     def oldest(self, before: int) -> Path | None:
-        """The oldest segment that ended at or before a position; never the one being written."""
+        """The oldest segment that ended at or before a position; never the one that is being written."""
         known = segments(self.folder)
         return known[0][1] if len(known) > 1 and known[1][0] <= before else None
 
@@ -164,24 +175,36 @@ class Journals:
     The next sync starts when the last ends, without a timer: a lone frame is safe after one sync, many share one.
     """
 
-    def __init__(self, site: Site, segment_bytes: int, budget_bytes: int) -> None:
-        """Open the streams. Raises `OSError` where the disk does not let us."""
+    def __init__(self, site: Site, segment_bytes: int, budget_bytes: int, aside_bytes: Mapping[str, int] | None = None) -> None:
+        """Open the streams. `aside_bytes`: budgets of the streams `ASIDE`, each otherwise a quarter of `budget_bytes`.
+
+        Raises `OSError` where the disk does not let us.
+        """
         site.journal.mkdir(parents=True, exist_ok=True)
-        segment_bytes = min(segment_bytes, budget_bytes // 8)  # or nothing could ever be given back of a small budget
-        begin = {BAD: 0, PART: 0}
+        disk_bytes = shutil.disk_usage(site.journal).total
+        self._budget = _at_most(budget_bytes, DISK_SHARE["journal"], disk_bytes, "journal")
+        wanted = dict.fromkeys(ASIDE, budget_bytes // 4) | dict(aside_bytes or {})
+        self._aside = {stream: _at_most(wanted[stream], DISK_SHARE["aside"], disk_bytes, stream) for stream in ASIDE}
+        begin = dict.fromkeys((PART, BAD), 0)
         for name, stream in CURSORS.items():
             begin[stream] = max(read_cursor(site, name), begin.get(stream, 0))
-        self.streams = {name: Journal(site.journal / name, segment_bytes, begin[name]) for name in (ALARM, DATA, PART, BAD)}
+
+        def opened(stream: str) -> Journal:
+            # An eighth, or nothing could ever be given back of a small budget.
+            return Journal(site.journal / stream, min(segment_bytes, self._aside.get(stream, self._budget) // 8), begin[stream])
+
+        self.streams = {stream: opened(stream) for stream in (ALARM, DATA, PART, STRANGER, BAD)}
         self._all = tuple(self.streams.values())
-        self.event = Journal(site.journal / EVENT, segment_bytes, begin[EVENT])
+        self.event = opened(EVENT)
         """Events that the daemon found: written and committed by the forwarder, not by the thread here."""
-        for journal in (*self.streams.values(), self.event):
+        self.dropped_bytes: Counter[str] = Counter()
+        """Bytes of each stream of `ASIDE` that nobody had read when they were dropped for its budget."""
+        for journal in (*self._all, self.event):
             for gap in journal.repaired:
                 why = "torn by a kill, or the disk is damaged; a torn tail is kept as *.torn"
                 LOG.warning(
                     "journal %s: %d bytes at %d hold no valid record (%s)", journal.folder.name, gap.length, gap.position, why
                 )
-        self._budget = budget_bytes
         self._asked = threading.Condition()
         """Tells the thread here that something is to be committed."""
         self._changed = threading.Condition()
@@ -210,8 +233,8 @@ class Journals:
     @property
     def pending_bytes(self) -> int:
         """Bytes that wait for the disk."""
-        data, alarm, part, bad = self._all
-        return data.pending_bytes + alarm.pending_bytes + part.pending_bytes + bad.pending_bytes
+        alarm, data, part, stranger, bad = self._all
+        return alarm.pending_bytes + data.pending_bytes + part.pending_bytes + stranger.pending_bytes + bad.pending_bytes
 
     def append(self, stream: str, payload: bytes, received_us: int, kind: int = FRAME_KIND, receipt: Any = None) -> None:
         """Put a record into the stream's next group; `commit_soon` has it committed."""
@@ -269,34 +292,96 @@ class Journals:
         group, receipts = journal.take()
         size = sum(map(len, group))
         try:
-            if not self._make_room(size):
-                megabytes = self._budget >> 20
+            if not self._make_room(stream, size):
                 raise JournalRefused(
-                    f"日志已用完磁盘预算 {megabytes} MB，新数据不应答 / the journal has used its budget of {megabytes} MB "
-                    "([daemon] journal_mb) with data that are not forwarded yet: new frames are not acknowledged"
+                    f"日志已用完磁盘预算 {self._budget >> 20} MB，新数据不应答 / the journal has used its budget of "
+                    f"{self._budget >> 20} MB ([daemon] journal_mb) with data that are not forwarded yet: new frames are not "
+                    f"acknowledged; {self._sizes()}"
                 )
-            journal.store(group)
+            self._store(journal, group)
         except JournalRefused as error:
             self._limited.warn("journal refuses", str(error))
             self._settled(stream, len(group), receipts, str(error))
         else:
             self._settled(stream, len(group), receipts, "")
 
-    def _make_room(self, size: int) -> bool:
-        """Whether the group fits into the budget, if need be after removing forwarded segments, oldest first."""
-        everything = {**self.streams, EVENT: self.event}
-        total = sum(journal.size for journal in everything.values())
+    def _store(self, journal: Journal, group: list[bytes]) -> None:
+        """Store the group; on a full disk after giving back what can be spared."""
+        while True:
+            try:
+                journal.store(group)
+                return
+            except JournalRefused as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                if not self._give_back():
+                    raise JournalRefused(error.errno, f"{error.strerror}; {self._sizes()}") from error
+
+    def _make_room(self, stream: str, size: int) -> bool:
+        """Whether the group fits into the budget, if need be after removing segments, oldest first."""
+        if stream in ASIDE:
+            while self.streams[stream].size + size > self._aside[stream] and self._drop_oldest(stream):
+                pass
+            return True
+        total = sum(journal.size for journal in self._own().values())
         while total + size > self._budget:
-            olds = [(name, everything[name].oldest(self._forwarded(name))) for name in everything]
-            found = [(path.stat().st_mtime, name, path) for name, path in olds if path is not None]
-            if not found:
+            removed = self._remove_forwarded()
+            if not removed:
                 return False
-            _, name, path = min(found)
-            LOG.info("journal %s: removed %s, forwarded long ago, for the disk budget", name, path.name)
-            total -= everything[name].remove(path)
+            total -= removed
         if total + size > self._budget * 0.8:
-            self._limited.warn("journal fills", f"{(total + size) >> 20} MB of its budget of {self._budget >> 20} MB are used")
+            text = f"{(total + size) >> 20} MB of its budget of {self._budget >> 20} MB are used; {self._sizes()}"
+            self._limited.warn("journal fills", text)
         return True
+
+    def _own(self) -> dict[str, Journal]:
+        """The streams that share the journal's budget."""
+        return {stream: journal for stream, journal in self.streams.items() if stream not in ASIDE} | {EVENT: self.event}
+
+    def _give_back(self) -> bool:
+        """Remove one segment because the disk is full: of strangers first, then of what was forwarded long ago."""
+        largest = max(ASIDE, key=lambda stream: self.streams[stream].size)
+        return self._drop_oldest(largest) or any(map(self._drop_oldest, ASIDE)) or self._remove_forwarded() > 0
+
+    def _remove_forwarded(self) -> int:
+        """Remove the oldest segment that everybody has dealt with; gives its size, 0 where there is none."""
+        own = self._own()
+        candidates = [(stream, own[stream].oldest(self._forwarded(stream))) for stream in own]
+        ages = [(path.stat().st_mtime, stream, path) for stream, path in candidates if path is not None]
+        if not ages:
+            return 0
+        _, stream, path = min(ages)
+        LOG.info("journal %s: removed %s, forwarded long ago, for the disk budget", stream, path.name)
+        return own[stream].remove(path)
+
+    def _drop_oldest(self, stream: str) -> bool:
+        """Remove the oldest segment of a stream of `ASIDE`, whoever still wants it; False where only the last is left."""
+        journal = self.streams[stream]
+        oldest = journal.oldest(journal.end)
+        if oldest is None:
+            return False
+        begin = int(oldest.stem)
+        size = journal.remove(oldest)
+        unread = min(size, max(0, begin + size - self._forwarded(stream)))
+        self.dropped_bytes[stream] += unread
+        if unread:
+            budget = f"its budget of {self._aside[stream] >> 20} MB ([daemon] {stream}_mb)"
+            self._limited.warn(f"journal {stream}", f"{journal.folder} has used {budget}: the oldest bytes are dropped")
+        return True
+
+    def _sizes(self) -> str:
+        """The folders of the journal by size, the largest first."""
+        sizes = sorted(((journal.size, journal.folder) for journal in (*self._all, self.event)), reverse=True)
+        return ", ".join(f"{folder} {size / 2**20:.1f} MB" for size, folder in sizes if size)
+
+
+def _at_most(wanted: int, share: float, disk_bytes: int, name: str) -> int:
+    """The budget, cut to its share of the disk."""
+    allowed = int(share * disk_bytes)
+    if wanted > allowed:
+        text = "[daemon] %s_mb is %d MB, but the disk has %d MB: %d MB are used at most"
+        LOG.warning(text, name, wanted >> 20, disk_bytes >> 20, allowed >> 20)
+    return min(wanted, allowed)
 
 
 def _write_all(handle: int, data: bytes) -> None:

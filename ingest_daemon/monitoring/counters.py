@@ -41,6 +41,10 @@ class Counters:
     """Readings stored."""
     duplicates: int = 0
     quarantined: Counter[str] = field(default_factory=Counter)
+    quarantine_dropped: Counter[str] = field(default_factory=Counter)
+    """Entries dropped for the quarantine's budget, a reason."""
+    dropped_bytes: Counter[str] = field(default_factory=Counter)
+    """Bytes that were dropped unread for a stream's budget."""
     alarm_events: int = 0
     connections: int = 0
     last_contact_us: dict[str, int] = field(default_factory=dict)

@@ -26,7 +26,7 @@ EXPOSITION = "text/plain; version=0.0.4"
 VITAL = ("journal", "store")
 """Parts without which nothing comes in or through; PostgreSQL's absence holds up no reading."""
 
-MINOR = ("registry",)
+MINOR = ("registry", "disk")
 """Parts that `/healthz` names, too, but whose state before goes on to serve."""
 
 Samples = Iterator[tuple[str, str, str, Mapping[str, float]]]
@@ -90,6 +90,8 @@ def _samples(counters: Mapping[str, Any], left: Mapping[str, int], since_us: Map
     yield "readings_stored_total", "counter", "", {"": counters["readings"]}
     yield "readings_duplicate_total", "counter", "", {"": counters["duplicates"]}
     yield "quarantined_total", "counter", "reason", counters["quarantined"]
+    yield "quarantine_dropped_total", "counter", "reason", counters["quarantine_dropped"]
+    yield "journal_dropped_bytes_total", "counter", "stream", counters["dropped_bytes"]
     yield "alarm_events_total", "counter", "", {"": counters["alarm_events"]}
     yield "connections", "gauge", "", {"": counters["connections"]}
     yield "healthy", "gauge", "part", {part: int(state == "ok") for part, state in counters["health"].items()}

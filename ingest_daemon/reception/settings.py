@@ -41,6 +41,15 @@ class DaemonSettings(TimeSettings):
     bad_bytes: int = setting(65536, "rejected bytes after which a connection is closed", "单连接坏字节上限", minimum=0)
     segment_mb: int = setting(64, "size of a journal segment", "日志分段大小 MB", minimum=1)
     journal_mb: int = setting(4096, "disk budget of the journal; beyond it frames are refused", "日志磁盘预算 MB", minimum=1)
+    stranger_mb: int = setting(
+        256,
+        "disk budget of frames of unregistered terminals; beyond it the oldest are dropped",
+        "未登记终端帧的磁盘预算 MB，超出则弃旧",
+        minimum=1,
+    )
+    bad_mb: int = setting(
+        256, "disk budget of rejected bytes; beyond it the oldest are dropped", "坏字节的磁盘预算 MB，超出则弃旧", minimum=1
+    )
 
 
 @section("access")

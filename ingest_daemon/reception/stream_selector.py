@@ -2,7 +2,7 @@
 
 from collections.abc import Container
 
-from ingest_daemon.journal.records import ALARM, DATA
+from ingest_daemon.journal.records import ALARM, DATA, STRANGER
 
 
 class StreamSelector:
@@ -14,9 +14,10 @@ class StreamSelector:
 
     def select(self, terminal: str, is_alarm: bool, registered: Container[str]) -> str:
         """The stream of a terminal's frame; the one after an alarm overtakes the backlog, too: it may say that it is over."""
+        if terminal not in registered:
+            return STRANGER  # its budget is its own: strangers neither fill the journal nor overtake anybody
         if is_alarm:
-            if terminal in registered:
-                self._alarmed.add(terminal)
+            self._alarmed.add(terminal)
             return ALARM
         if terminal in self._alarmed:
             self._alarmed.remove(terminal)

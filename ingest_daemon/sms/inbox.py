@@ -16,7 +16,7 @@ from ingest_daemon.contract.log import RateLimitedLog
 from ingest_daemon.contract.schema import Channel, Reason
 from ingest_daemon.contract.settings import AUTO
 from ingest_daemon.journal.envelope import MOST_STATIONS, RecordHeader, encode_header
-from ingest_daemon.journal.records import ALARM, BAD, DATA, PART, bad_payload
+from ingest_daemon.journal.records import ALARM, BAD, DATA, PART, STRANGER, bad_payload
 from ingest_daemon.monitoring.counters import Counters
 from ingest_daemon.sms.concatenation import Parts
 from ingest_daemon.sms.numbers import digits
@@ -162,7 +162,8 @@ class Inbox:
         arrival = Arrival(raw, received_us, way.terminal)
         is_believed = not is_part and not way.quarantine_reason
         is_alarm = is_believed and codec.is_alarm(arrival, self._known.profile(way.protocol, station))
-        self._deliver(PART if is_part else ALARM if is_alarm else DATA, encode_header(way) + raw, received_us, receipts.one())
+        stream = STRANGER if station not in self._known.terminals else ALARM if is_alarm else DATA
+        self._deliver(PART if is_part else stream, encode_header(way) + raw, received_us, receipts.one())
 
     def _doubt(self, station: str, ours: Mapping[str, Terminal]) -> str:
         """Why the readings of a station that a body names are kept aside: it is registered, but not with the sender's number."""

@@ -138,3 +138,27 @@ def test_a_terminal_that_is_ignored_and_calls_on_is_told_with_its_count(tmp_path
     ((terminal, found),) = unknown_terminals(site.quarantine).items()
     assert (terminal, found.frames) == (STRANGER, 3)
     assert found.first_us < found.last_us
+
+
+def test_ledgers_stay_within_their_budget_and_the_largest_loses_its_oldest_entries_which_are_counted(tmp_path: Path) -> None:
+    small = entry(0, "0000000007")._replace(reason=Reason.CONFLICT)
+    add_entries(tmp_path, [small])
+    dropped: Counter[str] = Counter()
+    for position in range(1000):
+        dropped += add_entries(tmp_path, [entry(position, raw=b"%d" % position)], budget_bytes=50_000).dropped
+        assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 50_000
+    left = [found.position for found in unadopted_entries(tmp_path)]
+    assert left == list(range(dropped["UNKNOWN_TERMINAL"], 1000)), "the newest are there, without a gap"
+    assert set(dropped) == {"UNKNOWN_TERMINAL"}
+    assert quarantine_counts(tmp_path)["CONFLICT"] == 1, "a small ledger of others loses nothing"
+
+
+def test_the_note_of_what_was_adopted_forgets_frames_that_were_dropped(tmp_path: Path) -> None:
+    for position in range(200):
+        add_entries(tmp_path, [entry(position, raw=b"%d" % position)])
+    mark_adopted(tmp_path, {("data", position): STRANGER for position in range(200)})
+    before = (tmp_path / "adopted.jsonl").stat().st_size
+    dropped = add_entries(tmp_path, [entry(200, raw=b"200")], budget_bytes=60_000).dropped["UNKNOWN_TERMINAL"]
+    assert dropped > 0
+    assert (tmp_path / "adopted.jsonl").stat().st_size < before
+    assert [found.position for found in unadopted_entries(tmp_path)] == [200]

@@ -63,7 +63,8 @@ def test_a_daemon_that_is_well_says_so_and_its_figures_are_those_of_what_came(si
         counted(site, "duplicates", 2)
         seen = figures(daemon)
         wanted = {
-            'frames_total{stream="data"}': 3,
+            'frames_total{stream="data"}': 2,
+            'frames_total{stream="stranger"}': 1,
             'frames_total{stream="alarm"}': 1,
             "frames_acknowledged_total": 4,
             "frames_refused_total": 0,
@@ -158,7 +159,13 @@ def test_waiting_since_is_the_receive_time_of_the_first_record_behind_the_cursor
         journals.streams["data"].append(b"x", at)
         journals.streams["data"].commit()
     journals.close()
-    assert waiting_since(site) == {"data": 1_780_000_000_000_000, "alarm": None, "alarm-events": None, "events": None}
+    assert waiting_since(site) == {
+        "data": 1_780_000_000_000_000,
+        "alarm": None,
+        "stranger": None,
+        "alarm-events": None,
+        "events": None,
+    }
 
 
 # --- systemd ------------------------------------------------------------------------------------------------------------------
