@@ -13,14 +13,13 @@ from rich.table import Table
 
 from ingest_daemon import operations
 from ingest_daemon.contract.settings import Settings, SiteSettings
+from ingest_daemon.contract.silence import silent_after_min
 from ingest_daemon.contract.site import Site
 from ingest_daemon.operations import DaemonSettings
 from ingest_daemon.stores import open_store
 from ingest_daemon.stores.settings import StoreSettings
 from pipelines.servers import running_daemon
 
-SILENT_STEPS = 3
-"""A terminal that was not heard for so many of its steps is silent."""
 LATEST = timedelta(days=1)
 """Signal and battery are those of the last readings, at most so old."""
 
@@ -87,7 +86,7 @@ def contacts_of(site: Site, now_us: int | None = None) -> dict[str, Contact]:
     found = {}
     for number, terminal in terminals.items():
         last_us = max(heard.get(number, 0), newest.get(number, 0)) or None
-        silent = last_us is None or now_us - last_us > SILENT_STEPS * terminal.step_min * 60_000_000
+        silent = last_us is None or now_us - last_us > silent_after_min(terminal.step_min, terminal.upload_min) * 60e6
         found[number] = Contact(terminal.meter, last_us, silent, median(offsets[number]) if offsets.get(number) else None)
     return found
 

@@ -43,6 +43,7 @@ TERMINAL_COLUMNS: dict[str, Column] = {
     "pressure_high_mpa": Column(NUMBER),
     "installed_on": Column(DAY),
     "removed_on": Column(DAY),
+    "upload_min": Column(WHOLE, positive=True, extra=True),
     "profile": Column(TEXT, extra=True),
     "link": Column(TEXT, extra=True),
     "address": Column(TEXT, extra=True),

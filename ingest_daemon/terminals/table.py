@@ -24,6 +24,7 @@ CELLS = (
     "phone",
     "password",
     "step_min",
+    "upload_min",
     "pressure_low_mpa",
     "pressure_high_mpa",
     "q4_m3h",
@@ -46,6 +47,7 @@ class Terminal(NamedTuple):
     `pressure_low_mpa` … `q4_m3h`: limits that an alarm event carries (None: not given). `protocol`: empty for the listener's.
     `profile`: of the protocol's codec, None for its defaults. `link`: the registration text of its DTU, or `host:port` that we
     dial; `address`: the meter's on that link. `phone`: the number its SMS come from. `step_min`: how often it is polled.
+    `upload_min`: how often it uploads what it recorded, None for each reading at once.
     `installed_on`, `removed_on`: first and last local day of its meter, None for no limit.
     """
 
@@ -62,6 +64,7 @@ class Terminal(NamedTuple):
     password: str = ""
     installed_on: date | None = None
     removed_on: date | None = None
+    upload_min: int | None = None
 
     def limit(self, code: str) -> float | None:
         """The limit that an alarm code is about; None where it has none."""
@@ -201,7 +204,8 @@ def _maker(profiles_folder: Path, protocol: str) -> Callable[[tuple[str, ...]], 
             pressure_low_mpa=_number("pressure_low_mpa", cell["pressure_low_mpa"], wrong),
             pressure_high_mpa=_number("pressure_high_mpa", cell["pressure_high_mpa"], wrong),
             q4_m3h=_number("q4_m3h", cell["q4_m3h"], wrong),
-            step_min=_step(cell["step_min"], wrong),
+            step_min=_minutes("step_min", cell["step_min"], STEP_MIN, wrong) or STEP_MIN,
+            upload_min=_minutes("upload_min", cell["upload_min"], None, wrong),
             protocol=cell["protocol"],
             profile=made,
             link=cell["link"],
@@ -257,13 +261,14 @@ def _day(column: str, text: str, wrong: list[tuple[str, str]]) -> date | None:
         return None
 
 
-def _step(text: str, wrong: list[tuple[str, str]]) -> int:
+def _minutes(column: str, text: str, default: int | None, wrong: list[tuple[str, str]]) -> int | None:
     if not text:
-        return STEP_MIN
+        return default
     if text.isascii() and text.isdecimal() and int(text) > 0:
         return int(text)
-    wrong.append(("step_min", f"{text!r}, expected a whole number of minutes above 0; {STEP_MIN} is used"))
-    return STEP_MIN
+    used = f"{default} is used" if default else "it is not used"
+    wrong.append((column, f"{text!r}, expected a whole number of minutes above 0; {used}"))
+    return default
 
 
 def problems_text(path: Path, problems: Sequence[Problem], most: int = 3) -> str:

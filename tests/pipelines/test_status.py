@@ -51,6 +51,15 @@ def test_a_terminal_is_silent_after_three_steps(site: Site, heard_min: int | Non
     assert contacts_of(site, NOW_US)[FIRST].silent == silent
 
 
+@pytest.mark.parametrize(("heard_h", "silent"), [(25, False), (35, False), (37, True)])
+def test_a_terminal_that_uploads_once_a_day_is_silent_when_an_upload_and_half_a_day_are_missed(
+    site: Site, heard_h: int, silent: bool
+) -> None:
+    (site.registry / "terminals.csv").write_text(f"terminal,meter,step_min,upload_min\n{FIRST},M1,15,1440\n")
+    write_json(site.state / "counters.json", {"last_contact_us": {FIRST: NOW_US - heard_h * 60 * MINUTE_US}}, durable=False)
+    assert contacts_of(site, NOW_US)[FIRST].silent == silent
+
+
 def test_a_clock_that_is_off_is_named(site: Site) -> None:
     offsets = {FIRST: [300.0, 290.0, 310.0], SECOND: [0.0, 0.0, 900.0]}
     write_json(site.state / "terminals.json", {"newest_us": {}, "offsets": offsets}, durable=False)
