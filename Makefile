@@ -3,13 +3,14 @@
 RUNTIME = unixodbc libsqliteodbc odbc-postgresql
 TESTING = influxdb
 
-.PHONY: help demo install up test format
+.PHONY: help demo install up test lint format
 
 help:
 	@echo "make demo     装好并走完全程 / set up and run the whole way once"
 	@echo "make install  只安装 / set up only; then .venv/bin/mainflow --help"
 	@echo "make up       保持运行 / keep the demo site running"
-	@echo "make test     全部测试 / every test"
+	@echo "make lint     格式、类型、模块边界 / format, lint, types, import contracts"
+	@echo "make test     以上与全部测试 / that and every test"
 
 install:
 	@scripts/setup --system $(RUNTIME)
@@ -23,6 +24,10 @@ up: install
 test:
 	@scripts/setup --system $(RUNTIME) $(TESTING)
 	@scripts/check
+
+lint:
+	@scripts/setup
+	@scripts/lint
 
 format:
 	.venv/bin/ruff format .
