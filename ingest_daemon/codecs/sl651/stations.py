@@ -21,7 +21,9 @@ def other_stations(frame: bytes) -> tuple[str, ...]:
         first = frame.find(_GUIDE, _FIRST, -3)
         if first < 0:
             return ()
-        if first == _FIRST and frame[_FIRST + 2 : _FIRST + 7] == frame[3:8] and frame.find(_GUIDE, _FIRST + 7, -3) < 0:
+        # One byte is looked for ten times as fast as two, and in BCD there is none like it.
+        is_alone = frame.find(_GUIDE[:1], _FIRST + 7, -3) < 0 or frame.find(_GUIDE, _FIRST + 7, -3) < 0
+        if first == _FIRST and frame[_FIRST + 2 : _FIRST + 7] == frame[3:8] and is_alone:
             return ()  # nearly all frames of nearly all fleets
     sender = b""
     others: dict[bytes, None] = {}
