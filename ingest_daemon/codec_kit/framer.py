@@ -116,25 +116,15 @@ class Framer:
         search_at = self._searched + self._format.shortest
         if open_ and until < search_at and until < open_[0][0] and len(data) == 1 and until not in self._starts_due:
             return []  # byte by byte: nothing ends here, and what begins here cannot end yet
-        out, done, new = list[Frame | Rejected](), self._base, list[Candidate]()
-        searched_from, has_singles = (
-            self._searched,
-            self._single_runs and held.find(self._format.single, self._searched - done) >= 0,
-        )
-        earlier = list(open_) if has_singles else []
+        out, done, is_header_taken = list[Frame | Rejected](), self._base, False
         good = self._ended(until) if self._starts_due else []
+        if good or not self._starts_due or until >= search_at:
+            done = self._take_good(until, good, out)
+            is_header_taken = self._searched < done  # an incomplete header ended the search, but it was inside a frame
+            if done > self._base:
+                self._drop_overlapping(done, until)
         while open_ and open_[0][0] <= until:
             open_.popleft()
-        if good or not open_ or until >= search_at:
-            new = self._search(until, good)
-        good.sort()
-        if has_singles:
-            done = self._take_singles(searched_from, earlier + new, good, out)
-        for candidate in good:
-            done = self._take(candidate, done, out)
-        is_header_taken = self._searched < done  # an incomplete header ended the search, but it was inside a frame
-        if done > self._base:
-            self._drop_overlapping(done, until)
         keep = self._led(done, open_[0][1] if open_ else self._searched)
         if done < keep:
             self._refuse(done, keep, until, out)
@@ -142,6 +132,19 @@ class Framer:
             del held[: keep - self._base]
             self._base = keep
         return out + self.feed(b"") if is_header_taken else out
+
+    def _take_good(self, until: int, good: list[Candidate], out: list[Frame | Rejected]) -> int:
+        """Search for new candidates and give the good frames; the offset up to which all is given."""
+        done, searched_from, single = self._base, self._searched, self._format.single
+        has_singles = bool(single) and self._held.find(single, searched_from - done) >= 0
+        earlier = list(self._open) if has_singles else []
+        new = self._search(until, good)
+        good.sort()
+        if has_singles:
+            done = self._take_singles(searched_from, earlier + new, good, out)
+        for candidate in good:
+            done = self._take(candidate, done, out)
+        return done
 
     def _ended(self, until: int) -> list[Candidate]:
         """The good ones of the open candidates that have ended by now."""
@@ -211,7 +214,7 @@ class Framer:
 
     def _drop_overlapping(self, done: int, until: int) -> None:
         """Forget the candidates that begin before a frame's end."""
-        while self._open and (self._open[0][1] < done or self._open[0][0] <= until):
+        while self._open and self._open[0][1] < done:
             self._open.popleft()
         self._starts_due.clear()
         for end, start in self._open:
@@ -275,6 +278,9 @@ class Framer:
         What is left of a frame's beginning is noise where it is shorter than a header.
         `known`: where what may belong to these pieces ends: before a good frame, or all that came.
         """
+        if upto - done < self._format.header:
+            self._refuse_noise(done, upto, out)
+            return
         held, base, header, place, pieces = self._held, self._base, self._format.header, done, 0
         while upto - place >= header and (match := self._format.begins.search(held, place - base, known - base)):
             start = match.start() + base
