@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from ingest_daemon.codec_kit.api import Decoder, Frame, Rejected
-from ingest_daemon.contract.schema import Reason
 from ingest_daemon.reception.protocol_detection import LONGEST, link_bytes
 
 WORDS = (b"PING", b"HEART", b"HEARTBEAT", b"KEEPALIVE", b"BEAT", rb"www\.usr\.cn")
@@ -43,17 +42,25 @@ class HeartbeatFilter:
     def feed(self, decoder: Decoder, data: bytes, *, is_asked: bool) -> tuple[list[Frame | Rejected], int]:
         """The pieces that are no heartbeat, and the number of heartbeats."""
         is_between_frames = decoder.pending == self.pending
-        pieces = self._without_known(decoder.feed(data))
-        # What the decoder holds counts with the noise before it: the last letter of a word could begin a frame.
+        kept, heartbeats, run = list[Frame | Rejected](), 0, list[Rejected]()
+        for piece in self._without_known(decoder.feed(data)):
+            if isinstance(piece, Rejected):
+                run.append(piece)
+                continue
+            is_beat = self._is_beat(run, b"", is_asked=True)
+            kept += [piece] if is_beat else [*run, piece]
+            heartbeats, run = heartbeats + is_beat, []
+        # What the decoder holds counts with the bytes before it: the last letter of a word could begin a frame.
         held = data[len(data) - decoder.pending :] if decoder.pending <= len(data) else b""
-        last = next((number for number in range(len(pieces), 0, -1) if not _is_noise(pieces[number - 1])), 0)
-        tail = b"".join(piece.raw for piece in pieces[last:]) + held
-        is_whole = is_between_frames and len(tail) == len(data)
-        heartbeats = 0
-        if tail and is_heartbeat(tail, self._link, is_asked=is_asked or not is_whole):
-            heartbeats, pieces, self.pending = 1, pieces[:last], decoder.pending
-        kept = [piece for piece in pieces if not (_is_noise(piece) and is_heartbeat(piece.raw, self._link, is_asked=True))]
-        return kept, heartbeats + len(pieces) - len(kept)
+        is_whole = is_between_frames and not kept and sum(len(piece.raw) for piece in run) + len(held) == len(data)
+        if self._is_beat(run, held, is_asked=is_asked or not is_whole):
+            self.pending = decoder.pending
+            return kept, heartbeats + 1
+        is_beat = self._is_beat(run, b"", is_asked=True)
+        return [*kept, *([] if is_beat else run)], heartbeats + is_beat
+
+    def _is_beat(self, run: Sequence[Rejected], held: bytes, *, is_asked: bool) -> bool:
+        return is_heartbeat(b"".join(piece.raw for piece in run) + held, self._link, is_asked=is_asked)
 
     def _without_known(self, pieces: Sequence[Frame | Rejected]) -> list[Frame | Rejected]:
         """The pieces without the bytes that belong to an earlier heartbeat."""
@@ -66,7 +73,3 @@ class HeartbeatFilter:
             elif raw := piece.raw[size:]:
                 rest.append(piece._replace(raw=raw))
         return rest
-
-
-def _is_noise(piece: Frame | Rejected) -> bool:
-    return isinstance(piece, Rejected) and piece.reason == Reason.NOISE

@@ -53,8 +53,9 @@ async def turns(count: int = 3) -> None:
 
 async def identified(server: Server, link: str) -> Connection:
     """The connection of a link, once it is on line."""
-    while link not in server.link_table.online:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(20):
+        while link not in server.link_table.online:
+            await asyncio.sleep(0.01)
     return server.link_table.online[link]
 
 

@@ -39,7 +39,8 @@ def is_hex(text: Any) -> bool:
 
 def make_polled_site(root: Path, protocol: str, link: str) -> Site:
     site = make_site(root)
-    line = f"0000000001,M1,{protocol},,{link},1,1440\n"
+    address = "12345678901234" if protocol == "cjt188" else "1"
+    line = f"0000000001,M1,{protocol},,{link},{address},1440\n"
     (site.registry / "terminals.csv").write_text("terminal,meter,protocol,profile,link,address,step_min\n" + line)
     return site
 
