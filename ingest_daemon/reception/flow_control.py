@@ -1,10 +1,47 @@
-"""Flow control: connections are not read while too many bytes wait for the disk."""
+"""Flow control: when connections are not read, because the disk is behind or because one of them takes more than its share."""
 
-import asyncio
+import time
+from collections import deque
 from collections.abc import Callable
+from enum import IntFlag
+from typing import Protocol
 
 PENDING_BYTES = 8 << 20
 """With more bytes than this waiting for the disk, a connection that sends is paused until the next commit."""
+
+BURST_S = 0.005
+"""Work that a connection may cause at once before it has to take turns."""
+
+SHARE = 0.02
+"""Share of the event loop's time that a connection may take without taking turns."""
+
+DEBT_S = 0.05
+"""Most work that is held against a connection."""
+
+
+class Pause(IntFlag):
+    """Reasons why a connection is not read."""
+
+    PEER = 1
+    """The peer does not read its acknowledgements."""
+    DISK = 2
+    SHARE = 4
+    STOPPING = 8
+
+
+class Pausable(Protocol):
+    """A connection as flow control sees it."""
+
+    work_s: float
+    """Work that it may still cause before it has to take turns; below zero: its debt."""
+    worked_s: float
+    """When that was reckoned last, by `time.monotonic`."""
+
+    def pause(self, reason: Pause) -> None:
+        """Do not read it for this reason."""
+
+    def resume(self, reason: Pause) -> None:
+        """This reason is over."""
 
 
 class FlowControl:
@@ -13,20 +50,53 @@ class FlowControl:
     def __init__(self, pending_bytes: Callable[[], int]) -> None:
         """`pending_bytes`: bytes that wait for the disk now."""
         self._pending_bytes = pending_bytes
-        self._paused: set[asyncio.Transport] = set()
+        self._paused: set[Pausable] = set()
 
-    def received(self, transport: asyncio.Transport) -> None:
+    def received(self, connection: Pausable) -> None:
         """Pause the connection that just sent something if the disk is far behind."""
-        if self._pending_bytes() > PENDING_BYTES and not transport.is_closing():
-            transport.pause_reading()
-            self._paused.add(transport)
+        if self._pending_bytes() > PENDING_BYTES:
+            connection.pause(Pause.DISK)
+            self._paused.add(connection)
 
     def committed(self) -> None:
         """Resume all paused connections: a group is committed or refused."""
-        for transport in self._paused:
-            transport.resume_reading()
+        for connection in self._paused:
+            connection.resume(Pause.DISK)
         self._paused.clear()
 
-    def forget(self, transport: asyncio.Transport) -> None:
+    def forget(self, connection: Pausable) -> None:
         """Drop a connection that ended."""
-        self._paused.discard(transport)
+        self._paused.discard(connection)
+
+
+class FairShare:
+    """Lets connections that cause much work take turns, one read a turn of the event loop.
+
+    A terminal that reports now and then never meets it. One that floods is read between the others, never before them.
+    """
+
+    def __init__(self) -> None:
+        self._turns: deque[Pausable] = deque()
+        self._call_soon: Callable[[Callable[[], None]], object]
+
+    def start(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
+        """`call_soon`: of the event loop."""
+        self._call_soon = call_soon
+
+    def worked(self, connection: Pausable, began_s: float) -> None:
+        """Charge a connection for the work since `began_s`; one in debt waits for its turn."""
+        now_s = time.monotonic()
+        left_s = connection.work_s + (began_s - connection.worked_s) * SHARE
+        connection.work_s = max(min(left_s, BURST_S) - (now_s - began_s), -DEBT_S)
+        connection.worked_s = now_s
+        if connection.work_s < 0:
+            connection.pause(Pause.SHARE)
+            self._turns.append(connection)
+            if len(self._turns) == 1:
+                self._call_soon(self._next)
+
+    def _next(self) -> None:
+        """Let the connection that waits longest be read once."""
+        self._turns.popleft().resume(Pause.SHARE)
+        if self._turns:
+            self._call_soon(self._next)

@@ -6,8 +6,12 @@ Everything belongs to one event loop; whatever a stranger sends ends at most the
 import asyncio
 import contextlib
 import os
+import resource
 import socket
 import time
+from errno import EMFILE, ENFILE, ENOBUFS, ENOMEM
+from functools import partial
+from typing import Any
 
 from ingest_daemon import codecs
 from ingest_daemon.codec_kit.reassembly import WAIT_S, Reassembly
@@ -21,6 +25,7 @@ from ingest_daemon.monitoring.counters import Counters
 from ingest_daemon.reception.access import ConnectionLimiter, SenderVerifier, tls
 from ingest_daemon.reception.command_dispatch import CommandDispatcher
 from ingest_daemon.reception.connection import Connection
+from ingest_daemon.reception.flow_control import FairShare, Pause
 from ingest_daemon.reception.group_commit import GroupCommit
 from ingest_daemon.reception.link_table import LinkTable
 from ingest_daemon.reception.protocol_detection import LinkIndex
@@ -32,6 +37,10 @@ LISTEN_BACKLOG = 1024
 """Callers that wait in the system's queue: a storm of terminals that dial again."""
 ACCEPTS_A_TURN = 16
 """Callers let in at a turn of the event loop: those over the limit of connections are closed before they take all open files."""
+
+SPARE_FILES = 16
+"""Open files that connections leave to the rest of the process."""
+
 REFRESH_S = 1.0
 """Seconds between two looks at the registry."""
 
@@ -55,6 +64,7 @@ class Server:
         counters.doubted = self.verifier.counted
         self.commit = GroupCommit(journals, counters, self.log)
         self.commands = CommandDispatcher(commands, self)
+        self.fair_share = FairShare()
         self.streams = StreamSelector()
         self.reassembly = Reassembly()
         self.links = self._link_index()
@@ -62,7 +72,7 @@ class Server:
         self.by_terminal: dict[str, Connection] = {}
         """The connection over which each registered terminal was heard last, while it lives."""
         self._journals = journals
-        self._frame_s, self._tls = access.frame_s, tls(access)
+        self._frame_s, self.tls = access.frame_s, tls(access)
         self._connections: set[Connection] = set()
         self._listeners: list[asyncio.Server] = []
         self._sweeper: asyncio.Task[None] | None = None
@@ -70,18 +80,15 @@ class Server:
     async def start(self) -> tuple[int, int]:
         """Listen; gives the data port and the alarm port. Raises `OSError` naming the address that is taken."""
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._on_loop_error)
         self.commit.start()
+        self.fair_share.start(loop.call_soon)
         self.commands.start()
         self._restore_packets()
         settings = self.settings
         for port, protocol in ((settings.data_port, settings.data_protocol), (settings.alarm_port, settings.alarm_protocol)):
-            listener = await loop.create_server(
-                lambda protocol=protocol: Connection(self, protocol),
-                settings.bind,
-                port,
-                backlog=ACCEPTS_A_TURN,
-                ssl=self._tls,
-            )
+            factory = partial(Connection, self, protocol)
+            listener = await loop.create_server(factory, settings.bind, port, backlog=ACCEPTS_A_TURN)
             _lengthen_queue(listener)
             self._listeners.append(listener)
         self._sweeper = asyncio.create_task(self._sweep())
@@ -93,7 +100,7 @@ class Server:
         for listener in self._listeners:
             listener.close()
         for connection in self._connections:
-            connection.transport.pause_reading()
+            connection.pause(Pause.STOPPING)
         if self._sweeper:
             self._sweeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -110,24 +117,42 @@ class Server:
             connection.transport.abort()
 
     def opened(self, connection: Connection) -> None:
-        """Count a new connection in; close it at once where its address or the limit does not allow it."""
-        refusal = "" if connection.link else self.limiter.admit(connection.state.address)
-        connection.is_admitted = not (refusal or connection.link)
+        """Count a new connection, from its first byte; close it at once beyond the limits."""
         self._connections.add(connection)
         self.counters.connections = len(self._connections)
         if len(self._connections) > self.settings.connections:
-            refusal = f"more than {self.settings.connections} connections ([daemon] connections)"
+            self._turn_away(connection, f"more than {self.settings.connections} connections ([daemon] connections)")
+        elif _is_last_file(connection.transport):
+            self._turn_away(connection, "open files are used up: raise LimitNOFILE (ulimit -n)")
+
+    def admit(self, connection: Connection) -> None:
+        """Let a caller in by its address, or turn it away."""
+        if connection.transport.is_closing():
+            return
+        refusal = self.limiter.admit(connection.state.address)
+        connection.is_admitted = not refusal
         if refusal:
-            self.counters.turned_away += 1
-            self.log.warn("turned away", refusal)
-            connection.transport.abort()
+            self._turn_away(connection, refusal)
+
+    def _turn_away(self, connection: Connection, reason: str) -> None:
+        self.counters.turned_away += 1
+        self.log.warn("turned away", reason)
+        connection.transport.abort()
+
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Log at most once a minute that accepting failed, for example because open files are used up; asyncio tries again."""
+        error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in (EMFILE, ENFILE, ENOBUFS, ENOMEM):
+            self.log.warn("turned away", f"connections cannot be accepted: {error}; raise LimitNOFILE (ulimit -n)")
+        else:
+            loop.default_exception_handler(context)
 
     def closed(self, connection: Connection) -> None:
         """Forget a connection that ended."""
         if connection.is_admitted:
             self.limiter.left(connection.state.address)
         self._connections.discard(connection)
-        self.commit.flow_control.forget(connection.transport)
+        self.commit.flow_control.forget(connection)
         if connection.link:
             self.link_table.release(connection)
         for number in connection.terminals:
@@ -185,3 +210,10 @@ def _lengthen_queue(listener: asyncio.Server) -> None:
     for bound in listener.sockets:
         with socket.socket(fileno=os.dup(bound.fileno())) as same:
             same.listen(LISTEN_BACKLOG)
+
+
+def _is_last_file(transport: asyncio.Transport) -> bool:
+    """Whether a connection took one of the last files that this process may open; the journal and `/healthz` need those."""
+    handle = transport.get_extra_info("socket").fileno()
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return allowed != resource.RLIM_INFINITY and bool(handle >= allowed - SPARE_FILES)

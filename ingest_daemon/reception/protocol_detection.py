@@ -13,6 +13,7 @@ from ingest_daemon import codecs
 from ingest_daemon.codec_kit import defaults as defaults
 from ingest_daemon.codec_kit.api import Decoder, Frame, Rejected
 from ingest_daemon.contract.settings import AUTO
+from ingest_daemon.reception import proxy_protocol
 
 LONGEST = 512
 """Bytes in which a link is searched; that many unexplained bytes are reported at once."""
@@ -64,8 +65,10 @@ class LinkIndex:
         return match.peer if match else None
 
     def match(self, data: bytes) -> LinkMatch | None:
-        """The same, with whether it is certain yet."""
-        return self._packet(data) or self._text(data)
+        """The same, with whether it is certain yet. The header of the PROXY protocol is no identity."""
+        size = _proxy_size(data)
+        match = self._packet(data[size:]) or self._text(data[size:])
+        return match and match._replace(peer=match.peer._replace(consumed=size + match.peer.consumed))
 
     def _text(self, data: bytes) -> LinkMatch | None:
         for start in range(min(len(data), LONGEST)):
@@ -110,6 +113,17 @@ def introduce(first: bytes, listener: str, links: LinkIndex) -> Peer | None:
 def link_bytes(link: str) -> bytes:
     """A link as it comes over the line. Raises `ValueError` for hex digits that are none."""
     return bytes.fromhex(link.removeprefix(_HEX)) if link.startswith(_HEX) else link.encode()
+
+
+def _proxy_size(data: bytes) -> int:
+    """Bytes of a PROXY protocol header at the beginning, whole or not."""
+    if data[:1] not in (b"P", b"\r") or len(data) < len(proxy_protocol.PREFIX):
+        return 0
+    try:
+        header = proxy_protocol.parse(data)
+    except ValueError:
+        return 0
+    return header.size if header else len(data)
 
 
 def _sniffed(first: bytes) -> Peer | None:

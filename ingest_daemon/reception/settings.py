@@ -37,6 +37,11 @@ class DaemonSettings(TimeSettings):
     data_protocol: str = setting("sl651", "protocol of the data port", "数据端口的规约", choices=PROTOCOLS)
     alarm_protocol: str = setting("sl651", "protocol of the alarm port", "报警端口的规约", choices=PROTOCOLS)
     connections: int = setting(20000, "most connections at a time", "最大连接数", minimum=1)
+    proxy_protocol: bool = setting(
+        False,
+        "terminals come through a balancer that sends a PROXY protocol header (v1, v2); only then",
+        "终端经负载均衡接入，且其发送 PROXY 头",
+    )
     idle_s: float = setting(300.0, "a silent connection is closed after this many seconds", "空闲断开秒数", minimum=1)
     bad_bytes: int = setting(65536, "rejected bytes after which a connection is closed", "单连接坏字节上限", minimum=0)
     segment_mb: int = setting(64, "size of a journal segment", "日志分段大小 MB", minimum=1)
