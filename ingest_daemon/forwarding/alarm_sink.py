@@ -4,7 +4,6 @@ The only SQL of this room. What is raised or cleared follows from the alarm word
 """
 
 import json
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -18,7 +17,8 @@ from ingest_daemon.contract.schema import ALARMS
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding.attribution import attribute
 from ingest_daemon.forwarding.decoding import decode
-from ingest_daemon.journal.reader import CURSORS, cursor_path, read, read_cursor
+from ingest_daemon.forwarding.journal_thread import JournalThread
+from ingest_daemon.journal.reader import CURSORS, cursor_path
 from ingest_daemon.journal.records import ALARM, EVENT, Record
 from ingest_daemon.journal.writer import Journals
 from ingest_daemon.monitoring.counters import Counters
@@ -156,30 +156,14 @@ def event_row(word: AlarmWord, terminal: Terminal, code: str, state: str, event_
     return (terminal.meter, word.terminal, code, state, *times, word.values.get(code), limit, unit, word.origin, word.frame)
 
 
-class AlarmSink:
+class AlarmSink(JournalThread):
     """The thread that takes alarm words from the journal to PostgreSQL, as soon as there is one and as often as it must try."""
 
     def __init__(self, site: Site, dsn: str, registry: Registry, journals: Journals, counters: Counters) -> None:
         """`dsn`: connection string; empty: that of the embedded server, from `state/postgres.json` once it is there."""
-        self._site, self._dsn, self._journals, self._counters = site, dsn, journals, counters
-        self._registry = registry
-        self._positions = {name: read_cursor(site, name) for name in READERS}
-        self._stopping = threading.Event()
+        super().__init__("alarm-sink", site, journals, READERS)
+        self._dsn, self._registry, self._counters = dsn, registry, counters
         self._limited = RateLimitedLog()
-        self._thread = threading.Thread(target=self._run, name="alarm-sink", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self, timeout_s: float) -> None:
-        """Finish what is quick and end; what is left follows after the next start."""
-        self._stopping.set()
-        self._thread.join(timeout_s)
-
-    def position(self, stream: str) -> int:
-        """Position before which the sink needs nothing more of a stream."""
-        return min(position for name, position in self._positions.items() if CURSORS[name] == stream)
 
     def _run(self) -> None:
         wait = WAIT_S[0]
@@ -225,9 +209,9 @@ class AlarmSink:
                 connection.commit()
 
     def _group(self, connection: psycopg.Connection, states: AlarmStateMachine, name: str, end: int) -> bool:
-        stream, position = CURSORS[name], self._positions[name]
-        chunk = read(self._site.journal / stream, position, end, GROUP_BYTES)
-        if chunk.next_position == position:
+        stream = CURSORS[name]
+        chunk = self._read(name, end, GROUP_BYTES)
+        if chunk.next_position == self._positions[name]:
             return False
         terminals = self._registry.terminals()
         if stream == EVENT:
