@@ -26,6 +26,7 @@ from ingest_daemon.contract.schema import Reason
 _LONG_AT_ONCE = 8
 """The most packets longer than a plain frame that may be open at once: it bounds the work that one hostile byte can cause."""
 
+_ANY_START = re.compile(rb"[\x7e\x01]")
 _HEX_START = re.compile(rb"\x7e\x7e.{11}[\x02\x16]|\x7e(?:\x7e.{0,11})?\Z", re.DOTALL)
 """The header of a HEX frame, or what may become one at the end of what is there."""
 
@@ -87,6 +88,10 @@ class _Decoder:
             self._base = self._hex = self._base + len(data)
             self._letters = _NEVER
             return [Frame(data)]
+        if not self._held and data and not _ANY_START.search(data):
+            self._base += len(data)
+            self._hex, self._letters = max(self._hex, self._base), max(self._letters, self._base)
+            return [_noise(data)]
         self._held += data
         out: list[Frame | Rejected] = []
         given, until = self._base, self._base + len(self._held)
@@ -212,7 +217,7 @@ class _Decoder:
             out.append(_noise(held[place - base : upto - base]))
 
 
-def _noise(raw: bytearray) -> Rejected:
+def _noise(raw: bytes | bytearray) -> Rejected:
     detail = "not part of a frame, expected the start symbol 7E7E (or 01 of the ASCII form) and a header"
     return Rejected(bytes(raw), Reason.NOISE, detail)
 
