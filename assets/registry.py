@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from ingest_daemon.contract.files import replace_file
 from ingest_daemon.contract.registry_schema import (
     DAY,
     NUMBER,
@@ -111,9 +112,7 @@ def merge(folder: Path, additions: Mapping[str, pl.DataFrame]) -> dict[str, int]
         )
         there = _texts(read_csv(path.read_bytes())) if path.exists() else fresh.clear()
         new = fresh.join(there, on=keys, how="anti", nulls_equal=True)
-        draft = path.with_suffix(".new")
-        pl.concat([there, new], how="diagonal").write_csv(draft, include_bom=True)
-        draft.replace(path)
+        replace_file(path, [pl.concat([there, new], how="diagonal").write_csv(include_bom=True).encode()])
         added[name] = new.height
     return added
 

@@ -5,7 +5,6 @@ them: rows of `sheet.lead`, one column for each day. The same figures give the s
 """
 
 import hashlib
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from io import BytesIO
@@ -18,6 +17,7 @@ import xlsxwriter
 
 from assets import calendar
 from assets.marts import SQL, read_header
+from ingest_daemon.contract.files import replace_file
 
 A4 = 9
 HEADINGS_ROW = 2
@@ -88,7 +88,7 @@ def export(
         (".csv", rows.height, rows.select(report.csv).write_csv(include_bom=True).encode()),
     ):
         file = folder / f"{stem}{suffix}"
-        _write_whole(file, data)
+        replace_file(file, [data])
         written.append(Report(name, period, file, hashlib.sha256(data).hexdigest(), count, run_id))
     return written
 
@@ -267,18 +267,3 @@ class _Formats:
         if key not in self._made:
             self._made[key] = self._book.add_format(properties)
         return self._made[key]
-
-
-def _write_whole(file: Path, data: bytes) -> None:
-    """Replace the file in one step, so that whoever fetches it never gets half a report."""
-    half = file.with_name(f".{file.name}.half")
-    with half.open("wb") as target:
-        target.write(data)
-        target.flush()
-        os.fsync(target.fileno())
-    half.replace(file)
-    descriptor = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

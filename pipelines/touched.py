@@ -5,7 +5,6 @@ that a reading that comes while its day is computed leaves the day waiting.
 """
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
@@ -15,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from assets import calendar
 from assets.warehouse import exclusive
+from ingest_daemon.contract.files import write_json
 from ingest_daemon.stores import RawStore
 
 
@@ -64,9 +64,4 @@ def _edited(state: Path) -> Iterator[dict[str, Any]]:
     with exclusive(state / "touched.lock"):
         content = json.loads(path.read_text()) if path.exists() else {"cursor": None, "generation": 0, "days": {}}
         yield content
-        fresh = path.with_suffix(".new")
-        with fresh.open("w") as handle:
-            json.dump(content, handle, indent=1)
-            handle.flush()
-            os.fsync(handle.fileno())
-        fresh.replace(path)
+        write_json(path, content, durable=True)

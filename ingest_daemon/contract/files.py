@@ -1,10 +1,8 @@
-"""Small files in `state/` and what the daemon says about itself: atomic JSON, the site's lock, counters, limited log lines.
-
-No journal and no protocol here.
-"""
+"""Files that are replaced in one step: a reader or a kill meets the old content or the new one, never half of it."""
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +16,22 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_json(path: Path, value: Any, *, durable: bool) -> None:
-    """Replace a JSON file atomically; `durable`: it survives a power cut once this returns. Raises `OSError`."""
+def replace_file(path: Path, pieces: Iterable[bytes | memoryview], *, durable: bool = True) -> None:
+    """Replace a file by the pieces in order; `durable`: it survives a power cut once this returns. Raises `OSError`."""
     beside = path.with_name(path.name + ".new")
-    with beside.open("w", encoding="utf-8") as file:
-        json.dump(value, file, ensure_ascii=False)
+    with beside.open("wb") as file:
+        file.writelines(pieces)
         if durable:
             file.flush()
             os.fsync(file.fileno())
     beside.replace(path)
     if durable:
         sync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any, *, durable: bool) -> None:
+    """Replace a JSON file; `durable` as for `replace_file`. Raises `OSError`."""
+    replace_file(path, [json.dumps(value, ensure_ascii=False).encode()], durable=durable)
 
 
 def read_json(path: Path) -> Any:

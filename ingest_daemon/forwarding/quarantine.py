@@ -18,7 +18,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ingest_daemon.contract.files import sync_folder
+from ingest_daemon.contract.files import replace_file, sync_folder
 from ingest_daemon.contract.schema import Reason
 from ingest_daemon.journal.envelope import RecordHeader, encode_header, parse_record
 
@@ -240,7 +240,7 @@ def _merge(path: Path) -> None:
             if merged := repeats.pop(_same(line or raw), None):
                 yield raw if merged == _Repeats.of(line) else _packed({**line, **merged._asdict()})
 
-    _replace(path, merged_lines())
+    replace_file(path, merged_lines())
 
 
 def _keep_budget(folder: Path, budget_bytes: int) -> Counter[str]:
@@ -270,7 +270,7 @@ def _drop_older(path: Path, keep_bytes: int) -> int:
         count += _Repeats.of(line).frames
     with path.open("rb") as old:
         old.seek(offset)
-        _replace(path, iter(lambda: old.read(1 << 20), b""))
+        replace_file(path, iter(lambda: old.read(1 << 20), b""))
     return count
 
 
@@ -280,18 +280,7 @@ def _forget_adopted(folder: Path) -> None:
     if path.exists():
         left = {(line["stream"], line["position"]) for line in _lines(folder / f"{Reason.UNKNOWN_TERMINAL}.jsonl")}
         adopted = (line for line in _lines(path) if (line["stream"], line["position"]) in left)
-        _replace(path, map(_packed, adopted))
-
-
-def _replace(path: Path, pieces: Iterable[bytes]) -> None:
-    """Replace a ledger; a kill leaves the old one or the new one. Raises `OSError`."""
-    beside = path.with_suffix(".new")
-    with beside.open("wb") as file:
-        file.writelines(pieces)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    sync_folder(path.parent)
+        replace_file(path, map(_packed, adopted))
 
 
 def _tolerant(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:

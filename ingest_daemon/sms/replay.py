@@ -3,6 +3,8 @@
 from hashlib import sha256
 from pathlib import Path
 
+from ingest_daemon.contract.files import replace_file
+
 MOST = 100_000
 """So many newest ids are remembered."""
 
@@ -34,11 +36,9 @@ class Seen:
             self._lines += 1
             return
         # A time may be off by the window to either side, so an id is needed for twice as long.
-        kept = [(known, at) for known, at in self._seen.items() if now_us - at <= 2 * self._window_us][-MOST:]
+        kept = [(known, seen_us) for known, seen_us in self._seen.items() if now_us - seen_us <= 2 * self._window_us][-MOST:]
         self._seen, self._lines = dict(kept), len(kept)
-        beside = self._path.with_name(self._path.name + ".new")
-        beside.write_text("".join(f"{at} {known}\n" for known, at in kept), encoding="ascii")
-        beside.replace(self._path)
+        replace_file(self._path, (f"{seen_us} {known}\n".encode() for known, seen_us in kept), durable=False)
 
 
 def _digest(identity: bytes) -> str:

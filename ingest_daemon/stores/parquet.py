@@ -15,6 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
+from ingest_daemon.contract.files import replace_file, sync_folder
 from ingest_daemon.contract.schema import READING, TIMESTAMP
 from ingest_daemon.stores import Arrivals, StoreAway
 from ingest_daemon.stores.points import KEY, POSITION, merge, sift, spans
@@ -132,7 +133,7 @@ class ParquetStore:
                 self._torn_line_cut = False
                 raise
         if not existed:
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
 
     @contextmanager
     def _away(self, what: str) -> Iterator[None]:
@@ -160,15 +161,9 @@ def _write_file(folder: Path, rows: pl.DataFrame) -> None:
     files = _files(folder)
     sequence = int(files[-1].stem) + 1 if files else 1
     target = folder / f"{sequence:08}.parquet"
-    half = target.with_suffix(".half")
     buffer = BytesIO()
     rows.write_parquet(buffer, compression="zstd")
-    with half.open("wb") as file:
-        file.write(buffer.getbuffer())
-        file.flush()
-        os.fsync(file.fileno())
-    half.rename(target)
-    _sync_folder(folder)
+    replace_file(target, [buffer.getbuffer()])
 
 
 def _compact(folder: Path) -> None:
@@ -198,15 +193,7 @@ def _make_folder(folder: Path) -> None:
         return
     _make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(folder.parent)
 
 
 def _tail(path: Path, offset: int) -> bytes:

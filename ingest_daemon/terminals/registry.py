@@ -6,7 +6,6 @@ moment. The state in force is kept in `state/registry/`, and holds until a bette
 
 import csv
 import io
-import os
 import threading
 import time
 from collections.abc import Mapping, MutableMapping
@@ -16,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ingest_daemon.contract.files import read_json, write_json
+from ingest_daemon.contract.files import read_json, replace_file, write_json
 from ingest_daemon.contract.log import LOG
 from ingest_daemon.contract.registry_schema import read_csv
 from ingest_daemon.contract.site import Site
@@ -247,16 +246,7 @@ def _write_kept(folder: Path, table: TerminalTable, profiles: Path) -> None:
     """Write a table and the profiles that it was made with, so that `_read` gives it again."""
     (folder / PROFILES).mkdir(parents=True, exist_ok=True)
     for path in profiles.glob("*.toml"):
-        _replace(folder / PROFILES / path.name, path.read_bytes())
+        replace_file(folder / PROFILES / path.name, [path.read_bytes()])
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([CELLS, *table.cells.values()])
-    _replace(folder / FILE, text.getvalue().encode())
-
-
-def _replace(path: Path, data: bytes) -> None:
-    beside = path.with_name(path.name + ".new")
-    with beside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    replace_file(folder / FILE, [text.getvalue().encode()])
