@@ -71,7 +71,8 @@ class RequestQueue:
         self._believed: dict[bytes, tuple[bytes, bytes, float]] = {}
         """The last request of each identity that was answered, its answer, and when that came."""
         self._held = b""
-        self._is_repeated = False
+        self._is_repeated = self._is_duplicating = False
+        """Whether the current request was sent again for its held answer; whether this line is known to send answers twice."""
         self._delay_s = self._longest_s = 0.0
         """Delay of the last answer, and the longest of all, from the first sending on."""
 
@@ -92,10 +93,15 @@ class RequestQueue:
         if not request or not self._codec.answers(request, raw):
             return False
         self._account([request])
-        if raw != self._held and self._repeats_another(request, raw):
+        if not self._repeats_another(request, raw):
+            self._is_duplicating |= bool(self._held)
+            self._believe(request, raw)
+        elif self._is_duplicating:
+            return True
+        elif not self._held:
             self._held = raw
             self._start_timer(min(self._round.answer_s, HOLD_TIMES * self._delay_s + HOLD_S), self._ask_once_more)
-        elif raw != self._held or self._is_repeated:
+        elif self._is_repeated:
             self._believe(request, raw)
         return True
 
@@ -103,6 +109,7 @@ class RequestQueue:
         """Whether the frame answers an earlier request that is not waited for any more; then it is accounted for."""
         requests = [sent.request for sent in self._sent if self._codec.answers(sent.request, raw)]
         if not requests:
+            self._is_duplicating |= any(answer == raw for _, answer, _ in self._believed.values())
             return False
         self._account(requests)
         if self._current is None:
