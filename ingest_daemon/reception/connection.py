@@ -24,7 +24,7 @@ from ingest_daemon.codec_kit.api import Arrival, Codec, Decoder, Frame, Packet, 
 from ingest_daemon.contract.schema import DOUBTS, Channel, Reason
 from ingest_daemon.contract.settings import AUTO
 from ingest_daemon.journal.envelope import RecordHeader, encode_header
-from ingest_daemon.journal.records import BAD, BAD_KIND, DATA, FRAME_KIND, PART, bad_payload
+from ingest_daemon.journal.records import BAD, BAD_KIND, DATA, FRAME_KIND, PART, STRANGER, bad_payload
 from ingest_daemon.reception import proxy_protocol
 from ingest_daemon.reception.access import GOOD, ConnectionState, Verdict
 from ingest_daemon.reception.flow_control import BURST_S, Pause
@@ -321,7 +321,7 @@ class Connection(asyncio.Protocol):
         server.counters.bad[reason] += 1
         server.log.warn(reason, f"{self.state.address} sent {raw[:SHOWN]!r} ({len(raw)} bytes): {DOUBTS[reason]}")
         header = RecordHeader("", quarantine_reason=reason)
-        server.commit.append(DATA, encode_header(header) + raw, received_us)
+        server.commit.append(STRANGER, encode_header(header) + raw, received_us)
 
     def _cut(self, decoder: Decoder, data: bytes) -> list[Frame | Rejected]:
         """Cut bytes into frames. The decoder sees every byte; heartbeats are counted among what it does not want."""
