@@ -27,6 +27,7 @@ from ingest_daemon.contract.settings import (
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding.alarm_sink import AlarmSink
 from ingest_daemon.forwarding.forwarder import Forwarder
+from ingest_daemon.forwarding.latest_readings import LatestReadings
 from ingest_daemon.journal.reader import backlog
 from ingest_daemon.journal.records import ALARM, BAD, BAD_KIND, DATA, EVENT, FRAME_KIND, PART, STRANGER
 from ingest_daemon.journal.writer import Journals
@@ -91,7 +92,9 @@ class Daemon:
         self._forwarder = Forwarder(
             site, daemon, open_store(site, settings[StoreSettings]), self._registry, self._journals, self._counters
         )
-        self._sink = AlarmSink(site, settings[PostgresSettings].dsn, self._registry, self._journals, self._counters)
+        dsn = settings[PostgresSettings].dsn
+        self._sink = AlarmSink(site, dsn, self._registry, self._journals, self._counters)
+        self._latest = LatestReadings(site, dsn, daemon, self._registry, self._journals, self._counters)
         self._health = health.server(site, daemon.health_port, self._counters)
         self._loop: asyncio.AbstractEventLoop
         self._broken: asyncio.Future[Exception]
@@ -111,6 +114,7 @@ class Daemon:
         health_port = await self._health.start()
         self._forwarder.start()
         self._sink.start()
+        self._latest.start()
         address = {
             "pid": os.getpid(),
             "data_port": data_port,
@@ -159,6 +163,7 @@ class Daemon:
         await asyncio.to_thread(self._registry.stop)
         await asyncio.to_thread(self._forwarder.stop, QUICK_S)
         await asyncio.to_thread(self._sink.stop, max(0.0, deadline - time.monotonic()) + 0.5)
+        await asyncio.to_thread(self._latest.stop, max(0.0, deadline - time.monotonic()) + 0.5)
 
     async def _start_sms(self) -> int | None:
         """Open the SMS channel, where it is on; gives its port."""
@@ -189,6 +194,7 @@ class Daemon:
         if stream in (BAD, PART):
             return 0 if stream == BAD else sys.maxsize
         needed = [self._forwarder.position(stream)] if stream in (DATA, ALARM, STRANGER) else []
+        needed += [self._latest.position(stream)] if stream in (DATA, ALARM) else []
         return min(needed + ([self._sink.position(stream)] if stream in (ALARM, EVENT) else []))
 
     def _break(self, error: Exception) -> None:

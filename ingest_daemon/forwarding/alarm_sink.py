@@ -11,13 +11,12 @@ from typing import Any, NamedTuple
 import polars as pl
 import psycopg
 
-from ingest_daemon.contract.files import read_json, write_json
-from ingest_daemon.contract.log import LOG, RateLimitedLog
+from ingest_daemon.contract.files import write_json
 from ingest_daemon.contract.schema import ALARMS
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding.attribution import attribute
 from ingest_daemon.forwarding.decoding import decode
-from ingest_daemon.forwarding.journal_thread import JournalThread
+from ingest_daemon.forwarding.postgres_sink import PostgresSink
 from ingest_daemon.journal.reader import CURSORS, cursor_path
 from ingest_daemon.journal.records import ALARM, EVENT, Record
 from ingest_daemon.journal.writer import Journals
@@ -26,9 +25,6 @@ from ingest_daemon.terminals.registry import Registry, Terminal
 
 DEVICE, SERVER = "device", "server"
 GROUP_BYTES = 1 << 20
-WAIT_S = (0.5, 30.0)
-"""First and longest pause before PostgreSQL is tried again."""
-
 READERS = ("alarm-events", "events")
 
 TABLE = """
@@ -140,7 +136,7 @@ class AlarmStateMachine:
         """Whether a later word of the terminal was seen before this one."""
         return word.event_us < self.seen_us.get((word.terminal, word.origin), word.event_us)
 
-    def take(self, word: AlarmWord) -> list[tuple[str, str]]:
+    def apply(self, word: AlarmWord) -> list[tuple[str, str]]:
         """Code and state of what the word changes; it is the newest now."""
         key = word.terminal, word.origin
         before, now = self._raised.get(key, set()), set(word.active)
@@ -156,49 +152,20 @@ def event_row(word: AlarmWord, terminal: Terminal, code: str, state: str, event_
     return (terminal.meter, word.terminal, code, state, *times, word.values.get(code), limit, unit, word.origin, word.frame)
 
 
-class AlarmSink(JournalThread):
-    """The thread that takes alarm words from the journal to PostgreSQL, as soon as there is one and as often as it must try."""
+class AlarmSink(PostgresSink):
+    """Delivers the alarm words of the journal."""
+
+    PART, WAITING = "postgres", "alarm events"
 
     def __init__(self, site: Site, dsn: str, registry: Registry, journals: Journals, counters: Counters) -> None:
-        """`dsn`: connection string; empty: that of the embedded server, from `state/postgres.json` once it is there."""
-        super().__init__("alarm-sink", site, journals, READERS)
-        self._dsn, self._registry, self._counters = dsn, registry, counters
-        self._limited = RateLimitedLog()
+        super().__init__("alarm-sink", site, dsn, journals, counters, READERS)
+        self._registry = registry
 
-    def _run(self) -> None:
-        wait = WAIT_S[0]
+    def _deliver(self, connection: psycopg.Connection) -> None:
+        states = prepare(connection)
+        self._counters.health[self.PART] = "ok"
         while True:
-            try:
-                with psycopg.connect(self._address(), connect_timeout=5, tcp_user_timeout=10_000) as connection:
-                    states = prepare(connection)
-                    self._counters.health["postgres"] = "ok"
-                    wait = WAIT_S[0]
-                    self._deliver(connection, states)
-                return
-            except (psycopg.Error, OSError, ValueError) as error:
-                text = " ".join(str(error).split())
-                self._counters.health["postgres"] = text
-                self._limited.warn("postgres", f"alarm events wait in the journal: {text}")
-            except Exception as error:
-                self._counters.health["postgres"] = repr(error)
-                LOG.exception("alarm events wait in the journal")
-            if self._stopping.wait(wait):
-                return
-            # An embedded server that starts later is looked for every second: alarms must not wait for it.
-            wait = min(wait * 2, WAIT_S[1] if self._dsn else 1.0)
-
-    def _address(self) -> str:
-        if self._dsn:
-            return self._dsn
-        path = self._site.state / "postgres.json"
-        found = read_json(path)
-        if not found or not found.get("dsn"):
-            raise ValueError(f"no PostgreSQL yet: [postgres] dsn is empty and {path} is not there")
-        return str(found["dsn"])
-
-    def _deliver(self, connection: psycopg.Connection, states: AlarmStateMachine) -> None:
-        while True:
-            # In this order: what the forwarder tells because of an alarm frame is dealt with after that frame.
+            # In this order: an event of the forwarder that follows from an alarm frame is delivered after that frame.
             ends = {stream: self._journals.end(stream) for stream in (EVENT, ALARM)}
             if any(self._group(connection, states, name, ends[CURSORS[name]]) for name in READERS):
                 continue
@@ -248,7 +215,7 @@ def insert(connection: psycopg.Connection, states: AlarmStateMachine, known: Seq
             rows = []
             written += _insert(connection, _late_rows(connection, states, word, terminal))
         else:
-            rows += [event_row(word, terminal, code, state, word.event_us) for code, state in states.take(word)]
+            rows += [event_row(word, terminal, code, state, word.event_us) for code, state in states.apply(word)]
     return written + _insert(connection, rows)
 
 

@@ -15,6 +15,7 @@ from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding import replay
 from ingest_daemon.forwarding.comparison import compare
 from ingest_daemon.forwarding.decoding import senders
+from ingest_daemon.forwarding.latest_readings import request_rebuild
 from ingest_daemon.forwarding.quarantine import entry_key, entry_keys, mark_adopted, unadopted_entries
 from ingest_daemon.forwarding.replay import ReplayRequest, ReplayResult, ReplaySource
 from ingest_daemon.forwarding.settings import TimeSettings
@@ -60,6 +61,7 @@ class Reprocessor:
         except Exception as error:
             LOG.exception("a replay was given up")
             result.error = repr(error)
+        self._sinks.retry(partial(request_rebuild, self._site, request.span))
         self._sinks.retry(partial(replay.reply, self._site, request, result))
 
     def _reprocess(

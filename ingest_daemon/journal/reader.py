@@ -27,7 +27,15 @@ from ingest_daemon.journal.records import (
     _parse,
 )
 
-CURSORS: Mapping[str, str] = {"data": DATA, "alarm": ALARM, "stranger": STRANGER, "alarm-events": ALARM, "events": EVENT}
+CURSORS: Mapping[str, str] = {
+    "data": DATA,
+    "alarm": ALARM,
+    "stranger": STRANGER,
+    "alarm-events": ALARM,
+    "events": EVENT,
+    "latest-data": DATA,
+    "latest-alarm": ALARM,
+}
 """Readers with a durable cursor (`state/forward-<name>.json`) and the stream each reads."""
 
 

@@ -19,11 +19,11 @@ def word(at: int, *active: str) -> AlarmWord:
 
 def test_what_is_raised_and_cleared_follows_from_the_words_in_order() -> None:
     states = AlarmStateMachine([(METER, "MAG", "device", "raised", datetime.fromtimestamp(1, UTC))])
-    assert states.take(word(2_000_000, "MAG", "P_HI")) == [("P_HI", "raised")]
-    assert states.take(word(3_000_000, "MAG", "P_HI")) == []
-    assert states.take(word(4_000_000, "P_HI")) == [("MAG", "cleared")]
+    assert states.apply(word(2_000_000, "MAG", "P_HI")) == [("P_HI", "raised")]
+    assert states.apply(word(3_000_000, "MAG", "P_HI")) == []
+    assert states.apply(word(4_000_000, "P_HI")) == [("MAG", "cleared")]
     assert states.is_late(word(3_500_000))
-    assert states.take(word(5_000_000)) == [("P_HI", "cleared")]
+    assert states.apply(word(5_000_000)) == [("P_HI", "cleared")]
 
 
 def test_an_alarm_word_survives_the_journal() -> None:

@@ -278,7 +278,8 @@ def test_each_receipt_comes_back_once_in_order_after_its_record_is_on_disk(journ
 
 def test_the_backlog_of_each_reader_can_be_asked_from_outside(tmp_path: Path) -> None:
     site = Site(tmp_path)
-    assert backlog(site) == {"data": 0, "alarm": 0, "stranger": 0, "alarm-events": 0, "events": 0}
+    latest = {"latest-data": 0, "latest-alarm": 0}
+    assert backlog(site) == {"data": 0, "alarm": 0, "stranger": 0, "alarm-events": 0, "events": 0} | latest
     journals = Journals(site, 1 << 20, 1 << 20)
     for stream in (DATA, ALARM):
         journals.streams[stream].append(b"12345", NOW_US)
@@ -286,7 +287,15 @@ def test_the_backlog_of_each_reader_can_be_asked_from_outside(tmp_path: Path) ->
     size = HEADER.size + 5
     site.state.mkdir()
     write_json(cursor_path(site, "alarm"), {"position": size}, durable=True)
-    assert backlog(site) == {"data": size, "alarm": 0, "stranger": 0, "alarm-events": size, "events": 0}
+    assert backlog(site) == {
+        "data": size,
+        "alarm": 0,
+        "stranger": 0,
+        "alarm-events": size,
+        "events": 0,
+        "latest-data": size,
+        "latest-alarm": size,
+    }
     journals.close()
 
 

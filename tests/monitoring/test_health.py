@@ -165,6 +165,8 @@ def test_waiting_since_is_the_receive_time_of_the_first_record_behind_the_cursor
         "stranger": None,
         "alarm-events": None,
         "events": None,
+        "latest-data": 1_780_000_000_000_000,
+        "latest-alarm": None,
     }
 
 

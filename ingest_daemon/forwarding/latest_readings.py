@@ -1,0 +1,253 @@
+"""The newest reading of each terminal in PostgreSQL `ops.latest_reading`, seconds after its frame, whatever else is away.
+
+A thread of its own reads the journal: neither the raw store nor a computation of figures holds it up. Newest is by device time:
+a late old reading replaces nothing; of two readings for one time the later arrival wins field by field, as in the raw store.
+While PostgreSQL is away the newest readings are kept in `state/`, so that the journal need not keep what is forwarded already.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from datetime import timedelta
+from itertools import groupby, islice
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+import psycopg
+
+from ingest_daemon.contract.files import read_json, write_json
+from ingest_daemon.contract.schema import FIELDS, READING
+from ingest_daemon.contract.site import Site
+from ingest_daemon.forwarding.postgres_sink import PostgresSink
+from ingest_daemon.forwarding.replay import ReplayRange, replayed
+from ingest_daemon.forwarding.settings import TimeSettings
+from ingest_daemon.forwarding.triage import triage
+from ingest_daemon.journal.reader import CURSORS, cursor_path, segments
+from ingest_daemon.journal.records import STRANGER, Record
+from ingest_daemon.journal.writer import Journals
+from ingest_daemon.monitoring.counters import Counters
+from ingest_daemon.stores.points import merge
+from ingest_daemon.terminals.registry import Registry
+
+READERS = ("latest-alarm", "latest-data")
+GROUP_BYTES = 4 << 20
+GROUPS = 8
+"""Groups of each stream between two deliveries while a backlog is read."""
+GATHER_S = 0.5
+"""After a silence the first frame waits this long for others."""
+CURSOR_S = 2.0
+"""Seconds between two moves of the cursors; what is read twice after a kill changes nothing."""
+PENDING_S = 30.0
+"""Seconds between two moves of the cursors while PostgreSQL is away."""
+UPSERT_ROWS = 10_000
+REBUILD_FRAMES = 5000
+"""Old frames that are decoded between two deliveries."""
+
+_FIELDS = [field.name for field in FIELDS]
+_COLUMNS = ["terminal", "meter", "ts", *_FIELDS, "received_at", "channel", "stream", "frame"]
+_TYPES = {pl.Float64(): "double precision", pl.Int64(): "bigint", pl.String(): "text"}
+_SQL_TYPES = {
+    "meter": "text",
+    **{name: _TYPES.get(dtype, "timestamptz") for name, dtype in READING.items()},
+}
+
+_MERGED = "{0} = case when excluded.ts = present.ts then coalesce(excluded.{0}, present.{0}) else excluded.{0} end"
+
+TABLE = f"""
+create schema if not exists ops;
+create table if not exists ops.latest_reading (
+    terminal text primary key,
+    meter text not null,
+    ts timestamptz not null,
+    {", ".join(f"{name} {_SQL_TYPES[name]}" for name in _FIELDS)},
+    received_at timestamptz not null,
+    channel text not null,
+    stream text not null,
+    frame bigint not null,
+    updated_at timestamptz not null
+)"""
+
+UPSERT = f"""
+insert into ops.latest_reading as present ({", ".join(_COLUMNS)}, updated_at)
+select *, now() from unnest({", ".join(f"%s::{_SQL_TYPES[name]}[]" for name in _COLUMNS)})
+on conflict (terminal) do update set
+    {", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name not in _FIELDS and name != "terminal")},
+    {", ".join(_MERGED.format(name) for name in _FIELDS)},
+    updated_at = excluded.updated_at
+where excluded.ts > present.ts
+    or (excluded.ts = present.ts and (excluded.received_at, excluded.frame) > (present.received_at, present.frame))"""
+
+FORGET = """
+delete from ops.latest_reading
+where stream = %s and frame >= %s and frame < %s and received_at >= to_timestamp(%s / 1e6) and (terminal = %s or %s = '')"""
+
+
+def newest(readings: pl.DataFrame) -> pl.DataFrame:
+    """One row a terminal: its reading of the latest device time, merged from all readings for that time."""
+    return merge(readings.filter(pl.col("ts") == pl.col("ts").max().over("terminal")))
+
+
+def request_rebuild(site: Site, span: ReplayRange | None) -> None:
+    """Have the rows made again of old frames: of a replayed span, or (None) of adopted frames. Raises `OSError`.
+
+    A request that waits already is widened to everything.
+    """
+    path = _rebuild_path(site)
+    wanted = asdict(span or ReplayRange(streams=(STRANGER,))) | {"is_replay": span is not None}
+    if waiting := read_json(path):
+        wanted = asdict(ReplayRange()) | {"is_replay": wanted["is_replay"] or waiting["is_replay"]}
+    write_json(path, wanted, durable=True)
+
+
+def _rebuild_path(site: Site) -> Path:
+    return site.state / "latest-rebuild.json"
+
+
+class _Rebuild(NamedTuple):
+    """A rebuild in progress: its range, positions where it ends, and the frames still to be decoded."""
+
+    span: ReplayRange
+    is_replay: bool
+    ends: dict[str, int]
+    frames: Iterator[tuple[str, Record]]
+
+
+class LatestReadings(PostgresSink):
+    """Delivers the newest reading of each terminal."""
+
+    PART, WAITING = "latest_readings", "latest readings"
+
+    def __init__(
+        self, site: Site, dsn: str, settings: TimeSettings, registry: Registry, journals: Journals, counters: Counters
+    ) -> None:
+        super().__init__("latest-readings", site, dsn, journals, counters, READERS)
+        self._settings, self._registry = settings, registry
+        self._pending_path = site.state / "latest-readings.parquet"
+        self._pending = pl.DataFrame(schema=READING)
+        self._saved = dict(self._positions)
+        """Positions of the cursors on disk."""
+        self._saved_s = time.monotonic()
+        self._rebuild: _Rebuild | None = None
+        self._rebuilt = self._pending
+        with suppress(FileNotFoundError, pl.exceptions.PolarsError):
+            self._pending = pl.read_parquet(self._pending_path).select(*READING)
+
+    def position(self, stream: str) -> int:
+        """Position before which this thread needs nothing more of a stream, not even after a kill."""
+        return min(position for reader, position in self._saved.items() if CURSORS[reader] == stream)
+
+    def _deliver(self, connection: psycopg.Connection) -> None:
+        if connection.execute("select to_regclass('ops.latest_reading')").fetchone() == (None,):
+            connection.execute(TABLE)  # asked first: a user without the right to create may still write
+        connection.commit()
+        self._counters.health[self.PART] = "ok"
+        self._rebuild = None
+        while True:
+            more = self._gather()
+            if len(self._pending):
+                upsert(connection, self._pending, self._registry)
+                connection.commit()
+                self._pending = self._pending.clear()
+            stopping = self._stopping.is_set()
+            if stopping or time.monotonic() - self._saved_s > CURSOR_S:
+                self._save_cursors()
+                self._pending_path.unlink(missing_ok=True)
+            if more or (not stopping and self._rebuild_step(connection)):
+                continue
+            if stopping:
+                return
+            streams = {CURSORS[reader]: position for reader, position in self._positions.items()}
+            if self._journals.wait(streams, 1.0):
+                self._stopping.wait(GATHER_S)
+            else:
+                connection.execute("select 1")  # a server that went is noticed before the next reading
+                connection.commit()
+
+    def _while_away(self) -> None:
+        while self._gather() and not self._stopping.is_set():
+            pass
+        if self._positions != self._saved and time.monotonic() - self._saved_s > PENDING_S:
+            beside = self._pending_path.with_suffix(".new")
+            self._pending.write_parquet(beside)
+            beside.replace(self._pending_path)
+            self._save_cursors()
+
+    def _save_cursors(self) -> None:
+        for reader, position in self._positions.items():
+            if position != self._saved[reader]:
+                write_json(cursor_path(self._site, reader), {"position": position}, durable=True)
+                self._saved[reader] = position
+        self._saved_s = time.monotonic()
+
+    def _gather(self) -> bool:
+        """Read some groups into the pending readings; whether there are more."""
+        more = False
+        for reader in READERS:
+            stream = CURSORS[reader]
+            end = self._journals.end(stream)
+            for _ in range(GROUPS):
+                chunk = self._read(reader, end, GROUP_BYTES)
+                if chunk.next_position == self._positions[reader]:
+                    break
+                if chunk.records:
+                    readings = self._readings(stream, chunk.records)
+                    self._pending = newest(pl.concat([self._pending, readings]))
+                    if self._rebuild:  # the row that it withdraws may have been newer than this reading
+                        self._rebuilt = newest(pl.concat([self._rebuilt, readings]))
+                self._positions[reader] = chunk.next_position
+            more = more or self._positions[reader] < end
+        return more
+
+    def _readings(self, stream: str, records: Sequence[Record]) -> pl.DataFrame:
+        """What the frames say of registered terminals and may be believed."""
+        registry = self._registry.current
+        future = timedelta(seconds=self._settings.future_s)
+        return triage(stream, records, registry.terminals, registry.profiles, future).readings.select(*READING)
+
+    def _rebuild_step(self, connection: psycopg.Connection) -> bool:
+        """Go on with a rebuild, if one is wanted; whether there is more of it."""
+        rebuild = self._rebuild or self._begin_rebuild()
+        if rebuild is None:
+            return False
+        self._rebuild = rebuild
+        batch = list(islice(rebuild.frames, REBUILD_FRAMES))
+        for stream, group in groupby(batch, key=lambda source: source[0]):
+            readings = self._readings(stream, [record for _, record in group])
+            self._rebuilt = newest(pl.concat([self._rebuilt, readings]))
+        if batch:
+            return True
+        if rebuild.is_replay:
+            # Rows of frames that the journal has no more are left: nothing could take their place.
+            for stream in rebuild.span.streams:
+                begin = next((start for start, _ in segments(self._site.journal / stream)), 0)
+                begin, span = max(begin, rebuild.span.begin), rebuild.span
+                connection.execute(FORGET, (stream, begin, rebuild.ends[stream], span.from_us, span.terminal, span.terminal))
+        upsert(connection, self._rebuilt, self._registry)
+        connection.commit()
+        _rebuild_path(self._site).unlink(missing_ok=True)
+        self._rebuild = None
+        return False
+
+    def _begin_rebuild(self) -> _Rebuild | None:
+        request = read_json(_rebuild_path(self._site))
+        if request is None:
+            return None
+        is_replay = bool(request.pop("is_replay"))
+        asked = ReplayRange(**{**request, "streams": tuple(request["streams"])})
+        # To the end: a reading that comes after the span may take the place of one in it.
+        span = replace(asked, to_us=ReplayRange().to_us, end=ReplayRange().end)
+        ends = {CURSORS[reader]: position for reader, position in self._positions.items()}
+        ends[STRANGER] = self._journals.end(STRANGER)
+        self._rebuilt = pl.DataFrame(schema=READING)
+        return _Rebuild(span, is_replay, ends, replayed(self._site, span, ends))
+
+
+def upsert(connection: psycopg.Connection, readings: pl.DataFrame, registry: Registry) -> None:
+    """Put readings (one a terminal) into the table where they are newer, without committing."""
+    terminals = registry.terminals()
+    meters = [terminals[number].meter if number in terminals else None for number in readings["terminal"]]
+    rows = readings.with_columns(meter=pl.Series(meters, dtype=pl.String)).drop_nulls("meter").select(_COLUMNS)
+    for part in rows.iter_slices(UPSERT_ROWS):
+        connection.execute(UPSERT, [column.to_list() for column in part.iter_columns()])
