@@ -235,3 +235,10 @@ def test_gzip_without_compression_is_unpacked_by_anyone(size: int) -> None:
     data = bytes(number * 7 % 251 for number in range(size))
     assert gzip.decompress(stored_gzip(data)) == data
     assert zlib.decompress(stored_gzip(data), wbits=31) == data
+
+
+@pytest.mark.parametrize("yes", ["{}\n", '{"results":[]}', '{"results":[{"statement_id":0}]}'])
+def test_every_version_says_yes_to_a_deletion_in_its_own_way(fake: FakeInflux, store: InfluxStore, yes: str) -> None:
+    store.write(readings(3))
+    fake.trouble = lambda path, lines: None if lines else (200, yes)
+    store.withdraw(readings(3).select(KEY + POSITION))
