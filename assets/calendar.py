@@ -26,7 +26,7 @@ def previous_month(month: date) -> date:
 
 
 def year_before(day: date) -> date:
-    """The same day a year earlier; 29 February compares with the 28th (domain.md B4)."""
+    """The same day a year earlier; 29 February compares with the 28th (docs/domain.md#growth-rates)."""
     return day.replace(year=day.year - 1, day=28) if (day.month, day.day) == (2, 29) else day.replace(year=day.year - 1)
 
 

@@ -18,7 +18,7 @@ from assets.curve import Flag
 HOUR_S = 3600.0
 OFF_GRID_S = 60.0
 PRESSURE_MPA = (-0.05, 1.6)
-"""Pressures outside are refused (domain.md B8, V14)."""
+"""Pressures outside are refused (docs/domain.md#validation-rules, V14)."""
 
 
 class Cleaned(NamedTuple):

@@ -1,7 +1,6 @@
 """The register curve: what moved between readings of a meter, and which readings it could have shown.
 
-Pure numpy on columns; no frames, no files. The rules are domain.md B8 (roll-over, replacement, reverse, reset) and
-design.md 4 (linear between accepted readings, undefined in a longer hole).
+Pure numpy on columns; no frames, no files. The rules: docs/domain.md#register-falls and docs/domain.md#register-curve.
 """
 
 from enum import IntFlag
@@ -34,10 +33,10 @@ UNCLEAN = Flag.FALL | Flag.IMPOSSIBLE_RISE | Flag.BRIDGED | Flag.RESET
 """An interval with one of these is not clean: its volume is not beyond doubt."""
 
 RISE_FACTOR = 1.2
-"""A flow above 1.2 Q4 is impossible (domain.md B8, V08)."""
+"""A flow above 1.2 Q4 is impossible (docs/domain.md#validation-rules, V08)."""
 
 ROLLOVER_FROM = 0.9
-"""A roll-over starts above this share of the modulus (domain.md B8, rule 2)."""
+"""A roll-over starts above this share of the modulus (docs/domain.md#register-falls, rule 2)."""
 
 BREAK_COST = 2.5
 """Readings that a second, later register must show before a break is believed rather than the readings dropped."""
@@ -79,7 +78,7 @@ class Movement(NamedTuple):
 
 
 def movement(before: Points, after: Points, limits: Limits, replaced: Replacement) -> Movement:
-    """The volume between pairs of readings (domain.md B8, rules 1–4, in that order); everything broadcasts."""
+    """The volume between pairs of readings (docs/domain.md#register-falls, in that order); everything broadcasts."""
     hours = (after.at_s - before.at_s) / 3600.0
     possible = RISE_FACTOR * limits.q4_m3h * hours + limits.resolution_m3
     half_step = limits.resolution_m3 / 2

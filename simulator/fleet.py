@@ -86,10 +86,10 @@ Q3_M3H: dict[str, dict[int, float]] = {
     "ultrasonic": {50: 25, 65: 40, 80: 63, 100: 100, 125: 160, 150: 250, 200: 400},
     "electromagnetic": {50: 40, 65: 63, 80: 100, 100: 160, 125: 250, 150: 400, 200: 630},
 }
-"""Usual Q3 (m³/h) by technology and DN: the lower value of each cell of domain.md B2."""
+"""Usual Q3 (m³/h) by technology and DN: the lower value of each cell of docs/domain.md#meter-flow-rates."""
 
 R_RATIO = {"rotary_vane": 80, "woltmann": 100, "ultrasonic": 250, "electromagnetic": 400}
-"""Q3/Q1 by technology; Q2 = 1.6 Q1 and Q4 = 1.25 Q3 (domain.md B2)."""
+"""Q3/Q1 by technology; Q2 = 1.6 Q1 and Q4 = 1.25 Q3 (docs/domain.md#meter-flow-rates)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,23 @@ def test_every_link_leads_to_a_file_and_every_anchor_to_a_heading(page: Path) ->
         assert not anchor or anchor in anchors(file), f"{page}: {target}: there are {sorted(anchors(file))}"
 
 
+def sources() -> list[Path]:
+    """Code, queries and profiles, which may cite a page."""
+    rooms = [room for room in ROOMS if room != "tests"]
+    return [path for room in rooms for pattern in ("*.py", "*.sql", "*.toml") for path in (ROOT / room).rglob(pattern)]
+
+
+def test_every_page_that_code_cites_is_in_the_repository_with_the_section_it_names() -> None:
+    wrong = []
+    for path in sources():
+        for cited in re.findall(r"(?<![\w./\"-])(?:docs/)?[a-z][\w./-]*\.md(?:#[\w-]+)?", path.read_text(encoding="utf-8")):
+            name, _, anchor = cited.partition("#")
+            page = ROOT / name
+            if not page.is_file() or (anchor and anchor not in anchors(page)):
+                wrong.append(f"{path.relative_to(ROOT)}: {cited}")
+    assert wrong == []
+
+
 def test_every_page_can_be_reached_from_the_readme() -> None:
     reached, waiting = set(), [ROOT / "README.md"]
     while waiting:

@@ -15,7 +15,7 @@ MEASUREMENT = "reading"
 TERMINAL_TAG = "terminal"
 
 BEIJING = timezone(timedelta(hours=8), "Asia/Shanghai")
-"""Chinese water telemetry speaks Beijing time without a zone on the wire (protocols.md 1.6)."""
+"""Chinese water telemetry speaks Beijing time without a zone on the wire (docs/domain.md#time-on-the-wire)."""
 
 
 class Field(NamedTuple):
@@ -119,7 +119,7 @@ ALARMS: dict[str, AlarmCode] = {
     "CLOCK": AlarmCode("时钟偏差", "Clock wrong", None, "s"),
     "NO_DATA": AlarmCode("无数据", "No data", None, "h"),
 }
-"""Alarm codes (requirements X3), their names and units. Device and server alarms share them."""
+"""Alarm codes, their names and units (docs/domain.md#alarm-codes). Device and server alarms share them."""
 
 ALARM_STATES = ("raised", "cleared")
 ALARM_ORIGINS = ("device", "server")

@@ -2,7 +2,7 @@
 zh: 增长率符合定义
 description: A rate is the change over the absolute base in percent; without a base, or with a base of 0, there is none.
 severity: fail
-because: a rate from a missing base would be invented (domain.md B4)
+because: a rate from a missing base would be invented (docs/domain.md#growth-rates)
 */
 with expected as (
     select

@@ -1,7 +1,7 @@
 /*
 zh: 日差系数
 group: figures
-description: Volume of a complete day divided by the mean of the month's complete days (domain.md B1); no figure in a month without water (a mean below 1e-9 m³ is rounding).
+description: Volume of a complete day divided by the mean of the month's complete days (docs/domain.md#coefficients); no figure in a month without water (a mean below 1e-9 m³ is rounding).
 grain: [meter, day]
 deps: [daily_usage, monthly_usage]
 partitions: month

@@ -1,7 +1,7 @@
 /*
 zh: 时差系数
 group: figures
-description: Hour volume divided by the mean hour volume of that day (domain.md B1); no figure on a day without water (a mean below 1e-9 m³ is rounding).
+description: Hour volume divided by the mean hour volume of that day (docs/domain.md#coefficients); no figure on a day without water (a mean below 1e-9 m³ is rounding).
 grain: [meter, hour_start]
 deps: [hourly_usage]
 partitions: day

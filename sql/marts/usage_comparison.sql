@@ -3,7 +3,7 @@ zh: 环比同比
 group: figures
 description: >-
   Volume of a day or month against the period before and the same period a year ago, as growth rates in percent of the base's absolute value;
-  a base that is missing or 0 gives no rate (domain.md B4). comparable: both periods are complete.
+  a base that is missing or 0 gives no rate (docs/domain.md#growth-rates). comparable: both periods are complete.
 grain: [meter, grain, period]
 deps: [daily_usage, monthly_usage]
 partitions: comparison
