@@ -15,6 +15,7 @@ import polars as pl
 import pyodbc
 
 from assets.marts import SQL, read_header
+from ingest_daemon.contract.secrets import without_secrets
 
 LOGIN_TIMEOUT_S = 15
 QUERY_TIMEOUT_S = 300
@@ -70,8 +71,6 @@ SESSIONS: dict[str, tuple[str, ...]] = {
     ),
 }
 """By name of the database: what makes a session read-only and bounded where its driver takes no attribute for it."""
-
-SECRET = re.compile(r"(?:pwd|password)\s*=\s*(\{(?:[^}]|\}\})*\}|[^;]*)", re.IGNORECASE)
 
 ABSENT = re.compile(
     r"no such (?:table|column)|does not exist|invalid (?:object|column) name|ORA-00942|ORA-00904|unknown (?:table|column)", re.I
@@ -148,7 +147,7 @@ def _fetch_all(connection: str, queries: Path, since: Mapping[str, str]) -> dict
             return fetched
     except pyodbc.Error as error:
         problem = _explained(error, doing)
-    raise BillingError(_scrubbed(problem, connection))
+    raise BillingError(without_secrets(problem, connection))
 
 
 def check(connection: str) -> str:
@@ -158,7 +157,7 @@ def check(connection: str) -> str:
             return f"{session.getinfo(pyodbc.SQL_DBMS_NAME)} {session.getinfo(pyodbc.SQL_DBMS_VER)}"
     except pyodbc.Error as error:
         problem = _explained(error, "connect")
-    raise BillingError(_scrubbed(problem, connection))
+    raise BillingError(without_secrets(problem, connection))
 
 
 def _bound(session: pyodbc.Connection) -> None:
@@ -289,10 +288,3 @@ def _explained(error: pyodbc.Error, doing: str) -> str:
     if state.startswith("28") or LOGIN.search(words):
         return f"the billing database refuses the log-in; check UID and PWD of the connection: {words}"
     return f"the billing database cannot be reached; check server, port and database of the connection: {words}"
-
-
-def _scrubbed(text: str, connection: str) -> str:
-    for secret in SECRET.findall(connection):
-        for form in (secret, secret.strip("{}")):
-            text = text.replace(form, "***") if form else text
-    return text

@@ -4,7 +4,6 @@ A new mart appears here by itself. Besides the steps there are the raw readings 
 billing, publication and the scheduled report. No formula is here, and no order of work but the dependencies.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import date, datetime
@@ -21,6 +20,7 @@ from assets.registry import RegistryError
 from assets.tables import Made, Step, steps
 from assets.warehouse import WarehouseBusy
 from assets.workbench import Workbench
+from ingest_daemon.contract.secrets import without_secrets
 from ingest_daemon.stores import StoreAway
 
 FIRST_DAY = "2000-01-01"
@@ -231,18 +231,6 @@ def daily_volume_report(context: dg.AssetExecutionContext, config: ReportDays) -
         run.publish(connection)
     files = "\n".join(str(report.file) for report in written)
     return dg.MaterializeResult(metadata={"days": f"{first} … {last}", "files": files})
-
-
-SECRET = re.compile(r"(?i)\b(pwd|password|passwd|token)\s*=\s*(\{[^}]*\}|'[^']*'|\"[^\"]*\"|[^\s;,&]+)")
-IN_ADDRESS = re.compile(r"(://[^:/@\s]*:)([^@\s]+)@")
-
-
-def without_secrets(text: str, *connections: str) -> str:
-    """The text with every password left out: those it spells, and those of these connection strings wherever they appear."""
-    for connection in connections:
-        for _, secret in (*SECRET.findall(connection), *IN_ADDRESS.findall(connection)):
-            text = text.replace(secret.strip("{}'\"") or secret, "***")
-    return IN_ADDRESS.sub(r"\1***@", SECRET.sub(r"\1=***", text))
 
 
 @contextmanager

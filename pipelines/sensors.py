@@ -5,6 +5,7 @@ from datetime import date
 import dagster as dg
 
 from assets import calendar, graph
+from ingest_daemon.contract.secrets import without_secrets
 from ingest_daemon.stores import StoreAway
 from pipelines import touched
 from pipelines.bench import workbench
@@ -44,7 +45,7 @@ def touched_days(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Sk
     try:
         waiting = touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole)
     except StoreAway as error:
-        return dg.SkipReason(f"原始库不可用 · the raw store is away: {graph.without_secrets(str(error))}")
+        return dg.SkipReason(f"原始库不可用 · the raw store is away: {without_secrets(str(error))}")
     first, last = graph.partitions(bench.zone).get_first_partition_key(), graph.partitions(bench.zone).get_last_partition_key()
     inside = [day for day in waiting.days if str(first) <= day.isoformat() <= str(last)]
     if len(inside) < len(waiting.days):

@@ -18,6 +18,7 @@ from polars.testing import assert_frame_equal
 
 from assets import graph, publication, tables
 from assets.warehouse import has_table, opened
+from ingest_daemon.contract.secrets import without_secrets
 from ingest_daemon.contract.settings import Settings, SiteSettings
 from ingest_daemon.contract.site import Site
 from pipelines import dagster_home, touched
@@ -413,4 +414,4 @@ passwords = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_c
 def test_a_failure_never_tells_a_password(password: str, shape: str) -> None:
     connection = "UID=reader;" + shape.format(password)
     said = f"login failed for {connection} with {password}"
-    assert password not in graph.without_secrets(said, connection)
+    assert password not in without_secrets(said, connection)
