@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,7 +40,7 @@ from ingest_daemon.monitoring.systemd import notify, watchdog_s
 from ingest_daemon.reception.group_commit import Receipt
 from ingest_daemon.reception.listener import Server
 from ingest_daemon.reception.poller import Poller
-from ingest_daemon.reception.settings import AccessSettings, DaemonSettings, PollSettings
+from ingest_daemon.reception.settings import ASYNCIO, AccessSettings, DaemonSettings, PollSettings
 from ingest_daemon.sms.service import Sms
 from ingest_daemon.sms.settings import SmsSettings
 from ingest_daemon.stores import open_store
@@ -270,10 +270,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         check_layout(site)
         lock_site(site)
-        return asyncio.run(Daemon(settings).run())
+        with asyncio.Runner(loop_factory=_loop_factory(settings[DaemonSettings].event_loop)) as runner:
+            return runner.run(Daemon(settings).run())
     except (SiteBusy, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return FAILED
+
+
+def _loop_factory(event_loop: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    """What makes the event loop of the setting. Raises `ValueError` where its package is missing."""
+    if event_loop == ASYNCIO:
+        return asyncio.new_event_loop
+    try:
+        import uvloop
+    except ImportError as error:
+        raise ValueError(
+            f"[daemon] event_loop = {event_loop!r}: the package is missing ({error}); "
+            "install it (pip install 'mainflow[uvloop]') or set asyncio"
+        ) from None
+    return uvloop.new_event_loop
 
 
 if __name__ == "__main__":

@@ -135,7 +135,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        transport.max_size = READ_BYTES  # type: ignore[attr-defined]
+        if hasattr(transport, "max_size"):  # uvloop has buffers of its own
+            transport.max_size = READ_BYTES
         self._server.opened(self)
         if self.link:
             self._server.link_table.claim(self, self.active_s)
