@@ -37,6 +37,7 @@ PROBES = {
     ),
     "p5": Entry("reception", "bad_frames", "一成坏帧的代价", "what 10 % bad frames cost"),
     "p6": Entry("forwarding", "forwarding", "转发到 InfluxDB 与预制数据之比", "forwarding into InfluxDB against prebuilt bodies"),
+    "hostile": Entry("hostile", "hostile", "三百个恶意连接旁的应答", "acknowledgements beside 300 hostile connections"),
     "r029": Entry("crowd", "day", "两千块表一天的内存", "memory of a day of 2,000 meters"),
     "r032": Entry("link", "thin_link", "512 kbit/s 链路上的一天", "a day of 2,000 meters through 512 kbit/s"),
 }
@@ -44,7 +45,7 @@ PROBES = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what was asked for; gives the exit code (1: a probe failed; 2: a compiler or an argument is missing)."""
-    listing = "\n".join(f"  {name:6}{each.zh} / {each.en}" for name, each in PROBES.items())
+    listing = "\n".join(f"  {name:9}{each.zh} / {each.en}" for name, each in PROBES.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=f"性能测量：同一次运行中并排比较 / benchmarks: ratios side by side in one run\n\n{listing}",

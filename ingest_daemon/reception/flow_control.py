@@ -9,11 +9,14 @@ from typing import Protocol
 PENDING_BYTES = 8 << 20
 """With more bytes than this waiting for the disk, a connection that sends is paused until the next commit."""
 
-BURST_S = 0.005
+BURST_S = 0.002
 """Work that a connection may cause at once before it has to take turns."""
 
-SHARE = 0.02
+SHARE = 0.001
 """Share of the event loop's time that a connection may take without taking turns."""
+
+TURN_S = 0.002
+"""Work of the connections that take turns, in one turn of the event loop; at least one of them is read."""
 
 DEBT_S = 0.05
 """Most work that is held against a connection."""
@@ -36,6 +39,8 @@ class Pausable(Protocol):
     """Work that it may still cause before it has to take turns; below zero: its debt."""
     worked_s: float
     """When that was reckoned last, by `time.monotonic`."""
+    last_work_s: float
+    """Work that its last read caused."""
 
     def pause(self, reason: Pause) -> None:
         """Do not read it for this reason."""
@@ -70,9 +75,9 @@ class FlowControl:
 
 
 class FairShare:
-    """Lets connections that cause much work take turns, one read a turn of the event loop.
+    """Lets connections that cause much work take turns: together they get little of each turn of the event loop.
 
-    A terminal that reports now and then never meets it. One that floods is read between the others, never before them.
+    A terminal that reports now and then never meets it. Those that flood are read between the others, never before them.
     """
 
     def __init__(self) -> None:
@@ -87,7 +92,8 @@ class FairShare:
         """Charge a connection for the work since `began_s`; one in debt waits for its turn."""
         now_s = time.monotonic()
         left_s = connection.work_s + (began_s - connection.worked_s) * SHARE
-        connection.work_s = max(min(left_s, BURST_S) - (now_s - began_s), -DEBT_S)
+        connection.last_work_s = now_s - began_s
+        connection.work_s = max(min(left_s, BURST_S) - connection.last_work_s, -DEBT_S)
         connection.worked_s = now_s
         if connection.work_s < 0:
             connection.pause(Pause.SHARE)
@@ -96,7 +102,11 @@ class FairShare:
                 self._call_soon(self._next)
 
     def _next(self) -> None:
-        """Let the connection that waits longest be read once."""
-        self._turns.popleft().resume(Pause.SHARE)
+        """Let those that wait longest be read once."""
+        work_s = 0.0
+        while self._turns and work_s < TURN_S:
+            connection = self._turns.popleft()
+            work_s += connection.last_work_s
+            connection.resume(Pause.SHARE)
         if self._turns:
             self._call_soon(self._next)

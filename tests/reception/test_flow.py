@@ -124,7 +124,7 @@ class Worker:
     """A connection as the sharing of turns sees it."""
 
     def __init__(self) -> None:
-        self.work_s, self.worked_s, self.paused = BURST_S, time.monotonic(), Pause(0)
+        self.work_s, self.worked_s, self.last_work_s, self.paused = BURST_S, time.monotonic(), 0.0, Pause(0)
 
     def pause(self, reason: Pause) -> None:
         self.paused |= reason
