@@ -5,7 +5,7 @@ doubles nothing. One thread serves both streams, alarms first: the store has one
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -28,11 +28,13 @@ from ingest_daemon.journal.records import ALARM, DATA, STRANGER, Chunk, JournalB
 from ingest_daemon.journal.writer import Journals
 from ingest_daemon.monitoring.counters import Counters
 from ingest_daemon.stores import RawStore
-from ingest_daemon.terminals.registry import Registry
+from ingest_daemon.terminals.registry import Registry, Terminal
 
 GROUP_BYTES = 4 << 20
 GATHER_S = 0.2
 """After a silence the first frame waits this long for others: many small groups would cost the store more than one."""
+ADOPT_S = 5.0
+"""Seconds after a change of the registry until frames are adopted: a person may save it several times."""
 STATE_SAVE_S = 60.0
 """The terminals' state is saved this often; after a kill it is read back and brought up to date from the journal."""
 
@@ -59,6 +61,9 @@ class Forwarder(JournalThread):
         self._sinks = Sinks(site, settings, store, journals, counters, self._stopping)
         self._reprocessor = Reprocessor(site, settings, store, registry, self._sinks)
         self._state = TerminalState()
+        self._registered: Mapping[str, Terminal] = {}
+        """Terminals for which adoption was considered last."""
+        self._adopt_at_s = float("inf")
         self._saved_at = time.monotonic()
 
     def _run(self) -> None:
@@ -70,6 +75,7 @@ class Forwarder(JournalThread):
                     restored = True
                 if request := replay.asked(self._site):
                     self._reprocessor.run(request, lambda: self._positions, self._state, self._catch_up)
+                self._adopt_registered()
                 if self._step():
                     wait = WAIT_S[0]
                     continue
@@ -90,6 +96,18 @@ class Forwarder(JournalThread):
                 if self._stopping.wait(wait):
                     return
                 wait = min(wait * 2, WAIT_S[1])
+
+    def _adopt_registered(self) -> None:
+        """Once after each change of the registry, adopt the frames of terminals that are registered now."""
+        terminals, now_s = self._registry.terminals(), time.monotonic()
+        if terminals is not self._registered:
+            self._registered, self._adopt_at_s = terminals, now_s + ADOPT_S
+        if now_s >= self._adopt_at_s:
+            self._adopt_at_s = float("inf")
+            try:
+                self._reprocessor.adopt_registered(lambda: self._positions, self._state, self._catch_up)
+            except (ValueError, KeyError) as error:
+                LOG.warning("nothing is adopted by itself: a ledger in %s cannot be read: %r", self._site.quarantine, error)
 
     def _step(self) -> bool:
         """Forward one group, of alarms before data; False where there is none."""

@@ -9,6 +9,7 @@ from operator import itemgetter
 
 import polars as pl
 
+from ingest_daemon import codecs
 from ingest_daemon.contract.log import LOG
 from ingest_daemon.contract.schema import READING
 from ingest_daemon.contract.site import Site
@@ -16,7 +17,7 @@ from ingest_daemon.forwarding import replay
 from ingest_daemon.forwarding.comparison import compare
 from ingest_daemon.forwarding.decoding import senders
 from ingest_daemon.forwarding.latest_readings import request_rebuild
-from ingest_daemon.forwarding.quarantine import entry_key, entry_keys, mark_adopted, unadopted_entries
+from ingest_daemon.forwarding.quarantine import QuarantineEntry, entry_key, entry_keys, mark_adopted, unadopted_entries
 from ingest_daemon.forwarding.replay import ReplayRequest, ReplayResult, ReplaySource
 from ingest_daemon.forwarding.settings import TimeSettings
 from ingest_daemon.forwarding.sinks import Sinks, Stopped
@@ -25,7 +26,7 @@ from ingest_daemon.forwarding.triage import triage
 from ingest_daemon.journal.records import JournalBroken, Record
 from ingest_daemon.stores import RawStore
 from ingest_daemon.stores.points import KEY, POSITION, merge, spans
-from ingest_daemon.terminals.registry import Registry
+from ingest_daemon.terminals.registry import Registry, Terminal
 
 BATCH_FRAMES = 5000
 """Old frames that are decoded at a time; between batches new frames go first."""
@@ -62,7 +63,10 @@ class Reprocessor:
             LOG.exception("a replay was given up")
             result.error = repr(error)
         self._sinks.retry(partial(request_rebuild, self._site, request.span))
-        self._sinks.retry(partial(replay.reply, self._site, request, result))
+        if request.name:
+            self._sinks.retry(partial(replay.reply, self._site, request, result))
+        else:
+            LOG.info("adopted by itself, frames a terminal registered since: %s", result.frames or result.error)
 
     def _reprocess(
         self,
@@ -74,7 +78,7 @@ class Reprocessor:
     ) -> None:
         self._registry.catch_up()  # who registers a terminal and asks for its frames means the registry as it is now
         terminals = self._registry.terminals()
-        waiting = (entry for entry in unadopted_entries(self._site.quarantine) if entry.terminal in terminals)
+        waiting = self._adoptable(terminals, by_itself=not request.name)
         unadopted = {(entry.stream, entry.position): entry.terminal for entry in waiting}
         recorded = entry_keys(self._site.quarantine)
         for batch in _batches(replay.select(self._site, request, unadopted, ends)):
@@ -86,6 +90,26 @@ class Reprocessor:
             adopted = {position: unadopted[position] for position in positions if position in unadopted}
             if adopted:
                 self._sinks.retry(partial(mark_adopted, self._site.quarantine, adopted))
+
+    def adopt_registered(self, ends: Callable[[], Mapping[str, int]], state: TerminalState, between: Callable[[], None]) -> None:
+        """Adopt the frames of terminals that were registered since, where there are any."""
+        if any(True for _ in self._adoptable(self._registry.terminals(), by_itself=True)):
+            self.run(ReplayRequest("", None), ends, state, between)
+
+    def _adoptable(self, terminals: Mapping[str, Terminal], *, by_itself: bool) -> Iterator[QuarantineEntry]:
+        """Unadopted entries of registered terminals.
+
+        `by_itself`: without a person's word, so a frame must carry its terminal's registered password, if there is one.
+        """
+        for entry in unadopted_entries(self._site.quarantine):
+            terminal = terminals.get(entry.terminal)
+            if terminal is None:
+                continue
+            if by_itself and terminal.password:
+                carried = codecs.load(entry.way.protocol).password(entry.raw)
+                if carried.lstrip("0").casefold() != terminal.password.lstrip("0").casefold():
+                    continue
+            yield entry
 
     def _reprocess_group(
         self, stream: str, records: Sequence[Record], recorded: set[tuple[str, ...]], state: TerminalState, result: ReplayResult
