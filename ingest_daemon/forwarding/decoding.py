@@ -1,4 +1,4 @@
-"""A group of journal records to columns, whatever protocols they speak. No journal, store or database is touched here."""
+"""Decoding of a group of journal records of any protocols. No journal, store or database is touched here."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,8 +18,8 @@ def decode(records: Sequence[Record], profiles: Mapping[str, Mapping[str, Any]])
 
     `profiles`: by protocol and terminal number.
 
-    A frame that the server doubted, a record that is no frame, and a frame on which its codec fails against its contract, is
-    `rejected` alone and spoils no other.
+    A frame with a quarantine reason, a record that is no frame, and a frame on which its codec fails against its contract are
+    `rejected` alone; the others are decoded.
     """
     places: dict[str, list[int]] = {}
     arrivals: dict[str, list[Arrival]] = {}
@@ -46,7 +46,7 @@ def decode(records: Sequence[Record], profiles: Mapping[str, Mapping[str, Any]])
 
 
 def senders(records: Sequence[Record], places: Sequence[int]) -> list[tuple[str, RecordHeader, bytes]]:
-    """Terminal number, way and bytes of some records of a group; no terminal where a record does not say it."""
+    """Terminal number, header and bytes of some records of a group; an empty number where a record has none."""
     found = []
     for place in places:
         try:
@@ -59,7 +59,7 @@ def senders(records: Sequence[Record], places: Sequence[int]) -> list[tuple[str,
 
 
 def channels_of(records: Sequence[Record]) -> list[str]:
-    """The channel by which each record came in; TCP for one that does not say."""
+    """The channel by which each record came in; TCP for a record without a header."""
     found = []
     for record in records:
         try:
@@ -87,5 +87,5 @@ def _placed(part: Decoded, places: Sequence[int]) -> Decoded:
 
 
 def _refused(place: int, reason: str, detail: str) -> Decoded:
-    """What a record gives of which nothing is used: the reason."""
+    """The decoding of a record that gives nothing but a reason."""
     return NOTHING._replace(rejected=rejections([(place, reason, detail)]))

@@ -1,8 +1,8 @@
-"""How a person asks the running daemon to bring old frames to the raw store again, which frames are meant, and how it answers.
+"""Requests to the running daemon to bring old frames to the raw store again, the frames they select, and the answers.
 
 Adoption: what terminals sent before they were registered. Replay: part of the journal, decoded with today's codecs and profiles.
-Two small files in `state/` each: the request stays until it is answered, so a daemon that is killed does it after its next
-start. What is done with the frames belongs to the forwarder.
+Two small files in `state/` each: the request stays until it is answered, so a daemon that is killed carries it out after its
+next start. `reprocessing.py` does the work.
 """
 
 import sys
@@ -22,7 +22,7 @@ from ingest_daemon.journal.records import ALARM, DATA, FRAME_KIND, STRANGER, Rec
 _FILES = {"adopt": ("adopt.json", "adopted.json"), "replay": ("replay.json", "replayed.json")}
 
 ReplaySource = tuple[str, Record]
-"""A frame that was dealt with before: its stream and its record."""
+"""A frame that was forwarded before: its stream and its record."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ReplayRange:
 
 
 class ReplayRequest(NamedTuple):
-    """A request that waits; `span` None: adoption."""
+    """A waiting request; `span` None: adoption."""
 
     name: str
     span: ReplayRange | None
@@ -46,7 +46,7 @@ class ReplayRequest(NamedTuple):
 
 @dataclass
 class ReplayResult:
-    """What was done, by terminal: `frames` decoded, new `readings` stored, `corrected` and `withdrawn` ones.
+    """The result by terminal: `frames` decoded, new `readings` stored, `corrected` and `withdrawn` ones.
 
     `left`: frames of terminals that are still unknown.
     """
@@ -61,7 +61,7 @@ class ReplayResult:
 
 
 def ask(site: Site, span: ReplayRange | None = None) -> str:
-    """Leave a request; gives its name. One that waits already is joined. Raises `ValueError` where it asks for another span."""
+    """Leave a request and return its name; the same waiting request is joined. Raises `ValueError` where another span waits."""
     path = site.state / _files(span)[0]
     if waiting := _waiting(read_json(path)):
         if waiting.span != span:
@@ -73,12 +73,12 @@ def ask(site: Site, span: ReplayRange | None = None) -> str:
 
 
 def asked(site: Site) -> ReplayRequest | None:
-    """A request that waits, if any."""
+    """The waiting request, if any."""
     return next((found for file, _ in _FILES.values() if (found := _waiting(read_json(site.state / file)))), None)
 
 
 def reply(site: Site, request: ReplayRequest, done: ReplayResult) -> None:
-    """Answer the request, which is over then. Raises `OSError`."""
+    """Answer the request and end it. Raises `OSError`."""
     question, answered = _files(request.span)
     write_json(site.state / answered, {"request": request.name, **asdict(done)}, durable=False)
     (site.state / question).unlink(missing_ok=True)
@@ -96,7 +96,7 @@ def answer(site: Site, name: str) -> ReplayResult | None:
 def select(
     site: Site, request: ReplayRequest, unadopted: Mapping[JournalPosition, str], ends: Mapping[str, int]
 ) -> Iterator[ReplaySource]:
-    """The frames that the request is about. `unadopted`: those that wait for adoption; `ends`: see `replayed`."""
+    """The frames that the request selects. `unadopted`: those that wait for adoption; `ends`: see `replayed`."""
     if request.span is not None:
         return replayed(site, request.span, ends)
     waiting = (entry for entry in unadopted_entries(site.quarantine) if (entry.stream, entry.position) in unadopted)
@@ -107,7 +107,7 @@ def select(
 
 
 def replayed(site: Site, span: ReplayRange, ends: Mapping[str, int]) -> Iterator[ReplaySource]:
-    """The frames of the span that the journal still has, before the positions `ends` (later ones were not forwarded yet)."""
+    """The frames of the span that the journal still has, before the positions `ends` (later ones are not forwarded yet)."""
     for stream in span.streams:
         end = min(span.end, ends[stream])
         for chunk in walk(site.journal / stream, span.begin):

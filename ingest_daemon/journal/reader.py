@@ -1,7 +1,7 @@
-"""The journal: received bytes, safe on disk before anyone is told so. Segments, group commit, reading, disk budget.
+"""Reading of the journal, by the daemon's threads and beside it.
 
 A stream is a folder of segments, each named by the position of its first byte; the position of a record is its byte offset
-since the stream began and never changes. Nothing here knows a protocol, a socket or the raw store.
+since the stream began and never changes.
 """
 
 import time
@@ -46,7 +46,7 @@ UNFINISHED_TRIES, UNFINISHED_S = 20, 0.05
 class Stream(NamedTuple):
     """A stream as it lies on disk: positions of its first byte and behind its last; `first_us`, `last_us` None: no record.
 
-    `cursors`: the position each reader of `CURSORS` has dealt with.
+    `cursors`: the position up to which each reader of `CURSORS` has handled the stream.
     """
 
     name: str
@@ -149,7 +149,7 @@ def streams(site: Site) -> list[Stream]:
 
 
 def waiting_since(site: Site) -> dict[str, int | None]:
-    """Receive time (µs since 1970 UTC) of the oldest record that each reader has not dealt with; None: it has dealt with all."""
+    """Receive time (µs since 1970 UTC) of the oldest record that each reader has still to handle; None: there is none."""
     found = {name: _first(site.journal / stream, read_cursor(site, name)) for name, stream in CURSORS.items()}
     return {name: record.received_us if record else None for name, record in found.items()}
 
@@ -160,7 +160,7 @@ def _first(folder: Path, position: int) -> Record | None:
 
 
 def _last(folder: Path, starts: list[int], end: int) -> Record | None:
-    """The last record before `end`: found from within the last bytes, for a record can be told wherever reading begins."""
+    """The last record before `end`, searched in the last bytes: a record is recognised wherever reading begins."""
     for start in reversed(starts):
         chunk = read(folder, max(start, end - HEADER.size - MAX_PAYLOAD), end, 1)
         if chunk.records:
@@ -170,17 +170,17 @@ def _last(folder: Path, starts: list[int], end: int) -> Record | None:
 
 
 def backlog(site: Site) -> dict[str, int]:
-    """Bytes of the journal that each reader of `CURSORS` has not dealt with yet; for any process, running daemon or not."""
+    """Bytes of the journal that each reader of `CURSORS` has still to handle; for any process, running daemon or not."""
     ends = {stream: stream_end(site.journal / stream) for stream in set(CURSORS.values())}
     return {name: max(0, ends[stream] - read_cursor(site, name)) for name, stream in CURSORS.items()}
 
 
 def cursor_path(site: Site, name: str) -> Path:
-    """Where a reader's cursor lies."""
+    """The file of a reader's cursor."""
     return site.state / f"forward-{name}.json"
 
 
 def read_cursor(site: Site, name: str) -> int:
-    """The position up to which a reader has dealt with its stream; 0 where it never did."""
+    """The position up to which a reader has handled its stream; 0 before its first record."""
     value = read_json(cursor_path(site, name))
     return int(value["position"]) if value else 0

@@ -1,8 +1,4 @@
-"""The journal: received bytes, safe on disk before anyone is told so. Segments, group commit, reading, disk budget.
-
-A stream is a folder of segments, each named by the position of its first byte; the position of a record is its byte offset
-since the stream began and never changes. Nothing here knows a protocol, a socket or the raw store.
-"""
+"""Records of the journal as bytes: packing, parsing, and finding the next record after damage."""
 
 import re
 import struct
@@ -39,7 +35,7 @@ _SUFFIX = ".journal"
 
 
 class JournalRefused(OSError):
-    """The disk or the budget takes no more: the group is not stored and must not be acknowledged; later ones may be."""
+    """Disk or budget are full: the group is not stored and must not be acknowledged; a later one may be."""
 
 
 class JournalBroken(OSError):
@@ -47,7 +43,7 @@ class JournalBroken(OSError):
 
 
 class Record(NamedTuple):
-    """One record: where it is, when it was received (µs since 1970 UTC), what its bytes are, and the bytes."""
+    """One record: position, receive time (µs since 1970 UTC), kind of its bytes, and the bytes."""
 
     position: int
     received_us: int
