@@ -96,9 +96,9 @@ class FakeInflux:
             self._server = None
 
 
-def influx_site(root: Path, url: str) -> Site:
-    """A site whose raw store is the InfluxDB at an address."""
-    site = make_site(root / "site", f"[store]\nkind = 'influxdb'\ninflux_url = '{url}'\n[site]\nzone = 'UTC'\n")
+def influx_site(root: Path, url: str, **daemon: float) -> Site:
+    """A site whose raw store is the InfluxDB at an address; `daemon`: more settings of that section."""
+    site = make_site(root / "site", f"[store]\nkind = 'influxdb'\ninflux_url = '{url}'\n[site]\nzone = 'UTC'\n", **daemon)
     hook = root / "hook"
     hook.mkdir()
     (hook / "sitecustomize.py").write_text(QUICK)

@@ -7,7 +7,6 @@ doubles nothing. One thread serves both streams, alarms first: the store has one
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
 from functools import partial
 
 import polars as pl
@@ -16,13 +15,15 @@ from ingest_daemon.contract.files import read_json
 from ingest_daemon.contract.log import LOG
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding import replay
+from ingest_daemon.forwarding.alarm_sink import AlarmWord
 from ingest_daemon.forwarding.comparison import Compared, compare
 from ingest_daemon.forwarding.journal_thread import JournalThread
 from ingest_daemon.forwarding.reprocessing import Reprocessor
+from ingest_daemon.forwarding.server_clock import ServerClock
 from ingest_daemon.forwarding.settings import TimeSettings
 from ingest_daemon.forwarding.sinks import WAIT_S, Overtaken, Sinks, Stopped
 from ingest_daemon.forwarding.terminal_state import TerminalState
-from ingest_daemon.forwarding.triage import Group, triage
+from ingest_daemon.forwarding.triage import Group, TimeLimits, triage
 from ingest_daemon.journal.reader import cursor_path, read
 from ingest_daemon.journal.records import ALARM, DATA, STRANGER, Chunk, JournalBroken, Record
 from ingest_daemon.journal.writer import Journals
@@ -64,6 +65,7 @@ class Forwarder(JournalThread):
         self._registered: Mapping[str, Terminal] = {}
         """Terminals for which adoption was considered last."""
         self._adopt_at_s = float("inf")
+        self._server_clock = ServerClock(settings.drift_s)
         self._saved_at = time.monotonic()
 
     def _run(self) -> None:
@@ -160,13 +162,22 @@ class Forwarder(JournalThread):
         since = self._state.since(group.alarm_words if stream == ALARM else changed)
         if stream == ALARM:
             changed = []  # the alarm sink reads alarm frames by itself
-        self._sinks.emit_events(changed + since + self._state.clock_news(group.offsets, records, self._settings.drift_s))
+        self._sinks.emit_events(changed + since + self._clock_words(group.offsets, records))
         self._state.note(group.readings)
         self._counters.duplicates += compared.duplicates
 
+    def _clock_words(self, offsets: pl.DataFrame, records: Sequence[Record]) -> list[AlarmWord]:
+        """CLOCK words of terminals; none while the server's own clock is wrong, which is said instead."""
+        self._server_clock.note(offsets)
+        self._counters.health["clock"] = self._server_clock.fault or "ok"
+        if self._server_clock.fault:
+            self._sinks.log.warn("clock", self._server_clock.fault)
+            return []
+        return self._state.clock_news(offsets, records, self._settings.drift_s)
+
     def _triage(self, stream: str, records: Sequence[Record]) -> Group:
-        future = timedelta(seconds=self._settings.future_s)
-        return triage(stream, records, self._registry.terminals(), self._registry.profiles(), future)
+        limits = TimeLimits.of(self._settings)
+        return triage(stream, records, self._registry.terminals(), self._registry.profiles(), limits)
 
     def _compare(self, stream: str, records: Sequence[Record], readings: pl.DataFrame) -> Compared:
         suspects = self._state.suspects(readings)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
-from datetime import timedelta
+from datetime import UTC, datetime
 from itertools import groupby, islice
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding.postgres_sink import PostgresSink
 from ingest_daemon.forwarding.replay import ReplayRange, replayed
 from ingest_daemon.forwarding.settings import TimeSettings
-from ingest_daemon.forwarding.triage import triage
+from ingest_daemon.forwarding.triage import TimeLimits, triage
 from ingest_daemon.journal.reader import CURSORS, cursor_path, segments
 from ingest_daemon.journal.records import STRANGER, Record
 from ingest_daemon.journal.writer import Journals
@@ -203,8 +203,8 @@ class LatestReadings(PostgresSink):
     def _readings(self, stream: str, records: Sequence[Record]) -> pl.DataFrame:
         """What the frames say of registered terminals and may be believed."""
         registry = self._registry.current
-        future = timedelta(seconds=self._settings.future_s)
-        return triage(stream, records, registry.terminals, registry.profiles, future).readings.select(*READING)
+        limits = TimeLimits.of(self._settings, datetime.now(UTC) if self._rebuild else None)
+        return triage(stream, records, registry.terminals, registry.profiles, limits).readings.select(*READING)
 
     def _rebuild_step(self, connection: psycopg.Connection) -> bool:
         """Go on with a rebuild, if one is wanted; whether there is more of it."""

@@ -13,11 +13,12 @@ from ingest_daemon.codec_kit.reassembly import Reassembly
 from ingest_daemon.contract.schema import FIELDS, READING, Reason
 from ingest_daemon.forwarding.alarm_sink import AlarmWord, moment
 from ingest_daemon.forwarding.settings import TimeSettings
-from ingest_daemon.forwarding.triage import Group, triage
+from ingest_daemon.forwarding.triage import Group, TimeLimits, triage
 from ingest_daemon.journal.envelope import MOST_STATIONS, RecordHeader, encode_header
 from ingest_daemon.journal.records import DATA, FRAME_KIND, Record
 from ingest_daemon.stores.points import sift
 from ingest_daemon.terminals.profiles import SHIPPED, read_profile
+from ingest_daemon.terminals.table import Terminal
 
 _NAMES = [field.name for field in FIELDS]
 
@@ -41,11 +42,14 @@ class Preview(NamedTuple):
     unused: list[str]
 
 
-class _Anyone:
+class _Anyone(dict[str, Terminal]):
     """A registry in which every terminal is registered."""
 
     def __contains__(self, terminal: object) -> bool:
         return True
+
+    def __missing__(self, terminal: str) -> Terminal:
+        return Terminal(terminal)
 
 
 def preview(data: bytes, protocol: str, profile: str, now: datetime) -> Preview:
@@ -59,6 +63,7 @@ def preview(data: bytes, protocol: str, profile: str, now: datetime) -> Preview:
     settings = read_profile(_profile_path(profile), protocol) if profile else None
     frames, refused = _frames(codec, protocol, data, now)
     result = Preview([], refused, [])
+    limits = TimeLimits.of(TimeSettings())._replace(past=timedelta(days=36525))  # a frame that a person tries may be of any age
     for number, arrival in enumerate(codec.rounds(frames, settings)):
         # Answers of one meter have no time of their own: a millisecond apart they are different points.
         received_us = int(now.timestamp() * 1e6) // 1000 * 1000 + 1000 * number
@@ -67,8 +72,7 @@ def preview(data: bytes, protocol: str, profile: str, now: datetime) -> Preview:
         record = Record(number, received_us, FRAME_KIND, encode_header(header) + arrival.raw)
         sender = arrival.terminal or codec.terminal(arrival.raw)
         profiles: Mapping[str, Any] = {protocol: {sender: settings} if profile else {}}
-        future = timedelta(seconds=TimeSettings().future_s)
-        _add(result, triage(DATA, [record], _Anyone(), profiles, future), arrival)
+        _add(result, triage(DATA, [record], _Anyone(), profiles, limits), arrival)
         result.unused.extend(codec.unused(arrival))
     return result
 

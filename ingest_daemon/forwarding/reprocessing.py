@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import groupby, islice
 from operator import itemgetter
@@ -22,7 +22,7 @@ from ingest_daemon.forwarding.replay import ReplayRequest, ReplayResult, ReplayS
 from ingest_daemon.forwarding.settings import TimeSettings
 from ingest_daemon.forwarding.sinks import Sinks, Stopped
 from ingest_daemon.forwarding.terminal_state import TerminalState
-from ingest_daemon.forwarding.triage import triage
+from ingest_daemon.forwarding.triage import TimeLimits, triage
 from ingest_daemon.journal.records import JournalBroken, Record
 from ingest_daemon.stores import RawStore
 from ingest_daemon.stores.points import KEY, POSITION, merge, spans
@@ -118,8 +118,8 @@ class Reprocessor:
 
         Quarantine entries that are `recorded` are not added again. Clocks are not judged: those times are over.
         """
-        future = timedelta(seconds=self._settings.future_s)
-        group = triage(stream, records, self._registry.terminals(), self._registry.profiles(), future)
+        limits = TimeLimits.of(self._settings, datetime.now(UTC))
+        group = triage(stream, records, self._registry.terminals(), self._registry.profiles(), limits)
         _count(result.frames, Counter(terminal for terminal, *_ in senders(records, range(len(records)))))
         entries = group.kept
         if len(group.readings):

@@ -16,4 +16,7 @@ class TimeSettings:
         "quarantine/ 磁盘预算 MB，超出则弃旧",
         minimum=1,
     )
+    past_days: float = setting(
+        800.0, "a device time further back than this is kept aside", "允许的滞后天数；更早的另存", minimum=1
+    )
     drift_s: float = setting(120.0, "a device clock further off than this raises CLOCK", "时钟偏差报警秒数", minimum=1)

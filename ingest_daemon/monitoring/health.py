@@ -26,7 +26,7 @@ EXPOSITION = "text/plain; version=0.0.4"
 VITAL = ("journal", "store")
 """Parts without which nothing comes in or through; PostgreSQL's absence holds up no reading."""
 
-MINOR = ("registry", "disk")
+MINOR = ("registry", "disk", "clock")
 """Parts that `/healthz` names, too, but whose state before goes on to serve."""
 
 Samples = Iterator[tuple[str, str, str, Mapping[str, float]]]

@@ -118,7 +118,7 @@ PERMANENT = [
 def test_a_poisoned_reading_is_quarantined_with_the_servers_words_and_holds_back_no_other(
     tmp_path: Path, fake: FakeInflux, answer: Answer, words: str, alone: bool
 ) -> None:
-    site = influx_site(tmp_path, fake.url)
+    site = influx_site(tmp_path, fake.url, past_days=4000)
     fake.trouble = beyond_retention(fake, answer)
     old = datetime(2022, 12, 31, 12, tzinfo=UTC)
     today = [minutes_ago(90 - number) for number in range(20)]

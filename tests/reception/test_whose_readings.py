@@ -13,12 +13,12 @@ from ingest_daemon.codecs.sl651.header import sealed
 from ingest_daemon.contract.files import write_json
 from ingest_daemon.contract.schema import BEIJING
 from ingest_daemon.contract.site import Site
-from ingest_daemon.forwarding.triage import triage
+from ingest_daemon.forwarding.triage import TimeLimits, triage
 from ingest_daemon.journal.envelope import RecordHeader, encode_header
 from ingest_daemon.journal.records import Record
 from ingest_daemon.reception.access import AccessSettings, SenderVerifier
 from ingest_daemon.terminals.directory import TerminalDirectory
-from ingest_daemon.terminals.registry import Registry
+from ingest_daemon.terminals.registry import Registry, Terminal
 from tests.codecs.test_codecs import GOOD, Case, arrivals, every_good_case, frames_of, profiles
 from tests.codecs.test_codecs import fed as fed_to_codec
 from tests.daemon_helpers import (
@@ -38,6 +38,7 @@ from tests.daemon_helpers import (
 
 SENDER, LOCKED, OPEN, RELAYED = TERMINALS[:4]
 """A registered sender, and others in bodies: one with a password, one without, one on the sender's link."""
+ANY_TIME = TimeLimits(timedelta(days=36500), timedelta(days=36500))
 STRICTEST = {"unknown": "ignore", "wrong_password": "refuse", "foreign_station": "refuse", "replayed": "refuse"}
 
 
@@ -187,12 +188,12 @@ def test_answers_to_a_command_count_for_the_terminal_that_was_asked_and_for_othe
     assert stations == ((LOCKED, "WRONG_PASSWORD"), (RELAYED, ""))
     for judged, expected in ((stations, {SENDER, RELAYED}), ((), {SENDER})):
         header = encode_header(RecordHeader("sl651", terminal=SENDER, requests=(b"asked",), stations=judged))
-        group = triage("data", [Record(0, 1, 1, header + answers)], directory.terminals, {}, timedelta(days=36500))
+        group = triage("data", [Record(0, 1, 1, header + answers)], directory.terminals, {}, ANY_TIME)
         assert set(group.readings["terminal"]) == {word.terminal for word in group.alarm_words} == expected
         assert {entry.terminal for entry in group.kept} == {LOCKED, RELAYED, SENDER} - expected
 
 
 def test_a_record_whose_header_lists_no_station_stores_the_sender_alone_whoever_wrote_it() -> None:
     record = Record(0, 1, 1, encode_header(RecordHeader("sl651")) + under(SENDER, frame(OPEN, minutes_ago(5), 6.0)))
-    group = triage("data", [record], {SENDER, OPEN}, {}, timedelta(days=36500))
+    group = triage("data", [record], {SENDER: Terminal("M1"), OPEN: Terminal("M3")}, {}, ANY_TIME)
     assert group.readings.is_empty() and [(entry.reason, entry.terminal) for entry in group.kept] == [("FOREIGN_STATION", OPEN)]
