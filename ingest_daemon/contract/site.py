@@ -20,7 +20,7 @@ class Site:
 
     @property
     def journal(self) -> Path:
-        """One folder a stream below: `data`, `alarm`, `bad`, `part`, `event`."""
+        """One folder a stream below: `data`, `alarm`, `stranger`, `bad`, `part`, `event`."""
         return self.root / "journal"
 
     @property

@@ -13,12 +13,15 @@ import pytest
 from ingest_daemon.contract.files import write_json
 from ingest_daemon.contract.schema import READING
 from ingest_daemon.contract.site import Site
-from ingest_daemon.forwarding import replay
-from ingest_daemon.forwarding.latest_readings import newest
+from ingest_daemon.forwarding import latest_readings, replay
+from ingest_daemon.forwarding.latest_readings import LatestReadings, newest
+from ingest_daemon.forwarding.settings import TimeSettings
 from ingest_daemon.journal.envelope import RecordHeader, encode_header
 from ingest_daemon.journal.reader import backlog
 from ingest_daemon.journal.records import DATA
-from ingest_daemon.journal.writer import Journal
+from ingest_daemon.journal.writer import Journal, Journals
+from ingest_daemon.monitoring.counters import Counters
+from ingest_daemon.terminals.registry import Registry
 from tests.daemon_helpers import (
     STRANGER,
     TERMINALS,
@@ -178,6 +181,30 @@ def test_the_row_of_an_adopted_terminal_and_of_a_replayed_frame_becomes_right(se
         eventually(lambda: replay.answer(served, request), "replayed")
         eventually(lambda: value(dsn) == 2.0, "the row is that of the newest reading")
     assert latest(dsn)[METER][1] == ts + timedelta(minutes=1)
+
+
+def test_while_postgresql_is_away_the_journal_need_not_keep_what_the_board_waits_for(
+    site: Site, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latest_readings, "PENDING_S", 0.0)
+    site.state.mkdir()
+    journals, registry = Journals(site, 1 << 20, 8 << 20), Registry(site, "sl651")
+
+    def opened(address: str) -> LatestReadings:
+        return LatestReadings(site, address, TimeSettings(), registry, journals, Counters())
+
+    record = encode_header(RecordHeader("sl651")) + frame(METER, minutes_ago(1), 5.0)
+    journals.streams[DATA].append(record, time.time_ns() // 1000)
+    journals.streams[DATA].commit()
+    away = opened("host=127.0.0.1 port=1")
+    away._while_away()
+    assert away.position(DATA) == journals.end(DATA) > 0
+    again = opened(dsn)  # after a kill, and with the journal's segment gone
+    assert again.position(DATA) == journals.end(DATA)
+    again.start()
+    eventually(lambda: value(dsn) == 5.0, "the row of a frame that the journal need not have any more")
+    again.stop(10)
+    journals.close()
 
 
 def test_newest_is_by_device_time_and_merges_what_came_for_one_time() -> None:

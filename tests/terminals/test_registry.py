@@ -98,6 +98,15 @@ def test_a_file_that_is_not_whole_leaves_the_fleet_in_force_and_is_said(
     assert health["registry"] == "ok"
 
 
+def test_a_file_that_is_gone_for_a_while_leaves_the_fleet_in_force(site: Site) -> None:
+    health: dict[str, str] = {}
+    registry = Registry(site, "sl651", health)
+    (site.registry / "terminals.csv").unlink()
+    looked(registry)
+    assert list(registry.terminals()) == NUMBERS
+    assert "No such file" in health["registry"]
+
+
 def test_a_state_counts_only_once_two_looks_found_it(site: Site) -> None:
     registry = Registry(site, "sl651")
     added = [*ROWS, row("0000000099"), row("0000000098")]
