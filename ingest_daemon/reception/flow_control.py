@@ -12,8 +12,8 @@ PENDING_BYTES = 8 << 20
 BURST_S = 0.002
 """Work that a connection may cause at once before it has to take turns."""
 
-SHARE = 0.001
-"""Share of the event loop's time that a connection may take without taking turns."""
+MOST_SHARE = 0.02
+"""Share of the event loop's time that a connection may take without taking turns; less where that is more than its equal part."""
 
 TURN_S = 0.002
 """Work of the connections that take turns, in one turn of the event loop; at least one of them is read."""
@@ -80,7 +80,9 @@ class FairShare:
     A terminal that reports now and then never meets it. Those that flood are read between the others, never before them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, connections: Callable[[], int]) -> None:
+        """`connections`: how many there are now."""
+        self._connections = connections
         self._turns: deque[Pausable] = deque()
         self._call_soon: Callable[[Callable[[], None]], object]
 
@@ -91,7 +93,8 @@ class FairShare:
     def worked(self, connection: Pausable, began_s: float) -> None:
         """Charge a connection for the work since `began_s`; one in debt waits for its turn."""
         now_s = time.monotonic()
-        left_s = connection.work_s + (began_s - connection.worked_s) * SHARE
+        share = min(MOST_SHARE, 1 / (self._connections() or 1))
+        left_s = connection.work_s + (began_s - connection.worked_s) * share
         connection.last_work_s = now_s - began_s
         connection.work_s = max(min(left_s, BURST_S) - connection.last_work_s, -DEBT_S)
         connection.worked_s = now_s

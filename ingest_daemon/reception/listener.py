@@ -64,7 +64,7 @@ class Server:
         counters.doubted = self.verifier.counted
         self.commit = GroupCommit(journals, counters, self.log)
         self.commands = CommandDispatcher(commands, self)
-        self.fair_share = FairShare()
+        self.fair_share = FairShare(lambda: len(self._connections))
         self.streams = StreamSelector()
         self.reassembly = Reassembly()
         self.links = self._link_index()
