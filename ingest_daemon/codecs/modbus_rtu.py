@@ -67,7 +67,7 @@ def _sizes(block: Bytes) -> Offsets:
     return np.where((block[:-2] >= _ADDRESSES[0]) & (block[:-2] <= _ADDRESSES[-1]), sizes, 0)
 
 
-_FORMAT = FrameFormat(
+FRAME_FORMAT = FrameFormat(
     begins=re.compile(
         rb"(?=[\x01-\xf7](?:[\x03\x04](?:[%b]|\Z)|[\x83\x84](?:[%b]|\Z)|\Z))" % (re.escape(_COUNTS), re.escape(_REFUSALS)),
         re.DOTALL,
@@ -84,7 +84,7 @@ _FORMAT = FrameFormat(
 
 def decoder() -> Decoder:
     """A decoder for a new connection."""
-    return Framer(_FORMAT)
+    return Framer(FRAME_FORMAT)
 
 
 def terminal(frame: bytes) -> str:

@@ -1,6 +1,7 @@
 """Messages of several packets."""
 
 import itertools
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -36,6 +37,14 @@ def test_the_last_packet_names_the_first_one_that_is_missing() -> None:
     held = Reassembly()
     assert [take(held, number, 4).missing for number in (1, 3, 4)] == [0, 0, 2]
     assert take(held, 2, 4).raw == b"<1><2><3><4>"
+
+
+def test_a_packet_costs_the_same_however_many_its_message_has() -> None:
+    held, began = Reassembly(), time.process_time()
+    for number in range(1, 4096):
+        whole = take(held, number, 4095)
+    assert whole.raw.endswith(b"<4095>")
+    assert time.process_time() - began < 0.5  # as the square of the packets it took more than a second
 
 
 def test_packets_of_several_messages_do_not_mix() -> None:
