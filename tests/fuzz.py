@@ -168,7 +168,7 @@ READ = 1 << 16
 BOUNDS_MS = {"whole": 20.0, "pieces": 60.0, "bytes": 250.0}
 """CPU time for 64 KB in one piece, in pieces of 1 to 512 bytes, and byte by byte, on a quiet machine.
 
-Byte by byte 65,536 calls that do nothing cost 15 ms, and reading them from sockets a second.
+Byte by byte 65,536 calls that do nothing cost 15 ms.
 """
 MARKS = b"\x01\x02\x03\x04\x10\x16\x68\x7e\x80\x83\xe5\xfe\xff\x00"
 
