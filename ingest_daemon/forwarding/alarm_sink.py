@@ -1,6 +1,6 @@
 """Alarm events into PostgreSQL `ops.alarm_event`, with cursors of their own: neither data nor the raw store can hold them up.
 
-The only SQL of this room. What is raised or cleared follows from the alarm words of a terminal in the order of their time.
+A code is raised or cleared by the alarm words of a terminal in the order of their time.
 """
 
 import json
@@ -63,9 +63,9 @@ ANY_LATER = "select exists (select from ops.alarm_event where terminal = %s and 
 
 
 class AlarmWord(NamedTuple):
-    """All alarms of a terminal at one moment as one origin sees them: the codes set; those not named are clear.
+    """All alarms of a terminal at one moment, from one origin: the codes that are set; all others are clear.
 
-    Times in µs since 1970 UTC; `frame` is the journal position; `values` by code; `limit` where the origin itself knows it.
+    Times in µs since 1970 UTC; `frame` is the journal position; `values` by code; `limit` where the origin itself gives it.
     """
 
     terminal: str
@@ -83,7 +83,7 @@ class AlarmWord(NamedTuple):
 
 
 def from_payload(payload: bytes) -> AlarmWord:
-    """The inverse of `Word.payload`."""
+    """The inverse of `AlarmWord.payload`."""
     fields = json.loads(payload)
     return AlarmWord(**{**fields, "active": tuple(fields["active"])})
 
@@ -120,15 +120,15 @@ Row = tuple[Any, ...]
 
 
 class AlarmStateMachine:
-    """What is raised now, by terminal and origin, and the time up to which that was seen."""
+    """The codes that are raised, by terminal and origin, and the time of the last word."""
 
-    def __init__(self, known: Iterable[tuple[str, str, str, str, datetime]] = ()) -> None:
-        """`known`: rows of `LAST_STATES`."""
+    def __init__(self, last_states: Iterable[tuple[str, str, str, str, datetime]] = ()) -> None:
+        """`last_states`: rows of `LAST_STATES`."""
         self._raised: dict[tuple[str, str], set[str]] = {}
         self.seen_us: dict[tuple[str, str], int] = {}
-        for terminal, code, origin, state, event_at in known:
-            at = round(event_at.timestamp() * 1e6)
-            self.seen_us[terminal, origin] = max(at, self.seen_us.get((terminal, origin), at))
+        for terminal, code, origin, state, event_at in last_states:
+            event_us = round(event_at.timestamp() * 1e6)
+            self.seen_us[terminal, origin] = max(event_us, self.seen_us.get((terminal, origin), event_us))
             if state == "raised":
                 self._raised.setdefault((terminal, origin), set()).add(code)
 
@@ -137,7 +137,7 @@ class AlarmStateMachine:
         return word.event_us < self.seen_us.get((word.terminal, word.origin), word.event_us)
 
     def apply(self, word: AlarmWord) -> list[tuple[str, str]]:
-        """Code and state of what the word changes; it is the newest now."""
+        """Take the word as the newest; returns code and state of each change."""
         key = word.terminal, word.origin
         before, now = self._raised.get(key, set()), set(word.active)
         self._raised[key], self.seen_us[key] = now, word.event_us
@@ -180,14 +180,14 @@ class AlarmSink(PostgresSink):
         chunk = self._read(name, end, GROUP_BYTES)
         if chunk.next_position == self._positions[name]:
             return False
-        terminals = self._registry.terminals()
+        registry = self._registry.current
         if stream == EVENT:
-            found = [from_payload(record.payload) for record in chunk.records]
+            words = [from_payload(record.payload) for record in chunk.records]
         else:
-            decoded = decode(chunk.records, self._registry.profiles())
-            found = alarm_words(attribute(decoded, chunk.records, terminals).decoded.alarms, chunk.records)
-        known = [(word, terminals[word.terminal]) for word in found if word.terminal in terminals]
-        written = insert(connection, states, known)
+            decoded = decode(chunk.records, registry.profiles)
+            words = alarm_words(attribute(decoded, chunk.records, registry.terminals).decoded.alarms, chunk.records)
+        registered = [(word, registry.terminals[word.terminal]) for word in words if word.terminal in registry.terminals]
+        written = insert(connection, states, registered)
         connection.commit()
         self._counters.alarm_events += written
         write_json(cursor_path(self._site, name), {"position": chunk.next_position}, durable=True)
@@ -196,20 +196,21 @@ class AlarmSink(PostgresSink):
 
 
 def prepare(connection: psycopg.Connection) -> AlarmStateMachine:
-    """Make the table where it is missing; gives what is raised now."""
-    found = connection.execute("select to_regclass('ops.alarm_event')").fetchone()
-    if found == (None,):  # asked first: a user without the right to create may still write
+    """Create the table where it is missing; returns the alarms that are raised."""
+    if connection.execute("select to_regclass('ops.alarm_event')").fetchone() == (
+        None,
+    ):  # asked first: a user without the right to create may still write
         connection.execute(TABLE)
     states = AlarmStateMachine(connection.execute(LAST_STATES).fetchall())
     connection.commit()
     return states
 
 
-def insert(connection: psycopg.Connection, states: AlarmStateMachine, known: Sequence[tuple[AlarmWord, Terminal]]) -> int:
-    """Write what the words change, without committing; gives the number of new events."""
+def insert(connection: psycopg.Connection, states: AlarmStateMachine, words: Sequence[tuple[AlarmWord, Terminal]]) -> int:
+    """Write the changes that the words make, without committing; returns the number of new events."""
     written = 0
     rows: list[Row] = []
-    for word, terminal in known:
+    for word, terminal in words:
         if states.is_late(word):
             written += _insert(connection, rows)
             rows = []
@@ -220,7 +221,7 @@ def insert(connection: psycopg.Connection, states: AlarmStateMachine, known: Seq
 
 
 def _late_rows(connection: psycopg.Connection, states: AlarmStateMachine, word: AlarmWord, terminal: Terminal) -> list[Row]:
-    """A word that comes after a later one still tells of alarms that nobody knew of: raised then, over by what was seen since."""
+    """Events of a word that comes after a later one: its new alarms were raised at its time, and are over by the last word."""
     rows: list[Row] = []
     for code in word.active:
         key = (word.terminal, code, word.origin, moment(word.event_us))

@@ -47,9 +47,9 @@ class Journal:
     """One stream, open for appending. `append` may be called by any thread; `commit` by one at a time."""
 
     def __init__(self, folder: Path, segment_bytes: int, begin: int = 0) -> None:
-        """Open or begin the stream. A torn tail is cut off, put beside (`<position>.torn`) and said in `repaired`.
+        """Open or create the stream. A torn tail is cut off, put beside (`<position>.torn`) and listed in `repaired`.
 
-        `begin`: positions before it were used already, even where their segments are gone, and are not used again.
+        `begin`: positions before it are not used again, even where their segments are gone.
         """
         folder.mkdir(parents=True, exist_ok=True)
         sync_folder(folder.parent)
@@ -82,14 +82,14 @@ class Journal:
                 self._receipts.append(receipt)
 
     def take(self) -> tuple[list[bytes], list[Any]]:
-        """Take the pending group (records as they lie on disk, receipts), to be given to `store`."""
+        """Take the pending group (packed records, receipts); `store` writes it."""
         with self._lock:
             group = self._pending, self._receipts
             self._pending, self._receipts, self.pending_bytes = [], [], 0
         return group
 
     def store(self, group: list[bytes]) -> None:
-        """Append the group with one write and one sync: all of it is safe on disk on return.
+        """Append the group with one write and one sync; on return all of it is safe on disk.
 
         Raises `JournalRefused` (nothing of it is stored) or `JournalBroken`.
         """
@@ -111,7 +111,7 @@ class Journal:
         self.size += len(data)
 
     def commit(self) -> list[Any]:
-        """Store the pending group; gives its receipts. Raises as `store` does, and the group is given up then."""
+        """Store the pending group; returns its receipts. Raises as `store` does, and then the group is gone."""
         group, receipts = self.take()
         if group:
             self.store(group)
@@ -123,11 +123,11 @@ class Journal:
         return known[0][1] if len(known) > 1 and known[1][0] <= before else None
 
     def remove(self, segment: Path) -> int:
-        """Delete a segment that `oldest` gave; gives the bytes won."""
-        won = segment.stat().st_size
+        """Delete a segment that `oldest` returned; returns its size."""
+        size = segment.stat().st_size
         segment.unlink()
-        self.size -= won
-        return won
+        self.size -= size
+        return size
 
     def close(self) -> None:
         """Close the file; pending records are not stored."""
@@ -149,14 +149,14 @@ class Journal:
         self._handle, self._start = handle, self.end
 
     def _cut(self, length: int) -> None:
-        """Take a half-written group off again; without that the next group would follow rubbish."""
+        """Cut off a half-written group, so that the next one does not follow rubbish."""
         try:
             os.ftruncate(self._handle, length)
         except OSError as error:
             raise JournalBroken(error.errno, f"{self.folder}: cannot cut off a failed write: {error.strerror}") from error
 
     def _repair(self, path: Path) -> int:
-        """Length of the last segment up to its last valid record; what follows is put beside and cut off."""
+        """Length of the last segment up to its last valid record; the rest is put beside and cut off."""
         data = path.read_bytes()
         records, _, damaged = _parse(data, 0, whole=True)
         good = records[-1].position + HEADER.size + len(records[-1].payload) if records else 0
@@ -170,7 +170,7 @@ class Journal:
 
 
 class Journals:
-    """All streams of a site, with the one thread that commits what meters send.
+    """All streams of a site, with the one thread that commits received records.
 
     The next sync starts when the last ends, without a timer: a lone frame is safe after one sync, many share one.
     """
@@ -206,9 +206,9 @@ class Journals:
                     "journal %s: %d bytes at %d hold no valid record (%s)", journal.folder.name, gap.length, gap.position, why
                 )
         self._asked = threading.Condition()
-        """Tells the thread here that something is to be committed."""
+        """Notified when records are to be committed."""
         self._changed = threading.Condition()
-        """Tells readers that something is committed."""
+        """Notified when records are committed."""
         self._closing = self._is_asked = False
         self._limited = RateLimitedLog()
         self._forwarded: Callable[[str], int] = lambda stream: 0
@@ -241,7 +241,7 @@ class Journals:
         self.streams[stream].append(payload, received_us, kind, receipt)
 
     def commit_soon(self) -> None:
-        """Have all that is pending committed, as soon as the sync that runs now has ended."""
+        """Commit all pending records as soon as the running sync ends."""
         with self._asked:
             self._is_asked = True
             self._asked.notify()
@@ -253,14 +253,16 @@ class Journals:
     def wait(self, positions: Mapping[str, int], timeout_s: float) -> bool:
         """Wait until one of the streams is committed beyond its position; False when the time is over."""
         with self._changed:
-            return self._changed.wait_for(lambda: any(self.end(name) > at for name, at in positions.items()), timeout_s)
+            return self._changed.wait_for(
+                lambda: any(self.end(stream) > position for stream, position in positions.items()), timeout_s
+            )
 
     def fail(self, error: Exception) -> None:
-        """Say that the process must end; also for who writes the stream `event`."""
+        """Report that the process must end; also called by the writer of the stream `event`."""
         self._broken(error)
 
     def finish(self) -> None:
-        """Commit all that is pending and end the thread; what is committed can still be read."""
+        """Commit all pending records and end the thread; reading goes on."""
         with self._asked:
             self._closing = True
             self._asked.notify()
