@@ -1,4 +1,4 @@
-"""`python -m ingest_daemon --site DIR`: puts the parts together, starts them, and stops them in the right order."""
+"""`python -m ingest_daemon --site DIR`: wires the rooms together, starts them, and stops them in order."""
 
 import argparse
 import asyncio
@@ -50,13 +50,13 @@ from ingest_daemon.terminals.directory import TerminalDirectory
 from ingest_daemon.terminals.registry import Registry
 
 SWITCH_S = 0.0005
-"""A thread that computes gives way after this. With the usual 5 ms each answer to a terminal may wait so long for another."""
+"""Thread switch interval in seconds; the default of 5 ms would delay acknowledgements."""
 
 QUICK_S = 5.0
-"""How long a clean stop waits for what is still to be forwarded."""
+"""Seconds that a clean stop waits for the backlog to be forwarded."""
 
 FAILED, MISUSED = 1, 2
-"""Exit codes: something broke; a setting or an argument is wrong."""
+"""Exit codes: a failure; a wrong setting or argument."""
 
 
 class Daemon:
@@ -100,7 +100,7 @@ class Daemon:
         self._broken: asyncio.Future[Exception]
 
     async def run(self) -> int:
-        """Serve until told to stop; gives the exit code."""
+        """Serve until SIGTERM or SIGINT; gives the exit code."""
         self._loop = loop = asyncio.get_running_loop()
         self._broken = loop.create_future()
         stop = asyncio.Event()
@@ -130,8 +130,8 @@ class Daemon:
         )
         notify("READY=1")
         over = asyncio.Event()
-        counting = asyncio.create_task(self._count(over))
-        watched = asyncio.create_task(self._tell_watchdog())
+        counting = asyncio.create_task(self._update_counters(over))
+        watched = asyncio.create_task(self._notify_watchdog())
         disk = asyncio.create_task(self._watch_disk())
         stopping = asyncio.create_task(stop.wait())
         try:
@@ -157,7 +157,7 @@ class Daemon:
             await self._sms.stop()
         await self._server.stop_listening()
         await asyncio.to_thread(self._journals.finish)
-        await asyncio.sleep(0)  # the last acknowledgements were handed to this loop just now
+        await asyncio.sleep(0)  # lets this loop send the last acknowledgements
         await self._server.close()
         deadline = time.monotonic() + QUICK_S
         await asyncio.to_thread(self._registry.stop)
@@ -166,7 +166,7 @@ class Daemon:
         await asyncio.to_thread(self._latest.stop, max(0.0, deadline - time.monotonic()) + 0.5)
 
     async def _start_sms(self) -> int | None:
-        """Open the SMS channel, where it is on; gives its port."""
+        """Start the SMS channel where it is on; gives its port."""
         settings = self._settings[SmsSettings]
         if not settings.on:
             return None
@@ -190,7 +190,7 @@ class Daemon:
         return await self._sms.start()
 
     def _needed_from(self, stream: str) -> int:
-        """Position of a stream from which somebody still needs it: of old packets nobody, of rejected bytes a person."""
+        """Position from which a reader still needs the stream; old packets have none, rejected bytes only a person."""
         if stream in (BAD, PART):
             return 0 if stream == BAD else sys.maxsize
         needed = [self._forwarder.position(stream)] if stream in (DATA, ALARM, STRANGER) else []
@@ -198,7 +198,7 @@ class Daemon:
         return min(needed + ([self._sink.position(stream)] if stream in (ALARM, EVENT) else []))
 
     def _break(self, error: Exception) -> None:
-        """Called in a thread of the journal or the forwarder."""
+        """Stop the daemon with an error; called in a thread of the journal or the forwarder."""
         self._loop.call_soon_threadsafe(self._note_broken, error)
 
     def _note_broken(self, error: Exception) -> None:
@@ -214,8 +214,8 @@ class Daemon:
         )
         return FAILED
 
-    async def _tell_watchdog(self) -> None:
-        """Tell systemd that the event loop turns, where it watches."""
+    async def _notify_watchdog(self) -> None:
+        """Notify systemd's watchdog, where there is one, as long as the event loop turns."""
         if every_s := watchdog_s():
             while True:
                 notify("WATCHDOG=1")
@@ -231,15 +231,15 @@ class Daemon:
                 self._counters.health["disk"] = str(error)
             await asyncio.sleep(LOOK_S)
 
-    async def _count(self, over: asyncio.Event) -> None:
-        """Keep `state/counters.json` up to date: each second, but with many terminals at most 5 % of the time."""
+    async def _update_counters(self, over: asyncio.Event) -> None:
+        """Rewrite `state/counters.json` each second, but spend at most 5 % of the time on it."""
         last = False
         while not last:
             last = over.is_set()
             began = time.monotonic()
             try:
                 await asyncio.to_thread(self._write_counters)
-            except OSError as error:  # a full disk: the journal says so, and these are only figures
+            except OSError as error:  # a full disk: the journal reports it
                 LOG.debug("counters: %s", error)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(over.wait(), max(1.0, 20 * (time.monotonic() - began)))

@@ -26,24 +26,24 @@ OPEN = (WAITING, SENT)
 STATES = (*OPEN, ANSWERED, FAILED, REFUSED, EXPIRED)
 
 LONGEST = timedelta(hours=24)
-"""A question for history is about at most this long; a longer span becomes several questions."""
+"""Longest span of one history command; a longer span becomes several commands."""
 
 FINISHED_KEPT = 1000
-"""So many finished questions are kept, the newest."""
+"""Number of finished commands that are kept, the newest."""
 
 _JUST_NOW_NS = 1_000_000_000
 _TIMES = ("filed_at", "start", "end", "sent_at", "finished_at")
 
 
 class CommandRefused(ValueError):
-    """The question must not be put; the text says what is allowed, or which setting allows it."""
+    """A command that must not be sent; the text names what is allowed, or the setting that allows it."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedCommand:
-    """A question as it is filed. Times are UTC; `start` and `end` are of history, `end` excluded.
+    """A command in the queue. Times are UTC; `start` and `end` are of history, `end` excluded.
 
-    `by`: who asked. `tries`: contacts at which it was put. `stream`, `frame`: journal position at or before the answer.
+    `by`: who queued it. `tries`: contacts at which it was sent. `stream`, `frame`: journal position at or before the answer.
     """
 
     id: str
@@ -73,16 +73,16 @@ class QueuedCommand:
         return self.state == ANSWERED
 
     def ask(self, address: str, now: datetime) -> Command:
-        """The question as codecs take it; `address`: the meter's on its link."""
+        """The command as codecs take it; `address`: the meter's on its link."""
         return Command(self.kind, self.terminal, address, now, self.start, self.end, self.field)
 
     def wish(self) -> tuple[Any, ...]:
-        """What is asked, whoever asked it and when."""
+        """What the command asks for, apart from who queued it and when."""
         return self.terminal, self.kind, self.start, self.end, self.field
 
 
 def folder(site: Site) -> Path:
-    """Where the questions lie."""
+    """The folder of the queue."""
     return site.state / "commands"
 
 
@@ -90,21 +90,21 @@ NOT_SET = "set-clock: setting the clocks of terminals is not allowed here; [comm
 
 
 def open_commands(site: Site, settings: CommandSettings) -> "CommandQueue":
-    """The questions as they are on disk now; for any process."""
+    """The queue as it is on disk now; for any process."""
     asks = CommandQueue(site, settings)
     asks.refresh()
     return asks
 
 
 def read_commands(site: Site) -> list[QueuedCommand]:
-    """Every question on disk, oldest first; for any process. A file that is no question is passed over."""
+    """Every command on disk, oldest first; for any process. A file that holds no command is passed over."""
     return open_commands(site, CommandSettings()).all()
 
 
 class CommandQueue:
-    """The questions of a site in memory; one instance a thread, cheap while nothing is filed or changes.
+    """The queued commands of a site in memory; one instance a thread, cheap while nothing changes.
 
-    Any process may look and file; what became of a question only the daemon may say.
+    Any process may read and queue; only the daemon records outcomes.
     """
 
     def __init__(self, site: Site, settings: CommandSettings) -> None:
@@ -116,7 +116,7 @@ class CommandQueue:
         self._limited = RateLimitedLog()
 
     def all(self) -> list[QueuedCommand]:
-        """Every question, oldest first, as of the last `refresh`."""
+        """Every command, oldest first, as of the last `refresh`."""
         found = [each for _, each in self._files.values() if each is not None]
         return sorted(found, key=lambda each: (each.filed_at, each.id))
 
@@ -128,7 +128,7 @@ class CommandQueue:
             return
         if changed_ns == self._seen_ns:
             return
-        # A change within the same tick of the file system's clock would not show: what is fresh is looked at again.
+        # A change within the same tick of the file system's clock would not show, so a fresh folder is read again.
         self._seen_ns = changed_ns if time.time_ns() - changed_ns > _JUST_NOW_NS else -1
         before, self._files = self._files, {}
         with os.scandir(self._folder) as entries:
@@ -155,9 +155,9 @@ class CommandQueue:
         end: datetime | None = None,
         field: str = "forward_m3",
     ) -> list[str]:
-        """File a question, durably; gives its id, of a long span of history those of its parts, each at most `LONGEST`.
+        """Queue a command, durably; gives its id. A long span of history becomes several commands of at most `LONGEST`.
 
-        One that waits already is not filed again: its id is given. `by`: who asks. Raises `CommandRefused`.
+        A command that waits already is not queued again: its id is given. `by`: who queues it. Raises `CommandRefused`.
         """
         asked = _kind(kind)
         spans = _spans(asked, start, end, field, now)
@@ -179,9 +179,9 @@ class CommandQueue:
         return [waiting.get(each.wish(), each.id) for each in wanted]
 
     def tidy(self, now: datetime, *, start: bool = False) -> None:
-        """Read what changed, let expire what waited too long, and keep only the newest finished ones. For the daemon alone.
+        """Read what changed, expire commands that waited too long, keep the newest finished ones. For the daemon alone.
 
-        `start`: the daemon begins, so what was sent before was not answered and waits again.
+        `start`: the daemon starts, so commands sent before were not answered and wait again.
         """
         self.refresh()
         latest = now - timedelta(hours=self.settings.expire_h)
@@ -200,13 +200,13 @@ class CommandQueue:
             self._index()
 
     def terminals(self) -> list[str]:
-        """The terminals for which a question waits."""
+        """The terminals with a waiting command."""
         return [terminal for terminal, asks in self._by_terminal.items() if any(each.state == WAITING for each in asks.values())]
 
     def waiting(self, terminal: str, now: datetime) -> list[QueuedCommand]:
-        """What is to be put to a terminal that is in contact now, oldest first, within the limits of contact and day.
+        """The commands to send to a terminal that is in contact now, oldest first, within the limits of contact and day.
 
-        A clock that may not be set is refused here, too: settings may have changed since it was asked for.
+        Setting a clock is refused here, too: the settings may have changed since it was queued.
         """
         asks = self._by_terminal.get(terminal)
         if not asks:
@@ -219,7 +219,7 @@ class CommandQueue:
         return [each for each in asks.values() if each.state == WAITING][: max(0, room)]
 
     def sent(self, name: str, now: datetime) -> None:
-        """The question is put."""
+        """Record that the command was sent."""
         each = self._get(name)
         self._put(replace(each, state=SENT, tries=each.tries + 1, sent_at=now))
 
@@ -229,7 +229,7 @@ class CommandQueue:
         self._finish(self._get(name), ANSWERED, now, detail)
 
     def unanswered(self, name: str, now: datetime) -> None:
-        """No answer came at this contact: it waits for the next one, or has failed."""
+        """Record that no answer came at this contact: the command waits for the next one, or has failed."""
         each = self._get(name)
         if each.tries < self.settings.tries:
             self._put(replace(each, state=WAITING))
@@ -237,7 +237,7 @@ class CommandQueue:
             self._finish(each, FAILED, now, f"no answer at {each.tries} contacts ([commands] tries)")
 
     def refused(self, name: str, reason: str, now: datetime) -> None:
-        """The question cannot or must not be put."""
+        """Record that the command cannot or must not be sent."""
         self._finish(self._get(name), REFUSED, now, reason)
 
     def _get(self, name: str) -> QueuedCommand:
@@ -249,8 +249,8 @@ class CommandQueue:
         self._put(replace(each, state=state, finished_at=now, detail=detail))
 
     def _put(self, each: QueuedCommand, *, durable: bool = False) -> QueuedCommand:
-        # What the daemon notes is not synced: its loop must not wait for the disk, and after a power cut a question is at worst
-        # put once more.
+        # The daemon's records are not synced: its loop must not wait for the disk, and after a power cut a command is at worst
+        # sent once more.
         status = _write(self._folder, each, durable=durable).stat()
         self._files[f"{each.id}.json"] = ((status.st_mtime_ns, status.st_ino), each)
         self._by_terminal.setdefault(each.terminal, {})[each.id] = each
@@ -279,7 +279,7 @@ def _kind(kind: CommandType | str) -> CommandType:
 def _spans(
     kind: CommandType, start: datetime | None, end: datetime | None, field: str, now: datetime
 ) -> list[tuple[datetime | None, datetime | None]]:
-    """The spans of the questions: one without, where it is not about history. Raises `CommandRefused`."""
+    """The spans of the commands: one without begin and end where it is not history. Raises `CommandRefused`."""
     if kind is not CommandType.HISTORY:
         if start or end:
             raise CommandRefused(f"{kind}: begin and end are for history only")

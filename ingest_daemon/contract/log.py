@@ -1,7 +1,4 @@
-"""Small files in `state/` and what the daemon says about itself: atomic JSON, the site's lock, counters, limited log lines.
-
-No journal and no protocol here.
-"""
+"""The project's log, and a log that is limited to a line a kind and minute."""
 
 import logging
 import time
@@ -11,29 +8,29 @@ LOG = logging.getLogger("mainflow")
 
 
 class RateLimitedLog:
-    """A log that says one line a key and minute: the first at once, then how many more there were.
+    """A log with at most one line a key and minute: the first at once, later the number of suppressed ones.
 
-    Keys come from a fixed set (reasons), so nothing grows with what strangers send.
+    Keys come from a fixed set (reasons), so memory does not grow with what strangers send.
     """
 
     def __init__(self, every_s: float = 60.0) -> None:
         self._every = every_s
-        self._said: dict[str, float] = {}
+        self._logged_s: dict[str, float] = {}
         self._held: Counter[str] = Counter()
 
     def warn(self, key: str, message: str) -> None:
-        """Say the message now, or count it when the key was said less than a minute ago."""
+        """Log the message now, or count it when the key was logged less than a minute ago."""
         now = time.monotonic()
-        if now - self._said.get(key, float("-inf")) < self._every:
+        if now - self._logged_s.get(key, float("-inf")) < self._every:
             self._held[key] += 1
             return
         more = self._held.pop(key, 0)
-        self._said[key] = now
+        self._logged_s[key] = now
         LOG.warning("%s: %s%s", key, message, f" (and {more} more since the last such line)" if more else "")
 
     def flush(self) -> None:
-        """Say the counts whose minute is over, so that the last ones are not left unsaid."""
+        """Log the counts whose minute is over."""
         now = time.monotonic()
-        for key in [key for key in self._held if now - self._said[key] >= self._every]:
-            self._said[key] = now
+        for key in [key for key in self._held if now - self._logged_s[key] >= self._every]:
+            self._logged_s[key] = now
             LOG.warning("%s: %d more since the last such line", key, self._held.pop(key))

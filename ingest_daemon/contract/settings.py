@@ -210,7 +210,7 @@ def _checked(where: str, value: Any, item: Any, *, text: bool) -> Any:
         raise SettingError(f"{where} = {shown}: expected {_NAMES[wanted]}") from None
     if meta["choices"] and value not in meta["choices"]:
         raise SettingError(f"{where} = {shown}: allowed: {', '.join(meta['choices'])}")
-    # Written so that nan, which TOML and float() know, is outside of every bound.
+    # Written so that nan, which TOML and float() accept, is outside of every bound.
     too_low = meta["minimum"] is not None and not value >= meta["minimum"]
     if too_low or (meta["maximum"] is not None and not value <= meta["maximum"]):
         bounds = f"at least {meta['minimum']}" + (f" and at most {meta['maximum']}" if meta["maximum"] is not None else "")

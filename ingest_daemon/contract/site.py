@@ -1,4 +1,4 @@
-"""Where things lie in a site folder: the one place that knows the paths."""
+"""The paths in a site folder."""
 
 from dataclasses import dataclass
 from pathlib import Path

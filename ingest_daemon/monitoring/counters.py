@@ -1,7 +1,4 @@
-"""Small files in `state/` and what the daemon says about itself: atomic JSON, the site's lock, counters, limited log lines.
-
-No journal and no protocol here.
-"""
+"""Counters and states of the daemon since its start."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -10,7 +7,7 @@ from typing import Any
 
 @dataclass
 class Counters:
-    """What the daemon did since it started; each field is written by one thread, so there is no lock."""
+    """Counters since the daemon started; each field is written by one thread, so there is no lock."""
 
     frames: Counter[str] = field(default_factory=Counter)
     """Good frames committed, a stream."""

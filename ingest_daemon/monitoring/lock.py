@@ -1,7 +1,4 @@
-"""Small files in `state/` and what the daemon says about itself: atomic JSON, the site's lock, counters, limited log lines.
-
-No journal and no protocol here.
-"""
+"""The lock that keeps a second daemon off a site."""
 
 import fcntl
 import os

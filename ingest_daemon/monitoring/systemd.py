@@ -1,4 +1,4 @@
-"""What the daemon tells systemd (`Type=notify`, `WatchdogSec=`): a datagram to the socket that the environment names.
+"""Notifications to systemd (`Type=notify`, `WatchdogSec=`): a datagram to the socket that the environment names.
 
 Without such a socket every call does nothing.
 """
@@ -11,7 +11,7 @@ from ingest_daemon.contract.log import LOG
 
 
 def notify(state: str, environment: Mapping[str, str] = os.environ) -> None:
-    """Tell a state, for example `READY=1`; a supervisor that does not listen is no reason to stop."""
+    """Notify systemd of a state, for example `READY=1`; a socket that is gone is logged."""
     address = environment.get("NOTIFY_SOCKET")
     if not address:
         return
@@ -21,11 +21,11 @@ def notify(state: str, environment: Mapping[str, str] = os.environ) -> None:
             # A name that begins with @ is in Linux' abstract namespace.
             sender.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
     except OSError as error:
-        LOG.warning("systemd is not told %s: %s", state, error)
+        LOG.warning("systemd was not notified of %s: %s", state, error)
 
 
 def watchdog_s(environment: Mapping[str, str] = os.environ) -> float | None:
-    """How often to tell `WATCHDOG=1`: at half the time after which systemd gives the process up; None where it does not watch."""
+    """Seconds between two `WATCHDOG=1`: half of systemd's time limit; None where there is no watchdog."""
     if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     limit_us = environment.get("WATCHDOG_USEC")

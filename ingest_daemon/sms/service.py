@@ -30,11 +30,11 @@ from ingest_daemon.terminals.directory import TerminalDirectory
 
 SWEEP_S = 5.0
 STOP_S = 3.0
-"""An SMS that is being sent gets so long to be dealt with, or it would go out twice."""
+"""Seconds that an SMS in transmission gets at a stop; cut off, it would go out twice."""
 
 
 class Sms:
-    """Both directions. Make it inside of the running event loop, and only where `[sms] on` is true."""
+    """The SMS channel in both directions. To be made inside the running event loop, and only where `[sms] on` is true."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Sms:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> int:
-        """Listen and look; gives the port. Raises `OSError` naming the address that is taken."""
+        """Start listening and polling; gives the port. Raises `OSError` naming the address that is taken."""
         port = await self._server.start()
         self._tasks.append(asyncio.create_task(self._every(SWEEP_S, self._sweep)))
         if self._directory:
@@ -73,7 +73,7 @@ class Sms:
         return port
 
     async def stop(self) -> None:
-        """Take nothing more. To be called before the journal is finished, and with the event loop still running."""
+        """Accept nothing more. To be called before the journal is finished, while the event loop still runs."""
         await self._server.stop()
         if self._outbox:
             self._outbox.end()
@@ -90,7 +90,7 @@ class Sms:
             return refusal(401, "缺少共享密钥或密钥不符", "the shared secret is missing or wrong")
         try:
             return await (self._webhook.answer(posted) if path == "/sms" else self._alarms(posted))
-        except Exception as error:  # a stranger's request must end at most itself
+        except Exception as error:  # one bad request must not end the channel
             LOG.exception("sms: request to %s failed", path)
             return refusal(500, f"内部错误：{type(error).__name__}", f"internal error: {type(error).__name__}")
 
@@ -117,7 +117,7 @@ class Sms:
             while True:
                 try:
                     await do()
-                except Exception:  # said in the log; the next look may go well
+                except Exception:  # the next time may succeed
                     LOG.exception("sms: %s failed", do)
                 await asyncio.sleep(pause_s)
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from ingest_daemon.contract.settings import SettingError, section, setting
 
 SEVERITIES = ("info", "maintenance", "warning", "critical")
-"""From the least to the most pressing."""
+"""From the least to the most urgent."""
 
 WAIT, DROP = "wait", "drop"
 SECRET_LETTERS = 16
@@ -86,7 +86,7 @@ class SmsSettings:
 
 
 def template(text: str) -> Any:
-    """The gateway's JSON with its places. Raises `SettingError`."""
+    """The gateway's JSON with its placeholders. Raises `SettingError`."""
     try:
         value = json.loads(text)
     except ValueError as error:

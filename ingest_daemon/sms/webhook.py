@@ -1,4 +1,4 @@
-"""`POST /sms`: what a gateway posts → messages → inbox; who may post; what came before. Answered when it is safe on disk."""
+"""`POST /sms`: a gateway's request → authorization → messages → replay check → inbox. Answered once it is safe on disk."""
 
 import hmac
 import json
@@ -21,11 +21,11 @@ from ingest_daemon.sms.settings import SmsSettings
 
 MOST_MESSAGES = 500
 _MS_FROM = 1e11
-"""Numbers from here on are milliseconds: as seconds they were the year 5138."""
+"""Numbers from here on are milliseconds: as seconds they would be the year 5138."""
 
 
 class Message(NamedTuple):
-    """A message as a gateway told it. `identity`: what tells it from every other; `at_us`: when it was sent (None: not said)."""
+    """A message of a gateway. `identity`: distinguishes it from every other; `at_us`: time of sending (None: not given)."""
 
     sender: str
     content: str | bytes
@@ -43,13 +43,13 @@ class Posted(NamedTuple):
 
 
 class Unusable(ValueError):
-    """A request or one of its messages is not what the settings say; the text says what was expected."""
+    """A request or message that does not have the form of the settings; the text names the expected form."""
 
 
 def authorized(request: Posted, secret: str) -> bool:
-    """Whether the request knows the secret: in X-Mainflow-Secret, as a bearer's token, or by the body's HMAC-SHA-256 in hex.
+    """Whether the request has the secret: in X-Mainflow-Secret, as a bearer token, or as the body's HMAC-SHA-256 in hex.
 
-    Compared in constant time, so that the time of an answer tells nothing of the secret.
+    Compared in constant time, so that the time of an answer does not reveal the secret.
     """
     key = secret.encode()
     signature = hmac.new(key, request.body, sha256).hexdigest()
@@ -63,7 +63,7 @@ def authorized(request: Posted, secret: str) -> bool:
 
 
 class Webhook:
-    """What answers `POST /sms`."""
+    """Answers `POST /sms`."""
 
     def __init__(self, settings: SmsSettings, zone: tzinfo, inbox: Inbox, seen: Seen, tally: Counter[str]) -> None:
         """`zone`: of times that name none."""
@@ -71,7 +71,7 @@ class Webhook:
         self._in_work: set[bytes] = set()
 
     async def answer(self, request: Posted) -> Response:
-        """Take the messages of a request that is authorized."""
+        """Accept the messages of an authorized request."""
         now_us = time.time_ns() // 1000
         try:
             return await self._take(request, now_us)
@@ -121,12 +121,12 @@ class Webhook:
             taken = await self._inbox.take(message.sender, message.content, now_us, message.part, message.coding)
         finally:
             self._in_work.discard(message.identity)
-        self._seen.add(message.identity, now_us)  # not before it is safe: a gateway that was told 503 comes again
+        self._seen.add(message.identity, now_us)  # only once it is safe: after a 503 the gateway sends again
         self._tally["in_messages"] += 1
         return taken
 
     def _late(self, message: Message, now_us: int) -> str:
-        """Why the message's time is not believed; "" where it is, or where there is none."""
+        """The reason for which the message's time is refused; "" where it is accepted or absent."""
         window_h = self._settings.window_h
         if message.at_us is None or abs(now_us - message.at_us) <= window_h * 3.6e9:
             return ""
