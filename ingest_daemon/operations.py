@@ -48,10 +48,10 @@ def preview(data: bytes, protocol: str, profile: str, now: datetime) -> "Preview
 
 
 def terminals(site: Site) -> "Mapping[str, Terminal]":
-    """The registered terminals by number. Raises `OSError`, `ValueError`."""
-    from ingest_daemon.terminals.registry import read_terminals
+    """The registered terminals in force, by number; of a file that is not believed those before it."""
+    from ingest_daemon.terminals.registry import Registry
 
-    return read_terminals(site.registry)
+    return Registry(site).terminals()
 
 
 def registry(settings: Settings) -> "Registry":

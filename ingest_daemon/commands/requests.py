@@ -8,7 +8,7 @@ from ingest_daemon.codec_kit.api import Command, CommandType, UnsupportedCommand
 from ingest_daemon.commands.queue import LONGEST, open_commands
 from ingest_daemon.commands.settings import CommandSettings
 from ingest_daemon.contract.settings import AUTO, Settings
-from ingest_daemon.terminals.registry import read_terminals
+from ingest_daemon.terminals.registry import Registry
 
 
 def queue_command(
@@ -18,7 +18,7 @@ def queue_command(
 
     `protocol`: of terminals whose registry row names none. Raises `ValueError` naming what is allowed.
     """
-    registered = read_terminals(settings.folder.registry).get(terminal)
+    registered = Registry(settings.folder).terminals().get(terminal)
     if registered is None:
         raise ValueError(
             f"terminal {terminal} is not in {settings.folder.registry / 'terminals.csv'}; expected one of its column terminal"
@@ -40,7 +40,7 @@ def history_support(settings: Settings, protocol: str, now: datetime) -> Callabl
 
     `protocol`: of terminals whose registry row names none. Raises `OSError`, `ValueError` where the registry cannot be read.
     """
-    registered = read_terminals(settings.folder.registry)
+    registered = Registry(settings.folder).terminals()
 
     def is_supported(number: str, start: datetime, end: datetime, field: str) -> bool:
         terminal = registered.get(number)
