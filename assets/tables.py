@@ -5,12 +5,14 @@ The same steps run under `mainflow run` and as Dagster assets, so there is one w
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from functools import partial
 from typing import NamedTuple
 
 import duckdb
 import polars as pl
+from duckdb.func import FunctionNullHandling
 
 from assets import calendar, cleaning, marts, warehouse
 from assets import registry as registry_files
@@ -19,6 +21,7 @@ from assets.curve import UNCLEAN, Flag
 from assets.marts import Partitions
 from assets.workbench import Workbench
 from ingest_daemon.contract.schema import TIMESTAMP, Reason
+from ingest_daemon.contract.silence import silent_after_min
 
 CHUNK_DAYS = 31
 """Days cleaned at once: bounds the memory of a long backfill."""
@@ -153,6 +156,11 @@ def steps() -> tuple[Step, ...]:
     return (own["registry"], *people, own["interval_reading"], own["register_month"], *figures)
 
 
+def _silent_after_h(step_min: int, upload_min: int | None, link: str | None) -> float:
+    """Hours after the last reading from which a meter counts as silent."""
+    return silent_after_min(step_min, upload_min, is_polled=bool(link)) / 60
+
+
 def prepare(connection: duckdb.DuckDBPyConnection, partitions: Partitions, *, every_bill: bool) -> None:
     """What the selects need: temporary tables of the partitions, and names for the flags (`is_hole(flags)`, `is_clean(flags)` …).
 
@@ -162,6 +170,14 @@ def prepare(connection: duckdb.DuckDBPyConnection, partitions: Partitions, *, ev
     for flag in Flag:
         connection.execute(f"create or replace temp macro is_{str(flag.name).lower()}(flags) as flags & {flag:d} <> 0").fetchall()
     connection.execute(f"create or replace temp macro is_clean(flags) as flags & {UNCLEAN:d} = 0").fetchall()
+    with suppress(duckdb.NotImplementedException, duckdb.CatalogException):  # prepared before on this connection
+        connection.create_function(
+            "silent_after_h",
+            _silent_after_h,
+            ["bigint", "bigint", "varchar"],
+            "double",
+            null_handling=FunctionNullHandling.SPECIAL,
+        )
     ensure_tables(connection)
     for name, columns in EMPTY.items():
         if not warehouse.has_table(connection, name):

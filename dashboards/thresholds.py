@@ -3,12 +3,6 @@
 Not here: limits that belong to one meter (pressure, flow); those are columns of the data.
 """
 
-NO_DATA_HOURS = 36.0
-"""h since the last reading: meters upload once a day, so a day and a half is one upload missed for sure."""
-
-REPORTING_HOURS = 24
-"""h: a meter whose last reading is younger counts as reporting."""
-
 PRESSURE_MARGIN_MPA = 0.0
 """MPa above the meter's own lower limit; the alert fires below it, so a pressure equal to the limit is still good."""
 

@@ -66,6 +66,8 @@ COLUMNS: dict[str, Word] = {
     "pressure_min_mpa": Word("最低压力", "Min pressure"),
     "pressure_mpa": Word("压力", "Pressure"),
     "pressure_state": Word("压力状态", "Pressure state"),
+    "contact_state": Word("通信状态", "Contact"),
+    "silent_after_h": Word("静默时限", "Silent after"),
     "previous_m3": Word("上期水量", "Previous"),
     "q1_m3h": Word("Q1 最小流量", "Q1"),
     "q2_m3h": Word("Q2 分界流量", "Q2"),
@@ -118,6 +120,7 @@ ALARMS: dict[str, Word] = {
 
 STATES: dict[str, Word] = {"raised": Word("发生", "raised"), "cleared": Word("恢复", "cleared")}
 ORIGINS: dict[str, Word] = {"device": Word("终端", "device"), "server": Word("平台", "server")}
+CONTACT_STATES: dict[str, Word] = {"silent": Word("静默", "silent"), "reporting": Word("正常", "reporting")}
 PRESSURE_STATES: dict[str, Word] = {"below": Word("偏低", "low"), "good": Word("正常", "good")}
 GRAINS: dict[str, Word] = {"day": Word("日", "day"), "month": Word("月", "month"), "year": Word("年", "year")}
 ANSWERS: dict[str, Word] = {"true": Word("是", "yes"), "false": Word("否", "no")}

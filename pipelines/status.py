@@ -86,7 +86,8 @@ def contacts_of(site: Site, now_us: int | None = None) -> dict[str, Contact]:
     found = {}
     for number, terminal in terminals.items():
         last_us = max(heard.get(number, 0), newest.get(number, 0)) or None
-        silent = last_us is None or now_us - last_us > silent_after_min(terminal.step_min, terminal.upload_min) * 60e6
+        limit_min = silent_after_min(terminal.step_min, terminal.upload_min, is_polled=bool(terminal.link))
+        silent = last_us is None or now_us - last_us > limit_min * 60e6
         found[number] = Contact(terminal.meter, last_us, silent, median(offsets[number]) if offsets.get(number) else None)
     return found
 

@@ -51,7 +51,8 @@ TABLES = {
         "reverse_m3 real8, flow_m3h real8,"
         "pressure_mpa real8, pressure_at timestamptz, pressure_low_mpa real8, battery_v real8, signal bigint,"
         "status bigint, today_m3 real8,"
-        "today_coverage real8, month_m3 real8, received_at timestamptz, channel text, stream text, frame bigint"
+        "today_coverage real8, month_m3 real8, received_at timestamptz, channel text, stream text, frame bigint,"
+        "silent_after_h real8"
     ),
     "mart.customer": "customer_no text, name text, industry text, region text, address text, meters bigint, source text, "
     "industry_name text, region_name text",
@@ -59,7 +60,8 @@ TABLES = {
         "meter text, terminal text, customer_no text, customer_name text, dn_mm bigint, technology text, q1_m3h real8,"
         "q2_m3h real8,"
         "q3_m3h real8, q4_m3h real8, digits bigint, resolution_m3 real8, step_min bigint, reads text, pressure_low_mpa real8,"
-        "pressure_high_mpa real8, installed_on date, removed_on date, book_no text, in_billing boolean"
+        "pressure_high_mpa real8, installed_on date, removed_on date, book_no text, in_billing boolean,"
+        "silent_after_h real8"
     ),
     "mart.data_quality": (
         "meter text, day date, readings bigint, expected_readings bigint, coverage real8, holes bigint, falls bigint,"
@@ -80,20 +82,20 @@ INSERT INTO mart.customer VALUES
   ('C1', '第一纺织厂', '纺织', '城东', '东路 1 号', 1, 'billing'), ('C2', '市人民医院', '医疗', '城西', NULL, 2, 'registry');
 INSERT INTO mart.meter VALUES
   ('M1', '0001', 'C1', '第一纺织厂', 150, 'electromagnetic', 0.625, 1, 250, 312.5, 8, 0.1, 15, 'register', 0.14,
-    0.6, '2024-03-01', NULL, 'B1', true),
+    0.6, '2024-03-01', NULL, 'B1', true, 36),
   ('M2', '0002', 'C2', '市人民医院', 100, 'ultrasonic', 0.4, 0.64, 160, 200, 8, 0.1, 15, 'register', 0.14, 0.6,
-    '2024-03-01', NULL, 'B1', true),
+    '2024-03-01', NULL, 'B1', true, 36),
   ('M3', '0003', 'C2', '市人民医院', 80, 'ultrasonic', NULL, NULL, 63, NULL, 8, 0.1, 15, 'register', NULL, NULL,
-    '2024-03-01', NULL, NULL, false),
+    '2024-03-01', NULL, NULL, false, 36),
   ('M4', '0004', NULL, NULL, 80, NULL, NULL, NULL, NULL, NULL, 8, 0.1, 15, 'register', 0.14, NULL,
-    '2024-03-01', NULL, NULL, false);
+    '2024-03-01', NULL, NULL, false, 36);
 INSERT INTO mart.latest_status VALUES
   ('M1', 'C1', '第一纺织厂', now() - interval '10 min', 123456.7, 0, 42.4, 0.312, now() - interval '10 min', 0.14,
-    3.61, 25, 0, 512.3, 0.98, 10123.4, now(), 'tcp', 1),
+    3.61, 25, 0, 512.3, 0.98, 10123.4, now(), 'tcp', 'data', 1, 36),
   ('M2', 'C2', '市人民医院', now() - interval '25 h', 5678.9, 1.2, 3.2, 0.121, now() - interval '25 h', 0.14,
-    3.21, 18, 1, 40.5, 0.5, 901.2, now(), 'tcp', 2),
+    3.21, 18, 1, 40.5, 0.5, 901.2, now(), 'tcp', 'data', 2, 36),
   ('M3', 'C2', '市人民医院', now() - interval '5 days', 77.1, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-    NULL, NULL, NULL, now() - interval '5 days', 'sms', 3);
+    NULL, NULL, NULL, now() - interval '5 days', 'sms', 'data', 3, 36);
 INSERT INTO ops.alarm_event VALUES
   ('M1', '0001', 'P_LO', 'raised', now() - interval '3 h', now(), 0.13, 0.14, 'MPa', 'device', 5),
   ('M1', '0001', 'P_LO', 'cleared', now() - interval '2 h', now(), 0.2, 0.14, 'MPa', 'device', 6),

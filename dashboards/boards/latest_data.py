@@ -3,7 +3,7 @@
 from dashboards import Json, style, thresholds, uid
 from dashboards.boards import ALARM_COLUMNS
 from dashboards.panels import dashboard, drill_down, layout, mapping, painted, stat, steps, table, text_box
-from dashboards.vocabulary import ALARMS, PRESSURE_STATES
+from dashboards.vocabulary import ALARMS, CONTACT_STATES, PRESSURE_STATES
 
 _ALARM_WORDS = ", ".join(f"('{code}', '{word.zh} {code}')" for code, word in ALARMS.items())
 
@@ -19,7 +19,9 @@ LATEST = f"""WITH open_alarm AS (
   GROUP BY last.meter
 )
 SELECT s.customer_name, s.customer_no, s.meter, s.reading_at,
-  CAST(extract(epoch FROM now() - s.reading_at) AS double precision) AS age_s, o.alarms,
+  CAST(extract(epoch FROM now() - s.reading_at) AS double precision) AS age_s,
+  CASE WHEN now() - s.reading_at <= s.silent_after_h * interval '1 hour' THEN 'reporting' ELSE 'silent' END AS contact_state,
+  o.alarms,
   s.pressure_mpa, s.pressure_low_mpa,
   CASE WHEN s.pressure_mpa < s.pressure_low_mpa THEN 'below'
     WHEN s.pressure_mpa >= s.pressure_low_mpa THEN 'good' END AS pressure_state,
@@ -38,25 +40,21 @@ WHERE $__timeFilter(a.event_at)
 ORDER BY a.event_at DESC, a.received_at DESC
 LIMIT {thresholds.ALARM_ROWS}"""
 
-REPORTING = f"""SELECT count(*) AS reporting FROM mart.latest_status
-WHERE reading_at >= now() - interval '{thresholds.REPORTING_HOURS} hours'"""
+REPORTING = """SELECT count(*) AS reporting FROM mart.latest_status
+WHERE now() - reading_at <= silent_after_h * interval '1 hour'"""
 
 
 def board() -> Json:
     """The dashboard JSON."""
     link: Json = {"links": drill_down("customer")}
-    hour = 3600
     latest: dict[str, Json] = {
         "customer_name": {**link, "custom__minWidth": 130},
         "customer_no": {},
         "meter": link,
         "reading_at": {"custom__width": 140},
-        "age_s": painted(
-            unit="dtdurations",
-            custom__minWidth=90,
-            thresholds=steps(
-                (None, style.GOOD), (thresholds.REPORTING_HOURS * hour, style.WARN), (thresholds.NO_DATA_HOURS * hour, style.BAD)
-            ),
+        "age_s": {"unit": "dtdurations", "custom__minWidth": 90},
+        "contact_state": painted(
+            mappings=mapping(CONTACT_STATES, {"silent": style.BAD, "reporting": style.GOOD}), custom__width=80
         ),
         "alarms": {
             "custom__minWidth": 140,

@@ -48,7 +48,8 @@ select
     received_at,
     channel,
     stream,
-    frame
+    frame,
+    silent_after_h
 from meter
 left join latest_reading using (meter)
 left join today using (meter)

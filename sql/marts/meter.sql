@@ -26,7 +26,8 @@ select
     coalesce(cards.installed_on, terminals.installed_on) as installed_on,
     coalesce(cards.removed_on, terminals.removed_on) as removed_on,
     book_no,
-    cards.meter_no is not null as in_billing
+    cards.meter_no is not null as in_billing,
+    silent_after_h(step_min, upload_min, link) as silent_after_h
 from registry.terminals
 left join billing.meter_card as cards on cards.meter_no = terminals.meter
 left join billing.customer as billed on billed.customer_no = coalesce(cards.customer_no, terminals.customer_no)

@@ -72,7 +72,7 @@ def test_the_tiles_count_what_they_say(marts):
     tiles = {
         key: rows(marts, panel("latest-data", key)["targets"][0]["rawSql"]) for key in ("meters", "reporting", "pressure_below")
     }
-    assert tiles == {"meters": [{"meters": 3}], "reporting": [{"reporting": 1}], "pressure_below": [{"meters": 1}]}
+    assert tiles == {"meters": [{"meters": 3}], "reporting": [{"reporting": 2}], "pressure_below": [{"meters": 1}]}
 
 
 def test_curves_are_at_the_raw_step_with_the_limit_of_the_meter(marts):

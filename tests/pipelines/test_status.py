@@ -43,7 +43,10 @@ def said(site: Site, *arguments: str) -> str:
         pytest.param(None, None, True, id="never heard"),
     ],
 )
-def test_a_terminal_is_silent_after_three_steps(site: Site, heard_min: int | None, newest_min: int | None, silent: bool) -> None:
+def test_a_polled_terminal_is_silent_after_three_steps(
+    site: Site, heard_min: int | None, newest_min: int | None, silent: bool
+) -> None:
+    (site.registry / "terminals.csv").write_text(f"terminal,meter,step_min,link,address\n{FIRST},M1,15,861234567890001,1\n")
     contacts = {} if heard_min is None else {FIRST: NOW_US - heard_min * MINUTE_US}
     newest = {} if newest_min is None else {FIRST: NOW_US - newest_min * MINUTE_US}
     write_json(site.state / "counters.json", {"last_contact_us": contacts}, durable=False)
@@ -51,11 +54,23 @@ def test_a_terminal_is_silent_after_three_steps(site: Site, heard_min: int | Non
     assert contacts_of(site, NOW_US)[FIRST].silent == silent
 
 
-@pytest.mark.parametrize(("heard_h", "silent"), [(25, False), (35, False), (37, True)])
-def test_a_terminal_that_uploads_once_a_day_is_silent_when_an_upload_and_half_a_day_are_missed(
-    site: Site, heard_h: int, silent: bool
+@pytest.mark.parametrize(
+    ("upload_min", "heard_h", "silent"),
+    [
+        ("", 25, False),
+        ("", 35, False),
+        ("", 37, True),
+        ("1440", 35, False),
+        ("1440", 37, True),
+        ("60", 1, False),
+        ("60", 2, True),
+    ],
+)
+def test_a_terminal_that_calls_in_is_silent_when_an_upload_and_half_of_the_next_are_missed(
+    site: Site, upload_min: str, heard_h: int, silent: bool
 ) -> None:
-    (site.registry / "terminals.csv").write_text(f"terminal,meter,step_min,upload_min\n{FIRST},M1,15,1440\n")
+    """Where the registry gives no interval, one upload a day is expected."""
+    (site.registry / "terminals.csv").write_text(f"terminal,meter,step_min,upload_min\n{FIRST},M1,15,{upload_min}\n")
     write_json(site.state / "counters.json", {"last_contact_us": {FIRST: NOW_US - heard_h * 60 * MINUTE_US}}, durable=False)
     assert contacts_of(site, NOW_US)[FIRST].silent == silent
 
