@@ -20,6 +20,7 @@ from fastcrc import crc16
 
 from ingest_daemon.codec_kit.api import Arrival, Command, Decoded, Decoder, ExplainedField, NumberShape
 from ingest_daemon.codec_kit.checksums import crc16_is_good
+from ingest_daemon.codec_kit.explained import checksum_text
 from ingest_daemon.codec_kit.framer import Bulk, Bytes, Fault, FrameFormat, Framer, Offsets
 from ingest_daemon.codec_kit.modbus import pdu as modbus
 from ingest_daemon.codec_kit.modbus.register_map import RegisterMap, register_map
@@ -143,8 +144,7 @@ def explain(frame: bytes) -> list[ExplainedField]:
         crc = piece[-2:] if len(piece) >= _SHORTEST else b""
         parts += modbus.explain(piece[1 : len(piece) - len(crc)], at + 1)
         if crc:
-            expected = _crc(piece[:-2])
-            verdict = "正确 / good" if crc == expected else f"应为 / expected {expected.hex().upper()}"
-            parts.append(ExplainedField(at + len(piece) - 2, crc, "校验", "CRC", f"{crc.hex().upper()} {verdict}", ""))
+            text = checksum_text(crc.hex().upper(), _crc(piece[:-2]).hex().upper())
+            parts.append(ExplainedField(at + len(piece) - 2, crc, "校验", "CRC", text, ""))
         at += len(piece)
     return parts

@@ -176,7 +176,7 @@ def test_every_byte_is_explained_in_order_in_both_languages(case: Case) -> None:
 @every_good_case
 def test_no_checksum_of_a_good_frame_is_explained_as_wrong(case: Case) -> None:
     values = [part.value for part in codecs.load(case.protocol).explain(case.raw)]
-    assert not [value for value in values if "错误 / wrong" in value or "应为 / expected" in value]
+    assert not [value for value in values if "错误，" in value or "应为" in value]
 
 
 @every_protocol

@@ -6,7 +6,7 @@ from decimal import Decimal
 import polars as pl
 
 from ingest_daemon.codec_kit.api import ExplainedField
-from ingest_daemon.codec_kit.explained import UnplacedField, layout
+from ingest_daemon.codec_kit.explained import UnplacedField, checksum_text, layout
 from ingest_daemon.codecs.cjt188.decode import clock
 from ingest_daemon.codecs.cjt188.framing import (
     ANSWER,
@@ -126,11 +126,9 @@ def _explained_frame(frame: bytes) -> Iterator[UnplacedField]:
 
 def _verdict(frame: bytes, data: bytes) -> str:
     received, expected = frame[-2], sum_of(frame[:-2])
-    if received == expected:
-        return f"{received:02X} 正确 / good"
-    if received == sum_of(data):
+    if received != expected and received == sum_of(data):
         return f"{received:02X} 仅为数据域之和，应为 {expected:02X} / sum of the data only, expected {expected:02X}"
-    return f"{received:02X} 错误，应为 {expected:02X} / wrong, expected {expected:02X}"
+    return checksum_text(f"{received:02X}", f"{expected:02X}")
 
 
 def _explained_data(data: bytes, answer: bool, error: bool) -> Iterator[UnplacedField]:

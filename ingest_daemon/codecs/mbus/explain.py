@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ingest_daemon.codec_kit.api import ExplainedField
-from ingest_daemon.codec_kit.explained import UnplacedField, layout
+from ingest_daemon.codec_kit.explained import UnplacedField, checksum_text, layout
 from ingest_daemon.codecs.mbus.decode import ERRORS, STATUS_ALARMS, WATER
 from ingest_daemon.codecs.mbus.framing import (
     ACK,
@@ -23,8 +23,7 @@ from ingest_daemon.codecs.mbus.framing import (
     SND_NKE,
     SND_UD,
     VARIABLE,
-    fault_of,
-    is_good,
+    checksum_of,
     meter_number,
     size_of,
 )
@@ -131,9 +130,7 @@ def _explained_frame(frame: bytes) -> Iterator[UnplacedField]:
             yield frame[7:8], "错误码", "error code", f"{frame[7]:02X} {error}", ""
         else:
             yield frame[7:-2], "数据内容", "data", "", ""
-    ended = frame[:-1] + bytes((END,))
-    verdict = "正确 / good" if is_good(ended) else f"错误 / wrong: {fault_of(ended)[1]}"
-    yield frame[-2:-1], "校验码 CS", "checksum CS", f"{frame[-2]:02X} {verdict}", ""
+    yield frame[-2:-1], "校验码 CS", "checksum CS", checksum_text(f"{frame[-2]:02X}", f"{checksum_of(frame):02X}"), ""
     yield frame[-1:], "结束符", "end", "" if frame[-1] == END else f"{frame[-1]:02X} 应为 16 / expected 16", ""
 
 

@@ -38,15 +38,19 @@ def size_of(head: bytes | bytearray) -> int | None:
 
 def is_good(frame: bytes | bytearray) -> bool:
     """Whether a frame of good size ends as it should and has the right checksum."""
-    return frame[-1] == END and _sum(frame[1 if frame[0] == SHORT else 4 : -2]) == frame[-2]
+    return frame[-1] == END and checksum_of(frame) == frame[-2]
 
 
 def fault_of(frame: bytes) -> Fault:
     """The wrong end or checksum of a frame of good size."""
     if frame[-1] != END:
         return Reason.BAD_LENGTH, f"{frame[-1]:02X} stands where the end 16 is expected"
-    expected = _sum(frame[1 if frame[0] == SHORT else 4 : -2])
-    return Reason.BAD_CRC, f"checksum is {frame[-2]:02X}, expected {expected:02X}"
+    return Reason.BAD_CRC, f"checksum is {frame[-2]:02X}, expected {checksum_of(frame):02X}"
+
+
+def checksum_of(frame: bytes | bytearray) -> int:
+    """The checksum that a frame of good size must have."""
+    return _sum(frame[1 if frame[0] == SHORT else 4 : -2])
 
 
 def _sizes(block: Bytes) -> Offsets:

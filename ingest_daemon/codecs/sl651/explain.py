@@ -9,6 +9,7 @@ import numpy as np
 
 from ingest_daemon.codec_kit.api import ExplainedField
 from ingest_daemon.codec_kit.checksums import crc16_high_first
+from ingest_daemon.codec_kit.explained import Explainer, checksum_text
 from ingest_daemon.codecs.sl651.elements import (
     ALARM,
     FIXED_SIZE,
@@ -116,7 +117,7 @@ def explain(frame: bytes) -> list[ExplainedField]:
 
 def _explain_message(message: bytes, *, alone: bool) -> list[ExplainedField]:
     """One frame, or the packets of one message; `alone`: nothing stands before it."""
-    book = _Explainer(message)
+    book = Explainer(message)
     found = pieces(message)
     for piece in found:
         if piece[:1] == SOH and LETTERS_HEAD.match(piece):
@@ -147,8 +148,8 @@ def _is_torn(message: bytes) -> bool:
 def _explain_joined(message: bytes) -> list[ExplainedField]:
     """The parts of a whole message's body, as if it had come in one packet."""
     frame = joined(message)
-    book = _Explainer(frame)
-    book.at = HEADER
+    book = Explainer(frame)
+    book.offset = HEADER
     if message[:1] == SOH:
         _explain_text(book, len(frame) - 3)
     else:
@@ -176,9 +177,9 @@ def _spread(parts: list[ExplainedField], body: list[ExplainedField]) -> None:
     parts[:] = spread
 
 
-def _explain_hex(book: "_Explainer", piece: bytes, *, alone: bool) -> None:
+def _explain_hex(book: Explainer, piece: bytes, *, alone: bool) -> None:
     """A frame of the HEX form; of a message in several packets the body stays one part."""
-    first = book.at
+    first = book.offset
     down = is_reply(piece)
     book.take(first + 2, "帧起始符", "start symbol")
     if down:
@@ -206,20 +207,20 @@ def _explain_hex(book: "_Explainer", piece: bytes, *, alone: bool) -> None:
     else:
         _explain_numbers(book, end)
         book.take(end, *_PIECE)
-    if book.at < first + len(piece):
+    if book.offset < first + len(piece):
         book.take(end + 1, *_SYMBOLS.get(book.frame[end], ("不是结束符", "no end symbol")))
-    expected = crc16_high_first(book.frame[first : book.at]).hex().upper()
-    received = book.frame[book.at : book.at + 2].hex().upper()
-    book.take(book.at + 2, "校验码", "CRC", _verdict(received, expected))
+    expected = crc16_high_first(book.frame[first : book.offset]).hex().upper()
+    received = book.frame[book.offset : book.offset + 2].hex().upper()
+    book.take(book.offset + 2, "校验码", "CRC", checksum_text(received, expected))
 
 
-def _explain_letters(book: "_Explainer", piece: bytes) -> None:
+def _explain_letters(book: Explainer, piece: bytes) -> None:
     """A frame of the ASCII form, its header in hex digits and its body in words."""
-    first, down = book.at, is_reply(piece)
+    first, down = book.offset, is_reply(piece)
     book.take(first + 1, "帧起始符（ASCII）", "start symbol of the ASCII form")
     for size, zh, en in _LETTERS_DOWN if down else _LETTERS_UP:
-        raw = piece[book.at - first : book.at - first + size].decode()
-        book.take(book.at + size, zh, en, str(int(raw, 16)) if en == "centre address" else raw)
+        raw = piece[book.offset - first : book.offset - first + size].decode()
+        book.take(book.offset + size, zh, en, str(int(raw, 16)) if en == "centre address" else raw)
     code = piece[17:19].decode()
     book.take(first + 19, "功能码", "function", _function_text(int(code, 16)))
     length = int(piece[20:23], 16)
@@ -236,10 +237,10 @@ def _explain_letters(book: "_Explainer", piece: bytes) -> None:
         min(end + 1, first + len(piece)),
         *_SYMBOLS.get(book.frame[end] if end < len(book.frame) else 0, ("不是结束符", "no end symbol")),
     )
-    expected = crc16_high_first(book.frame[first : book.at]).hex().upper()
-    received = book.frame[book.at : first + len(piece)]
+    expected = crc16_high_first(book.frame[first : book.offset]).hex().upper()
+    received = book.frame[book.offset : first + len(piece)]
     text = received.decode("ascii", "replace").upper()
-    book.take(min(book.at + 4, first + len(piece)), "校验码", "CRC", _verdict(text, expected))
+    book.take(min(book.offset + 4, first + len(piece)), "校验码", "CRC", checksum_text(text, expected))
 
 
 _STATION = (10, "遥测站地址", "station address")
@@ -249,17 +250,17 @@ _LETTERS_UP = (_CENTRE, _STATION, _WORD)
 _LETTERS_DOWN = (_STATION, _CENTRE, _WORD)
 
 
-def _explain_text(book: "_Explainer", end: int) -> None:
+def _explain_text(book: Explainer, end: int) -> None:
     """The body of the ASCII form: sequence, send time, then a part a word."""
-    text = book.frame[book.at : min(book.at + 16, end)]
+    text = book.frame[book.offset : min(book.offset + 16, end)]
     if re.fullmatch(rb"[0-9A-Fa-f]{4}\d{12}", text):
-        book.take(book.at + 4, "流水号", "sequence number", str(int(text[:4], 16)))
-        book.take(book.at + 12, "发报时间", "send time", _clock_text(bytes.fromhex(text[4:].decode())))
+        book.take(book.offset + 4, "流水号", "sequence number", str(int(text[:4], 16)))
+        book.take(book.offset + 12, "发报时间", "send time", _clock_text(bytes.fromhex(text[4:].decode())))
     after = ""
-    while book.at < end:
-        space = book.frame.find(b" ", book.at, end)
+    while book.offset < end:
+        space = book.frame.find(b" ", book.offset, end)
         upto = end if space < 0 else space + 1
-        word = book.frame[book.at : upto].decode("ascii", "replace").strip()
+        word = book.frame[book.offset : upto].decode("ascii", "replace").strip()
         element = element_of(word)
         if after or element is None:
             names = _WORDS.get(word, ("数据", "value")) if not after else ("数据", "value")
@@ -283,56 +284,37 @@ def _function_text(function: int) -> str:
     return f"{function:02X}H {zh} / {en}"
 
 
-def _verdict(received: str, expected: str) -> str:
-    verdict = "正确 / good" if received == expected else f"错误，应为 {expected} / wrong, expected {expected}"
-    return f"{received} {verdict}"
-
-
-class _Explainer:
-    """Takes a frame's bytes from the left into parts."""
-
-    def __init__(self, frame: bytes) -> None:
-        self.frame, self.at = frame, 0
-        self.parts: list[ExplainedField] = []
-
-    def take(self, upto: int, zh: str, en: str, value: str = "", unit: str = "") -> bytes:
-        """The bytes up to that offset as one part, as far as there are any; without a value their hex is shown."""
-        raw = self.frame[self.at : upto]
-        if raw:
-            self.parts.append(ExplainedField(self.at, raw, zh, en, value or raw.hex().upper(), unit))
-            self.at += len(raw)
-        return raw
-
-
-def _explain_numbers(book: _Explainer, end: int) -> int:
+def _explain_numbers(book: Explainer, end: int) -> int:
     """Packet numbers of M3, if any; gives the number of the packet."""
-    frame, first = book.frame, book.at - HEADER
-    if frame[book.at - 1] != SYN:
+    frame, first = book.frame, book.offset - HEADER
+    if frame[book.offset - 1] != SYN:
         return 1
     total, number = packet_of(frame[first : first + HEADER + 3])
-    book.take(min(book.at + 3, end), "包总数与序号", "packets and number", f"{number} / {total}")
+    book.take(min(book.offset + 3, end), "包总数与序号", "packets and number", f"{number} / {total}")
     return number
 
 
-def _explain_body(book: _Explainer, end: int) -> None:
+def _explain_body(book: Explainer, end: int) -> None:
     """Parts of the body as far as its layout is known; the rest is left to the caller."""
     frame, function = book.frame, book.frame[10]
-    if _explain_numbers(book, end) != 1 or end - book.at < 8:
+    if _explain_numbers(book, end) != 1 or end - book.offset < 8:
         return
-    start = book.at
+    start = book.offset
     book.take(start + 2, "流水号", "sequence number", str(int.from_bytes(frame[start : start + 2], "big")))
     book.take(start + 8, "发报时间", "send time", _clock_text(frame[start + 2 : start + 8]))
     if is_reply(frame):
         if function == HISTORY:
             for zh, en in (("起始时间", "start"), ("结束时间", "end")):
-                book.take(min(book.at + 4, end), zh, en, frame[book.at : min(book.at + 4, end)].hex())
+                book.take(min(book.offset + 4, end), zh, en, frame[book.offset : min(book.offset + 4, end)].hex())
         return
-    if function not in ELEMENT_FUNCTIONS and frame[book.at : book.at + 2] == b"\xf1\xf1":
-        book.take(min(book.at + 7, end), "遥测站地址", "station address", frame[book.at + 2 : book.at + 7].hex().upper())
+    if function not in ELEMENT_FUNCTIONS and frame[book.offset : book.offset + 2] == b"\xf1\xf1":
+        book.take(
+            min(book.offset + 7, end), "遥测站地址", "station address", frame[book.offset + 2 : book.offset + 7].hex().upper()
+        )
         _explain_answer(book, function, end)
         return
     try:
-        for element in iter_elements(frame, book.at, end):
+        for element in iter_elements(frame, book.offset, end):
             _explain_element(book, element)
             if element.id == STEP and function in SERIES_FUNCTIONS:
                 _explain_series(book, end)
@@ -364,25 +346,25 @@ _ERC = (
 """The event records ERC1 on (the standard's table 82): how often each happened, 2 bytes."""
 
 
-def _explain_answer(book: _Explainer, function: int, end: int) -> None:
+def _explain_answer(book: Explainer, function: int, end: int) -> None:
     """What stands behind the station's address in an answer to 45H, 46H and 50H."""
     frame = book.frame
     if function == EVENTS:
         for number, (zh, en) in enumerate(_ERC, 1):
-            if book.at + 2 <= end:
-                count = int.from_bytes(frame[book.at : book.at + 2], "big")
-                book.take(book.at + 2, f"ERC{number} {zh}次数", f"ERC{number} {en}: times", str(count))
+            if book.offset + 2 <= end:
+                count = int.from_bytes(frame[book.offset : book.offset + 2], "big")
+                book.take(book.offset + 2, f"ERC{number} {zh}次数", f"ERC{number} {en}: times", str(count))
         book.take(end, "备用事件", "spare events")
-    elif function == VERSION and book.at < end:
-        book.take(book.at + 1, "版本信息字节数", "bytes of the version", str(frame[book.at]))
-        book.take(end, "软件版本", "software version", frame[book.at : end].decode("gb18030", "replace"))
+    elif function == VERSION and book.offset < end:
+        book.take(book.offset + 1, "版本信息字节数", "bytes of the version", str(frame[book.offset]))
+        book.take(end, "软件版本", "software version", frame[book.offset : end].decode("gb18030", "replace"))
     elif function == STATE:
         with contextlib.suppress(TruncatedBody):
-            for element in iter_elements(frame, book.at, end):
+            for element in iter_elements(frame, book.offset, end):
                 _explain_element(book, element)
 
 
-def _explain_element(book: _Explainer, element: Element) -> None:
+def _explain_element(book: Explainer, element: Element) -> None:
     value = book.frame[element.value : element.end]
     if element.id == TIME:
         book.take(element.end, "观测时间", "observation time", _clock_text(value))
@@ -404,16 +386,16 @@ def _explain_element(book: _Explainer, element: Element) -> None:
         book.take(element.end, f"{name} {zh}", f"{name} {en}", _value_text(element.id, element.definition, value), unit)
 
 
-def _explain_series(book: _Explainer, end: int) -> None:
-    element = element_at(book.frame, book.at, end)
+def _explain_series(book: Explainer, end: int) -> None:
+    element = element_at(book.frame, book.offset, end)
     zh, en, unit = named(element.id)
     name, size = f"{element.id:02X}", element.end - element.value
     book.take(element.value, f"{name} {zh}：要素标识", f"{name} {en}: element of the series", f"{size} × n")
     number = 0
-    while size and book.at + size <= end:
+    while size and book.offset + size <= end:
         number += 1
-        text = _value_text(element.id, element.definition, book.frame[book.at : book.at + size])
-        book.take(book.at + size, f"{name} {zh} 第 {number} 个", f"{name} {en}, value {number}", text, unit)
+        text = _value_text(element.id, element.definition, book.frame[book.offset : book.offset + size])
+        book.take(book.offset + size, f"{name} {zh} 第 {number} 个", f"{name} {en}, value {number}", text, unit)
 
 
 def _clock_text(digits: bytes) -> str:

@@ -8,6 +8,7 @@ from decimal import Decimal
 import numpy as np
 
 from ingest_daemon.codec_kit.api import ExplainedField
+from ingest_daemon.codec_kit.explained import Explainer, checksum_text
 from ingest_daemon.codecs.szy206.header import (
     ALARM,
     ALARM_STATE,
@@ -86,7 +87,7 @@ def _following(raw: bytes, at: int) -> int | None:
 
 def _explained(frame: bytes) -> list[ExplainedField]:
     """The parts of one frame."""
-    book = _Explainer(frame)
+    book = Explainer(frame)
     if len(frame) < 12 or frame[0] != START or frame[2] != START:
         detail = "应为 68 L 68 起始的完整报头 / expected a whole header 68 L 68"
         book.take(len(frame), "不是 68 L 68 报文", "no frame of 68 L 68", detail)
@@ -103,53 +104,39 @@ def _explained(frame: bytes) -> list[ExplainedField]:
     end = min(3 + length, len(frame))
     if control & IN_PACKETS:
         book.take(min(5, end), "拆分计数 DIVS", "packet number, counting down to 1", str(frame[4]))
-    book.take(min(book.at + 5, end), "地址域 A", "address A")
-    function = frame[book.at] if book.at < end else -1
+    book.take(min(book.offset + 5, end), "地址域 A", "address A")
+    function = frame[book.offset] if book.offset < end else -1
     zh, en = _FUNCTIONS.get(function, ("厂家自定义或其他", "private or other"))
-    book.take(min(book.at + (2 if function == 0xFF else 1), end), "功能码 AFN", "function AFN", f"{function:02X}H {zh} / {en}")
+    book.take(
+        min(book.offset + (2 if function == 0xFF else 1), end), "功能码 AFN", "function AFN", f"{function:02X}H {zh} / {en}"
+    )
     if control & 0x80:
         _explain_data(book, function, control, end)
     elif function == HISTORY:
         _explain_span(book, end)
-    elif function == LINK and book.at < end:
-        book.take(book.at + 1, "链路检测", "link test", _LINKS.get(frame[book.at], f"{frame[book.at]:02X}"))
+    elif function == LINK and book.offset < end:
+        book.take(book.offset + 1, "链路检测", "link test", _LINKS.get(frame[book.offset], f"{frame[book.offset]:02X}"))
     elif function in (REPORT, ALARM, MANUAL, VOLTAGE):
-        book.take(min(book.at + 1, end), "工作模式", "working mode")
-        if end - book.at == 7:
-            book.take(end, "时间标签 Tp", "time tag Tp", _tag_text(frame[book.at : end]))
+        book.take(min(book.offset + 1, end), "工作模式", "working mode")
+        if end - book.offset == 7:
+            book.take(end, "时间标签 Tp", "time tag Tp", _tag_text(frame[book.offset : end]))
     book.take(end, "数据域 D", "data D")
-    if book.at < len(frame):
-        expected, received = crc8(frame[3 : book.at]), frame[book.at]
-        verdict = "正确 / good" if received == expected else f"错误，应为 {expected:02X} / wrong, expected {expected:02X}"
-        book.take(book.at + 1, "校验码 CS", "CRC", f"{received:02X} {verdict}")
-    book.take(book.at + 1, "结束符", "end")
+    if book.offset < len(frame):
+        expected, received = crc8(frame[3 : book.offset]), frame[book.offset]
+        book.take(book.offset + 1, "校验码 CS", "CRC", checksum_text(f"{received:02X}", f"{expected:02X}"))
+    book.take(book.offset + 1, "结束符", "end")
     book.take(len(frame), "报文之后的字节", "bytes after the frame")
     return book.parts
-
-
-class _Explainer:
-    """Takes a frame's bytes from the left into parts."""
-
-    def __init__(self, frame: bytes) -> None:
-        self.frame, self.at = frame, 0
-        self.parts: list[ExplainedField] = []
-
-    def take(self, upto: int, zh: str, en: str, value: str = "", unit: str = "") -> None:
-        """The bytes up to that offset as one part, as far as there are any; without a value their hex is shown."""
-        raw = self.frame[self.at : upto]
-        if raw:
-            self.parts.append(ExplainedField(self.at, raw, zh, en, value or raw.hex().upper(), unit))
-            self.at += len(raw)
 
 
 _Form = tuple[str, str, int, int, str]
 
 
-def _explain_data(book: _Explainer, function: int, control: int, end: int) -> None:
+def _explain_data(book: Explainer, function: int, control: int, end: int) -> None:
     """Data of a station's frame."""
     frame = book.frame
-    if function == LINK and book.at < end:
-        book.take(book.at + 1, "链路检测", "link test", _LINKS.get(frame[book.at], f"{frame[book.at]:02X}"))
+    if function == LINK and book.offset < end:
+        book.take(book.offset + 1, "链路检测", "link test", _LINKS.get(frame[book.offset], f"{frame[book.offset]:02X}"))
         return
     if function == HISTORY:
         _explain_span(book, end)
@@ -162,21 +149,21 @@ def _explain_data(book: _Explainer, function: int, control: int, end: int) -> No
         for tag in ((0,) if function == NOW else (5, 7, 6, 0))
         for forms in _layouts(kind)
         for words in ((4, 0) if function == VOLTAGE else (4,))
-        if _fits(frame[book.at : end], forms, tag, words)
+        if _fits(frame[book.offset : end], forms, tag, words)
     ]
     if not fits:
         return
     forms, tag, words = fits[0]
     if function == ALARM:
-        book.take(book.at + WORD, "报警字", "alarm word", _bits(frame[book.at : book.at + WORD], ALARM_BITS))
+        book.take(book.offset + WORD, "报警字", "alarm word", _bits(frame[book.offset : book.offset + WORD], ALARM_BITS))
     limit = end - tag - (words if function != ALARM else WORD)
     number = 0
-    while forms and book.at < limit:
+    while forms and book.offset < limit:
         number += 1
         for zh, en, size, decimals, unit in forms:
-            raw = frame[book.at : book.at + size]
+            raw = frame[book.offset : book.offset + size]
             text, seen = _number(raw, decimals, zh == "瞬时流量")
-            book.take(book.at + size, f"{zh} {number}", f"{en} {number}", text, unit or seen)
+            book.take(book.offset + size, f"{zh} {number}", f"{en} {number}", text, unit or seen)
     book.take(limit, "数值", "values")
     if words and function != ALARM:
         book.take(limit + WORD, "报警字", "alarm word", _bits(frame[limit : limit + WORD], ALARM_BITS))
@@ -214,21 +201,21 @@ def _tag_text(raw: bytes) -> str:
     return f"{date} {pairs[2]}:{pairs[1]}:{pairs[0]}{delay}"
 
 
-def _explain_span(book: _Explainer, end: int) -> None:
-    if end - book.at < SPAN:
+def _explain_span(book: Explainer, end: int) -> None:
+    if end - book.offset < SPAN:
         return
-    frame, code = book.frame, book.frame[book.at] >> 4
-    book.take(book.at + 1, "数据类型与通道", "data code and channel", f"{code}, {frame[book.at] & 15}")
+    frame, code = book.frame, book.frame[book.offset] >> 4
+    book.take(book.offset + 1, "数据类型与通道", "data code and channel", f"{code}, {frame[book.offset] & 15}")
     for zh, en in (("起始时间", "first hour"), ("结束时间", "last hour")):
-        hh, dd, mm, yy = (f"{byte:02X}" for byte in frame[book.at : book.at + 4])
-        book.take(book.at + 4, zh, en, f"20{yy}-{mm}-{dd} {hh}h")
+        hh, dd, mm, yy = (f"{byte:02X}" for byte in frame[book.offset : book.offset + 4])
+        book.take(book.offset + 4, zh, en, f"20{yy}-{mm}-{dd} {hh}h")
     record = RECORDS.get(code)
     number = 0
-    while record and book.at + record.size <= end:
+    while record and book.offset + record.size <= end:
         number += 1
         zh, en, size, decimals, unit = _FORMS[FLOW][1] if record.size == 5 else _FORMS[PRESSURE][0]
-        text, _ = _number(frame[book.at : book.at + size], decimals, False)
-        book.take(book.at + size, f"{zh} 第 {number} 个", f"{en}, value {number}", text, unit)
+        text, _ = _number(frame[book.offset : book.offset + size], decimals, False)
+        book.take(book.offset + size, f"{zh} 第 {number} 个", f"{en}, value {number}", text, unit)
 
 
 def _number(raw: bytes, decimals: int, is_flow: bool) -> tuple[str, str]:
