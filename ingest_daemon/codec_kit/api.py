@@ -8,7 +8,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ingest_daemon.contract.schema import FIELDS, TIMESTAMP, Reason
 
@@ -81,6 +83,11 @@ def together(parts: Iterable[Decoded]) -> Decoded:
     """Parts of one group as a whole, in the order of its frames; of no parts `NOTHING`."""
     tables = zip(NOTHING, *parts, strict=True)
     return Decoded(*(pl.concat(several).sort("frame", maintain_order=True) for several in tables))
+
+
+def renumbered(part: Decoded, numbers: NDArray[np.int64]) -> Decoded:
+    """The part with each `frame` replaced by its number in a larger group; `numbers`: one for each frame of the part."""
+    return Decoded(*(table.with_columns(frame=pl.Series(numbers[table["frame"].to_numpy()], dtype=pl.Int64)) for table in part))
 
 
 class ExplainedField(NamedTuple):

@@ -24,6 +24,7 @@ from ingest_daemon.codec_kit.api import (
     rejections,
     together,
 )
+from ingest_daemon.codec_kit.columns import timestamps
 from ingest_daemon.codec_kit.modbus.register_map import Block, RegisterMap, Spot
 from ingest_daemon.codec_kit.modbus.register_values import Bytes, Columns, FindNumbers, Mask, Numbers, columns, raised_alarms
 from ingest_daemon.contract.schema import FIELDS, Reason
@@ -268,7 +269,7 @@ def _tables(numbers: Sequence[int], arrivals: Sequence[Arrival], values: Columns
         {
             "frame": pl.Series(numbers, dtype=pl.Int64),
             "terminal": pl.Series([arrival.terminal for arrival in arrivals], dtype=pl.String),
-            "ts": received.cast(pl.Datetime("us")).dt.replace_time_zone("UTC"),
+            "ts": timestamps(received),
         }
     ).with_columns(
         (

@@ -8,8 +8,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ingest_daemon.codec_kit import bcd
-from ingest_daemon.codec_kit.api import Arrival, Decoded, rejections, together
+from ingest_daemon.codec_kit.api import Arrival, Decoded, rejections, renumbered, together
 from ingest_daemon.codec_kit.bcd import Block, Mask, Whole
+from ingest_daemon.codec_kit.columns import timestamps, value_rows
 from ingest_daemon.codecs.sl651.ascii_form import translated
 from ingest_daemon.codecs.sl651.batcher import Batch, Batcher
 from ingest_daemon.codecs.sl651.elements import MEANING, Meaning, codes_of
@@ -30,7 +31,7 @@ from ingest_daemon.codecs.sl651.header import (
 from ingest_daemon.codecs.sl651.packets import begins, joined, messages
 from ingest_daemon.codecs.sl651.profile import Settings, settings_of
 from ingest_daemon.codecs.sl651.timestamps import read_times
-from ingest_daemon.contract.schema import FIELDS, TIMESTAMP, Reason
+from ingest_daemon.contract.schema import FIELDS, Reason
 
 _COLUMN = {field.name: number for number, field in enumerate(FIELDS)}
 _BEIJING_H = 8
@@ -73,10 +74,13 @@ def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
 def _placed(part: Decoded, places: Whole, utc_offset_h: int) -> Decoded:
     """The part with `frame` counted in the whole group, and the times of a clock that is not Beijing's put right."""
     late = pl.duration(hours=_BEIJING_H - utc_offset_h)
-    tables = [table.with_columns(frame=pl.Series(places[table["frame"].to_numpy()], dtype=pl.Int64)) for table in part]
-    for number, name in enumerate(("ts", "event_at", "sent_at")):
-        tables[number] = tables[number].with_columns(pl.col(name) + late)
-    return Decoded(*tables)
+    readings, alarms, clocks, rejected = renumbered(part, places)
+    return Decoded(
+        readings.with_columns(pl.col("ts") + late),
+        alarms.with_columns(pl.col("event_at") + late),
+        clocks.with_columns(pl.col("sent_at") + late),
+        rejected,
+    )
 
 
 def _decode(frames: Sequence[bytes], *, regular: bool, meaning: Meaning = MEANING) -> Decoded:
@@ -118,7 +122,7 @@ def _decode(frames: Sequence[bytes], *, regular: bool, meaning: Meaning = MEANIN
             {
                 "frame": clock_frames,
                 "terminal": pl.Series([terminal(frames[number]) for number in clock_frames], dtype=pl.String),
-                "sent_at": _timestamps(sent[sent_sound]),
+                "sent_at": timestamps(sent[sent_sound]),
             }
         ),
         rejections(refused),
@@ -232,18 +236,8 @@ def _frame_of(parts: list[_Rows], stations: pl.Series, moment: str) -> pl.DataFr
     rows = _Rows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
     if len(parts) > 1:  # one batch is in order
         rows = rows.picked(np.lexsort((rows.at, rows.frame)))
-    return pl.DataFrame(
-        {
-            "frame": pl.Series(rows.frame, dtype=pl.Int64),
-            "terminal": stations.gather(rows.station),
-            moment: _timestamps(rows.ts),
-            **{
-                field.name: pl.Series(np.ascontiguousarray(rows.fields[:, number]), nan_to_null=True).cast(field.dtype)
-                for number, field in enumerate(FIELDS)
-            },
-            "word": pl.Series(rows.word, dtype=pl.Int64),
-        }
-    ).drop("word" if moment == "ts" else [])
+    table = value_rows(rows.frame, stations.gather(rows.station), moment, rows.ts, rows.fields)
+    return table if moment == "ts" else table.with_columns(word=pl.Series(rows.word, dtype=pl.Int64))
 
 
 def _with_codes(alarms: pl.DataFrame, meaning: Meaning) -> pl.DataFrame:
@@ -252,7 +246,3 @@ def _with_codes(alarms: pl.DataFrame, meaning: Meaning) -> pl.DataFrame:
     codes = pl.Series([codes_of(word, meaning.bits) for word in words], dtype=pl.List(pl.String))
     active = codes.gather(alarms["word"].replace_strict(words, pl.Series(range(len(words)), dtype=pl.Int64)))
     return alarms.drop("word").insert_column(3, active.alias("active"))
-
-
-def _timestamps(microseconds: Whole) -> pl.Series:
-    return pl.Series(microseconds, dtype=pl.Int64).cast(pl.Datetime("us")).dt.replace_time_zone("UTC").cast(TIMESTAMP)

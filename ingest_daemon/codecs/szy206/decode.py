@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ingest_daemon.codec_kit.api import NOTHING, Arrival, Decoded, rejections
 from ingest_daemon.codec_kit.bcd import Block, Mask, Whole
+from ingest_daemon.codec_kit.columns import value_rows
 from ingest_daemon.codecs.szy206.header import (
     ALARM,
     HISTORY,
@@ -26,7 +27,7 @@ from ingest_daemon.codecs.szy206.header import (
 from ingest_daemon.codecs.szy206.layout import LAID_OUT, RECORDS, SPAN, WORD, layout_of, read, read_words
 from ingest_daemon.codecs.szy206.profile import DEFAULT, Station
 from ingest_daemon.codecs.szy206.timestamps import MINUTE, read_hours, read_tags
-from ingest_daemon.contract.schema import FIELDS, TIMESTAMP, Reason
+from ingest_daemon.contract.schema import FIELDS, Reason
 
 _COLUMN = {field.name: number for number, field in enumerate(FIELDS)}
 _STATUS = _COLUMN["status"]
@@ -268,21 +269,12 @@ def _stored(key: _Key, group: _Group, refused: Refused) -> tuple[_Rows, _Rows]:
 def _frame_of(parts: list[_Rows], terminals: list[str], moment: str) -> pl.DataFrame:
     rows = _Rows(*(np.concatenate(columns) for columns in zip(_nothing(), *parts, strict=True)))
     order = np.lexsort((rows.ts, rows.frame))
-    values = rows.fields[order]
     index = pl.Series(rows.terminal[order], dtype=pl.Int64)
-    return pl.DataFrame(
-        {
-            "frame": pl.Series(rows.frame[order], dtype=pl.Int64),
-            "terminal": pl.Series(terminals, dtype=pl.String).gather(index),
-            moment: pl.Series(rows.ts[order], dtype=pl.Int64).cast(pl.Datetime("us")).dt.replace_time_zone("UTC").cast(TIMESTAMP),
-            **{
-                field.name: pl.Series(np.ascontiguousarray(values[:, number]), nan_to_null=True).cast(field.dtype)
-                for number, field in enumerate(FIELDS)
-            },
-            "word": pl.Series(rows.word[order], dtype=pl.Int64),
-            "terminal_index": index,
-        }
-    ).drop("word" if moment == "ts" else [])
+    terminal = pl.Series(terminals, dtype=pl.String).gather(index)
+    table = value_rows(rows.frame[order], terminal, moment, rows.ts[order], rows.fields[order])
+    if moment != "ts":
+        table = table.with_columns(word=pl.Series(rows.word[order], dtype=pl.Int64))
+    return table.with_columns(terminal_index=index)
 
 
 def _alarms(alarms: pl.DataFrame, stations: list[Station]) -> pl.DataFrame:
