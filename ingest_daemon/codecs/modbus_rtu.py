@@ -12,13 +12,12 @@ The map is in `ingest_daemon/codec_kit/modbus/register_map.py`, the common part 
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
 
 import numpy as np
 from fastcrc import crc16
 
-from ingest_daemon.codec_kit.api import Arrival, Command, Decoded, Decoder, ExplainedField, NumberShape
+from ingest_daemon.codec_kit.api import Command, Decoder, ExplainedField, NumberShape
 from ingest_daemon.codec_kit.checksums import crc16_is_good
 from ingest_daemon.codec_kit.explained import checksum_text
 from ingest_daemon.codec_kit.framer import Bulk, Bytes, Fault, FrameFormat, Framer, Offsets
@@ -26,7 +25,6 @@ from ingest_daemon.codec_kit.modbus import pdu as modbus
 from ingest_daemon.codec_kit.modbus.register_map import RegisterMap, register_map
 from ingest_daemon.contract.schema import Reason
 
-FRAMING = modbus.Framing(before=1, after=2)
 MAX_FRAME = 5 + 2 * 125
 POLLED = True
 
@@ -44,7 +42,7 @@ def _size(piece: bytes | bytearray) -> int | None:
     if piece and piece[0] not in _ADDRESSES:
         return 0
     size = modbus.size_of(piece[1:3])
-    return FRAMING.before + size + FRAMING.after if size else size
+    return 1 + size + 2 if size else size
 
 
 def _is_good(frame: bytes | bytearray) -> bool:
@@ -93,16 +91,14 @@ def terminal(frame: bytes) -> str:
     return str(frame[0])
 
 
-def profile(table: Mapping[str, Any]) -> RegisterMap:
-    """The register map of a TOML table. Raises `ValueError` naming the wrong key and what is allowed."""
-    return register_map(table)
+profile = register_map
 
 
 def requests(ask: Command, profile: RegisterMap | None) -> list[bytes]:
     """The requests of one round, in order. Raises `UnsupportedCommand`: registers can be read as they are now, nothing else."""
     bodies = modbus.requests(ask, profile)
     address = bytes((modbus.address_of(ask, _ADDRESSES[0], _ADDRESSES[-1]),))
-    return [address + body + _crc(address + body) for body in bodies]
+    return [_framed(address, body) for body in bodies]
 
 
 def answers(request: bytes, frame: bytes) -> bool:
@@ -115,23 +111,14 @@ def identity(request: bytes) -> bytes:
     return request[:2]
 
 
-def rounds(frames: Sequence[bytes], profile: RegisterMap | None) -> list[Arrival]:
-    """Answers as if the blocks of the map had been asked in order (see `modbus.rounds`)."""
-
-    def request(body: bytes, frame: bytes) -> bytes:
-        return frame[:1] + body + _crc(frame[:1] + body)
-
-    return modbus.rounds(frames, profile, FRAMING, request)
+def _framed(address: bytes, body: bytes) -> bytes:
+    return address + body + _crc(address + body)
 
 
-def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
-    """Rounds of answers in columns (see `modbus.decode`)."""
-    return modbus.decode(arrivals, profiles, FRAMING, answers)
-
-
-def is_alarm(arrival: Arrival, profile: RegisterMap | None) -> bool:
-    """Whether an alarm register is set. Never raises."""
-    return modbus.is_alarm(arrival, profile, FRAMING, answers)
+_FRAMING = modbus.Framing(1, 2, answers, lambda body, frame: _framed(frame[:1], body))
+rounds = partial(modbus.rounds, framing=_FRAMING)
+decode = partial(modbus.decode, framing=_FRAMING)
+is_alarm = partial(modbus.is_alarm, framing=_FRAMING)
 
 
 def explain(frame: bytes) -> list[ExplainedField]:

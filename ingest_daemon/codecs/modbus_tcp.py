@@ -15,20 +15,19 @@ The map is in `ingest_daemon/codec_kit/modbus/register_map.py`, the common part 
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
 
-from ingest_daemon.codec_kit.api import Arrival, Command, Decoded, Decoder, ExplainedField, Frame, NumberShape, Rejected
+from ingest_daemon.codec_kit.api import Command, Decoder, ExplainedField, Frame, NumberShape, Rejected
 from ingest_daemon.codec_kit.modbus import pdu as modbus
 from ingest_daemon.codec_kit.modbus.register_map import RegisterMap, register_map
 from ingest_daemon.contract.schema import Reason
 
-FRAMING = modbus.Framing(before=7, after=0)
 MAX_FRAME = 9 + 2 * 125
 POLLED = True
 
 LINK_ADDRESS = NumberShape(r"(0*(\d\d?|1\d\d|2[0-4]\d|25[0-5]))?", "a unit from 0 to 255, or none for the device itself")
 _ITSELF = "255"
+_HEADER = 7
 
 
 def _size(held: bytes) -> int | None:
@@ -38,7 +37,7 @@ def _size(held: bytes) -> int | None:
     size = modbus.size_of(held[7:9])
     if size == 0 or (size and held[5] != 1 + size):
         return 0
-    return FRAMING.before + size if size else None
+    return _HEADER + size if size else None
 
 
 _BEGINS = re.compile(
@@ -93,19 +92,17 @@ def terminal(frame: bytes) -> str:
     return str(frame[6])
 
 
-def profile(table: Mapping[str, Any]) -> RegisterMap:
-    """The register map of a TOML table. Raises `ValueError` naming the wrong key and what is allowed."""
-    return register_map(table)
+profile = register_map
 
 
 def requests(ask: Command, profile: RegisterMap | None) -> list[bytes]:
     """The requests of one round, in order. Raises `UnsupportedCommand`: registers can be read as they are now, nothing else."""
     bodies = modbus.requests(ask, profile)
-    unit = modbus.address_of(ask if ask.address else ask._replace(address=_ITSELF), 0, 255)
+    unit = bytes((modbus.address_of(ask if ask.address else ask._replace(address=_ITSELF), 0, 255),))
     # By the second, so that an answer to an earlier round that comes late is not taken for one to this.
     first = int(ask.now.timestamp()) * 16
-    head = [((first + number) & 0xFFFF).to_bytes(2, "big") + bytes(2) for number in range(len(bodies))]
-    return [start + (1 + len(body)).to_bytes(2, "big") + bytes((unit,)) + body for start, body in zip(head, bodies, strict=True)]
+    starts = (((first + number) & 0xFFFF).to_bytes(2, "big") + bytes(2) for number in range(len(bodies)))
+    return [_framed(start, unit, body) for start, body in zip(starts, bodies, strict=True)]
 
 
 def answers(request: bytes, frame: bytes) -> bool:
@@ -113,23 +110,15 @@ def answers(request: bytes, frame: bytes) -> bool:
     return request[:2] == frame[:2] and request[6] == frame[6] and modbus.answers(request[7:], frame[7:])
 
 
-def rounds(frames: Sequence[bytes], profile: RegisterMap | None) -> list[Arrival]:
-    """Answers as if the blocks of the map had been asked in order (see `modbus.rounds`)."""
-
-    def request(body: bytes, frame: bytes) -> bytes:
-        return frame[:4] + (1 + len(body)).to_bytes(2, "big") + frame[6:7] + body
-
-    return modbus.rounds(frames, profile, FRAMING, request)
+def _framed(start: bytes, unit: bytes, body: bytes) -> bytes:
+    """A request behind `start`, its transaction and the protocol identifier."""
+    return start + (1 + len(body)).to_bytes(2, "big") + unit + body
 
 
-def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
-    """Rounds of answers in columns (see `modbus.decode`)."""
-    return modbus.decode(arrivals, profiles, FRAMING, answers)
-
-
-def is_alarm(arrival: Arrival, profile: RegisterMap | None) -> bool:
-    """Whether an alarm register is set. Never raises."""
-    return modbus.is_alarm(arrival, profile, FRAMING, answers)
+_FRAMING = modbus.Framing(_HEADER, 0, answers, lambda body, frame: _framed(frame[:4], frame[6:7], body))
+rounds = partial(modbus.rounds, framing=_FRAMING)
+decode = partial(modbus.decode, framing=_FRAMING)
+is_alarm = partial(modbus.is_alarm, framing=_FRAMING)
 
 
 def explain(frame: bytes) -> list[ExplainedField]:

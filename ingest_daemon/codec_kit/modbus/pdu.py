@@ -48,10 +48,16 @@ _UNKNOWN_EXCEPTION = ("未知异常", "unknown exception")
 
 
 class Framing(NamedTuple):
-    """Bytes before the function (the last of them is the address) and after the data."""
+    """The part of Modbus in which RTU and TCP differ.
+
+    `before`: bytes before the function, the last of them the address; `after`: bytes after the data. `answers`: the codec's.
+    `request_for`: makes the request that a frame answers, from the request's body (from its function on) and the frame.
+    """
 
     before: int
     after: int
+    answers: Callable[[bytes, bytes], bool]
+    request_for: Callable[[bytes, bytes], bytes]
 
 
 def size_of(body: bytes | bytearray) -> int | None:
@@ -92,13 +98,8 @@ def answers(request: bytes, answer: bytes) -> bool:
     return answer[0] == request[0] and answer[1] == 2 * int.from_bytes(request[3:5], "big")
 
 
-def rounds(
-    frames: Sequence[bytes], profile: RegisterMap | None, framing: Framing, request: Callable[[bytes, bytes], bytes]
-) -> list[Arrival]:
-    """Answers without their requests, in rounds as if the blocks of the map had been asked in order.
-
-    `request`: makes the request whose answer is a frame, of a request from its function on and the frame.
-    """
+def rounds(frames: Sequence[bytes], profile: RegisterMap | None, framing: Framing) -> list[Arrival]:
+    """Answers without their requests, in rounds as if the blocks of the map had been asked in order."""
     asked = requests_of(profile) if profile else []
     done = list[Arrival]()
     answered: list[bytes | None] = []  # of the last round: the answer to each request so far
@@ -113,7 +114,7 @@ def rounds(
         answered += [None] * (index - len(answered)) + [frame]
         # A request without an answer is given the last one's transaction, so that `decode` sees where two requests are alike.
         matching = [*answered, *[None] * (len(asked) - len(answered))]
-        sent = tuple(request(body, matching[number] or frame) for number, body in enumerate(asked))
+        sent = tuple(framing.request_for(body, matching[number] or frame) for number, body in enumerate(asked))
         done[-1] = done[-1]._replace(raw=done[-1].raw + frame, requests=sent)
     return done
 
@@ -138,10 +139,8 @@ class _Shape(NamedTuple):
     size: int
 
 
-def decode(
-    arrivals: Sequence[Arrival], profiles: Mapping[str, Any], framing: Framing, fits: Callable[[bytes, bytes], bool]
-) -> Decoded:
-    """Rounds of answers in columns, those of one shape in one go. `fits`: the codec's `answers`.
+def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any], framing: Framing) -> Decoded:
+    """Rounds of answers in columns, those of one shape in one go.
 
     A reading's time is its time of receipt in whole milliseconds: registers have no time of their own.
     """
@@ -152,10 +151,10 @@ def decode(
         if register_map is None:
             reason = f"terminal {arrival.terminal!r} has no register map (a profile): without it registers have no meaning"
             refused.append((number, reason))
-        elif isinstance(data := _data(arrival, framing, fits), str):
+        elif isinstance(data := _data(arrival, framing), str):
             refused.append((number, data))
         else:
-            shape = _Shape(id(register_map), _asked(arrival.requests, framing), data, len(arrival.raw))
+            shape = _Shape(id(register_map), _asked(arrival.requests, framing.before), data, len(arrival.raw))
             groups.setdefault(shape, []).append(number)
     parts = [_refused(refused)]
     for shape, numbers in groups.items():
@@ -163,19 +162,20 @@ def decode(
     return together(parts)
 
 
-def is_alarm(arrival: Arrival, register_map: RegisterMap | None, framing: Framing, fits: Callable[[bytes, bytes], bool]) -> bool:
-    """Whether an alarm register of a round of answers is set. Never raises. `fits`: the codec's `answers`."""
-    if register_map is None or not register_map.alarms or isinstance(data := _data(arrival, framing, fits), str):
+def is_alarm(arrival: Arrival, register_map: RegisterMap | None, framing: Framing) -> bool:
+    """Whether an alarm register of a round of answers is set. Never raises."""
+    if register_map is None or not register_map.alarms or isinstance(data := _data(arrival, framing), str):
         return False
     matrix = np.frombuffer(arrival.raw, np.uint8).reshape(1, -1)
-    find = _finder(matrix, _blocks(_asked(arrival.requests, framing)), data)
+    find = _finder(matrix, _blocks(_asked(arrival.requests, framing.before)), data)
     raised, is_known = raised_alarms(register_map, find, 1)
     return raised is not None and bool(is_known[0]) and any(is_on[0] for is_on in raised.values())
 
 
 @lru_cache(4096)
-def _asked(requests: tuple[bytes, ...], framing: Framing) -> tuple[bytes, ...]:
-    return tuple(request[framing.before : framing.before + 5] for request in requests)
+def _asked(requests: tuple[bytes, ...], before: int) -> tuple[bytes, ...]:
+    """The requests from their functions on."""
+    return tuple(request[before : before + 5] for request in requests)
 
 
 def _split(raw: bytes, framing: Framing) -> Iterator[tuple[int, bytes]]:
@@ -190,17 +190,17 @@ def _split(raw: bytes, framing: Framing) -> Iterator[tuple[int, bytes]]:
         start = end
 
 
-def _data(arrival: Arrival, framing: Framing, fits: Callable[[bytes, bytes], bool]) -> tuple[int | None, ...] | str:
+def _data(arrival: Arrival, framing: Framing) -> tuple[int | None, ...] | str:
     """The offsets of the registers of each request (see `_Shape.data`), or why they are not certain."""
     pieces = list(_split(arrival.raw, framing))
     if sum(len(answer) for _, answer in pieces) != len(arrival.raw) or not pieces:
         return "not a round of answers: expected whole answers to read requests"
     if any(len(request) != framing.before + 5 + framing.after for request in arrival.requests):
         return "the requests of this round are no read requests"
-    first = _matched(arrival.requests, pieces, fits)
-    last = _matched(arrival.requests[::-1], pieces[::-1], fits)
+    first = _matched(arrival.requests, pieces, framing.answers)
+    last = _matched(arrival.requests[::-1], pieces[::-1], framing.answers)
     if first is None or last is None:
-        sizes = ", ".join(str(block.size) for block in _blocks(_asked(arrival.requests, framing)))
+        sizes = ", ".join(str(block.size) for block in _blocks(_asked(arrival.requests, framing.before)))
         wanted = f", which asked for {sizes} registers in this order" if sizes else ""
         return f"{len(pieces)} answers, but not to the {len(arrival.requests)} requests that were asked{wanted}"
     if first != last[::-1]:
