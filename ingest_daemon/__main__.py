@@ -27,6 +27,7 @@ from ingest_daemon.contract.settings import (
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding.alarm_sink import AlarmSink
 from ingest_daemon.forwarding.forwarder import Forwarder
+from ingest_daemon.forwarding.handover import Handover
 from ingest_daemon.forwarding.latest_readings import LatestReadings
 from ingest_daemon.journal.reader import backlog
 from ingest_daemon.journal.records import ALARM, BAD, BAD_KIND, DATA, EVENT, FRAME_KIND, PART, STRANGER
@@ -89,12 +90,11 @@ class Daemon:
             self._counters,
         )
         self._poller = Poller(settings[PollSettings], self._server)
-        self._forwarder = Forwarder(
-            site, daemon, open_store(site, settings[StoreSettings]), self._registry, self._journals, self._counters
-        )
+        handover, store = Handover(), open_store(site, settings[StoreSettings])
+        self._forwarder = Forwarder(site, daemon, store, self._registry, self._journals, self._counters, handover)
         dsn = settings[PostgresSettings].dsn
         self._sink = AlarmSink(site, dsn, self._registry, self._journals, self._counters)
-        self._latest = LatestReadings(site, dsn, daemon, self._registry, self._journals, self._counters)
+        self._latest = LatestReadings(site, dsn, daemon, self._registry, self._journals, self._counters, handover)
         self._health = health.server(site, daemon.health_port, self._counters)
         self._loop: asyncio.AbstractEventLoop
         self._broken: asyncio.Future[Exception]

@@ -17,6 +17,7 @@ from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding import replay
 from ingest_daemon.forwarding.alarm_sink import AlarmWord
 from ingest_daemon.forwarding.comparison import Compared, compare
+from ingest_daemon.forwarding.handover import Handover
 from ingest_daemon.forwarding.journal_thread import JournalThread
 from ingest_daemon.forwarding.reprocessing import Reprocessor
 from ingest_daemon.forwarding.server_clock import ServerClock
@@ -55,10 +56,13 @@ class Forwarder(JournalThread):
         registry: Registry,
         journals: Journals,
         counters: Counters,
+        handover: Handover,
     ) -> None:
         super().__init__("forwarder", site, journals, STREAMS)
         self._settings, self._counters = settings, counters
-        self._registry = registry
+        self._registry, self._handover = registry, handover
+        for stream in (ALARM, DATA):
+            handover.start(stream, self._positions[stream])
         self._sinks = Sinks(site, settings, store, journals, counters, self._stopping)
         self._reprocessor = Reprocessor(site, settings, store, registry, self._sinks)
         self._state = TerminalState()
@@ -138,7 +142,7 @@ class Forwarder(JournalThread):
             # The store is asked before anything of a group is remembered, so a group that gives way can begin anew.
             self._sinks.gives_way = partial(self._has_alarms, stream)
             try:
-                self._settle(stream, chunk.records)
+                self._settle(stream, chunk)
             finally:
                 self._sinks.gives_way = lambda: False
         self._sinks.save(cursor_path(self._site, stream), {"position": chunk.next_position})
@@ -150,9 +154,12 @@ class Forwarder(JournalThread):
         """Whether a group must give way to alarms."""
         return stream != ALARM and self._journals.end(ALARM) > self._positions[ALARM]
 
-    def _settle(self, stream: str, records: Sequence[Record]) -> None:
+    def _settle(self, stream: str, chunk: Chunk) -> None:
         """Bring a group to store, quarantine and events. Doing it twice changes nothing."""
+        records = chunk.records
         group = self._triage(stream, records)
+        if stream != STRANGER:
+            self._handover.give(stream, self._positions[stream], chunk.next_position, group.readings)
         compared = self._compare(stream, records, group.readings)
         # Before the store changes: afterwards the old value of a contradiction is gone.
         self._sinks.quarantine(group.kept + compared.kept)

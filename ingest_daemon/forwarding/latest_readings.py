@@ -1,8 +1,11 @@
 """The newest reading of each terminal in PostgreSQL `ops.latest_reading`, seconds after its frame, whatever else is away.
 
-A thread of its own reads the journal: neither the raw store nor a computation of figures holds it up. Newest is by device time:
-a late old reading replaces nothing; of two readings for one time the later arrival wins field by field, as in the raw store.
-While PostgreSQL is away the newest readings are kept in `state/`, so that the journal need not keep what is forwarded already.
+A thread of its own, with cursors of its own: neither the raw store nor a computation of figures holds it up. It takes what the
+forwarder decoded, and decodes by itself only where the forwarder is late, because the raw store is slow or away.
+
+Newest is by device time: a late old reading replaces nothing; of two readings for one time the later arrival wins field by field,
+as in the raw store. While PostgreSQL is away the newest readings are kept in `state/`, so that the journal need not keep what is
+forwarded already; what is not forwarded yet stays in the journal.
 """
 
 import time
@@ -20,6 +23,7 @@ import psycopg
 from ingest_daemon.contract.files import read_json, write_json
 from ingest_daemon.contract.schema import FIELDS, READING
 from ingest_daemon.contract.site import Site
+from ingest_daemon.forwarding.handover import Handover, newest
 from ingest_daemon.forwarding.postgres_sink import PostgresSink
 from ingest_daemon.forwarding.replay import ReplayRange, replayed
 from ingest_daemon.forwarding.settings import TimeSettings
@@ -28,7 +32,6 @@ from ingest_daemon.journal.reader import CURSORS, cursor_path, segments
 from ingest_daemon.journal.records import STRANGER, Record
 from ingest_daemon.journal.writer import Journals
 from ingest_daemon.monitoring.counters import Counters
-from ingest_daemon.stores.points import merge
 from ingest_daemon.terminals.registry import Registry
 
 READERS = ("latest-alarm", "latest-data")
@@ -37,6 +40,8 @@ GROUPS = 8
 """Groups of each stream between two deliveries while a backlog is read."""
 GATHER_S = 0.5
 """After a silence the first frame waits this long for others."""
+PATIENCE_S = 1.5
+"""The forwarder has this long to hand over what came; then it is decoded here."""
 CURSOR_S = 2.0
 """Seconds between two moves of the cursors; what is read twice after a kill changes nothing."""
 PENDING_S = 30.0
@@ -84,11 +89,6 @@ delete from ops.latest_reading
 where stream = %s and frame >= %s and frame < %s and received_at >= to_timestamp(%s / 1e6) and (terminal = %s or %s = '')"""
 
 
-def newest(readings: pl.DataFrame) -> pl.DataFrame:
-    """One row a terminal: its reading of the latest device time, merged from all readings for that time."""
-    return merge(readings.filter(pl.col("ts") == pl.col("ts").max().over("terminal")))
-
-
 def request_rebuild(site: Site, span: ReplayRange | None) -> None:
     """Have the rows made again of old frames: of a replayed span, or (None) of adopted frames. Raises `OSError`.
 
@@ -120,10 +120,19 @@ class LatestReadings(PostgresSink):
     PART, WAITING = "latest_readings", "latest readings"
 
     def __init__(
-        self, site: Site, dsn: str, settings: TimeSettings, registry: Registry, journals: Journals, counters: Counters
+        self,
+        site: Site,
+        dsn: str,
+        settings: TimeSettings,
+        registry: Registry,
+        journals: Journals,
+        counters: Counters,
+        handover: Handover,
     ) -> None:
         super().__init__("latest-readings", site, dsn, journals, counters, READERS)
-        self._settings, self._registry = settings, registry
+        self._settings, self._registry, self._handover = settings, registry, handover
+        self._due = dict.fromkeys(READERS, (0, 0.0))
+        """Position up to which the forwarder should have handed over, and since when it was waited for."""
         self._pending_path = site.state / "latest-readings.parquet"
         self._pending = pl.DataFrame(schema=READING)
         self._saved = dict(self._positions)
@@ -145,7 +154,7 @@ class LatestReadings(PostgresSink):
         self._counters.health[self.PART] = "ok"
         self._rebuild = None
         while True:
-            more = self._gather()
+            more = self._gather(is_needed=True)
             if len(self._pending):
                 upsert(connection, self._pending, self._registry)
                 connection.commit()
@@ -166,7 +175,7 @@ class LatestReadings(PostgresSink):
                 connection.commit()
 
     def _while_away(self) -> None:
-        while self._gather() and not self._stopping.is_set():
+        while self._gather(is_needed=False) and not self._stopping.is_set():
             pass
         if self._positions != self._saved and time.monotonic() - self._saved_s > PENDING_S:
             beside = self._pending_path.with_suffix(".new")
@@ -181,24 +190,46 @@ class LatestReadings(PostgresSink):
                 self._saved[reader] = position
         self._saved_s = time.monotonic()
 
-    def _gather(self) -> bool:
-        """Read some groups into the pending readings; whether there are more."""
+    def _gather(self, *, is_needed: bool) -> bool:
+        """Take what the forwarder handed over, and read some groups that it did not; whether there are more.
+
+        `is_needed`: read also what the forwarder has still to forward, where it is late or the daemon stops.
+        """
         more = False
         for reader in READERS:
             stream = CURSORS[reader]
-            end = self._journals.end(stream)
+            if span := self._handover.take(stream, self._positions[reader]):
+                self._add(span.readings)
+                self._positions[reader] = span.end
+            end = self._own_end(reader, is_needed=is_needed)
             for _ in range(GROUPS):
                 chunk = self._read(reader, end, GROUP_BYTES)
                 if chunk.next_position == self._positions[reader]:
                     break
                 if chunk.records:
-                    readings = self._readings(stream, chunk.records)
-                    self._pending = newest(pl.concat([self._pending, readings]))
-                    if self._rebuild:  # the row that it withdraws may have been newer than this reading
-                        self._rebuilt = newest(pl.concat([self._rebuilt, readings]))
+                    self._add(self._readings(stream, chunk.records))
                 self._positions[reader] = chunk.next_position
             more = more or self._positions[reader] < end
         return more
+
+    def _own_end(self, reader: str, *, is_needed: bool) -> int:
+        """Position up to which this thread decodes by itself."""
+        position, now_s = self._positions[reader], time.monotonic()
+        end = self._journals.end(CURSORS[reader])
+        if is_needed and self._stopping.is_set():
+            return end
+        due, since_s = self._due[reader]
+        if position >= due:
+            self._due[reader] = end, now_s
+        elif is_needed and now_s - since_s > PATIENCE_S:
+            return end
+        return max(position, min(self._handover.begin(CURSORS[reader]), end))
+
+    def _add(self, readings: pl.DataFrame) -> None:
+        """Add readings to the pending ones."""
+        self._pending = newest(pl.concat([self._pending, readings]))
+        if self._rebuild:  # the row that it withdraws may have been newer than this reading
+            self._rebuilt = newest(pl.concat([self._rebuilt, readings]))
 
     def _readings(self, stream: str, records: Sequence[Record]) -> pl.DataFrame:
         """What the frames say of registered terminals and may be believed."""

@@ -14,11 +14,12 @@ from ingest_daemon.contract.files import write_json
 from ingest_daemon.contract.schema import READING
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding import latest_readings, replay
-from ingest_daemon.forwarding.latest_readings import LatestReadings, newest
+from ingest_daemon.forwarding.handover import Handover, newest
+from ingest_daemon.forwarding.latest_readings import LatestReadings
 from ingest_daemon.forwarding.settings import TimeSettings
 from ingest_daemon.journal.envelope import RecordHeader, encode_header
-from ingest_daemon.journal.reader import backlog
-from ingest_daemon.journal.records import DATA
+from ingest_daemon.journal.reader import backlog, read
+from ingest_daemon.journal.records import ALARM, DATA
 from ingest_daemon.journal.writer import Journal, Journals
 from ingest_daemon.monitoring.counters import Counters
 from ingest_daemon.terminals.registry import Registry
@@ -191,7 +192,10 @@ def test_while_postgresql_is_away_the_journal_need_not_keep_what_the_board_waits
     journals, registry = Journals(site, 1 << 20, 8 << 20), Registry(site, "sl651")
 
     def opened(address: str) -> LatestReadings:
-        return LatestReadings(site, address, TimeSettings(), registry, journals, Counters())
+        handover = Handover()
+        for stream in (DATA, ALARM):
+            handover.start(stream, journals.end(stream))  # the raw store has all
+        return LatestReadings(site, address, TimeSettings(), registry, journals, Counters(), handover)
 
     record = encode_header(RecordHeader("sl651")) + frame(METER, minutes_ago(1), 5.0)
     journals.streams[DATA].append(record, time.time_ns() // 1000)
@@ -228,3 +232,41 @@ def test_the_table_of_a_server_on_which_nothing_may_be_created_is_used_as_it_is(
         with running(site) as daemon:
             send(daemon, frame(METER, minutes_ago(10 - number), float(number), sequence=number))
             eventually(lambda number=number: value(dsn) == number, "the reading")
+
+
+def test_a_frame_that_the_forwarder_decoded_is_not_decoded_again(served: Site, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what it does not hand over in time is decoded for the board."""
+    monkeypatch.setattr(latest_readings, "PATIENCE_S", 3600.0)
+    journals, registry, handover = Journals(served, 1 << 20, 8 << 20), Registry(served, "sl651"), Handover()
+    handover.start(DATA, 0)
+    handover.start(ALARM, 0)
+    sink = LatestReadings(served, "", TimeSettings(), registry, journals, Counters(), handover)
+    decoded: list[int] = []
+    whole = sink._readings
+
+    def counted(stream: str, records: Any) -> pl.DataFrame:
+        decoded.append(len(records))
+        return whole(stream, records)
+
+    monkeypatch.setattr(sink, "_readings", counted)
+    journal, header, now = journals.streams[DATA], encode_header(RecordHeader("sl651")), minutes_ago(1)
+    sink.start()
+
+    def journaled(number: int) -> tuple[int, int]:
+        begin = journal.end
+        journal.append(header + frame(METER, now + timedelta(seconds=number), float(number)), time.time_ns() // 1000)
+        journal.commit()
+        return begin, journal.end
+
+    for number in (1, 2):
+        begin, end = journaled(number)
+        (record,) = read(served.journal / DATA, begin, end, 1 << 20).records
+        handover.give(DATA, begin, end, whole(DATA, [record]))
+        eventually(lambda number=number: value(dsn) == number, "what was handed over")
+    assert not decoded
+    monkeypatch.setattr(latest_readings, "PATIENCE_S", 0.5)
+    journaled(3)
+    eventually(lambda: value(dsn) == 3.0, "what was not handed over", within_s=5)
+    assert decoded == [1]
+    sink.stop(10)
+    journals.close()
