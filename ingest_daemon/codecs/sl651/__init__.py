@@ -2,7 +2,7 @@
 
 A frame (the standard's tables 15-40 and annex C; numbers high byte first, times BCD of Beijing):
 
-    offset  bytes  what
+    offset  bytes  content
     0       2      start symbol 7E7E
     2       6      up: centre 1, station 5; down: station 5, centre 1
     8       2      password
@@ -22,21 +22,21 @@ forward, reverse and net total, alarm word, flow in m³/h, seconds of the observ
 The ASCII form begins with 01 (SOH), has the header in hex digits and a body of words (see `ascii_form`). A packet of several has
 a length of 16 bits; only the first has sequence and time; the bodies in order are the body of the message.
 
-A purpose a file: `header` (what stands around the body), `framing` (a stream cut into frames), `packets` (M3), `ascii_form`,
-`timestamps`, `elements` (ids, names, units), `profile` (what stations differ in), `iter_elements` (a body element by element),
-`batcher` and `decode` (many frames into columns), `alarms` (which frames overtake), `stations` (whom a body names), `acks` and
-`queries` (the centre's side), `explain` (for people), `encode` (the terminal's side). Other rooms use only the names listed here.
+A purpose a file: `header` (the bytes around the body), `framing` (a stream cut into frames), `packets` (M3), `ascii_form`,
+`timestamps`, `elements` (ids, names, units), `profile` (settings of a station), `iter_elements` (a body element by element),
+`batcher` and `decode` (many frames into columns), `alarms` (frames that overtake), `stations` (stations named in a body), `acks`
+and `queries` (the centre's side), `explain` (for people), `encode` (the terminal's side). Other rooms use only the names below.
 
-Kept aside or not done: test reports, manual texts and pictures are acknowledged and kept as they came; the counters of 50H are
-no alarms (no times are with them) and are explained only, as are 45H, 46H and the parameters of 41H and 43H. Nothing writes
-parameters, erases, resets or changes a password.
+Kept aside: test reports, manual texts and pictures are acknowledged and kept as received. The counters of 50H are no alarms (they
+come without times) and are explained only, as are 45H, 46H and the parameters of 41H and 43H. Nothing writes parameters, erases,
+resets or changes a password.
 """
 
 from ingest_daemon.codec_kit.api import NumberShape
 from ingest_daemon.codecs.sl651.acks import acknowledged_sequence, ask_again, reply
 from ingest_daemon.codecs.sl651.alarms import is_alarm
 
-# The tests hold the two ways of reading a body against each other with it.
+# Tests compare its two ways of reading a body.
 from ingest_daemon.codecs.sl651.decode import _decode as _decode
 from ingest_daemon.codecs.sl651.decode import decode
 from ingest_daemon.codecs.sl651.elements import (

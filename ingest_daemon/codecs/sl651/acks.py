@@ -1,4 +1,4 @@
-"""The centre's side of an exchange: the acknowledgement, the request for a lost packet, and what a frame acknowledges."""
+"""The centre's replies: the acknowledgement and the request for a lost packet; the sequence that a reply acknowledges."""
 
 from datetime import datetime
 from typing import Any
@@ -32,7 +32,7 @@ from ingest_daemon.codecs.sl651.timestamps import stamp
 
 
 def acknowledged_sequence(reply: bytes) -> int | None:
-    """The sequence number that a frame of the centre acknowledges; None where it is no acknowledgement."""
+    """The sequence number that a centre's frame acknowledges; None where it is no acknowledgement."""
     if not is_reply(reply) or plain(reply)[-3] not in (ACK, EOT, ESC):
         return None
     return sequence_of(reply)
@@ -41,9 +41,9 @@ def acknowledged_sequence(reply: bytes) -> int | None:
 def reply(frame: bytes, now: datetime, profile: Any = None) -> bytes | None:
     """The acknowledgement: same sequence, our time; after ETX `1B` (stay on line) or `04` (may sleep), after ETB `06` (go on).
 
-    Of a message in packets (M3) it counts for all and names the last. None for mode M1, a keep-alive, a packet alone, a centre's
-    own frame, an answer to a query that says that it is the last, and any other end symbol. Raises `ValueError` for a `now`
-    without a time zone.
+    That of a message in packets (M3) covers all of them and names the last. None for mode M1, a keep-alive, a packet alone, a
+    centre's own frame, an answer to a query that ends in ETX, and any other end symbol. Raises `ValueError` for a `now` without a
+    time zone.
     """
     settings = settings_of(profile)
     if is_reply(frame) or settings.reply == "none":
@@ -67,13 +67,13 @@ def reply(frame: bytes, now: datetime, profile: Any = None) -> bytes | None:
 
 
 def ask_again(frame: bytes, number: int, now: datetime) -> bytes | None:
-    """What asks for packet `number` of the frame's message again: `15` (NAK) with total and number, our time, its sequence.
+    """The request to repeat packet `number` of the frame's message: `15` (NAK) with total and number, our time, its sequence.
 
-    The sequence is in the first packet only; where the frame is a later one it is 0. None where the frame is no packet.
+    The first packet alone has the sequence; 0 stands for that of a later one. None where the frame is no packet.
     """
-    if (place := packet(frame)) is None or place.total is None:
+    if (lost := packet(frame)) is None or lost.total is None:
         return None
-    numbers = (place.total << 12 | number).to_bytes(3, "big")
+    numbers = (lost.total << 12 | number).to_bytes(3, "big")
     return _down(plain(frame), numbers, sequence_of(frame) or 0, stamp(now), NAK, lettered=frame[:1] == SOH)
 
 

@@ -1,6 +1,6 @@
-"""Whether a message tells of an alarm that is set. Asked of all that comes, so what has no alarm word costs next to nothing.
+"""Detection of messages with an alarm that is set. Called for every message, so one without an alarm word costs next to nothing.
 
-What the words are, and who raises and clears, is `decoding`'s and the alarm sink's.
+`decode` reads the alarm words; the alarm sink raises and clears alarms.
 """
 
 from functools import lru_cache
@@ -28,7 +28,7 @@ from ingest_daemon.codecs.sl651.profile import settings_of
 
 _STX = bytes((STX,))
 _GROUP = TIME.to_bytes(2, "big")
-"""Where a group begins."""
+"""First bytes of a group."""
 _FIXED = 8
 """Bytes of a body before its elements: sequence and send time."""
 
@@ -36,8 +36,8 @@ _FIXED = 8
 def is_alarm(arrival: Arrival, profile: Any) -> bool:
     """Whether it is an event report (33H), or has an alarm word in which a bit with a code is set. Never raises."""
     raw, meaning = arrival.raw, MEANING if profile is None else settings_of(profile).meaning
-    head = _HEAD if meaning is MEANING else _looked_for(meaning.alarm, meaning.bits)[0]
-    # One byte is looked for ten times as fast as several, and of the usual id none is a digit of BCD.
+    head = _HEAD if meaning is MEANING else _head_and_mask(meaning.alarm, meaning.bits)[0]
+    # A search for one byte is ten times as fast as for several, and no byte of the usual id is a digit of BCD.
     if (head[-1:] not in raw or head not in raw) and raw[13:14] == _STX and raw[10] != EVENT and not arrival.requests:
         return False  # nearly all frames of nearly all fleets
     if arrival.requests:  # the answers of one round are one record
@@ -64,23 +64,23 @@ def _is_alarm(message: bytes, meaning: Meaning) -> bool:
 
 
 def _has_alarm(frame: bytes, meaning: Meaning) -> bool:
-    head, mask = _looked_for(meaning.alarm, meaning.bits)
+    head, mask = _head_and_mask(meaning.alarm, meaning.bits)
     end = len(frame) - 3
-    at = frame.find(head, HEADER, end)
-    while at >= 0:
-        value = at + len(head) + 1
+    offset = frame.find(head, HEADER, end)
+    while offset >= 0:
+        value = offset + len(head) + 1
         if _is_set(frame[value : value + (frame[value - 1] >> 3)], mask):
-            # What looks like the id may be part of another element's value. Its group tells; failing that, the whole body.
+            # The match may lie in another element's value. Reading its group decides; failing that, reading the whole body.
             start, last = body_of(frame)
-            near = frame.rfind(_GROUP, start, at)
-            return (near >= 0 and _walked(frame, near, last, meaning.alarm, mask)) or _walked(
+            group = frame.rfind(_GROUP, start, offset)
+            return (group >= 0 and _has_alarm_element(frame, group, last, meaning.alarm, mask)) or _has_alarm_element(
                 frame, start + _FIXED, last, meaning.alarm, mask
             )
-        at = frame.find(head, at + 1, end)
+        offset = frame.find(head, offset + 1, end)
     return False
 
 
-def _walked(frame: bytes, start: int, end: int, identifier: int, mask: int) -> bool:
+def _has_alarm_element(frame: bytes, start: int, end: int, identifier: int, mask: int) -> bool:
     try:
         for element in iter_elements(frame, start, end):
             if element.id == STEP and frame[10] in SERIES_FUNCTIONS:
@@ -93,14 +93,14 @@ def _walked(frame: bytes, start: int, end: int, identifier: int, mask: int) -> b
 
 
 def _is_set(word: bytes, mask: int) -> bool:
-    """All FF is no value; a word has 1 to 7 bytes."""
+    """Whether a bit of the mask is set; all FF is no value, and a word has 1 to 7 bytes."""
     return bool(int.from_bytes(word, "big") & mask) and len(word) <= 7 and word.count(0xFF) < len(word)
 
 
 @lru_cache(64)
-def _looked_for(identifier: int, bits: tuple[str, ...]) -> tuple[bytes, int]:
-    """Id as sent, and the bits of the word that have a code."""
+def _head_and_mask(identifier: int, bits: tuple[str, ...]) -> tuple[bytes, int]:
+    """The id as sent, and the bits of the alarm word that have a code."""
     return head_of(identifier, 0)[:-1], sum(1 << bit for bit, code in enumerate(bits) if code)
 
 
-_HEAD, _ = _looked_for(MEANING.alarm, MEANING.bits)
+_HEAD, _ = _head_and_mask(MEANING.alarm, MEANING.bits)

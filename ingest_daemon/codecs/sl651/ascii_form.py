@@ -1,11 +1,11 @@
-"""The ASCII form: a message of it as the same message in the HEX form, which the rest reads, and our frames in letters.
+"""The ASCII form: its messages translated into the HEX form, which the other modules read, and our frames spelled in ASCII.
 
-Its body is text: sequence (4 hex digits), send time (12 digits), then words with a space behind each, `code value`:
+The body is text: sequence (4 hex digits), send time (12 digits), then words with a space behind each, `code value`:
 
     0007260701081500ST 0031010001 I TT 2607010800 Q 0.025 WP1 345.60 VT 3.60 ZT 00000081
 
 A series has its step (`DRN15`: 15 minutes; D days, H hours), codes, then the values of each time in the order of the codes; `M`
-is a missing value. Private elements go by the four hex digits of their id, `FFA1`: the standard says nothing of them.
+is a missing value. The four hex digits of its id name a private element, `FFA1`: the standard leaves this open.
 """
 
 import re
@@ -24,13 +24,13 @@ _NO_TIME = b"\xff" * 5
 
 
 def spelled(frame: bytes) -> bytes:
-    """A frame of the HEX form in letters, its body in hex digits: for bodies of sequence and send time alone."""
+    """A HEX frame in the ASCII form, its body in hex digits: for bodies of sequence and send time alone."""
     start, end = body_of(frame)
     return sealed_letters(frame, frame[start:end].hex().upper().encode())
 
 
 def sealed_letters(frame: bytes, text: bytes) -> bytes:
-    """The frame of the ASCII form that has the header, packet numbers and end symbol of a HEX frame, and this body."""
+    """The frame of the ASCII form with the header, packet numbers and end symbol of a HEX frame, and this body."""
     packets = frame[HEADER : HEADER + 3].hex().upper().encode() if frame[HEADER - 1] == SYN else b""
     size = (frame[11] >> 4 << 12 | len(packets + text)).to_bytes(2, "big")
     head = SOH + (frame[2:11] + size).hex().upper().encode() + frame[HEADER - 1 : HEADER]
@@ -39,7 +39,7 @@ def sealed_letters(frame: bytes, text: bytes) -> bytes:
 
 
 def translated(frame: bytes, meaning: Meaning) -> tuple[bytes, list[str]]:
-    """A plain frame whose body is text as a frame of the HEX form, and what of it cannot be used.
+    """A plain frame whose body is text as a frame of the HEX form, and the complaints about its unusable words.
 
     Raises `ValueError` where the body does not begin with sequence and send time.
     """
@@ -57,7 +57,7 @@ def translated(frame: bytes, meaning: Meaning) -> tuple[bytes, list[str]]:
 
 
 class _Body:
-    """A body of the HEX form in the making."""
+    """A body of the HEX form under construction."""
 
     def __init__(self, meaning: Meaning) -> None:
         self.raw, self.complaints = bytearray(), list[str]()
@@ -124,7 +124,7 @@ def _moment(digits: str) -> bytes:
 
 
 def _value(element: int, word: str, meaning: Meaning) -> bytes:
-    """Id, definition byte and value. Raises `ValueError` saying what was expected."""
+    """Id, definition byte and value. Raises `ValueError` that names what was expected."""
     if element in FIXED_SIZE:
         raise ValueError("an element of one value")
     if word == "M":
@@ -133,12 +133,12 @@ def _value(element: int, word: str, meaning: Meaning) -> bytes:
         if not re.fullmatch(r"(?:[0-9A-Fa-f]{2}){1,7}", word):
             raise ValueError("2 to 14 hex digits")
         return head_of(element, len(word) // 2 << 3) + bytes.fromhex(word)
-    found = _NUMBER.fullmatch(f"{Decimal(word):.2f}" if element == meaning.seconds and _NUMBER.fullmatch(word) else word)
-    if not found:
+    number = _NUMBER.fullmatch(f"{Decimal(word):.2f}" if element == meaning.seconds and _NUMBER.fullmatch(word) else word)
+    if not number:
         raise ValueError("a decimal number with up to 7 decimals, or M")
-    decimals = found[3] or ""
-    digits = found[2] + decimals
+    decimals = number[3] or ""
+    digits = number[2] + decimals
     if element == meaning.seconds:
         digits = digits.zfill(4)
-    raw = b"\xff" * bool(found[1]) + bytes.fromhex(digits.zfill(len(digits) + len(digits) % 2))
+    raw = b"\xff" * bool(number[1]) + bytes.fromhex(digits.zfill(len(digits) + len(digits) % 2))
     return head_of(element, len(raw) << 3 | len(decimals)) + raw

@@ -1,6 +1,6 @@
-"""Sorting the observation groups of many frames by likeness, so that each kind is one array of bytes: a `Batch`.
+"""Sorts the observation groups of many frames by their elements, so that each kind is one array of bytes: a `Batch`.
 
-A body that is one group over and over (what meters send) costs no step a group; any other is walked. Values are not read here.
+A body that repeats one group (what meters send) costs no step a group; any other is read element by element. No value is read.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,40 +25,40 @@ from ingest_daemon.codecs.sl651.timestamps import MINUTE, read_moments
 from ingest_daemon.contract.schema import Reason
 
 _KINDS = 4
-"""A frame's groups are compared with those of so many kinds before they are walked."""
+"""Kinds of groups with which a frame's are compared before they are read element by element."""
 
 _SHOWN = 64
-"""Bytes of a private series that a complaint shows."""
+"""Bytes of a private series that a complaint quotes."""
 
 Skeleton = tuple[tuple[int, int], ...]
 """Ids and definition bytes of a group's elements, in order: they fix every offset."""
 
 
 class Batch(NamedTuple):
-    """Groups of the same elements, whichever frames they came in; all arrays have one entry a group."""
+    """Groups of the same elements from any frames; all arrays have one entry a group."""
 
     frame: Whole
     station: Whole
-    at: Whole
+    start: Whole
     ts: Whole
     sound: Mask
     columns: list[tuple[int, int, Block]]
 
 
 class _Groups:
-    """Rows of one width that wait to become a `Batch`: what the rows mean is in their key."""
+    """Rows of one width that wait to become a `Batch`; their key gives their meaning."""
 
     def __init__(self) -> None:
         self.frame: list[int] = []
         self.station: list[int] = []
-        self.at: list[int] = []
+        self.start: list[int] = []
         self.rows: list[bytes] = []
         self.counts: list[int] = []
 
-    def add(self, frame: int, station: int, at: int, rows: bytes, count: int = 1) -> None:
+    def add(self, frame: int, station: int, start: int, rows: bytes, count: int = 1) -> None:
         self.frame.append(frame)
         self.station.append(station)
-        self.at.append(at)
+        self.start.append(start)
         self.rows.append(rows)
         self.counts.append(count)
 
@@ -71,21 +71,23 @@ class _Groups:
         """Frame, station, offset and number within the frame, one a row; rows of a frame lie `stride` bytes apart."""
         counts = np.array(self.counts)
         number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        frame, station, at = (np.repeat(np.array(values, np.int64), counts) for values in (self.frame, self.station, self.at))
-        return frame, station, at + number * stride, number
+        frame, station, starts = (
+            np.repeat(np.array(values, np.int64), counts) for values in (self.frame, self.station, self.start)
+        )
+        return frame, station, starts + number * stride, number
 
 
 class _Open:
-    """A group that is being walked."""
+    """A group that is being read element by element."""
 
-    def __init__(self, at: int, time: bytes, seconds: bytes) -> None:
-        self.at, self.time, self.seconds = at, time, seconds
+    def __init__(self, start: int, time: bytes, seconds: bytes) -> None:
+        self.start, self.time, self.seconds = start, time, seconds
         self.elements: list[tuple[int, int]] = []
         self.values: list[bytes] = []
 
 
 class Batcher:
-    """What a group of frames holds, sorted by likeness; `batches` then decodes each kind at once."""
+    """Sorts the groups of many frames by kind; `batches` then yields each kind at once."""
 
     def __init__(self, regular: bool, meaning: Meaning = MEANING) -> None:
         self._regular = regular
@@ -100,7 +102,7 @@ class Batcher:
         self._series_heads: dict[tuple[bool, int, int, int], list[bytes]] = {}
 
     def take(self, number: int, frame: bytes) -> None:
-        """Sort the groups of one frame in; what cannot be used goes to `refused`."""
+        """Add the groups of one frame; unusable ones go to `refused`."""
         start, end = body_of(frame)
         start += 8
         skeleton = self._skeleton(frame, start, end) if self._regular and frame[10] not in SERIES_FUNCTIONS else None
@@ -113,7 +115,7 @@ class Batcher:
             )
 
     def batches(self, frames: Sequence[bytes]) -> Iterator[Batch]:
-        """Every group of every frame, a batch a kind."""
+        """All groups of all frames, one batch a kind."""
         for skeleton, groups in self._uniform.items():
             yield from self._uniform_batch(skeleton, groups, frames)
         for (seconds, elements), groups in self._single.items():
@@ -123,18 +125,18 @@ class Batcher:
             columns = []
             for identifier, definition in elements:
                 columns.append((identifier, definition, block[:, offset : (offset := offset + size_of(identifier, definition))]))
-            frame, station, at, _ = groups.repeated(0)
-            yield Batch(frame, station, at, ts, sound, columns)
+            frame, station, starts, _ = groups.repeated(0)
+            yield Batch(frame, station, starts, ts, sound, columns)
         for key, groups in self._series.items():
             yield self._series_batch(key, groups)
 
     def _skeleton(self, frame: bytes, start: int, end: int) -> Skeleton | None:
-        """Elements of the first group, if the body may be that group over and over; whether it is, the columns tell."""
+        """Elements of the first group, if the body may repeat just that group; the comparison of columns decides."""
         if end < start + 15 or frame[start : start + 2] != b"\xf1\xf1" or frame[start + 8 : start + 10] != b"\xf0\xf0":
             return None
-        for known in islice(self._uniform, _KINDS):  # most frames are like one seen before
-            if self._begins_alike(frame, start + 8, end, known):
-                return known
+        for skeleton in islice(self._uniform, _KINDS):  # most frames are like an earlier one
+            if self._begins_alike(frame, start + 8, end, skeleton):
+                return skeleton
         elements: list[tuple[int, int]] = []
         try:
             for element in iter_elements(frame, start + 15, end):
@@ -153,7 +155,7 @@ class Batcher:
         return None if (end - start - 8) % _stride(skeleton) else skeleton
 
     def _begins_alike(self, frame: bytes, start: int, end: int, skeleton: Skeleton) -> bool:
-        """Whether the first group at `start` has just these elements; the others are compared in columns."""
+        """Whether the first group at `start` has just these elements; the comparison of columns covers the others."""
         heads = self._heads.get(skeleton)
         if heads is None:
             offset, marks = 7, []
@@ -169,7 +171,7 @@ class Batcher:
 
     def _uniform_batch(self, skeleton: Skeleton, groups: _Groups, frames: Sequence[bytes]) -> Iterator[Batch]:
         block = groups.block()
-        frame, station, at, _ = groups.repeated(block.shape[1])
+        frame, station, starts, _ = groups.repeated(block.shape[1])
         same = (block[:, 0] == 0xF0) & (block[:, 1] == 0xF0)
         offset, seconds, columns = 7, None, []
         for identifier, definition in skeleton:
@@ -188,11 +190,11 @@ class Batcher:
         if not columns:
             return
         ts, sound = read_moments(block[:, 2:7], seconds)
-        batch = Batch(frame, station, at, ts, sound, columns)
+        batch = Batch(frame, station, starts, ts, sound, columns)
         yield _kept(batch, ~np.isin(frame, list(odd))) if odd else batch
 
     def _walk(self, number: int, frame: bytes, start: int, end: int) -> None:
-        """Sort the groups in one by one: any order of elements, several stations, a torn end."""
+        """Add the groups one by one: any order of elements, several stations, a torn end."""
         station = self._station(frame[3:8])
         group = _Open(0, b"", b"")
         try:
@@ -200,13 +202,13 @@ class Batcher:
                 value = frame[element.value : element.end]
                 if element.id == STATION:
                     self._close(number, station, group)
-                    group, station = _Open(element.at, b"", b""), self._station(value[:5])
+                    group, station = _Open(element.start, b"", b""), self._station(value[:5])
                 elif element.id == TIME:
                     self._close(number, station, group)
-                    group = _Open(element.at, value, b"")
+                    group = _Open(element.start, value, b"")
                 elif element.id == self._seconds:
                     self._close(number, station, group)
-                    group = _Open(element.at if group.values else group.at, group.time, frame[element.at : element.end])
+                    group = _Open(element.start if group.values else group.start, group.time, frame[element.start : element.end])
                 elif element.id == STEP and frame[10] in SERIES_FUNCTIONS:
                     self._close(number, station, group)
                     self._take_series(number, station, frame, group, element, end)
@@ -224,21 +226,20 @@ class Batcher:
         if not group.elements:
             return
         if not group.time:
-            detail = f"group at byte {group.at} has no observation time, expected F0F0 YYMMDDhhmm before its elements"
+            detail = f"group at byte {group.start} has no observation time, expected F0F0 YYMMDDhhmm before its elements"
             self.refused.append((number, Reason.BAD_TIME, detail))
             return
         key = bool(group.seconds), tuple(group.elements)
         row = b"".join((group.time, _seconds(group.seconds), *group.values))
-        self._single.setdefault(key, _Groups()).add(number, station, group.at, row)
+        self._single.setdefault(key, _Groups()).add(number, station, group.start, row)
 
     def _take_series(self, number: int, station: int, frame: bytes, group: _Open, step: Element, end: int) -> None:
         """One element at equal steps (31H and the answer to 38H)."""
         element = element_at(frame, step.end, end)
         size = element.end - element.value
         if is_private_series(element.id << 8 | element.definition):
-            detail = (
-                f"series of the private element {element.id:02X} at byte {element.at}: its {end - element.at} bytes are not read"
-            )
+            unread = end - element.start
+            detail = f"series of the private element {element.id:02X} at byte {element.start}: its {unread} bytes are not read"
             self.refused.append((number, Reason.BAD_BODY, detail))
         if element.id not in self._sources:
             return
@@ -247,7 +248,7 @@ class Batcher:
             detail = f"series of {element.id:02X} at byte {element.value} ends with {left} bytes of a value that has {size}"
             self.refused.append((number, Reason.BAD_BODY, detail))
         if not group.time or step.end - step.value != 3:
-            detail = f"series at byte {step.at}: expected F0F0 YYMMDDhhmm and 0418 with a step of 3 bytes before the values"
+            detail = f"series at byte {step.start}: expected F0F0 YYMMDDhhmm and 0418 with a step of 3 bytes before the values"
             self.refused.append((number, Reason.BAD_BODY, detail))
         elif count:
             key = bool(group.seconds), element.id, element.definition, size
@@ -268,9 +269,9 @@ class Batcher:
                 f"step {heads[number, 5:8].tobytes().hex().upper()} of the series, expected days, hours and minutes in BCD, not 0"
             )
             self.refused.append((groups.frame[number], Reason.BAD_BODY, detail))
-        frame, station, at, place = groups.repeated(size)
+        frame, station, starts, place = groups.repeated(size)
         ts = np.repeat(first, groups.counts) + place * np.repeat(minutes, groups.counts) * MINUTE
-        batch = Batch(frame, station, at, ts, np.repeat(sound, groups.counts), [(identifier, definition, groups.block())])
+        batch = Batch(frame, station, starts, ts, np.repeat(sound, groups.counts), [(identifier, definition, groups.block())])
         return _kept(batch, ~np.repeat(unusable, groups.counts))
 
     def _station(self, number: bytes) -> int:
@@ -278,21 +279,23 @@ class Batcher:
 
 
 def _unread(frame: bytes, element: Element) -> str:
-    """What a person needs to know of bytes that are passed over."""
-    raw = frame[element.at : element.end]
+    """The complaint about bytes that are passed over."""
+    raw = frame[element.start : element.end]
     what = f"private series {raw[:2].hex().upper()}" if is_private_series(element.id) else "no element"
     shown = raw.hex().upper() if len(raw) <= _SHOWN else f"{raw[:_SHOWN].hex().upper()}…"
-    return f"{what} at byte {element.at}: {len(raw)} bytes of unknown layout are not read ({shown}), the elements around them are"
+    return (
+        f"{what} at byte {element.start}: {len(raw)} bytes of unknown layout are not read ({shown}), the elements around them are"
+    )
 
 
 def _seconds(element: bytes) -> bytes:
-    """The two value bytes of a FFA6 element; two bytes that are no BCD, so no time, where it is not defined as `12`."""
+    """The two value bytes of an FFA6 element; bytes that are no BCD, hence no time, where its definition byte is not `12`."""
     return element[3:] if not element or element[2] == 0x12 else b"\xff\xff"
 
 
 def _kept(batch: Batch, mask: Mask) -> Batch:
     columns = [(identifier, definition, block[mask]) for identifier, definition, block in batch.columns]
-    return Batch(batch.frame[mask], batch.station[mask], batch.at[mask], batch.ts[mask], batch.sound[mask], columns)
+    return Batch(batch.frame[mask], batch.station[mask], batch.start[mask], batch.ts[mask], batch.sound[mask], columns)
 
 
 def _stride(skeleton: Skeleton) -> int:

@@ -1,4 +1,4 @@
-"""Decoding a group of frames into the columns of `Decoded`: which frames count, the values, the data frames."""
+"""Decodes a group of frames into the columns of `Decoded`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -40,41 +40,41 @@ _ASIDE = {
     MANUAL: "manual text (35H): no readings",
     PICTURE_REPORT: "picture (36H): no readings",
 }
-"""Reports that are acknowledged, so that the station does not repeat them for ever, and kept aside as they came."""
+"""Reports that are acknowledged, so that the station does not repeat them for ever, and kept aside as received."""
 
 
 def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
     """Decode a group of frames at once, in columns (see `Decoded`). Never raises: unusable content is `rejected`.
 
-    One reading a station and observation time that has at least one value; one row of alarms an alarm word. Test reports, manual
-    texts and pictures are kept aside; functions that carry no measurements give neither. An alarm whose observation time is
+    A reading for each station and observation time with at least one value; a row of alarms for each alarm word. Test reports,
+    manual texts and pictures are kept aside; functions without measurements give neither. An alarm whose observation time is
     unreadable takes the send time.
     """
     frames = [arrival.raw for arrival in arrivals]
     if any(arrival.requests for arrival in arrivals):  # the answers of one round are one record
-        several = [messages(frame) or [frame] for frame in frames]
-        apart = decode([Arrival(message) for each in several for message in each], profiles)
-        return _placed(apart, np.repeat(np.arange(len(frames)), [len(each) for each in several]), _BEIJING_H)
-    special = {number: each for number, each in profiles.items() if isinstance(each, Settings) and each.is_special}
+        rounds = [messages(frame) or [frame] for frame in frames]
+        answers = decode([Arrival(message) for answers in rounds for message in answers], profiles)
+        return _placed(answers, np.repeat(np.arange(len(frames)), [len(answers) for answers in rounds]), _BEIJING_H)
+    special = {number: profile for number, profile in profiles.items() if isinstance(profile, Settings) and profile.is_special}
     if not special:
         return _decode(frames, regular=True)
-    places: dict[int, list[int]] = {}
+    numbers: dict[int, list[int]] = {}
     settings = {}
-    for place, frame in enumerate(frames):
-        each = settings_of(special.get(terminal(frame) if begins(frame, 0) else ""))
-        settings[id(each)] = each
-        places.setdefault(id(each), []).append(place)
+    for number, frame in enumerate(frames):
+        profile = settings_of(special.get(terminal(frame) if begins(frame, 0) else ""))
+        settings[id(profile)] = profile
+        numbers.setdefault(id(profile), []).append(number)
     parts = []
-    for key, mine in places.items():
-        part = _decode([frames[place] for place in mine], regular=True, meaning=settings[key].meaning)
+    for key, mine in numbers.items():
+        part = _decode([frames[number] for number in mine], regular=True, meaning=settings[key].meaning)
         parts.append(_placed(part, np.array(mine, np.int64), settings[key].utc_offset_h))
     return together(parts)
 
 
-def _placed(part: Decoded, places: Whole, utc_offset_h: int) -> Decoded:
-    """The part with `frame` counted in the whole group, and the times of a clock that is not Beijing's put right."""
+def _placed(part: Decoded, numbers: Whole, utc_offset_h: int) -> Decoded:
+    """The part with `frame` counted in the whole group, and its times corrected for a clock that is not set to Beijing time."""
     late = pl.duration(hours=_BEIJING_H - utc_offset_h)
-    readings, alarms, clocks, rejected = renumbered(part, places)
+    readings, alarms, clocks, rejected = renumbered(part, numbers)
     return Decoded(
         readings.with_columns(pl.col("ts") + late),
         alarms.with_columns(pl.col("event_at") + late),
@@ -84,7 +84,7 @@ def _placed(part: Decoded, places: Whole, utc_offset_h: int) -> Decoded:
 
 
 def _decode(frames: Sequence[bytes], *, regular: bool, meaning: Meaning = MEANING) -> Decoded:
-    """`regular=False` walks every group, as for irregular bodies; the result is the same."""
+    """Decode frames of one meaning. `regular=False` reads every body element by element; the result is the same."""
     frames = list(frames)
     collector = Batcher(regular, meaning)
     refused = collector.refused
@@ -133,13 +133,13 @@ _SYN = bytes((SYN,))
 
 
 def _one_frame(message: bytes, meaning: Meaning) -> tuple[bytes, list[str]]:
-    """A message in packets or of the ASCII form as one frame of the HEX form, and what of it is lost. Raises `ValueError`."""
+    """A message in packets or of the ASCII form as one frame of the HEX form, with complaints. Raises `ValueError`."""
     frame = joined(message)
     return translated(frame, meaning) if message[:1] == SOH and not is_reply(frame) else (frame, [])
 
 
 def _unusable(frame: bytes) -> str | None:
-    """Why nothing of a whole frame can be used, if so."""
+    """The reason for which nothing of a whole frame can be used; None where there is none."""
     if is_reply(frame):
         return "direction is down: a frame of a centre, expected one of a station"
     start, end = body_of(frame)
@@ -149,14 +149,14 @@ def _unusable(frame: bytes) -> str | None:
 
 
 def _sent(frames: Sequence[bytes], clocks: list[int], refused: list[tuple[int, Reason, str]]) -> tuple[Whole, Mask]:
-    """Send times of the frames numbered in `clocks`, µs UTC, and whether each can be read; those that cannot are refused."""
+    """Send times of the frames numbered in `clocks`, µs UTC, and whether each is readable; unreadable ones are refused."""
     starts = [body_of(frames[number])[0] for number in clocks]
     stamps = b"".join(frames[number][start + 2 : start + 8] for number, start in zip(clocks, starts, strict=True))
     block = np.frombuffer(stamps, np.uint8).reshape(-1, 6)
     sent, sound = read_times(block)
-    for place in np.flatnonzero(~sound):
-        detail = f"send time {block[place].tobytes().hex().upper()}, expected YYMMDDhhmmss later than 2000-01-01"
-        refused.append((clocks[place], Reason.BAD_TIME, detail))
+    for row in np.flatnonzero(~sound):
+        detail = f"send time {block[row].tobytes().hex().upper()}, expected YYMMDDhhmmss later than 2000-01-01"
+        refused.append((clocks[row], Reason.BAD_TIME, detail))
     return sent, sound
 
 
@@ -165,7 +165,7 @@ class _Rows(NamedTuple):
 
     frame: Whole
     station: Whole
-    at: Whole
+    start: Whole
     ts: Whole
     fields: NDArray[np.float64]
     word: Whole
@@ -174,7 +174,7 @@ class _Rows(NamedTuple):
         return self if mask.all() else self.picked(mask)
 
     def picked(self, index: Mask | Whole) -> "_Rows":
-        columns = self.frame[index], self.station[index], self.at[index], self.ts[index]
+        columns = self.frame[index], self.station[index], self.start[index], self.ts[index]
         return _Rows(*columns, self.fields[index], self.word[index])
 
 
@@ -185,16 +185,16 @@ def _valued(
     count = len(batch.frame)
     fields = np.full((count, len(FIELDS)), np.nan)
     word, alarmed, valued = np.zeros(count, np.int64), np.zeros(count, bool), np.zeros(count, bool)
-    rank = {identifier: place for place, identifier in enumerate(meaning.sources)}
+    rank = {identifier: row for row, identifier in enumerate(meaning.sources)}
     for identifier, definition, block in sorted(batch.columns, key=lambda column: rank.get(column[0], 0)):
         number = _words(block) if identifier in meaning.words else bcd.read(block)
-        for place in np.flatnonzero(number.bad):
+        for row in np.flatnonzero(number.bad):
             raw, kind = (
-                block[place].tobytes().hex().upper(),
+                block[row].tobytes().hex().upper(),
                 "1 to 7 bytes" if identifier in meaning.words else "BCD digits or all FF",
             )
-            detail = f"element {identifier:02X} of the group at byte {batch.at[place]} is {raw or 'empty'}, expected {kind}"
-            refused.append((int(batch.frame[place]), Reason.BAD_BODY, detail))
+            detail = f"element {identifier:02X} of the group at byte {batch.start[row]} is {raw or 'empty'}, expected {kind}"
+            refused.append((int(batch.frame[row]), Reason.BAD_BODY, detail))
         present = ~(number.missing | number.bad)
         if identifier == meaning.alarm:
             word[present], alarmed = number.value[present], alarmed | present
@@ -204,17 +204,17 @@ def _valued(
         value = number.value * source.factor / 10.0 ** (decimals + source.shift)
         np.copyto(fields[:, _COLUMN[source.field]], value, where=present)
         valued |= present
-    for place in np.flatnonzero(~batch.sound):
+    for row in np.flatnonzero(~batch.sound):
         detail = (
-            f"observation time of the group at byte {batch.at[place]} cannot be read, expected YYMMDDhhmm later than 2000-01-01"
+            f"observation time of the group at byte {batch.start[row]} cannot be read, expected YYMMDDhhmm later than 2000-01-01"
         )
-        refused.append((int(batch.frame[place]), Reason.BAD_TIME, detail))
+        refused.append((int(batch.frame[row]), Reason.BAD_TIME, detail))
     event_at = batch.ts.copy()
-    for place in np.flatnonzero(~batch.sound & alarmed):
-        event_at[place] = sent_at.get(int(batch.frame[place]), -1)
+    for row in np.flatnonzero(~batch.sound & alarmed):
+        event_at[row] = sent_at.get(int(batch.frame[row]), -1)
     alarmed &= batch.sound | (event_at >= 0)
     reading = batch.sound & valued
-    rows = _Rows(batch.frame, batch.station, batch.at, batch.ts, fields, word)
+    rows = _Rows(batch.frame, batch.station, batch.start, batch.ts, fields, word)
     return rows.only(reading), rows._replace(ts=event_at).only(alarmed)
 
 
@@ -235,13 +235,13 @@ def _frame_of(parts: list[_Rows], stations: pl.Series, moment: str) -> pl.DataFr
     parts = parts or [_Rows(empty, empty, empty, empty, np.zeros((0, len(FIELDS))), empty)]
     rows = _Rows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
     if len(parts) > 1:  # one batch is in order
-        rows = rows.picked(np.lexsort((rows.at, rows.frame)))
+        rows = rows.picked(np.lexsort((rows.start, rows.frame)))
     table = value_rows(rows.frame, stations.gather(rows.station), moment, rows.ts, rows.fields)
     return table if moment == "ts" else table.with_columns(word=pl.Series(rows.word, dtype=pl.Int64))
 
 
 def _with_codes(alarms: pl.DataFrame, meaning: Meaning) -> pl.DataFrame:
-    """The alarm word as a list of codes, beside the time of the event."""
+    """The alarms with their alarm word as the list `active` of codes."""
     words = alarms["word"].unique(maintain_order=True)
     codes = pl.Series([codes_of(word, meaning.bits) for word in words], dtype=pl.List(pl.String))
     active = codes.gather(alarms["word"].replace_strict(words, pl.Series(range(len(words)), dtype=pl.Int64)))

@@ -1,6 +1,6 @@
 """The elements: ids, letters, names and units, the bits of their words, their size, and the field of a reading that each feeds.
 
-A new element of a meter is a row here. How a body is walked, decoded or written is not here.
+A new element of a meter is a row here. Nothing here reads, decodes or writes a body.
 """
 
 from collections.abc import Iterable, Mapping
@@ -31,11 +31,11 @@ STATUS_BITS = (
     ("水泵停止", "pump stopped"),
     ("剩余水量低", "remaining water low"),
 )
-"""Bits of element 45H, bit 0 first; the door's bit is the one that is set when all is well."""
+"""Bits of element 45H, bit 0 first; the door's bit alone is set when all is well."""
 
 
 class Source(NamedTuple):
-    """Where an element's value goes: field of a reading, and how wire units become the field's (× factor ÷ 10**shift)."""
+    """The field of a reading that an element feeds; wire units × factor ÷ 10**shift are its unit."""
 
     field: str
     factor: int = 1
@@ -58,7 +58,7 @@ WORDS = frozenset((STATUS, ALARM))
 
 
 class Asked(NamedTuple):
-    """The element with which a field is asked for: id and definition byte."""
+    """The element by which a field is queried: id and definition byte."""
 
     id: int
     definition: int
@@ -79,7 +79,7 @@ NO_ELEMENT = -1
 
 
 class Meaning(NamedTuple):
-    """What the elements of a station mean: ours, or those of another fleet.
+    """The meaning of a station's elements: the usual one, or another fleet's.
 
     `sources` lowest rank first; `alarm`: the alarm word, `bits` its codes ("" for none), bit 0 first; `words`: elements that are
     not BCD but a binary number; `seconds`: the element that moves an observation off the minute, `NO_ELEMENT` for none.
@@ -116,12 +116,12 @@ _FORMS: dict[int, tuple[int, ...]] = {
     SECONDS: (0x12,),
     SIGNAL: (0x08,),
 }
-"""Definition bytes of elements as the standard's table C.1 and real frames have them, and of our own."""
+"""Definition bytes of elements, from the standard's table C.1, from real frames, and of our own."""
 _DIGITS = frozenset(high << 4 | low for high in range(10) for low in range(10))
 
 
 def is_in_form(identifier: int, definition: int, value: bytes) -> bool:
-    """Whether these are an element in its usual form, with a value that it can have."""
+    """Whether these bytes are an element in its usual form with a possible value."""
     if definition not in _FORMS.get(identifier, ()):
         return False
     return identifier in WORDS or value.count(0xFF) == len(value) or _DIGITS.issuperset(value[value[0] == 0xFF :])
@@ -138,7 +138,7 @@ def head_of(identifier: int, definition: int) -> bytes:
 
 
 def codes_of(word: int, bits: tuple[str, ...] = ALARM_BITS) -> list[str]:
-    """The alarm codes that are set in an alarm word, each once, in the order of the bits."""
+    """The alarm codes of the bits set in an alarm word, each once, in the order of the bits."""
     return list(dict.fromkeys(code for bit, code in enumerate(bits) if code and word >> bit & 1))
 
 
@@ -149,7 +149,9 @@ TN TOC CU ZN SE AS THG CD PB CHLA WP1 WP2 WP3 WP4 WP5 WP6 WP7 WP8 SYL1 SYL2 SYL3
 SBL5 SBL6 SBL7 SBL8 VTA VTB VTC VIA VIB VIC
 """
 _HOURLY = "DRP DRZ1 DRZ2 DRZ3 DRZ4 DRZ5 DRZ6 DRZ7 DRZ8"
-LETTERS = {code: place for first, codes in ((0x01, _TABLE), (0xF4, _HOURLY)) for place, code in enumerate(codes.split(), first)}
+LETTERS = {
+    code: element for first, codes in ((0x01, _TABLE), (0xF4, _HOURLY)) for element, code in enumerate(codes.split(), first)
+}
 """Letter codes of the ASCII form (the standard's table C.1), upper case, and their elements."""
 _CODES = {element: code for code, element in LETTERS.items()}
 
@@ -163,12 +165,12 @@ def element_of(code: str) -> int | None:
 
 
 def code_of(element: int) -> str:
-    """What `element_of` takes for the element."""
+    """The code of an element for `element_of`."""
     return _CODES.get(element, f"{element:04X}")
 
 
 class Name(NamedTuple):
-    """What people call an element, and its unit on the wire."""
+    """An element's name in two languages, and its unit on the wire."""
 
     zh: str
     en: str
@@ -176,8 +178,8 @@ class Name(NamedTuple):
 
 
 def _numbered(first: int, zh: str, en: str, unit: str, numbers: Iterable[int] = range(1, 9)) -> dict[int, Name]:
-    """Elements of one kind from id `first` on, a number each: of intakes, of gauges, of depths."""
-    return {first + place: Name(zh.format(number), en.format(number), unit) for place, number in enumerate(numbers)}
+    """Numbered elements of one kind from id `first` on: intakes, gauges, depths."""
+    return {element: Name(zh.format(number), en.format(number), unit) for element, number in enumerate(numbers, first)}
 
 
 _NAMES: dict[int, Name] = {
@@ -227,5 +229,5 @@ _PRIVATE = Name("自定义要素", "private element", "")
 
 
 def named(identifier: int) -> Name:
-    """The element's names; of one that the standard does not know, that it is private."""
+    """The element's names; one that is not in the standard is named private."""
     return _NAMES.get(identifier, _PRIVATE)

@@ -1,4 +1,4 @@
-"""The terminal's side: frames made of readings, for the simulator and the tests. The centre's answers are in `replies`."""
+"""The terminal's side: frames made of readings, for the simulator and the tests. The centre's side is in `acks` and `queries`."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -52,7 +52,7 @@ _CENTRE, _PASSWORD, _INTAKE = b"\x01", b"\x00\x00", 0x49
 
 
 class _Wire(NamedTuple):
-    """How a field is sent: element, least bytes and decimals on the wire, decimals that the field has more than the wire."""
+    """A field's form on the wire: element, fewest bytes and decimals, and how many decimals more the field has."""
 
     field: str
     id: int
@@ -75,8 +75,9 @@ _WIRES = (
 def answer(request: bytes, readings: pl.DataFrame, *, sent_at: datetime, sequence: int = 1) -> bytes:
     """The terminal's answer to a request for present values (37H, 3AH), a history (38H) or its clock (51H, 4AH).
 
-    `readings` as for `reports`: of present values the last reading counts, of a history all, at the step asked for, null where
-    one is missing; none gives an answer without values. Raises `ValueError` as `reports` does and for another request.
+    `readings` as for `reports`: present values come from the last reading, a history from all, at the step of the request, null
+    where one is missing; no readings give an answer without values. Raises `ValueError` as `reports` does and for other
+    requests.
     """
     request = plain(request)
     station, function = station_of(request), request[10]
@@ -98,7 +99,7 @@ def in_packets(frame: bytes, most: int) -> list[bytes]:
     A body that fits makes one packet. Raises `ValueError` for more than 4095 packets.
     """
     start, end = body_of(frame)
-    parts = [frame[at : min(at + most, end)] for at in range(start, end, most)]
+    parts = [frame[offset : min(offset + most, end)] for offset in range(start, end, most)]
     if len(parts) > LONGEST:
         raise ValueError(f"{end - start} bytes in packets of {most} are {len(parts)}, expected at most {LONGEST}")
     found = []
@@ -124,12 +125,12 @@ def reports(
     active: Sequence[str] | None = None,
     max_body: int = 3000,
 ) -> list[bytes]:
-    """Frames that a terminal sends for its readings, in their order, numbered from `sequence` (after 65535 comes 1).
+    """Frames of a terminal for its readings, in their order, numbered from `sequence` (after 65535 comes 1).
 
     `readings` has `ts` (UTC; whole hundredths of a second) and any columns of `schema.FIELDS`. One observation group a reading,
-    the same elements in all: a null is sent as all FF, a column of nulls not at all, values exactly and with as few decimals
-    as that takes, seconds (FFA6) where any reading has them. `function` is 30H, 32H or 33H; `active` (33H only) adds the alarm
-    word to the last reading of every frame, an empty list says that all is clear. `max_body` bounds the declared length.
+    the same elements in all: a null is sent as all FF, a column of nulls not at all, values exactly and with the fewest
+    decimals, seconds (FFA6) where any reading has them. `function` is 30H, 32H or 33H; `active` (33H only) adds the alarm word to
+    the last reading of every frame, an empty list means all clear. `max_body` bounds the declared length.
 
     Raises `ValueError` for a terminal that is not 10 hex digits, a value that needs more than 7 decimals or is not finite, a
     time outside 2000-01-02 to 2099, and a `max_body` that holds no reading or is over 4095.
@@ -174,7 +175,7 @@ def _groups(readings: pl.DataFrame) -> Block:
 
 
 def _series(request: bytes, readings: pl.DataFrame) -> bytes:
-    """Observation time, step, element and its values as a request for a history names them (start 4, end 4, 0418 3, element)."""
+    """Observation time, step, element and its values for a history request (start 4, end 4, 0418 3, element)."""
     step, element = request[30:35], element_at(request, 35, len(request) - 3).id
     wire = next((wire for wire in _WIRES if wire.id == element), None)
     if wire is None or step[:2] != head_of(STEP, 0x18):
@@ -191,12 +192,12 @@ def _series(request: bytes, readings: pl.DataFrame) -> bytes:
 
 
 def _chosen(request: bytes) -> set[int]:
-    """Elements that a request of chosen ones (3AH) names: id and definition byte each, no values."""
-    at, end, found = body_of(request)[0] + 8, len(request) - 3, set()
-    while at < end:
-        element = element_at(request, at, end)
+    """Elements in a request of chosen ones (3AH): id and definition byte each, no values."""
+    start, end, found = body_of(request)[0] + 8, len(request) - 3, set()
+    while start < end:
+        element = element_at(request, start, end)
         found.add(element.id)
-        at = element.value
+        start = element.value
     return found
 
 
@@ -229,7 +230,7 @@ def _constant(raw: bytes, count: int) -> Block:
 
 
 def _encoded(wire: _Wire, column: pl.Series) -> tuple[int, Block]:
-    """Definition byte and values of a column: the fewest decimals that carry every value exactly, the bytes that this takes."""
+    """Definition byte and values of a column, with the fewest decimals that carry every value exactly."""
     missing = column.is_null().to_numpy()
     if wire.id in WORDS:
         words = column.fill_null(0).cast(pl.Int64).to_numpy()

@@ -1,4 +1,4 @@
-"""Explaining a frame to people, every byte in order, in Chinese and English. Slow and forgiving; nothing is decoded with it."""
+"""Explains a frame to people, every byte in order, in Chinese and English. Slow and forgiving; `decode` does not use it."""
 
 import contextlib
 import re
@@ -104,32 +104,32 @@ _SYMBOLS = {
 
 
 def explain(frame: bytes) -> list[ExplainedField]:
-    """Every byte of the frame or message explained, in order; also of one that is torn or whose checksum is wrong. Never raises.
+    """Every byte of the frame or message explained, in order, even if it is torn or its checksum is wrong. Never raises.
 
-    Of a message in packets an element that crosses from one packet to the next is explained in the first, its rest is named so.
+    An element that crosses from one packet of a message to the next is explained in the first; its rest is marked as continued.
     """
     parts: list[ExplainedField] = []
     for message in messages(frame):
-        at = sum(len(part.raw) for part in parts)
-        parts += [part._replace(offset=at + part.offset) for part in _explain_message(message, alone=at == 0)]
+        start = sum(len(part.raw) for part in parts)
+        parts += [part._replace(offset=start + part.offset) for part in _explain_message(message, alone=start == 0)]
     return parts
 
 
 def _explain_message(message: bytes, *, alone: bool) -> list[ExplainedField]:
     """One frame, or the packets of one message; `alone`: nothing stands before it."""
     book = Explainer(message)
-    found = pieces(message)
-    for piece in found:
-        if piece[:1] == SOH and LETTERS_HEAD.match(piece):
-            _explain_letters(book, piece)
-        elif len(piece) >= HEADER and piece.startswith(START) and piece[HEADER - 1] in (STX, SYN):
-            _explain_hex(book, piece, alone=len(found) == 1)
+    frames = pieces(message)
+    for frame in frames:
+        if frame[:1] == SOH and LETTERS_HEAD.match(frame):
+            _explain_letters(book, frame)
+        elif len(frame) >= HEADER and frame.startswith(START) and frame[HEADER - 1] in (STX, SYN):
+            _explain_hex(book, frame, alone=len(frames) == 1)
         elif alone:
             detail = "应为 7E7E 或 01 起始的完整报头 / expected a whole header that begins with 7E7E, or 01 of the ASCII form"
             book.take(len(message), "不是 SL 651 报文", "no frame of SL 651", detail)
         else:
             book.take(len(message), "报文之后的字节", "bytes after the frame")
-    if len(found) > 1 and not _is_torn(message):
+    if len(frames) > 1 and not _is_torn(message):
         _spread(book.parts, _explain_joined(message))
     return book.parts
 
@@ -146,7 +146,7 @@ def _is_torn(message: bytes) -> bool:
 
 
 def _explain_joined(message: bytes) -> list[ExplainedField]:
-    """The parts of a whole message's body, as if it had come in one packet."""
+    """The parts of a whole message's body, as of one packet."""
     frame = joined(message)
     book = Explainer(frame)
     book.offset = HEADER
@@ -159,26 +159,26 @@ def _explain_joined(message: bytes) -> list[ExplainedField]:
 
 
 def _spread(parts: list[ExplainedField], body: list[ExplainedField]) -> None:
-    """Put the parts of the whole body in the place of the packets' unexplained contents."""
+    """Replace the packets' unexplained contents by the parts of the whole body."""
     rest = list(reversed(body))
     spread: list[ExplainedField] = []
     for part in parts:
-        at = part.offset
-        while (part.zh, part.en) == _PIECE and at < part.offset + len(part.raw):
+        offset = part.offset
+        while (part.zh, part.en) == _PIECE and offset < part.offset + len(part.raw):
             whole = rest.pop()
-            room = part.offset + len(part.raw) - at
-            spread.append(whole._replace(offset=at, raw=whole.raw[:room]))
+            room = part.offset + len(part.raw) - offset
+            spread.append(whole._replace(offset=offset, raw=whole.raw[:room]))
             if whole.raw[room:]:
                 left = whole.raw[room:]
                 rest.append(ExplainedField(0, left, f"{whole.zh}（续）", f"{whole.en}, continued", left.hex().upper(), ""))
-            at += min(room, len(whole.raw))
+            offset += min(room, len(whole.raw))
         if (part.zh, part.en) != _PIECE:
             spread.append(part)
     parts[:] = spread
 
 
 def _explain_hex(book: Explainer, piece: bytes, *, alone: bool) -> None:
-    """A frame of the HEX form; of a message in several packets the body stays one part."""
+    """Explain a frame of the HEX form; the body of one of several packets stays one part."""
     first = book.offset
     down = is_reply(piece)
     book.take(first + 2, "帧起始符", "start symbol")
@@ -215,7 +215,7 @@ def _explain_hex(book: Explainer, piece: bytes, *, alone: bool) -> None:
 
 
 def _explain_letters(book: Explainer, piece: bytes) -> None:
-    """A frame of the ASCII form, its header in hex digits and its body in words."""
+    """Explain a frame of the ASCII form, its header in hex digits and its body in words."""
     first, down = book.offset, is_reply(piece)
     book.take(first + 1, "帧起始符（ASCII）", "start symbol of the ASCII form")
     for size, zh, en in _LETTERS_DOWN if down else _LETTERS_UP:
@@ -251,7 +251,7 @@ _LETTERS_DOWN = (_STATION, _CENTRE, _WORD)
 
 
 def _explain_text(book: Explainer, end: int) -> None:
-    """The body of the ASCII form: sequence, send time, then a part a word."""
+    """Explain the body of the ASCII form: sequence, send time, then one part a word."""
     text = book.frame[book.offset : min(book.offset + 16, end)]
     if re.fullmatch(rb"[0-9A-Fa-f]{4}\d{12}", text):
         book.take(book.offset + 4, "流水号", "sequence number", str(int(text[:4], 16)))
@@ -285,7 +285,7 @@ def _function_text(function: int) -> str:
 
 
 def _explain_numbers(book: Explainer, end: int) -> int:
-    """Packet numbers of M3, if any; gives the number of the packet."""
+    """Explain the packet numbers of M3, if any. Returns the number of the packet."""
     frame, first = book.frame, book.offset - HEADER
     if frame[book.offset - 1] != SYN:
         return 1
@@ -295,7 +295,7 @@ def _explain_numbers(book: Explainer, end: int) -> int:
 
 
 def _explain_body(book: Explainer, end: int) -> None:
-    """Parts of the body as far as its layout is known; the rest is left to the caller."""
+    """Explain the body as far as its layout is known; the rest is left to the caller."""
     frame, function = book.frame, book.frame[10]
     if _explain_numbers(book, end) != 1 or end - book.offset < 8:
         return
@@ -343,11 +343,11 @@ _ERC = (
     ("收报文", "messages received"),
     ("发报文出错", "messages that failed"),
 )
-"""The event records ERC1 on (the standard's table 82): how often each happened, 2 bytes."""
+"""The event records from ERC1 on (the standard's table 82): a count of 2 bytes each."""
 
 
 def _explain_answer(book: Explainer, function: int, end: int) -> None:
-    """What stands behind the station's address in an answer to 45H, 46H and 50H."""
+    """Explain the bytes behind the station's address in an answer to 45H, 46H and 50H."""
     frame = book.frame
     if function == EVENTS:
         for number, (zh, en) in enumerate(_ERC, 1):
@@ -399,7 +399,7 @@ def _explain_series(book: Explainer, end: int) -> None:
 
 
 def _clock_text(digits: bytes) -> str:
-    """Beijing time of YYMMDDhhmm[ss] in ISO 8601, or the digits and what was expected."""
+    """Beijing time of YYMMDDhhmm[ss] in ISO 8601, or the digits marked as no time."""
     moment, sound = read_times(np.frombuffer(digits, np.uint8).reshape(1, -1))
     if not sound[0]:
         return f"{digits.hex().upper()} 无效 / no time"

@@ -1,4 +1,4 @@
-"""Cut a byte stream into frames by declared length and CRC. Nothing of a frame is read beyond its header."""
+"""Cuts a byte stream into frames by declared length and CRC. Nothing of a frame is read beyond its header."""
 
 import re
 from heapq import heappop, heappush
@@ -24,17 +24,17 @@ from ingest_daemon.codecs.sl651.header import (
 from ingest_daemon.contract.schema import Reason
 
 _LONG_AT_ONCE = 8
-"""The most packets longer than a plain frame that may be open at once: it bounds the work that one hostile byte can cause."""
+"""Limit of open packets longer than a plain frame: it bounds the work that one hostile byte can cause."""
 
 _ANY_START = re.compile(rb"[\x7e\x01]")
 _HEX_START = re.compile(rb"\x7e\x7e.{11}[\x02\x16]|\x7e(?:\x7e.{0,11})?\Z", re.DOTALL)
-"""The header of a HEX frame, or what may become one at the end of what is there."""
+"""The header of a HEX frame, or its beginning at the end of the bytes."""
 
 _LETTERS_START = re.compile(rb"\x01(?:[0-9A-F]{22}[\x02\x16]|[0-9A-F]{0,22}\Z)")
-"""The header of an ASCII frame, or what may become one at the end of what is there."""
+"""The header of an ASCII frame, or its beginning at the end of the bytes."""
 
 _NEVER = 1 << 62
-"""An offset that no stream reaches: the form is not spoken."""
+"""An offset that no stream reaches: the connection does not use that form."""
 
 
 def decoder() -> Decoder:
@@ -45,14 +45,14 @@ def decoder() -> Decoder:
 def sniff(prefix: bytes) -> bool | None:
     """Whether the bytes begin like a frame: 7E7E, or SOH, 22 hex digits and STX or SYN."""
     if prefix[:1] == SOH:
-        found, needed = _LETTERS_START.match(prefix) is not None, LETTERS_HEADER
+        is_start, needed = _LETTERS_START.match(prefix) is not None, LETTERS_HEADER
     else:
-        found, needed = START.startswith(prefix[: len(START)]), len(START)
-    return found and (None if len(prefix) < needed else True)
+        is_start, needed = START.startswith(prefix[: len(START)]), len(START)
+    return is_start and (None if len(prefix) < needed else True)
 
 
 class _Mark(NamedTuple):
-    """A start that turned out to be none: its bytes and why; no detail where that is in the bytes."""
+    """A start without a frame: its bytes and why; no detail where the bytes show it."""
 
     start: int
     end: int
@@ -72,7 +72,7 @@ class _Decoder:
         self._held = bytearray()
         self._base = 0
         self._hex, self._letters = 0, 0
-        """How far the stream was searched for starts of each form."""
+        """Offset up to which the stream was searched for starts of each form."""
         self._open: list[tuple[int, int]] = []
         self._starts: list[int] = []
         self._decided: set[int] = set()
@@ -112,7 +112,7 @@ class _Decoder:
         return out
 
     def _is_one_frame(self, data: bytes) -> bool:
-        """Whether these bytes are one good frame of the HEX form and hold nothing that could be another, as nearly always."""
+        """Whether these bytes are one good frame of the HEX form without a start of another inside, as nearly always."""
         if len(data) < OVERHEAD or not data.startswith(START) or data[13] != STX or len(data) != OVERHEAD + length_of(data):
             return False
         if data[11] >> 4 not in (0, 8) or self._hex == _NEVER or (data.find(START[1], 2) >= 0 and data.find(START, 1) >= 0):
@@ -120,7 +120,7 @@ class _Decoder:
         return (self._letters == _NEVER or not _LETTERS_START.search(data)) and _fault(data) is None
 
     def _search(self, due: int) -> bool:
-        """Look at the next start of the HEX form that may end by `due`; False where none is there with its whole header."""
+        """Consider the next start of the HEX form whose frame may end by `due`; False where there is none with a whole header."""
         held, base = self._held, self._base
         match = _HEX_START.search(held, self._hex - base)
         start = match.start() if match else len(held)
@@ -139,18 +139,18 @@ class _Decoder:
 
     def _search_letters(self, due: int) -> bool:
         """The same for the ASCII form."""
-        found = _LETTERS_START.search(self._held, self._letters - self._base)
-        at = found.start() if found else len(self._held)
-        self._letters = self._base + at
-        if self._letters > due - LETTERS_OVERHEAD or at > len(self._held) - LETTERS_HEADER:
+        header = _LETTERS_START.search(self._held, self._letters - self._base)
+        offset = header.start() if header else len(self._held)
+        self._letters = self._base + offset
+        if self._letters > due - LETTERS_OVERHEAD or offset > len(self._held) - LETTERS_HEADER:
             return False
-        if self._held[at + 19] in b"08":
-            self._consider(self._letters, LETTERS_OVERHEAD + int(self._held[at + 20 : at + 23], 16))
+        if self._held[offset + 19] in b"08":
+            self._consider(self._letters, LETTERS_OVERHEAD + int(self._held[offset + 20 : offset + 23], 16))
         self._letters += 1
         return True
 
     def _consider(self, start: int, size: int) -> None:
-        """A candidate: to be decided where it ends."""
+        """Add a candidate, to be decided where it ends."""
         if size > OVERHEAD + LONGEST:
             if self._long >= _LONG_AT_ONCE:
                 detail = f"the {_LONG_AT_ONCE} packets before it that declare more than {LONGEST} bytes have not ended yet"
@@ -161,7 +161,7 @@ class _Decoder:
         heappush(self._starts, start)
 
     def _close(self, given: int, out: list[Frame | Rejected]) -> int:
-        """Decide the candidate that ends first; gives the offset up to which the stream has been given out."""
+        """Decide the candidate that ends first. Returns the offset up to which the stream has been given out."""
         end, start = heappop(self._open)
         self._decided.add(start)
         self._long -= end - start > OVERHEAD + LONGEST
@@ -187,7 +187,7 @@ class _Decoder:
         return end
 
     def _good(self, start: int, end: int) -> bytes:
-        """The candidate if it is a good frame, else nothing."""
+        """The candidate if it is a good frame, else None."""
         lettered = self._held[start] == SOH[0]
         if self._held[end - (5 if lettered else 3)] not in ENDS:
             return b""
@@ -195,7 +195,7 @@ class _Decoder:
         return b"" if (_fault_of_letters(raw) if lettered else _fault(raw)) else raw
 
     def _refuse(self, given: int, upto: int, out: list[Frame | Rejected]) -> None:
-        """Give the stream from `given` to `upto` as rejected, in one piece a failed start, the rest as noise."""
+        """Reject the stream from `given` to `upto`: one piece for each failed start, the rest as noise."""
         held, base, place, pieces = self._held, self._base, given, 0
         while self._marks and self._marks[0].start < upto:
             mark = heappop(self._marks)
@@ -223,7 +223,7 @@ def _noise(raw: bytes | bytearray) -> Rejected:
 
 
 def _fault(raw: bytes) -> tuple[Reason, str] | None:
-    """What is wrong with a candidate of the HEX form."""
+    """The fault of a candidate of the HEX form."""
     expected = crc16.modbus(raw[:-2])
     if raw[-3] in ENDS and expected == raw[-2] << 8 | raw[-1]:
         return None
@@ -231,7 +231,7 @@ def _fault(raw: bytes) -> tuple[Reason, str] | None:
 
 
 def _fault_of_letters(raw: bytes) -> tuple[Reason, str] | None:
-    """What is wrong with a candidate of the ASCII form: its CRC is over the characters."""
+    """The fault of a candidate of the ASCII form, whose CRC covers the characters."""
     expected, received = f"{crc16.modbus(raw[:-4]):04X}", raw[-4:].decode("ascii", "backslashreplace")
     if raw[-5] in ENDS and expected == received:
         return None

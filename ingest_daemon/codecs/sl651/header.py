@@ -1,7 +1,7 @@
-"""What the bytes around a frame's content say: symbols, sizes, function, addresses, length, packets, sequence, and the CRC.
+"""The bytes around a frame's content: symbols, sizes, function, addresses, length, packets, sequence, and the CRC.
 
-All of it by fixed offsets (the layout is in the package's docstring), of the HEX form; what the server asks of a frame of
-either form takes an ASCII frame through `plain` first. No cutting of streams and no elements here.
+They stand at fixed offsets of the HEX form (the layout is in the package's docstring); functions that take frames of either
+form turn an ASCII frame into a plain one with `plain` first. No cutting of streams and no elements here.
 """
 
 import re
@@ -18,9 +18,9 @@ HEADER = 14
 OVERHEAD = HEADER + 3
 """Bytes of a frame beside those that its length counts: header, end symbol, CRC."""
 LONGEST = 0xFFF
-"""The most bytes that a length can declare: it has 12 bits, but in a packet of several (SYN) on the way up."""
+"""Largest length that can be declared: it has 12 bits, except in a packet of several (SYN) on the way up."""
 LONGEST_PACKET = 0xFFFF
-"""The most bytes of such a packet: its length has 16 bits. One of 8000 to 8FFF cannot be told from a frame of the centre."""
+"""Largest length of such a packet: it has 16 bits. One of 8000 to 8FFF looks like a frame of the centre."""
 MAX_FRAME = OVERHEAD + LONGEST_PACKET
 """Longest frame in bytes."""
 
@@ -37,14 +37,14 @@ BASICS, PARAMETERS, VERSION, STATE, SET_CLOCK, EVENTS, CLOCK = 0x41, 0x43, 0x45,
 ELEMENT_FUNCTIONS = frozenset(range(0x30, 0x3B))
 """Functions whose body is made of station with type, observation times and elements."""
 READING_FUNCTIONS = frozenset((SERIES, TIMED, EVENT, HOURLY, NOW, HISTORY, CHOSEN))
-"""Of those, the ones with measurements: test report, manual text and pictures have none."""
+"""Those of them with measurements: test report, manual text and pictures have none."""
 SERIES_FUNCTIONS = frozenset((SERIES, HISTORY))
 ANSWERS = frozenset((*range(0x37, 0x3B), *range(0x40, 0x52)))
 """Functions with which a station answers our query (mode M4)."""
 
 
 def plain(frame: bytes) -> bytes:
-    """The frame; one of the ASCII form with header, packet numbers and CRC in the bytes of the HEX form, its body as it is."""
+    """The frame; of an ASCII frame, header, packet numbers and CRC become bytes of the HEX form and the body stays text."""
     if frame[0] != _SOH:
         return frame
     head, begin, rest = bytes.fromhex(frame[1 : LETTERS_HEADER - 1].decode()), frame[23:24], frame[LETTERS_HEADER:]
@@ -54,12 +54,12 @@ def plain(frame: bytes) -> bytes:
 
 
 def _bytes_of(text: bytes) -> bytes:
-    """Hex digits as bytes; zeros where they are none."""
+    """The bytes of hex digits; zeros where they are not hex."""
     return bytes.fromhex(text.decode()) if _HEX_DIGITS.fullmatch(text) and len(text) % 2 == 0 else bytes((len(text) + 1) // 2)
 
 
 def terminal(frame: bytes) -> str:
-    """The station address as 10 hex digits: five bytes, after the centre's address on the way up, before it on the way down."""
+    """The station address as 10 hex digits: five bytes, behind the centre's address on the way up, before it on the way down."""
     frame = plain(frame)
     return (frame[2:7] if frame[11] >> 4 == 8 else frame[3:8]).hex().upper()
 
@@ -81,7 +81,7 @@ def sequence_of(frame: bytes) -> int | None:
 
 
 def sequence_in(frame: bytes, *, lettered: bool) -> int | None:
-    """The sequence at the beginning of a plain frame's body, `lettered` where that is text; None where it is not there."""
+    """The sequence number that begins a plain frame's body, `lettered` where that is text; None where it is absent."""
     start, end = body_of(frame)
     digits = frame[start : min(end, start + (4 if lettered else 2))]
     if lettered:
@@ -89,19 +89,19 @@ def sequence_in(frame: bytes, *, lettered: bool) -> int | None:
     return int.from_bytes(digits, "big") if len(digits) == 2 else None
 
 
-def length_of(frame: bytes | bytearray, at: int = 0) -> int:
+def length_of(frame: bytes | bytearray, start: int = 0) -> int:
     """Bytes between the second start symbol and the end symbol, as declared."""
-    high = frame[at + 11]
-    if frame[at + 13] != SYN or high >> 4 == 8:
+    high = frame[start + 11]
+    if frame[start + 13] != SYN or high >> 4 == 8:
         high &= 0x0F
-    return high << 8 | frame[at + 12]
+    return high << 8 | frame[start + 12]
 
 
-def size_of_frame(frame: bytes, at: int = 0) -> int:
-    """Bytes of the frame of either form whose whole header begins at `at`, as declared."""
-    if frame[at : at + 1] == SOH:
-        return LETTERS_OVERHEAD + int(frame[at + 20 : at + 23], 16)
-    return OVERHEAD + length_of(frame, at)
+def size_of_frame(frame: bytes, start: int = 0) -> int:
+    """Bytes of the frame of either form whose whole header begins at `start`, as declared."""
+    if frame[start : start + 1] == SOH:
+        return LETTERS_OVERHEAD + int(frame[start + 20 : start + 23], 16)
+    return OVERHEAD + length_of(frame, start)
 
 
 def body_of(frame: bytes) -> tuple[int, int]:

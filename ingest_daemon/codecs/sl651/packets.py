@@ -1,6 +1,6 @@
-"""A message in several packets (mode M3): where a packet stands, cutting a joined message, and reading it as one frame.
+"""Messages in several packets (mode M3): a packet's place, and a joined message as its pieces or as one frame.
 
-A joined message is the packets as received, in order. What the message says is not looked at here.
+A joined message is the packets as received, in order. Nothing here reads its content.
 """
 
 from ingest_daemon.codec_kit.api import Packet
@@ -30,31 +30,31 @@ def packet(frame: bytes) -> Packet | None:
 
 
 def pieces(message: bytes) -> list[bytes]:
-    """The frames of a message, in order, as long as they declare to be; the last is what is left."""
-    found, at = [], 0
-    while at < len(message):
-        size = size_of_frame(message, at) if begins(message, at) else len(message)
-        found.append(message[at : at + size])
-        at += size
-    return found
+    """The frames of a message in order, by their declared lengths; the last is the rest."""
+    frames, offset = [], 0
+    while offset < len(message):
+        size = size_of_frame(message, offset) if begins(message, offset) else len(message)
+        frames.append(message[offset : offset + size])
+        offset += size
+    return frames
 
 
 def messages(raw: bytes) -> list[bytes]:
-    """The messages of glued frames, as of the answers of one round: packets that follow a packet stay with it."""
-    found: list[list[bytes]] = []
+    """The messages of glued frames, for example the answers of one round; the packets of one message stay together."""
+    groups: list[list[bytes]] = []
     several = False
     for piece in pieces(raw):
-        place = packet(piece) if begins(piece, 0) else None
-        if several and place and place.number > 1:
-            found[-1].append(piece)
+        position = packet(piece) if begins(piece, 0) else None
+        if several and position and position.number > 1:
+            groups[-1].append(piece)
         else:
-            found.append([piece])
-        several = place is not None
-    return [b"".join(frames) for frames in found]
+            groups.append([piece])
+        several = position is not None
+    return [b"".join(frames) for frames in groups]
 
 
 def joined(message: bytes) -> bytes:
-    """The message as one plain frame of one packet, with the last packet's end. Raises `ValueError` where packets lack."""
+    """The message as one plain frame of one packet, with the last packet's end. Raises `ValueError` where packets are missing."""
     found = pieces(message)
     if any(not begins(frame, 0) or len(frame) != size_of_frame(frame) for frame in found):
         raise ValueError(f"the packets have {', '.join(str(len(frame)) for frame in found)} bytes, not what they declare")
@@ -69,8 +69,8 @@ def joined(message: bytes) -> bytes:
     return frames[0][: HEADER - 1] + bytes((STX,)) + body + frames[-1][-3:]
 
 
-def begins(message: bytes, at: int) -> bool:
-    """Whether a whole header begins there."""
-    if message[at : at + 1] == SOH:
-        return LETTERS_HEAD.match(message, at, at + LETTERS_HEADER) is not None
-    return message[at : at + 2] == START and len(message) >= at + HEADER
+def begins(message: bytes, start: int) -> bool:
+    """Whether a whole header begins at this offset."""
+    if message[start : start + 1] == SOH:
+        return LETTERS_HEAD.match(message, start, start + LETTERS_HEADER) is not None
+    return message[start : start + 2] == START and len(message) >= start + HEADER

@@ -1,4 +1,4 @@
-"""What the stations of a fleet differ in, as settings: whom and how they are answered and asked, what their elements mean."""
+"""Settings of the stations of a fleet: how they are answered and queried, and the meaning of their elements."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ class Settings(NamedTuple):
 
     @property
     def is_special(self) -> bool:
-        """Whether its frames read differently from others."""
+        """Whether its frames decode differently from the default's."""
         return self.meaning is not MEANING or self.utc_offset_h != 8
 
 
@@ -43,11 +43,11 @@ _FIELDS = tuple(field.name for field in FIELDS)
 
 
 def profile(table: Mapping[str, Any]) -> Settings:
-    """Settings from a TOML table; what it does not say is as in `Settings()`. Raises `ValueError` naming key and allowed values.
+    """Settings from a TOML table, over the defaults of `Settings()`. Raises `ValueError` naming key and allowed values.
 
     `[elements.<field>]` has `id` (hex: an element of the standard, or FF and one more), `unit`, `definition` (hex, for asking its
-    history) and `coding` (bcd or hex); it replaces what else feeds the field. `[alarm]` has `id` and `bits`: the alarm code of
-    every bit of the word, bit 0 first, "" for none.
+    history) and `coding` (bcd or hex); it replaces the other sources of the field. `[alarm]` has `id` and `bits`: the alarm code
+    of every bit of the word, bit 0 first, "" for none.
     """
     simple: dict[str, Any] = {}
     meaning = MEANING
@@ -71,8 +71,8 @@ def profile(table: Mapping[str, Any]) -> Settings:
                     raise ValueError(f"{key} is {value!r}, expected a whole number from {low} to {high}")
                 simple[key] = value
             case _:
-                known = ", ".join((*_CHOICES, *_RANGES, "password", "now", "elements", "alarm"))
-                raise ValueError(f"{key} is no setting of SL 651, expected {known}")
+                keys = ", ".join((*_CHOICES, *_RANGES, "password", "now", "elements", "alarm"))
+                raise ValueError(f"{key} is no setting of SL 651, expected {keys}")
     return Settings(**simple, meaning=meaning)
 
 
@@ -96,7 +96,7 @@ def _with_elements(meaning: Meaning, table: Mapping[str, Any]) -> Meaning:
         identifier = _element(f"elements.{field}.id", entry["id"])
         units = _UNITS.get("_" + field.rpartition("_")[2], {"": (1, 0)})
         factor, shift = units[_choice(f"elements.{field}.unit", entry["unit"] or next(iter(units)), tuple(units))]
-        sources = {known: source for known, source in sources.items() if source.field != field and known != identifier}
+        sources = {other: source for other, source in sources.items() if source.field != field and other != identifier}
         sources[identifier] = Source(field, factor, shift)
         words.discard(identifier)
         if field == "status" or _choice(f"elements.{field}.coding", entry["coding"], ("bcd", "hex")) == "hex":
@@ -127,7 +127,7 @@ def _table(key: str, value: Any) -> Mapping[str, Any]:
 
 def _choice(key: str, value: Any, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
-        raise ValueError(f"{key} is {value!r}, expected {' or '.join(repr(each) for each in allowed)}")
+        raise ValueError(f"{key} is {value!r}, expected {' or '.join(map(repr, allowed))}")
     return str(value)
 
 

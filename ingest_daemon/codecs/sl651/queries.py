@@ -1,4 +1,4 @@
-"""Questions of the centre (mode M4) and which frame answers them. What is not in `_FUNCTIONS` cannot be asked by any path.
+"""Requests of the centre (mode M4) and the frames that answer them. A function outside `_FUNCTIONS` cannot be sent by any path.
 
 Writing parameters (40, 42), erasing (47), resetting (48) and changing the password (49) are not there and never will be.
 """
@@ -54,17 +54,17 @@ _READ = {
         *(Asked(0x59, 0x22), Asked(0x5A, 0x22), Asked(0x8D, 0x33), Asked(0x99, 0x33)),
     ),
 }
-"""Parameters to read (tables D.1 and D.4), the password not among them: centres, station, mode, elements; intervals of reports,
+"""Parameters to read (tables D.1 and D.4), without the password: centres, station, mode, elements; intervals of reports,
 extra reports, sampling and storing; limits of pressure and flow; base value of the meter."""
 _PARAMETERS = frozenset((*_READ[BASICS], *_READ[PARAMETERS]))
 _VALUES = 96
-"""So many values of a history are asked for at once, so that an answer is one frame."""
+"""Values of a history in one request, so that its answer is one frame."""
 
 
 def requests(ask: Command, profile: Any) -> list[bytes]:
-    """The frames that put the question: sequence 0, our time, end symbol 05 (ENQ). The station is `address` or else `terminal`.
+    """The frames of a command: sequence 0, our time, end symbol 05 (ENQ). The station is `address` or else `terminal`.
 
-    A history is asked for in pieces of at most 96 values (whole hours, both ends included); of present values all that the
+    A history is requested in pieces of at most 96 values (whole hours, both ends included); present values are all that the
     station has, or those of the setting `now`. Raises `UnsupportedCommand`.
     """
     settings = settings_of(profile)
@@ -80,17 +80,17 @@ def requests(ask: Command, profile: Any) -> list[bytes]:
     if ask.kind == CommandType.NOW and settings.now:
         chosen = [settings.meaning.asked[field] for field in settings.now]
         return [_framed(station, CHOSEN, ask.now, settings, *_listed(chosen))]
-    return [_framed(station, each, ask.now, settings, *_listed(_READ.get(each, ()))) for each in _FUNCTIONS[ask.kind]]
+    return [_framed(station, function, ask.now, settings, *_listed(_READ.get(function, ()))) for function in _FUNCTIONS[ask.kind]]
 
 
 def answers(request: bytes, frame: bytes) -> bool:
-    """Whether the frame is of the station asked and has the function of the request."""
+    """Whether the frame comes from the requested station and has the request's function."""
     asked = is_reply(request) and not is_reply(frame) and terminal(request) == terminal(frame)
     return asked and plain(request)[10] == plain(frame)[10]
 
 
 def follow_up(request: bytes, frame: bytes) -> bytes | None:
-    """After an answer that ends with 17 (ETB) the acknowledgement `06`, upon which the station sends what is left."""
+    """The acknowledgement `06` of an answer that ends with 17 (ETB), on which the station sends the rest; else None."""
     first = plain(frame)
     if first[-3] != ETB or first[13] == SYN or first[10] not in ANSWERS:
         return None
@@ -114,13 +114,13 @@ def _down(head: bytes, body: bytes, text: bytes, end: int, *, lettered: bool) ->
 
 
 def _listed(elements: tuple[Asked, ...] | list[Asked]) -> tuple[bytes, str]:
-    """Ids with definition bytes, and the codes of the ASCII form: of parameters the two digits of their id."""
-    codes = (f"{each.id:02X}" if each in _PARAMETERS else code_of(each.id) for each in elements)
-    return b"".join(head_of(*each) for each in elements), "".join(f"{code} " for code in codes)
+    """Ids with definition bytes, and the codes of the ASCII form; a parameter's code is the two digits of its id."""
+    codes = (f"{element.id:02X}" if element in _PARAMETERS else code_of(element.id) for element in elements)
+    return b"".join(head_of(*element) for element in elements), "".join(f"{code} " for code in codes)
 
 
 def _histories(ask: Command, settings: Settings) -> list[tuple[bytes, str]]:
-    """Start and end YYMMDDhh, step, element: once for every 96 values."""
+    """Start and end YYMMDDhh, step and element of each request of up to 96 values."""
     if ask.field not in settings.meaning.asked:
         raise UnsupportedCommand(f"history of {ask.field}: expected one of {', '.join(settings.meaning.asked)}")
     if ask.start is None or ask.end is None or ask.start.tzinfo is None or ask.end.tzinfo is None or ask.start > ask.end:
@@ -130,14 +130,14 @@ def _histories(ask: Command, settings: Settings) -> list[tuple[bytes, str]]:
     units = [f"DR{unit}{count:02}" for unit, count in (("D", days), ("H", hours), ("N", minutes)) if count]
     if settings.form == "ascii" and len(units) > 1:
         raise UnsupportedCommand(f"history at a step of {settings.step_min} min: the ASCII form has whole days, hours or minutes")
-    at = ask.start.replace(minute=0, second=0, microsecond=0)
+    start = ask.start.replace(minute=0, second=0, microsecond=0)
     end = ask.end.replace(minute=0, second=0, microsecond=0)
     end += timedelta(hours=1) if end < ask.end else timedelta()
-    found: list[tuple[bytes, str]] = []
-    while at < end or not found:
-        upto = min(end, at + max(timedelta(hours=1), _VALUES * step // timedelta(hours=1) * timedelta(hours=1)))
-        times = [stamp(moment, settings.utc_offset_h)[:4] for moment in (at, upto)]
+    bodies: list[tuple[bytes, str]] = []
+    while start < end or not bodies:
+        upto = min(end, start + max(timedelta(hours=1), _VALUES * step // timedelta(hours=1) * timedelta(hours=1)))
+        times = [stamp(moment, settings.utc_offset_h)[:4] for moment in (start, upto)]
         raw = b"".join(times) + head_of(STEP, 0x18) + bytes.fromhex(f"{days:02}{hours:02}{minutes:02}") + head_of(*element)
-        found.append((raw, f"{times[0].hex()} {times[1].hex()} {units[0]} {code_of(element.id)} "))
-        at = upto
-    return found
+        bodies.append((raw, f"{times[0].hex()} {times[1].hex()} {units[0]} {code_of(element.id)} "))
+        start = upto
+    return bodies

@@ -1,4 +1,4 @@
-"""The stations that a body names beside the header's. Asked of each frame, so the usual one costs next to nothing."""
+"""The stations that a body names beside the header's. Called for every frame, so the usual one costs next to nothing."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ def other_stations(frame: bytes) -> tuple[str, ...]:
         first = frame.find(_GUIDE, _FIRST, -3)
         if first < 0:
             return ()
-        # One byte is looked for ten times as fast as two, and in BCD there is none like it.
+        # A search for one byte is ten times as fast as for two, and BCD has no such byte.
         is_alone = frame.find(_GUIDE[:1], _FIRST + 7, -3) < 0 or frame.find(_GUIDE, _FIRST + 7, -3) < 0
         if first == _FIRST and frame[_FIRST + 2 : _FIRST + 7] == frame[3:8] and is_alone:
             return ()  # nearly all frames of nearly all fleets

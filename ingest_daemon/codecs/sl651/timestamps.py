@@ -1,4 +1,4 @@
-"""Times on the wire, Beijing time in BCD, read and written: one at once or in columns. Nothing here asks what time it is."""
+"""Times on the wire, Beijing time in BCD, read and written, singly or in columns. Nothing here reads a clock."""
 
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
@@ -33,7 +33,7 @@ def _stamp(second: int, utc_offset_h: int) -> bytes:
 
 
 def read_times(block: Block) -> tuple[Whole, Mask]:
-    """YYMMDDhhmm[ss] of Beijing as µs UTC, and whether it can be a time; 2000-01-01 is a clock that was reset, so it cannot."""
+    """YYMMDDhhmm[ss] of Beijing as µs UTC, and whether each is a time; 2000-01-01 is a clock that was reset, so it is none."""
     pairs, bad = bcd.pairs(block)
     year, month, day, hour, minute = pairs[:, :5].T
     second = pairs[:, 5] if pairs.shape[1] > 5 else np.zeros_like(hour)
@@ -46,7 +46,7 @@ def read_times(block: Block) -> tuple[Whole, Mask]:
 
 
 def read_moments(minutes: Block, seconds: Block | None) -> tuple[Whole, Mask]:
-    """Observation times of groups, with the seconds of FFA6 (two bytes, 00.00 to 59.99) where they have them."""
+    """Observation times of groups, with the seconds of FFA6 (two bytes, 00.00 to 59.99) where there are any."""
     ts, sound = read_times(minutes)
     if seconds is None:
         return ts, sound
@@ -56,7 +56,7 @@ def read_moments(minutes: Block, seconds: Block | None) -> tuple[Whole, Mask]:
 
 
 def write_moments(ts: pl.Series) -> tuple[Block, Block]:
-    """YYMMDDhhmm of Beijing (rows, 5) and the seconds in hundredths (rows, 2): what `read_moments` takes.
+    """YYMMDDhhmm of Beijing (rows, 5) and the seconds in hundredths (rows, 2), as `read_moments` takes them.
 
     Raises `ValueError` for a null, a time finer than a hundredth of a second, and one outside 2000-01-02 to 2099.
     """
