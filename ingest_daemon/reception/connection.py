@@ -403,6 +403,8 @@ class Connection(asyncio.Protocol):
     def _verify(self, number: str, message: bytes) -> Verdict:
         """Whether the sender is believed."""
         verdict = self._server.verifier.judge(self._codec, number, message, self.state, self.active_s)
+        if verdict is GOOD:
+            return verdict
         if verdict.reason:
             detail = f"{number} over {self.state.address} ({verdict.policy}): {DOUBTS[verdict.reason]}"
             self._server.log.warn(verdict.reason, detail)
@@ -423,8 +425,9 @@ class Connection(asyncio.Protocol):
         if not verdict.is_believed or number not in terminals:
             return
         server.counters.last_contact_us[number] = received_us
-        server.by_terminal[number] = self
-        self.terminals.add(number)
+        if server.by_terminal.get(number) is not self:
+            server.by_terminal[number] = self
+            self.terminals.add(number)
         self.unresponsive.discard(number)
         for station, reason in verdict.stations:
             if not reason and station in terminals:

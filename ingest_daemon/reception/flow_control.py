@@ -80,9 +80,8 @@ class FairShare:
     A terminal that reports now and then never meets it. Those that flood are read between the others, never before them.
     """
 
-    def __init__(self, connections: Callable[[], int]) -> None:
-        """`connections`: how many there are now."""
-        self._connections = connections
+    def __init__(self) -> None:
+        self._share = MOST_SHARE
         self._turns: deque[Pausable] = deque()
         self._call_soon: Callable[[Callable[[], None]], object]
 
@@ -90,15 +89,22 @@ class FairShare:
         """`call_soon`: of the event loop."""
         self._call_soon = call_soon
 
+    def divide(self, connections: int) -> None:
+        """Divide the event loop's time among so many connections."""
+        self._share = min(MOST_SHARE, 1 / max(1, connections))
+
     def worked(self, connection: Pausable, began_s: float) -> None:
         """Charge a connection for the work since `began_s`; one in debt waits for its turn."""
         now_s = time.monotonic()
-        share = min(MOST_SHARE, 1 / (self._connections() or 1))
-        left_s = connection.work_s + (began_s - connection.worked_s) * share
-        connection.last_work_s = now_s - began_s
-        connection.work_s = max(min(left_s, BURST_S) - connection.last_work_s, -DEBT_S)
+        connection.last_work_s = work_s = now_s - began_s
+        left_s = connection.work_s + (began_s - connection.worked_s) * self._share
+        if left_s > BURST_S:
+            left_s = BURST_S
+        connection.work_s = left_s = left_s - work_s
         connection.worked_s = now_s
-        if connection.work_s < 0:
+        if left_s < 0:
+            if left_s < -DEBT_S:
+                connection.work_s = -DEBT_S
             connection.pause(Pause.SHARE)
             self._turns.append(connection)
             if len(self._turns) == 1:

@@ -64,7 +64,7 @@ class Server:
         counters.doubted = self.verifier.counted
         self.commit = GroupCommit(journals, counters, self.log)
         self.commands = CommandDispatcher(commands, self)
-        self.fair_share = FairShare(lambda: len(self._connections))
+        self.fair_share = FairShare()
         self.streams = StreamSelector()
         self.reassembly = Reassembly()
         self.links = self._link_index()
@@ -119,7 +119,7 @@ class Server:
     def opened(self, connection: Connection) -> None:
         """Count a new connection, from its first byte; close it at once beyond the limits."""
         self._connections.add(connection)
-        self.counters.connections = len(self._connections)
+        self._count_connections()
         if len(self._connections) > self.settings.connections:
             self._turn_away(connection, f"more than {self.settings.connections} connections ([daemon] connections)")
         elif _is_last_file(connection.transport):
@@ -158,7 +158,11 @@ class Server:
         for number in connection.terminals:
             if self.by_terminal.get(number) is connection:
                 del self.by_terminal[number]
+        self._count_connections()
+
+    def _count_connections(self) -> None:
         self.counters.connections = len(self._connections)
+        self.fair_share.divide(len(self._connections))
 
     def _link_index(self) -> LinkIndex:
         return LinkIndex({name: link.protocol for name, link in self.directory.links.items()})

@@ -135,7 +135,8 @@ class Worker:
 
 def test_connections_that_cause_much_work_are_read_one_a_turn_and_others_are_not_held() -> None:
     calls: list[object] = []
-    share, busy, modest = FairShare(lambda: 4), [Worker() for _ in range(3)], Worker()
+    share, busy, modest = FairShare(), [Worker() for _ in range(3)], Worker()
+    share.divide(4)
     share.start(calls.append)
     for worker in busy:
         share.worked(worker, time.monotonic() - 2 * BURST_S)
