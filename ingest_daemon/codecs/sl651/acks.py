@@ -48,7 +48,7 @@ def reply(frame: bytes, now: datetime, profile: Any = None) -> bytes | None:
     settings = settings_of(profile)
     if is_reply(frame) or settings.reply == "none":
         return None
-    lettered, numbers = frame[:1] == SOH, b""
+    lettered, numbers, whole, total = frame[:1] == SOH, b"", frame, 1
     if frame[LETTERS_HEADER - 1 if lettered else HEADER - 1] == SYN:
         try:
             whole = joined(frame)
@@ -56,8 +56,8 @@ def reply(frame: bytes, now: datetime, profile: Any = None) -> bytes | None:
             return None
         total = packet_of(plain(pieces(frame)[0]))[0]
         numbers = (total << 12 | total).to_bytes(3, "big")
-    else:
-        whole, total = plain(frame), 1
+    elif lettered:
+        whole = plain(frame)
     sequence, symbol = sequence_in(whole, lettered=lettered), whole[-3]
     silent = whole[10] == KEEP_ALIVE or (whole[10] in ANSWERS and total == 1 and symbol == ETX)
     if silent or symbol not in (ETX, ETB) or sequence is None:
@@ -79,8 +79,7 @@ def ask_again(frame: bytes, number: int, now: datetime) -> bytes | None:
 
 def _down(up: bytes, numbers: bytes, sequence: int, sent: bytes, end: int, *, lettered: bool) -> bytes:
     """A frame of the centre in answer to a plain frame."""
-    body = numbers + sequence.to_bytes(2, "big") + sent
-    begin = bytes((SYN if numbers else STX,))
-    size = (0x8000 | len(body)).to_bytes(2, "big")
-    frame = sealed(START + up[3:8] + up[2:3] + up[8:11] + size + begin + body + bytes((end,)))
+    body = b"%b%b%b" % (numbers, sequence.to_bytes(2, "big"), sent)
+    size, begin = 0x8000 | len(body), SYN if numbers else STX
+    frame = sealed(b"%b%b%b%b%b%c%b%c" % (START, up[3:8], up[2:3], up[8:11], size.to_bytes(2, "big"), begin, body, end))
     return spelled(frame) if lettered else frame

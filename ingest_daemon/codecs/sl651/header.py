@@ -83,10 +83,10 @@ def sequence_of(frame: bytes) -> int | None:
 def sequence_in(frame: bytes, *, lettered: bool) -> int | None:
     """The sequence number that begins a plain frame's body, `lettered` where that is text; None where it is absent."""
     start, end = body_of(frame)
-    digits = frame[start : min(end, start + (4 if lettered else 2))]
-    if lettered:
-        return int(digits, 16) if len(digits) == 4 and _HEX_DIGITS.fullmatch(digits) else None
-    return int.from_bytes(digits, "big") if len(digits) == 2 else None
+    if not lettered:
+        return frame[start] << 8 | frame[start + 1] if end - start >= 2 else None
+    digits = frame[start : min(end, start + 4)]
+    return int(digits, 16) if len(digits) == 4 and _HEX_DIGITS.fullmatch(digits) else None
 
 
 def length_of(frame: bytes | bytearray, start: int = 0) -> int:
