@@ -30,6 +30,7 @@ from ingest_daemon.journal.records import ALARM, DATA, STRANGER, Chunk, JournalB
 from ingest_daemon.journal.writer import Journals
 from ingest_daemon.monitoring.counters import Counters
 from ingest_daemon.stores import RawStore
+from ingest_daemon.stores.points import runs
 from ingest_daemon.terminals.registry import Registry, Terminal
 
 GROUP_BYTES = 4 << 20
@@ -158,9 +159,10 @@ class Forwarder(JournalThread):
         """Bring a group to store, quarantine and events. Doing it twice changes nothing."""
         records = chunk.records
         group = self._triage(stream, records)
+        table = runs(group.readings)
         if stream != STRANGER:
-            self._handover.give(stream, self._positions[stream], chunk.next_position, group.readings)
-        compared = self._compare(stream, records, group.readings)
+            self._handover.give(stream, self._positions[stream], chunk.next_position, group.readings, table)
+        compared = self._compare(stream, records, group.readings, table)
         # Before the store changes: afterwards the old value of a contradiction is gone.
         self._sinks.quarantine(group.kept + compared.kept)
         if len(compared.readings):
@@ -170,7 +172,7 @@ class Forwarder(JournalThread):
         if stream == ALARM:
             changed = []  # the alarm sink reads alarm frames by itself
         self._sinks.emit_events(changed + since + self._clock_words(group.offsets, records))
-        self._state.note(group.readings)
+        self._state.note(table)
         self._counters.duplicates += compared.duplicates
 
     def _clock_words(self, offsets: pl.DataFrame, records: Sequence[Record]) -> list[AlarmWord]:
@@ -186,8 +188,8 @@ class Forwarder(JournalThread):
         limits = TimeLimits.of(self._settings)
         return triage(stream, records, self._registry.terminals(), self._registry.profiles(), limits)
 
-    def _compare(self, stream: str, records: Sequence[Record], readings: pl.DataFrame) -> Compared:
-        suspects = self._state.suspects(readings)
+    def _compare(self, stream: str, records: Sequence[Record], readings: pl.DataFrame, table: pl.DataFrame) -> Compared:
+        suspects = self._state.suspects(readings, table)
         if not suspects.any():
             return Compared(readings, [], 0)
         suspected = readings.filter(suspects)
@@ -210,7 +212,7 @@ class Forwarder(JournalThread):
                     group = self._triage(stream, chunk.records)
                     state.new_alarm_words(group.alarm_words)
                     state.clock_news(group.offsets, chunk.records, self._settings.drift_s)
-                    state.note(group.readings)
+                    state.note(runs(group.readings))
                 state.positions[stream] = chunk.next_position
         self._state = state
 

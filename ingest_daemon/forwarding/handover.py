@@ -6,7 +6,7 @@ from typing import NamedTuple
 import polars as pl
 
 from ingest_daemon.contract.schema import READING
-from ingest_daemon.stores.points import merge, runs
+from ingest_daemon.stores.points import merge
 
 
 class Span(NamedTuple):
@@ -28,10 +28,13 @@ class Handover:
         """Note the position from which frames will be handed over."""
         self._spans[stream] = Span(position, position, pl.DataFrame(schema=READING))
 
-    def give(self, stream: str, begin: int, end: int, readings: pl.DataFrame) -> None:
-        """Hand over what the frames between two positions gave. It joins what is not taken yet where it follows on it."""
+    def give(self, stream: str, begin: int, end: int, readings: pl.DataFrame, table: pl.DataFrame) -> None:
+        """Hand over what the frames between two positions gave. It joins what is not taken yet where it follows on it.
+
+        `table`: of `runs`.
+        """
         # Within a run the times rise, so the newest reading of a terminal is the last one of a run.
-        last = newest(readings[runs(readings)["rows"].cum_sum() - 1].select(*READING))
+        last = newest(readings[table["rows"].cum_sum() - 1].select(*READING))
         with self._lock:
             span = self._spans[stream]
             if span.begin <= begin <= span.end:

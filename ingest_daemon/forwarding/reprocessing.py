@@ -25,7 +25,7 @@ from ingest_daemon.forwarding.terminal_state import TerminalState
 from ingest_daemon.forwarding.triage import TimeLimits, triage
 from ingest_daemon.journal.records import JournalBroken, Record
 from ingest_daemon.stores import RawStore
-from ingest_daemon.stores.points import KEY, POSITION, merge, spans
+from ingest_daemon.stores.points import KEY, POSITION, merge, runs, spans
 from ingest_daemon.terminals.registry import Registry, Terminal
 
 BATCH_FRAMES = 5000
@@ -130,7 +130,7 @@ class Reprocessor:
         self._sinks.quarantine([entry for entry in entries if entry_key(entry) not in recorded])
         if len(group.readings):
             self._store_merged(stream, records, group.readings, stored, result)
-            state.note(group.readings)
+            state.note(runs(group.readings))
         # All words: the alarm sink passed over those of unknown terminals, and it writes no event twice.
         state.new_alarm_words(group.alarm_words)
         self._sinks.emit_events(group.alarm_words + state.since(group.alarm_words))

@@ -9,7 +9,7 @@ import polars as pl
 from ingest_daemon.contract.schema import TIMESTAMP
 from ingest_daemon.forwarding.alarm_sink import SERVER, AlarmWord
 from ingest_daemon.journal.records import ALARM, DATA, STRANGER, Record
-from ingest_daemon.stores.points import KEY, overlaps, runs
+from ingest_daemon.stores.points import KEY, overlaps
 
 CLOCK_FRAMES = 3
 """A terminal's clock is judged by the median of this many frames."""
@@ -43,9 +43,11 @@ class TerminalState:
             "offsets": self._offsets,
         }
 
-    def suspects(self, readings: pl.DataFrame) -> pl.Series:
-        """A mask of the readings that may meet a stored point or one of the same group; all others are certainly new."""
-        table = runs(readings)
+    def suspects(self, readings: pl.DataFrame, table: pl.DataFrame) -> pl.Series:
+        """A mask of the readings that may meet a stored point or one of the same group; all others are certainly new.
+
+        `table`: of `runs`.
+        """
         newest = pl.Series("newest", [self.newest_us.get(name) for name in table["terminal"]], pl.Int64).cast(TIMESTAMP)
         is_old = (table["first"] <= newest).fill_null(False)
         terminals = pl.concat([table["terminal"].filter(is_old), overlaps(table)]).unique()
@@ -57,9 +59,9 @@ class TerminalState:
         is_twice = readings.select(pl.col("terminal").is_in(terminals.implode()) & pl.struct(KEY).is_duplicated()).to_series()
         return is_old_row | is_twice
 
-    def note(self, readings: pl.DataFrame) -> None:
-        """Take note of readings that are stored."""
-        latest = runs(readings).group_by("terminal").agg(pl.col("last").max().dt.epoch("us"))
+    def note(self, table: pl.DataFrame) -> None:
+        """Take note of readings that are stored. `table`: of `runs`."""
+        latest = table.group_by("terminal").agg(pl.col("last").max().dt.epoch("us"))
         for terminal, at in latest.iter_rows():
             self.newest_us[terminal] = max(at, self.newest_us.get(terminal, at))
 

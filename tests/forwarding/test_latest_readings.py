@@ -22,6 +22,7 @@ from ingest_daemon.journal.reader import backlog, read
 from ingest_daemon.journal.records import ALARM, DATA
 from ingest_daemon.journal.writer import Journal, Journals
 from ingest_daemon.monitoring.counters import Counters
+from ingest_daemon.stores.points import runs
 from ingest_daemon.terminals.registry import Registry
 from tests.daemon_helpers import (
     STRANGER,
@@ -261,7 +262,8 @@ def test_a_frame_that_the_forwarder_decoded_is_not_decoded_again(served: Site, d
     for number in (1, 2):
         begin, end = journaled(number)
         (record,) = read(served.journal / DATA, begin, end, 1 << 20).records
-        handover.give(DATA, begin, end, whole(DATA, [record]))
+        readings = whole(DATA, [record])
+        handover.give(DATA, begin, end, readings, runs(readings))
         eventually(lambda number=number: value(dsn) == number, "what was handed over")
     assert not decoded
     monkeypatch.setattr(latest_readings, "PATIENCE_S", 0.5)

@@ -36,11 +36,11 @@ def test_suspects_are_the_readings_that_are_not_newer_than_all_stored_or_come_tw
     before: list[tuple[str, int]], points: list[tuple[str, int]]
 ) -> None:
     state = TerminalState()
-    state.note(readings(before))
+    state.note(runs(readings(before)))
     newest = {name: max(minute for other, minute in before if other == name) for name, _ in before}
     counts = Counter(points)
     wanted = [minute <= newest.get(name, -1) or counts[name, minute] > 1 for name, minute in points]
-    assert state.suspects(readings(points)).to_list() == wanted
+    assert state.suspects(readings(points), runs(readings(points))).to_list() == wanted
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=8))
