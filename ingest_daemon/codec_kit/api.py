@@ -1,6 +1,6 @@
-"""What a codec is: the types between sockets, journal and raw store. No protocol's detail, no I/O.
+"""The interface of a codec: the types between sockets, journal and raw store. No protocol's detail, no I/O.
 
-A protocol is one module or package in `codecs/`, found by its name, that offers the functions of `Codec`.
+A protocol is one module or package in `codecs/`, loaded by its name, with the functions of `Codec`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ class Frame(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    """Bytes that are no frame, with the reason and a sentence that says what was expected."""
+    """Bytes that are no frame, with the reason and a sentence that names what was expected."""
 
     raw: bytes
     reason: Reason
@@ -41,12 +41,12 @@ class Decoder(Protocol):
         ...
 
     def feed(self, data: bytes) -> list[Frame | Rejected]:
-        """Take bytes as they come, glued or split anywhere; give what is complete."""
+        """Take received bytes, glued or split anywhere. Returns the frames and rejections that are complete."""
         ...
 
 
 class Decoded(NamedTuple):
-    """What a group of frames says, in columns.
+    """The content of a group of frames, in columns.
 
     `readings`: `frame` (index in the group), `terminal`, `ts`, and the fields of `schema.FIELDS`.
     `alarms`: `frame`, `terminal`, `event_at`, `active` (list of alarm codes set in the alarm word; empty: all
@@ -70,7 +70,7 @@ NOTHING = Decoded(
     pl.DataFrame(schema={"frame": pl.Int64, "terminal": pl.String, "sent_at": TIMESTAMP}),
     pl.DataFrame(schema={"frame": pl.Int64, "reason": pl.String, "detail": pl.String}),
 )
-"""What no frames decode to: the tables of every codec have these columns."""
+"""The decoding of no frames: the tables of every codec have these columns."""
 
 
 def rejections(refused: Iterable[tuple[int, str, str]]) -> pl.DataFrame:
@@ -91,7 +91,7 @@ def renumbered(part: Decoded, numbers: NDArray[np.int64]) -> Decoded:
 
 
 class ExplainedField(NamedTuple):
-    """One explained piece of a frame: where, which bytes, what it is in both languages, its value and unit."""
+    """One explained piece of a frame: offset, bytes, name in both languages, value and unit."""
 
     offset: int
     raw: bytes
@@ -102,10 +102,10 @@ class ExplainedField(NamedTuple):
 
 
 class Arrival(NamedTuple):
-    """A frame with what its bytes may not say: when it came, and of an answer also who was asked what.
+    """A frame with facts that its bytes may not hold: its time of receipt, and the terminal and requests that it answers.
 
-    `raw`: one frame; of a message in several packets all of them, in order; of one round of polling the answers, in the order
-    of `requests`. `received_us`: µs since 1970 UTC. `terminal`: who was asked, empty where the frame itself says who speaks.
+    `raw`: one frame, the packets of one message in order, or the answers of one round of polling in the order of `requests`.
+    `received_us`: µs since 1970 UTC. `terminal`: the polled terminal; empty where the frame itself names its sender.
     """
 
     raw: bytes
@@ -117,7 +117,7 @@ class Arrival(NamedTuple):
 class Packet(NamedTuple):
     """A frame's place in a message of several packets.
 
-    `key`: what the packets of one message have in common. `number`: from 1 up to `total`; where `total` is None the numbers
+    `key`: the common features of the packets of one message. `number`: from 1 up to `total`; where `total` is None the numbers
     count down to 1 and the highest is the first.
     """
 
@@ -127,7 +127,7 @@ class Packet(NamedTuple):
 
 
 class CommandType(StrEnum):
-    """What a terminal can be asked. Erasing, resetting and changing a password are not among them and never will be."""
+    """The commands to terminals. Erasing, resetting and changing a password are not among them and never will be."""
 
     NOW = "now"
     HISTORY = "history"
@@ -140,7 +140,7 @@ class CommandType(StrEnum):
 
 
 class Command(NamedTuple):
-    """A question to a terminal. `address`: the meter's on its link. `start`, `end`, `field` (of `schema.FIELDS`): for history.
+    """A command to a terminal. `address`: the meter's on its link. `start`, `end`, `field` (of `schema.FIELDS`): for history.
 
     `password`: the registered one; empty for the profile's.
     """
@@ -156,7 +156,7 @@ class Command(NamedTuple):
 
 
 class UnsupportedCommand(ValueError):
-    """The protocol or the terminal's profile has no such question; the text says what it has."""
+    """The protocol or the terminal's profile does not support the command; the text names the supported ones."""
 
 
 class NumberShape(NamedTuple):
@@ -169,29 +169,29 @@ class NumberShape(NamedTuple):
 class Codec(Protocol):
     """The functions of a module in `codecs/`. All pure: no socket, clock, file, logger or database.
 
-    Only `MAX_FRAME`, `decoder`, `terminal`, `decode` and `explain` must be there; what else a protocol does not speak of it
-    leaves out, and `codecs.load` puts the default of `codec_defaults` in its place. `profile` arguments are what the module's
-    own `profile` made of the terminal's settings, or None for its defaults.
+    Only `MAX_FRAME`, `decoder`, `terminal`, `decode` and `explain` are required; `codecs.load` replaces the functions that a
+    module leaves out by those of `defaults`. `profile` arguments are results of the module's own `profile`, or None for its
+    defaults.
     """
 
     MAX_FRAME: int
     """Longest frame in bytes; the bound of every buffer."""
 
     POLLED: bool
-    """Whether the terminals speak only when asked: through a DTU that calls in, or at an address that we dial."""
+    """Whether the terminals send only answers: through a DTU that calls in, or at an address that we dial."""
 
     TERMINAL_NUMBER: NumberShape
-    """What a terminal's number in the registry looks like."""
+    """The shape of a terminal's number in the registry."""
 
     LINK_ADDRESS: NumberShape
-    """What the address of a meter on its link looks like."""
+    """The shape of a meter's address on its link."""
 
     def decoder(self) -> Decoder:
         """A decoder for a new connection."""
         ...
 
     def sniff(self, prefix: bytes) -> bool | None:
-        """Whether a connection that begins with these bytes speaks this protocol; None: more bytes are needed to tell."""
+        """Whether a connection that begins with these bytes uses this protocol; None: more bytes are needed to decide."""
         ...
 
     def terminal(self, frame: bytes) -> str:
@@ -199,7 +199,7 @@ class Codec(Protocol):
         ...
 
     def other_stations(self, frame: bytes) -> tuple[str, ...]:
-        """The stations beside `terminal` for which `decode` may give rows, each once; nearly always none. Asked of each frame.
+        """The stations beside `terminal` for which `decode` may give rows, each once; nearly always none. Called for every frame.
 
         `frame`: one frame, a message of several packets, or the answers of one round. Never raises.
         """
@@ -210,13 +210,13 @@ class Codec(Protocol):
         ...
 
     def is_alarm(self, arrival: Arrival, profile: Any) -> bool:
-        """Whether it tells of an alarm that is set, so that it must overtake the backlog. Asked of all that comes: quick."""
+        """Whether it carries an alarm that is set and must overtake the backlog. Called for every message: quick."""
         ...
 
     def reply(self, frame: bytes, now: datetime, profile: Any) -> bytes | None:
-        """The acknowledgement to send once the frame is safe on disk; None where the protocol wants silence.
+        """The acknowledgement to send once the frame is safe on disk; None where the protocol has none.
 
-        Asked for each packet as it comes, and for the whole message in place of the packet that completed it.
+        Called for each packet as it comes, and for the whole message in place of the packet that completed it.
         """
         ...
 
@@ -225,7 +225,7 @@ class Codec(Protocol):
         ...
 
     def ask_again(self, frame: bytes, number: int, now: datetime) -> bytes | None:
-        """What asks the sender of `frame` for packet `number` of its message again; None where that cannot be asked."""
+        """The request to the sender of `frame` to repeat packet `number` of its message; None where there is no such request."""
         ...
 
     def profile(self, table: Mapping[str, Any]) -> Any:
@@ -233,7 +233,7 @@ class Codec(Protocol):
         ...
 
     def requests(self, ask: Command, profile: Any) -> list[bytes]:
-        """The frames that put the question, to be sent one after the other. Raises `UnsupportedCommand`."""
+        """The frames of the command, to be sent one after the other. Raises `UnsupportedCommand`."""
         ...
 
     def answers(self, request: bytes, frame: bytes) -> bool:
@@ -241,11 +241,11 @@ class Codec(Protocol):
         ...
 
     def identity(self, request: bytes) -> bytes:
-        """What an answer shows of its request: requests whose answers cannot be told apart have the same identity."""
+        """The part of a request that its answer reveals: requests with answers of the same look have the same identity."""
         ...
 
     def follow_up(self, request: bytes, frame: bytes) -> bytes | None:
-        """The next request that an answer calls for because it was not all; None where it was."""
+        """The next request after an answer that is incomplete; None after a complete one."""
         ...
 
     def decode(self, arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
@@ -253,13 +253,13 @@ class Codec(Protocol):
         ...
 
     def rounds(self, frames: Sequence[bytes], profile: Any) -> list[Arrival]:
-        """Frames that came without their requests, as they would have been asked: those of a polled protocol in rounds."""
+        """Frames without their requests as arrivals; those of a polled protocol in rounds, with the requests of a usual poll."""
         ...
 
     def unused(self, arrival: Arrival) -> list[str]:
-        """What a frame carries that a reading has no field for by design, such as last month's total: for people."""
+        """Descriptions, for people, of values that readings leave out by design, such as last month's total."""
         ...
 
     def explain(self, frame: bytes) -> list[ExplainedField]:
-        """Every byte of the frame explained, in order; also of a frame whose checksum is wrong."""
+        """Every byte of the frame explained, in order, even if its checksum is wrong."""
         ...

@@ -1,4 +1,4 @@
-"""Packed BCD in columns: many values of one width at once. No protocol's layout, sign of units or time format belongs here.
+"""Packed BCD in columns: many values of one width at once. No protocol's layout, unit or time format belongs here.
 
 A block is a `uint8` array of shape (values, bytes), high byte first.
 """
@@ -13,7 +13,7 @@ Whole = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 LIMIT = 10**18
-"""Numbers of this size and more do not fit into 64 bits with certainty: `read` calls them bad, `write` refuses them."""
+"""Numbers of this size and more may not fit into 64 bits: `read` marks them bad, `write` refuses them."""
 
 _BYTES = 9
 
@@ -21,7 +21,7 @@ _PAIRS = np.array([high * 10 + low if high < 10 and low < 10 else -1 for high in
 """A byte's two digits, 0 to 99; -1 where a nibble is no digit."""
 _PAIRS_OR_NAN = np.where(_PAIRS < 0, np.nan, _PAIRS.astype(np.float64))
 _EXACT_BYTES = 7
-"""Numbers of so many bytes are exact as floats."""
+"""Most bytes of a number that is exact as a float."""
 _WEIGHTS = 100.0 ** np.arange(_EXACT_BYTES - 1, -1, -1)
 
 
@@ -76,7 +76,7 @@ def width(values: Whole) -> int:
 
 
 def write(values: Whole, missing: Mask, size: int) -> Block:
-    """The block of `size` bytes that `read` gives back; `size` is at least `width(values)`."""
+    """The block of `size` bytes from which `read` gives the values; `size` is at least `width(values)`."""
     block = np.empty((len(values), size), np.uint8)
     rest = np.abs(values)
     for column in range(size - 1, -1, -1):

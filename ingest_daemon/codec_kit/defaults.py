@@ -1,4 +1,4 @@
-"""What holds for a protocol that does not speak of a thing: the functions of `frames.Codec` that a module may leave out."""
+"""Default implementations of the functions of `api.Codec` that a codec may leave out."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -12,12 +12,12 @@ TERMINAL_NUMBER = LINK_ADDRESS = NumberShape(".*", "any text")
 
 
 def sniff(prefix: bytes) -> bool | None:
-    """Never told by its first bytes: such a protocol is named by the listener or by the terminal's line in the registry."""
+    """Never recognized by its first bytes: the listener or the terminal's row in the registry names such a protocol."""
     return False
 
 
 def other_stations(frame: bytes) -> tuple[str, ...]:
-    """No others: all that a frame says is its sender's."""
+    """No others: a frame holds readings of its sender only."""
     return ()
 
 
@@ -53,7 +53,7 @@ def profile(table: Mapping[str, Any]) -> Any:
 
 
 def requests(ask: Command, profile: Any) -> list[bytes]:
-    """Nothing can be asked. Raises `UnsupportedCommand`."""
+    """No command is supported. Raises `UnsupportedCommand`."""
     raise UnsupportedCommand(f"{ask.kind}: terminals of this protocol cannot be asked anything")
 
 
@@ -73,7 +73,7 @@ def follow_up(request: bytes, frame: bytes) -> bytes | None:
 
 
 def rounds(frames: Sequence[bytes], profile: Any) -> list[Arrival]:
-    """Every frame stands for itself."""
+    """Every frame is an arrival of its own."""
     return [Arrival(frame) for frame in frames]
 
 

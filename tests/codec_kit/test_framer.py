@@ -29,7 +29,7 @@ def fault(frame: bytes) -> Fault:
     return Reason.BAD_CRC, "sum"
 
 
-RULES = FrameFormat(re.compile(b"(?=S)"), 2, 3, size, is_good, fault, "the start S")
+FRAME_FORMAT = FrameFormat(re.compile(b"(?=S)"), 2, 3, size, is_good, fault, "the start S")
 
 
 def sealed(content: bytes) -> bytes:
@@ -41,7 +41,7 @@ GOOD = sealed(b"abc")
 
 def said(*pieces: bytes) -> list[tuple[bytes, str]]:
     """What comes out, each with its reason; "" for a frame."""
-    cutter = Framer(RULES)
+    cutter = Framer(FRAME_FORMAT)
     found = [item for piece in pieces for item in cutter.feed(piece)]
     return [(item.raw, "" if isinstance(item, Frame) else str(item.reason)) for item in found]
 
@@ -74,7 +74,7 @@ def test_the_frames_do_not_depend_on_how_the_stream_was_cut_and_no_byte_vanishes
 
 
 def test_what_may_still_become_a_frame_is_waited_for() -> None:
-    cutter = Framer(RULES)
+    cutter = Framer(FRAME_FORMAT)
     assert cutter.feed(b"x" + GOOD[:-1]) == [Rejected(b"x", Reason.NOISE, "not part of a frame, expected the start S")]
     assert cutter.pending == len(GOOD) - 1
     assert cutter.feed(GOOD[-1:]) == [Frame(GOOD)]
@@ -89,7 +89,12 @@ def test_noise_between_two_frames_comes_in_few_pieces() -> None:
     assert b"".join(raw for raw, _ in found) == GOOD + wrong * 1000 + GOOD
 
 
-FORMATS = {"szy206": szy206.RULES, "cjt188": cjt188.RULES, "mbus": mbus.FRAME_FORMAT, "modbus_rtu": modbus_rtu.FRAME_FORMAT}
+FORMATS = {
+    "szy206": szy206.FRAME_FORMAT,
+    "cjt188": cjt188.FRAME_FORMAT,
+    "mbus": mbus.FRAME_FORMAT,
+    "modbus_rtu": modbus_rtu.FRAME_FORMAT,
+}
 VALUES = {
     "szy206": b"\x68\x16\x07\x08",
     "cjt188": b"\x68\x16\x10\x02\xaa",

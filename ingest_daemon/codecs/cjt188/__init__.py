@@ -2,7 +2,7 @@
 
 A frame (BCD and two-byte values low byte first; FE before it wakes the line):
 
-    offset  bytes  what
+    offset  bytes  content
     0       1      start 68
     1       1      T, meter: 10-19 water, 20-29 heat, 30-39 gas, 40-49 other, AA any
     2       7      A, address, BCD; often with the maker's code in the last two; seven AA: the only meter on the line
@@ -18,13 +18,13 @@ Data of a present reading (901F, 19 bytes): volume 4 with 2 decimals, unit 1, th
 clock ss mm hh DD MM YYYY 7, status 2. Of a timed or instant freeze (2018: D3nn, D4nn, the n+1-th last one, 23 bytes): clock 7,
 volume 4 and unit 1, flow 4 with 4 decimals and unit 1, temperature 3, pressure 3. Of a clock (907F): clock 7.
 
-What meters differ in is their profile (`profile`). A present reading is of the moment it came in, as the meters' clocks are
-often not set; a freeze is of its own time. Sources: the standard as shiyuecamus/ng-gateway (Apache-2.0) has it, and real frames
+A meter's profile gives its peculiarities (`profile`). A present reading takes its time of receipt, as the meters' clocks are
+often not set; a freeze has its own time. Sources: the standard as shiyuecamus/ng-gateway (Apache-2.0) has it, and real frames
 (`tests/codecs/cjt188.yaml`). Not here: valves, prices, purchases, keys and addresses, which are never written, nor the clock;
 heat and gas meters; registers of past months (D12n, D2nn), which come without a time.
 
-A purpose a file: `framing` (the frame), `settings` (what meters differ in), `asking`, `decoding` (answers to columns) and
-`explaining` (for people). Only what stands here is for others.
+A purpose a file: `framing` (the frame), `profile` (settings of a meter), `queries`, `decode` (answers to columns) and `explain`
+(for people). Other rooms use only the names below.
 """
 
 from ingest_daemon.codec_kit.api import NumberShape

@@ -1,4 +1,4 @@
-"""A group of answers to the columns of `Decoded`: which can be used, the layouts of their data, the tables."""
+"""Decodes a group of answers into the columns of `Decoded`: the usable ones, the layouts of their data, the tables."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -12,6 +12,7 @@ from ingest_daemon.codecs.cjt188.framing import (
     CLOCK,
     ERROR,
     FLOWS,
+    FRAME_FORMAT,
     FREEZES,
     FUNCTION,
     HEADER,
@@ -21,7 +22,6 @@ from ingest_daemon.codecs.cjt188.framing import (
     ODD_ANSWER,
     PRESENT,
     READ,
-    RULES,
     VOLUMES,
     WAKE,
     apart,
@@ -44,35 +44,34 @@ _ANSWERS: dict[str, Any] = {
     "pressure_unit": pl.String,
     "map": pl.Int64,
 }
-"""An answer a row: `place` in its round, `layout` of its data (`hex`), what the meter's profile says (`map`: its status map)."""
+"""An answer a row: `place` in its round, `layout` of its data (`hex`), settings from the meter's profile (`map`: status map)."""
 
 
 def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
-    """Decode a group at once, in columns (see `Decoded`): a reading an answer, of its terminal or else of the meter's address.
+    """Decode a group at once, in columns (see `Decoded`): a reading for each answer, of its terminal or else the meter's address.
 
-    Alarms and status are of present readings. Never raises: errors, requests that come back and what has no layout is `rejected`.
+    Present readings alone give alarms and a status. Never raises: errors, echoed requests and unknown layouts are `rejected`.
     """
     rows: list[tuple[Any, ...]] = []
     refused: list[tuple[int, Reason, str]] = []
     maps: dict[tuple[tuple[int, str], ...], int] = {}
     for number, arrival in enumerate(arrivals):
         for place, frame in enumerate(_frames(arrival.raw)):
-            known = profiles.get(arrival.terminal or terminal(frame))
-            settings: Profile = known or Profile()
+            settings: Profile = profiles.get(arrival.terminal or terminal(frame)) or Profile()
             layout = _layout(frame, settings)
             if not isinstance(layout, str):
                 refused.append((number, *layout))
             elif layout:
-                told = apart(frame)
+                parts = apart(frame)
                 received = datetime.fromtimestamp(arrival.received_us // 1000 / 1000, UTC)
                 status_map = maps.setdefault(settings.status, len(maps))
                 differs = settings.high_clock, settings.litre_decimals, settings.pressure_unit, status_map
-                rows.append((number, place, arrival.terminal or told.address, received, layout, told.data.hex(), *differs))
+                rows.append((number, place, arrival.terminal or parts.address, received, layout, parts.data.hex(), *differs))
     table = pl.DataFrame(rows, schema=_ANSWERS, orient="row")
-    said = pl.concat([read(table.filter(layout=layout)) for layout, read in _READERS.items()]).sort("frame", "place")
-    faults = _faults(said)
+    answers = pl.concat([read(table.filter(layout=layout)) for layout, read in _READERS.items()]).sort("frame", "place")
+    faults = _faults(answers)
     fatal = faults.filter("fatal").select(pl.struct("frame", "place")).to_series()
-    good = said.filter(~pl.struct("frame", "place").is_in(fatal.implode()))
+    good = answers.filter(~pl.struct("frame", "place").is_in(fatal.implode()))
     present = good.filter(pl.col("status").is_not_null())
     return Decoded(
         good.filter(pl.col("ts").is_not_null(), pl.any_horizontal(pl.col(_NAMES).is_not_null())).select(
@@ -92,52 +91,52 @@ def is_alarm(arrival: Arrival, profile: Any) -> bool:
 
 def _is_alarm(frame: bytes, settings: Profile) -> bool:
     layout = _layout(frame, settings)
-    at = _STATUS_AT.get(layout) if isinstance(layout, str) else None
-    return at is not None and bool(_codes(int.from_bytes(apart(frame).data[at : at + 2], "little"), settings.status))
+    start = _STATUS_AT.get(layout) if isinstance(layout, str) else None
+    return start is not None and bool(_codes(int.from_bytes(apart(frame).data[start : start + 2], "little"), settings.status))
 
 
 def _frames(raw: bytes) -> list[bytes]:
-    """The frames of an arrival: nearly always one, in a round of polling the answers; what is cut from them is no matter here."""
-    return [piece.raw for piece in Framer(RULES).feed(raw) if isinstance(piece, Frame)]
+    """The frames of an arrival: nearly always one, in a round of polling the answers; other bytes are left out."""
+    return [piece.raw for piece in Framer(FRAME_FORMAT).feed(raw) if isinstance(piece, Frame)]
 
 
 def _layout(frame: bytes, settings: Profile) -> str | Fault:
-    """Which layout the data of an answer have; empty where they hold no measurement; or why they cannot be used."""
+    """The layout of an answer's data, "" where they hold no measurement; or the fault for which they cannot be used."""
     body = frame.lstrip(WAKE)
-    told = apart(frame)
+    parts = apart(frame)
     if not settings.data_sum and body[-2] != sum_of(body[:-2]):
         detail = f"checksum is {body[-2]:02X}, which is the sum of the data field only, expected {sum_of(body[:-2]):02X}"
         return Reason.BAD_CRC, f'{detail}; for a meter that sums like this its profile says checksum = "data"'
-    if not told.is_answer:
-        return Reason.BAD_BODY, f"control is {told.control:02X}: a request, perhaps our own come back, expected an answer"
-    if told.control != ODD_ANSWER and told.control & ERROR:
-        return Reason.BAD_BODY, f"the meter refused: control {told.control:02X}, error code {body[HEADER:-2][-1:].hex().upper()}"
-    if told.control == ODD_ANSWER or told.control & FUNCTION != READ:
+    if not parts.is_answer:
+        return Reason.BAD_BODY, f"control is {parts.control:02X}: a request, perhaps our own come back, expected an answer"
+    if parts.control != ODD_ANSWER and parts.control & ERROR:
+        return Reason.BAD_BODY, f"the meter refused: control {parts.control:02X}, error code {body[HEADER:-2][-1:].hex().upper()}"
+    if parts.control == ODD_ANSWER or parts.control & FUNCTION != READ:
         return ""
-    if 0x20 <= told.meter_type < 0x40:
-        return Reason.BAD_BODY, f"meter type is {told.meter_type:02X}: heat and gas are not read, expected water (10 to 19)"
-    size = len(told.data)
-    known = {(PRESENT, 19): settings.layout, (PRESENT, 6): "short", (CLOCK, 7): "clock"}
-    if told.identifier in FREEZES and size == 23:
+    if 0x20 <= parts.meter_type < 0x40:
+        return Reason.BAD_BODY, f"meter type is {parts.meter_type:02X}: heat and gas are not read, expected water (10 to 19)"
+    size = len(parts.data)
+    layouts = {(PRESENT, 19): settings.layout, (PRESENT, 6): "short", (CLOCK, 7): "clock"}
+    if parts.identifier in FREEZES and size == 23:
         return "freeze"
-    if layout := known.get((told.identifier, size)):
+    if layout := layouts.get((parts.identifier, size)):
         return layout
-    if body[10] == 9 and told.identifier == CLOCK:
+    if body[10] == 9 and parts.identifier == CLOCK:
         return Reason.BAD_BODY, "the clock came without a request number"
-    if told.identifier not in (PRESENT, CLOCK, *FREEZES):
-        detail = f"data {told.identifier:04X} are not read"
-        months = ": a register of a past month comes without a time" if told.identifier in MONTHS else ""
+    if parts.identifier not in (PRESENT, CLOCK, *FREEZES):
+        detail = f"data {parts.identifier:04X} are not read"
+        months = ": a register of a past month comes without a time" if parts.identifier in MONTHS else ""
         return Reason.BAD_BODY, detail + months
-    return Reason.BAD_BODY, f"data {told.identifier:04X} have {size} bytes, expected 19 or 6 of 901F, 7 of 907F, 23 of a freeze"
+    return Reason.BAD_BODY, f"data {parts.identifier:04X} have {size} bytes, expected 19 or 6 of 901F, 7 of 907F, 23 of a freeze"
 
 
 def _digits(offset: int, size: int) -> pl.Expr:
     """The digits of a value, high byte first."""
-    return pl.concat_str([pl.col("hex").str.slice(2 * (offset + size - 1 - place), 2) for place in range(size)])
+    return pl.concat_str([pl.col("hex").str.slice(2 * byte, 2) for byte in range(offset + size - 1, offset - 1, -1)])
 
 
 def _whole(offset: int, size: int) -> pl.Expr:
-    """A BCD number; null where it is none."""
+    """A BCD number; null where the digits are none."""
     return _digits(offset, size).cast(pl.Int64, strict=False)
 
 
@@ -154,7 +153,7 @@ def _moment(digits: pl.Expr) -> pl.Expr:
 
 
 def clock(offset: int) -> pl.Expr:
-    """A clock of 7 bytes, low byte first or, as some makers have it, high byte first; the profile says which is tried first."""
+    """A clock of 7 bytes, low byte first or, by some makers, high byte first; the profile decides which is tried first."""
     low, high = _moment(_digits(offset, 7)), _moment(pl.col("hex").str.slice(2 * offset, 14))
     return pl.when(pl.col("high_clock")).then(pl.coalesce(high, low)).otherwise(pl.coalesce(low, high))
 
@@ -164,14 +163,14 @@ def _code(code: int) -> pl.Expr:
 
 
 def _factor(unit: pl.Expr, units: Mapping[int, tuple[int, str]]) -> pl.Expr:
-    """What a unit code stands for; null for an unknown one."""
+    """The factor of a unit code; null for an unknown one."""
     return unit.replace_strict(
         {f"{code:02x}": factor for code, (factor, _) in units.items()}, default=None, return_dtype=pl.Int64
     )
 
 
 def _volume(offset: int, unit: pl.Expr) -> pl.Expr:
-    """A volume of 4 bytes in m³: 2 decimals, in litres as many as the profile says."""
+    """A volume of 4 bytes in m³: 2 decimals, or those of the profile in litres."""
     in_litres = unit.is_in([f"{code:02x}" for code in LITRES])
     divisor = pl.when(in_litres).then(1000 * pl.lit(10).pow(pl.col("litre_decimals"))).otherwise(100)
     return _whole(offset, 4) * _factor(unit, VOLUMES) / divisor
@@ -191,7 +190,7 @@ def _said(
     doubt: pl.Expr | None = None,
     **fields: pl.Expr,
 ) -> pl.DataFrame:
-    """What answers say. `raw`: volume and unit as they came; `status`: where its bytes are; `doubt`: what else is no number."""
+    """The values of answers. `raw`: volume and unit as received; `status`: offset of its bytes; `doubt`: complaint on others."""
     nothing = pl.lit(None, pl.Int64)
     word = nothing if status is None else _byte(status).str.to_integer(base=16) + _byte(status + 1).str.to_integer(base=16) * 256
     given = {**fields, "status": word}
@@ -210,7 +209,7 @@ def _said(
 
 
 _STATUS_AT = {"standard": 17, "short": 4, "rd-w10": 17}
-"""Where the status is in the layouts that have one."""
+"""Offset of the status in the layouts that have one."""
 
 
 def _full(table: pl.DataFrame) -> pl.DataFrame:
@@ -231,7 +230,7 @@ def _rd_w10(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _freeze(table: pl.DataFrame) -> pl.DataFrame:
-    pressure = pl.when(pl.col("pressure_unit") == "").then(0).otherwise(_whole(20, 3))  # without a unit nobody wants it
+    pressure = pl.when(pl.col("pressure_unit") == "").then(0).otherwise(_whole(20, 3))  # without a unit it is not used
     kilopascals = pl.when(pl.col("pressure_unit") == "kPa").then(1000).when(pl.col("pressure_unit") == "MPa").then(1)
     return _said(
         table,
@@ -247,12 +246,12 @@ def _freeze(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _doubt(values: Mapping[str, tuple[int, int, pl.Expr]]) -> pl.Expr:
-    """The values that are no number, by name: offset, bytes and the value, null where it is none. FF throughout is no value."""
+    """The complaint about values that are no number, by name: offset, bytes, value (null for none). All FF is no value."""
     parts = []
     for name, (offset, size, value) in values.items():
         raw = pl.col("hex").str.slice(2 * offset, 2 * size)
-        told = pl.format("{} is {}, expected BCD digits", pl.lit(name), raw.str.to_uppercase())
-        parts.append(pl.when(value.is_null() & (raw != "ff" * size)).then(told))
+        complaint = pl.format("{} is {}, expected BCD digits", pl.lit(name), raw.str.to_uppercase())
+        parts.append(pl.when(value.is_null() & (raw != "ff" * size)).then(complaint))
     text = pl.concat_str(parts, separator="; ", ignore_nulls=True)
     return pl.when(text != "").then(text)
 
@@ -271,10 +270,10 @@ _READERS: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
 
 
 def _faults(said: pl.DataFrame) -> pl.DataFrame:
-    """`frame`, `place`, `reason`, `detail` of answers in which something cannot be used, and whether nothing can (`fatal`).
+    """`frame`, `place`, `reason`, `detail` of answers with unusable parts, and whether the whole answer is unusable (`fatal`).
 
-    A volume of FF throughout is none, and no fault. One whose digits are none costs its field; a unit that is none of volume
-    means that the data have another layout.
+    A volume of all FF is absent, and no fault. One that is no BCD costs its field; a unit that is none of volume means that the
+    data have another layout.
     """
     absent = pl.col("raw").str.starts_with("ffffffff") | (pl.col("layout") == "clock")
     shown = pl.col("raw").str.to_uppercase()
@@ -302,6 +301,6 @@ def _active(present: pl.DataFrame, maps: list[tuple[tuple[int, str], ...]]) -> p
 
 
 def _codes(word: int, status_map: tuple[tuple[int, str], ...]) -> list[str]:
-    """A byte FF is one that the meter does not fill."""
+    """The alarm codes of a status; a byte FF is one that the meter does not fill."""
     filled = sum(0xFF << shift for shift in (0, 8) if word >> shift & 0xFF != 0xFF)
     return sorted({code for bit, code in status_map if word & filled & 1 << bit})

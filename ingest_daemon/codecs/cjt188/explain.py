@@ -1,4 +1,4 @@
-"""Explaining a frame to people, every byte in order, in Chinese and English. Slow and forgiving; nothing is decoded with it."""
+"""Explains a frame to people, every byte in order, in Chinese and English. Slow and forgiving; `decode` does not use it."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -73,9 +73,9 @@ _FIELDS_OF: dict[tuple[int, int], tuple[_Field, ...]] = {
 
 
 def explain(frame: bytes) -> list[ExplainedField]:
-    """Every byte of one frame or several, in order; also of torn ones and of such with a wrong checksum. Never raises.
+    """Every byte of one frame or several, in order, even if torn or with a wrong checksum. Never raises.
 
-    Data are shown in the layout of the standard: which one a meter has says its profile.
+    Data are shown in the layout of the standard, which a meter's profile may change.
     """
     return layout(_explained(frame))
 
@@ -153,12 +153,12 @@ def _explained_data(data: bytes, answer: bool, error: bool) -> Iterator[Unplaced
 
 
 def _shown(raw: bytes, kind: str) -> tuple[str, str]:
-    """Value and unit of a field as people read them: exactly the digits that were sent."""
+    """Value and unit of a field as people read them: exactly the digits as sent."""
     hexadecimal = raw.hex().upper()
     match kind:
         case "clock":
-            said = pl.DataFrame({"hex": [raw.hex()], "high_clock": [False]}).select(clock(0)).item()
-            return (f"{hexadecimal} 无时间 / no time", "") if said is None else (said.astimezone(BEIJING).isoformat(), "")
+            moment = pl.DataFrame({"hex": [raw.hex()], "high_clock": [False]}).select(clock(0)).item()
+            return (f"{hexadecimal} 无时间 / no time", "") if moment is None else (moment.astimezone(BEIJING).isoformat(), "")
         case "status":
             low = f"电池{'欠压' if raw[0] & 4 else '正常'} / battery {'low' if raw[0] & 4 else 'good'}"
             valve = ("开 / open", "关 / closed", "？ / ?", "异常 / faulty")[raw[0] & 3]

@@ -42,7 +42,7 @@ FLOWS = {
 
 def decoder() -> Decoder:
     """A decoder for a new connection."""
-    return Framer(RULES)
+    return Framer(FRAME_FORMAT)
 
 
 def size_of(head: bytes | bytearray) -> int | None:
@@ -54,7 +54,7 @@ def size_of(head: bytes | bytearray) -> int | None:
 
 
 def is_good(frame: bytes | bytearray) -> bool:
-    """A sum over the data alone counts as good here: `decode`, which has the meter's profile, judges it."""
+    """Whether the checksum is good. A sum over the data alone counts too: `decode`, which has the meter's profile, judges it."""
     return frame[-1] == END and frame[-2] in (sum_of(frame[:-2]), sum_of(frame[HEADER:-2]))
 
 
@@ -81,7 +81,7 @@ def _good(block: Bytes, starts: Offsets, ends: Offsets) -> Mask:
     return good
 
 
-RULES = FrameFormat(
+FRAME_FORMAT = FrameFormat(
     begins=re.compile(rb"(?=\x68(?:[%b](?:.{8}[\x02-\xff]|.{0,8}\Z)|\Z))" % re.escape(bytes(sorted(TYPES))), re.DOTALL),
     header=HEADER,
     shortest=OVERHEAD + 2,
@@ -101,13 +101,13 @@ def sum_of(data: bytes | bytearray) -> int:
 
 
 def identifier_of(raw: bytes) -> int:
-    """The data identifier in whichever order it came; high byte first where both could be meant."""
+    """The data identifier from either order of its bytes; high byte first where both orders are possible."""
     high_first, low_first = int.from_bytes(raw, "big"), int.from_bytes(raw, "little")
     return low_first if low_first in KNOWN and high_first not in KNOWN else high_first
 
 
 class Parts(NamedTuple):
-    """A frame taken apart, without what wakes the line."""
+    """The parts of a frame, without the bytes that wake the line."""
 
     meter_type: int
     address: str

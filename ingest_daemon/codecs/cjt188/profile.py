@@ -1,4 +1,4 @@
-"""What meters differ in: the settings of one, as its profile says them."""
+"""Settings of a meter, from its profile."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -39,34 +39,34 @@ def profile(table: Mapping[str, Any]) -> Profile:
     freezes (empty: pressure is not used), `freeze_min` (minutes from one timed freeze to the next; 0: it has none), `[status]`
     (alarm codes by bit of ST0 + 256 x ST1). Raises `ValueError`.
     """
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for key, value in table.items():
         if key in _CHOICES:
             if value not in list(_CHOICES[key]):  # which compares: a list of a hand-made file has no hash
                 raise ValueError(f"{key} is {value!r}; allowed: {', '.join(map(repr, _CHOICES[key]))}")
             name, meant = _CHOICES[key][value]
-            found[name] = meant
+            settings[name] = meant
         elif key in _NUMBERS:
             name, least, most = _NUMBERS[key]
             if type(value) is not int or not least <= value <= most:
                 raise ValueError(f"{key} is {value!r}; allowed: whole numbers from {least} to {most}")
-            found[name] = value
+            settings[name] = value
         elif key == "meter_type":
             if value not in [f"{kind:02X}" for kind in TYPES]:
                 raise ValueError(f"{key} is {value!r}; allowed: two digits from '10' to '49', or 'AA'")
-            found[key] = int(value, 16)
+            settings[key] = int(value, 16)
         elif key == "status":
-            found[key] = _status(value)
+            settings[key] = _status(value)
         else:
             raise ValueError(f"{key}: no such setting; allowed: {', '.join((*_CHOICES, *_NUMBERS, 'meter_type', 'status'))}")
-    return Profile(**found)
+    return Profile(**settings)
 
 
 def _status(table: Any) -> tuple[tuple[int, str], ...]:
-    known = [code for code in ALARMS if code != "NO_DATA"]
+    codes = [code for code in ALARMS if code != "NO_DATA"]
     if not isinstance(table, Mapping):
         raise ValueError(f"status is {table!r}, expected a table of alarm codes by bit")
     for bit, code in table.items():
-        if not (bit.isdecimal() and int(bit) < 16) or code not in known:
-            raise ValueError(f"status: {bit} = {code!r}; expected bits 0 to 15 (8 and more: ST1) and of {', '.join(known)}")
+        if not (bit.isdecimal() and int(bit) < 16) or code not in codes:
+            raise ValueError(f"status: {bit} = {code!r}; expected bits 0 to 15 (8 and more: ST1) and of {', '.join(codes)}")
     return tuple(sorted((int(bit), code) for bit, code in table.items()))

@@ -1,4 +1,4 @@
-"""What is asked of a meter, and whether a frame answers it."""
+"""Requests to a meter, and the test whether a frame answers one."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -40,7 +40,7 @@ def requests(ask: Command, profile: Any) -> list[bytes]:
             identifiers = _freezes(ask, settings)
         case _:
             raise UnsupportedCommand(f"{ask.kind}: a CJ/T 188 meter is asked {_KINDS}, and nothing is written to it")
-    return [_request(settings, address, identifier, (number + place) % 100) for place, identifier in enumerate(identifiers)]
+    return [_request(settings, address, identifier, serial % 100) for serial, identifier in enumerate(identifiers, number)]
 
 
 def _request(settings: Profile, address: bytes, identifier: int, number: int) -> bytes:
@@ -64,7 +64,7 @@ def _address(digits: str) -> bytes:
 
 
 def _freezes(ask: Command, settings: Profile) -> range:
-    """Identifiers of the freezes of that time, the oldest first, as it is the next to be overwritten."""
+    """Identifiers of the freezes of that time, the oldest first: the meter overwrites it next."""
     if not settings.freeze_min:
         raise UnsupportedCommand(
             "history: the meter's profile says of no timed freezes (freeze_min), and months come without a time"
@@ -83,10 +83,10 @@ def _freezes(ask: Command, settings: Profile) -> range:
 
 
 def answers(request: bytes, frame: bytes) -> bool:
-    """Whether address, identifier (in either order) and request number are those asked for; an error needs the address only."""
-    asked, told = apart(request), apart(frame)
-    if asked.address not in (told.address, "AA" * 7):
+    """Whether address, identifier (in either order) and request number are the request's; an error needs the address only."""
+    asked, received = apart(request), apart(frame)
+    if asked.address not in (received.address, "AA" * 7):
         return False
-    if told.control == ODD_ANSWER or not told.is_answer or told.control & FUNCTION != asked.control & FUNCTION:
+    if received.control == ODD_ANSWER or not received.is_answer or received.control & FUNCTION != asked.control & FUNCTION:
         return False
-    return bool(told.control & ERROR) or (told.identifier, told.number) == (asked.identifier, asked.number)
+    return bool(received.control & ERROR) or (received.identifier, received.number) == (asked.identifier, asked.number)

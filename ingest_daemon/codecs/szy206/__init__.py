@@ -2,7 +2,7 @@
 
 A frame (SL/T 427-2021 tables 3 to 10; numbers low byte first, times BCD of Beijing):
 
-    offset  bytes  what
+    offset  bytes  content
     0       3      68, L (bytes from C to Tp, 1 to 255), 68
     3       1      C: bit 7 up (1) or down (0); bit 6 one of several packets; bits 5-4 FCB, 3 in a new message and one less in
                    every repetition; bits 3-0 type (3 flow and volume, D alarm and state or voltage, F pressure ...)
@@ -14,15 +14,15 @@ A frame (SL/T 427-2021 tables 3 to 10; numbers low byte first, times BCD of Beij
     3 + L   1      CRC-8, polynomial E5, from C to Tp
     4 + L   1      16
 
-D of a self-report is values, alarm word (2), state word (2). Neither the length nor the frame tells which values, which Tp and
-which unit of flow a station uses: that is its profile (`station`). The field `status` of a reading is the alarm word, and the
-state word 16 bits higher. Of a station with several meters the first is read: a reading is one meter's. A repetition differs
-in FCB and CRC only, so it decodes to the same reading. A self-report does not say when it was sent, so there are no `clocks`.
+D of a self-report is values, alarm word (2), state word (2). A station's profile gives its values, the form of Tp and the unit of
+flow, which neither the length nor the frame reveals. The field `status` of a reading is the alarm word, and the state word 16
+bits higher. Of several meters of a station the first is read: a reading belongs to one meter. A repetition differs in FCB and CRC
+only, so it decodes to the same reading. A self-report has no send time, so there are no `clocks`.
 
-A purpose a file: `header` (what stands around D), `framing` (a stream cut into frames), `station` (profiles), `layout` (what
-lies where in D), `moments` (times), `decoding` (many frames into columns), `alarming` (what overtakes), `asking`
-(acknowledgements and questions), `explaining` (for people), `encoding` (the terminal's side). Not here: pictures (83H), whose L
-counts KiB, and all that resets, erases, sets or changes a password.
+A purpose a file: `header` (the bytes around D), `framing` (a stream cut into frames), `profile`, `layout` (the parts of D),
+`timestamps`, `decode` (many frames into columns), `alarms` (frames that overtake), `queries` (acknowledgements and requests),
+`explain` (for people), `encode` (the terminal's side). Not supported: pictures (83H), whose L counts KiB, and every function that
+resets, erases, sets or changes a password.
 """
 
 from ingest_daemon.codec_kit.api import NumberShape

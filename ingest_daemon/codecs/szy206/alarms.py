@@ -1,4 +1,4 @@
-"""Whether a message tells of an alarm that is set. Asked of all that comes; who raises and clears is the alarm sink's."""
+"""Detection of messages with an alarm that is set. Called for every message; the alarm sink raises and clears alarms."""
 
 from typing import Any
 
@@ -23,5 +23,5 @@ def _is_alarm(frames: list[bytes], station: Station) -> bool:
     if not head.is_up or head.function not in LAID_OUT or head.function == ALARM:
         return head.is_up and head.function == ALARM
     data = data_of(heads, station.time_tag if head.function != NOW else 0)
-    at = layout_of(station, head.function, head.kind, len(data)).alarm_at
-    return at is not None and bool(station.active(int.from_bytes(data[at : at + WORD], "little")))
+    start = layout_of(station, head.function, head.kind, len(data)).alarm_at
+    return start is not None and bool(station.active(int.from_bytes(data[start : start + WORD], "little")))

@@ -1,4 +1,4 @@
-"""Decoding a group of frames into the columns of `Decoded`: messages put together, grouped by equal layout, read in columns."""
+"""Decodes a group of frames into the columns of `Decoded`: joins messages, groups them by layout, reads each layout at once."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -38,9 +38,9 @@ _SILENT = frozenset((LINK, MANUAL, *range(0x10, 0x66), *range(0x90, 0x97), *rang
 def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
     """Decode a group of frames at once, in columns (see `Decoded`). Never raises: unusable content is `rejected`.
 
-    One reading a station and time; a row of alarms for a frame with an alarm word. A message in several packets and a round of
-    questions are one arrival: its frames in a row. An answer to B0 has no time: it is of the time when it came. So is an alarm
-    report (81H) whose own time cannot be read. The values of a B1 answer are `step_min` apart, from the first hour on.
+    One reading for each station and time; a row of alarms for a frame with an alarm word. A message in several packets and a
+    round of answers are one arrival: its frames in a row. An answer to B0 has no time and takes its time of receipt, as does an
+    alarm report (81H) whose own time is unreadable. The values of a B1 answer are `step_min` apart, from the first hour on.
     """
     collector = _Collector(profiles)
     for number, arrival in enumerate(arrivals):
@@ -63,7 +63,7 @@ def decode(arrivals: Sequence[Arrival], profiles: Mapping[str, Any]) -> Decoded:
 
 
 class _Key(NamedTuple):
-    """What frames of equal layout have in common."""
+    """The common features of frames of equal layout."""
 
     station: Station
     function: int
@@ -72,7 +72,7 @@ class _Key(NamedTuple):
 
 
 class _Group(NamedTuple):
-    """Frames of equal layout, a row each: place in the group, index of the terminal, receive time, data."""
+    """Frames of equal layout, a row each: number in the arrivals, index of the terminal, receive time, data."""
 
     frame: list[int]
     terminal: list[int]
@@ -97,7 +97,7 @@ class _Collector:
         self.rounds = False
         """Whether an arrival holds several messages."""
         self._profiles = profiles
-        self._known: dict[bytes, int] = {}
+        self._indexes: dict[bytes, int] = {}
 
     def take(self, number: int, arrival: Arrival) -> None:
         raw = arrival.raw
@@ -117,7 +117,7 @@ class _Collector:
             return
         heads = [head_of(frame) for frame in frames]
         head = heads[-1]
-        if not all(each.is_up for each in heads):
+        if not all(frame_head.is_up for frame_head in heads):
             detail = "direction is down: a frame of a centre, expected one of a station"
             self.refused.append((number, Reason.BAD_BODY, detail))
             return
@@ -143,11 +143,11 @@ class _Collector:
         group.data.append(data)
 
     def _terminal(self, address: bytes) -> int:
-        if (found := self._known.get(address)) is None:
-            found = self._known[address] = len(self.terminals)
+        if (index := self._indexes.get(address)) is None:
+            index = self._indexes[address] = len(self.terminals)
             self.terminals.append(name := address.hex().upper())
             self.stations.append(self._profiles.get(name) or DEFAULT)
-        return found
+        return index
 
 
 def messages_of(raw: bytes) -> Iterator[list[bytes]]:
@@ -163,7 +163,7 @@ def messages_of(raw: bytes) -> Iterator[list[bytes]]:
 
 
 def data_of(heads: list[Head], tag: int) -> bytes:
-    """The data of all packets. The standard does not say whether each repeats Tp: one that ends as the last does has it."""
+    """The data of all packets. The standard leaves open whether each repeats Tp: a packet that ends like the last one has it."""
     last = heads[-1].data
     end = last[len(last) - tag :] if tag else b""
     return b"".join([*(head.data.removesuffix(end) for head in heads[:-1]), last])
@@ -198,10 +198,10 @@ def _reported(key: _Key, group: _Group, refused: Refused) -> tuple[_Rows, _Rows]
     for value in layout.values:
         raw = block[:, value.at : value.at + value.size]
         column = read(raw, value, key.station.flow_unit)
-        for place in np.flatnonzero(column.bad):
-            digits = raw[place].tobytes().hex().upper()
+        for row in np.flatnonzero(column.bad):
+            digits = raw[row].tobytes().hex().upper()
             detail = f"{value.field} at byte {value.at} of the data is {digits}, expected BCD, low byte first"
-            refused.append((group.frame[place], Reason.BAD_BODY, detail))
+            refused.append((group.frame[row], Reason.BAD_BODY, detail))
         fields[:, _COLUMN[value.field]] = column.value
     if layout.alarm_at is not None:
         word = read_words(block[:, layout.alarm_at : layout.alarm_at + WORD])
@@ -211,10 +211,10 @@ def _reported(key: _Key, group: _Group, refused: Refused) -> tuple[_Rows, _Rows]
     if layout.tag_at is not None:
         tag = block[:, layout.tag_at :]
         ts, sound = read_tags(tag, received)
-        for place in np.flatnonzero(~sound):
+        for row in np.flatnonzero(~sound):
             form = "ss mm hh DD MM YY" if tag.shape[1] > 5 else "ss mm hh DD"
-            detail = f"Tp is {tag[place].tobytes().hex().upper()}, expected a time {form} (profile: time_tag)"
-            refused.append((group.frame[place], Reason.BAD_TIME, detail))
+            detail = f"Tp is {tag[row].tobytes().hex().upper()}, expected a time {form} (profile: time_tag)"
+            refused.append((group.frame[row], Reason.BAD_TIME, detail))
     rows = _Rows(np.array(group.frame, np.int64), np.array(group.terminal, np.int64), ts, fields, word)
     reading = sound & ~np.isnan(fields).all(axis=1) & (not layout.fault)
     alarmed = np.full(count, layout.alarm_at is not None) & (sound | (key.function == ALARM))
@@ -239,13 +239,13 @@ def _stored(key: _Key, group: _Group, refused: Refused) -> tuple[_Rows, _Rows]:
         records, left = divmod(key.size - SPAN, record.size)
         mine = codes == code
         fits = mine & usable & (left == 0) & (records * station.step_min <= hours * 60)
-        for place in np.flatnonzero(mine & ~fits):
-            head = block[place, :SPAN].tobytes().hex().upper()
+        for row in np.flatnonzero(mine & ~fits):
+            head = block[row, :SPAN].tobytes().hex().upper()
             detail = (
                 f"B1 answer {head} has {key.size - SPAN} bytes of values, expected hours that are times and at most one value of "
                 f"{record.size} bytes every {station.step_min} minutes of them (profile: step_min)"
             )
-            refused.append((group.frame[place], Reason.BAD_BODY, detail))
+            refused.append((group.frame[row], Reason.BAD_BODY, detail))
         places = np.flatnonzero(fits)
         if not records or not len(places):
             continue
@@ -260,9 +260,9 @@ def _stored(key: _Key, group: _Group, refused: Refused) -> tuple[_Rows, _Rows]:
         frame, terminal = np.array(group.frame, np.int64)[repeated], np.array(group.terminal, np.int64)[repeated]
         rows = _Rows(frame, terminal, start[repeated] + step, fields, np.zeros(len(repeated), np.int64))
         parts.append(rows.only(~np.isnan(column.value)))
-    for place in np.flatnonzero(~np.isin(codes, list(RECORDS))):
-        detail = f"B1 answer has data code {codes[place]}, expected one of {', '.join(map(str, RECORDS))}"
-        refused.append((group.frame[place], Reason.BAD_BODY, detail))
+    for row in np.flatnonzero(~np.isin(codes, list(RECORDS))):
+        detail = f"B1 answer has data code {codes[row]}, expected one of {', '.join(map(str, RECORDS))}"
+        refused.append((group.frame[row], Reason.BAD_BODY, detail))
     return _Rows(*(np.concatenate(columns) for columns in zip(*parts, strict=True))), _nothing()
 
 

@@ -1,4 +1,4 @@
-"""The terminal's side: frames made of readings, for the simulator and the tests. The centre's frames are in `asking`."""
+"""The terminal's side: frames made of readings, for the simulator and the tests. The centre's frames are in `queries`."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ def reports(
     alarm: bool = False,
     fcb: int = 3,
 ) -> list[bytes]:
-    """Frames that a station of that profile sends for its readings, in their order: one for each reading and type it has.
+    """Frames of a station with that profile for its readings, in their order: one for each reading and type of it.
 
     `readings` has `ts` (UTC, whole seconds) and any of `flow_m3h`, `forward_m3`, `pressure_mpa`, `battery_v`: flow and volume
     go in one frame, pressure and voltage in one each, a null as all AA; where all values of a type are null there is no frame.

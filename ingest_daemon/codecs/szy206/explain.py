@@ -1,6 +1,6 @@
-"""Explaining a frame to people, every byte in order, in Chinese and English. Slow and forgiving; nothing is decoded with it.
+"""Explains a frame to people, every byte in order, in Chinese and English. Slow and forgiving; `decode` does not use it.
 
-A frame does not say how its station lays out values and Tp: what is shown is the first layout of the shipped profiles that fits.
+A frame does not reveal its station's layout of values and Tp; the first layout of the shipped profiles that fits is shown.
 """
 
 from decimal import Decimal
@@ -65,23 +65,23 @@ _FORMS = {
 
 
 def explain(frame: bytes) -> list[ExplainedField]:
-    """Every byte of the frame explained, in order; also of a frame that is torn or whose checksum is wrong. Never raises.
+    """Every byte of the frame explained, in order, even if it is torn or its checksum is wrong. Never raises.
 
-    Of a message in several packets, or of a round of answers, one frame after the other.
+    The frames of a message in several packets or of a round of answers follow each other.
     """
     parts: list[ExplainedField] = []
-    at = 0
-    while (following := _following(frame, at)) is not None:
-        parts += [part._replace(offset=at + part.offset) for part in _explained(frame[at:following])]
-        at = following
-    return parts + [part._replace(offset=at + part.offset) for part in _explained(frame[at:])]
+    start = 0
+    while (following := _following(frame, start)) is not None:
+        parts += [part._replace(offset=start + part.offset) for part in _explained(frame[start:following])]
+        start = following
+    return parts + [part._replace(offset=start + part.offset) for part in _explained(frame[start:])]
 
 
-def _following(raw: bytes, at: int) -> int | None:
-    """Where the next frame begins, right behind the one at `at`; None where there is none."""
-    if raw[at : at + 1] != _START or raw[at + 2 : at + 3] != _START:
+def _following(raw: bytes, start: int) -> int | None:
+    """The offset of a frame right behind the one at `start`; None where there is none."""
+    if raw[start : start + 1] != _START or raw[start + 2 : start + 3] != _START:
         return None
-    following = at + OVERHEAD + raw[at + 1]
+    following = start + OVERHEAD + raw[start + 1]
     return following if raw[following : following + 1] == _START == raw[following + 2 : following + 3] else None
 
 
@@ -179,7 +179,7 @@ def _layouts(kind: int) -> tuple[tuple[_Form, ...], ...]:
 
 
 def _fits(data: bytes, forms: tuple[_Form, ...], tag: int, words: int) -> bool:
-    """Whether the values fill what words and Tp leave, and Tp is a time."""
+    """Whether the values fill the room beside words and Tp, and Tp is a time."""
     room, width = len(data) - tag - words, sum(form[2] for form in forms)
     if room < 0 or (width and room % width):
         return False
@@ -219,7 +219,7 @@ def _explain_span(book: Explainer, end: int) -> None:
 
 
 def _number(raw: bytes, decimals: int, is_flow: bool) -> tuple[str, str]:
-    """A value as people read it, and the unit that an instant flow says itself."""
+    """A value as people read it, and the unit stated in an instant flow."""
     if not raw.strip(b"\xaa") or not raw.strip(b"\xff"):
         return "无数据 / no data", ""
     unit = ("m³/s (SZY 206: m³/h)", "", "", "m³/h")[raw[-1] >> 4 & 3] if is_flow else ""

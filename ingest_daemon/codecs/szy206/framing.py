@@ -12,11 +12,11 @@ from ingest_daemon.contract.schema import Reason
 
 def decoder() -> Decoder:
     """A decoder for a new connection."""
-    return Framer(RULES)
+    return Framer(FRAME_FORMAT)
 
 
 def sniff(prefix: bytes) -> bool | None:
-    """Whether stations of this family speak: a frame of theirs is in the bytes, and they begin as one.
+    """Whether stations of this family send these bytes: they begin like a frame of theirs and hold a whole one.
 
     `68 L 68` and C of a station: M-Bus begins `68 L L 68`, CJ/T 188 has its type in the place of L, and neither has a CRC-8.
     """
@@ -56,7 +56,7 @@ def _good(block: Bytes, starts: Offsets, ends: Offsets) -> Mask:
     return good
 
 
-RULES = FrameFormat(
+FRAME_FORMAT = FrameFormat(
     begins=re.compile(rb"(?=\x68(?:[\x07-\xff](?:\x68|\Z)|\Z))"),
     header=3,
     shortest=OVERHEAD + SHORTEST,

@@ -13,7 +13,7 @@ from ingest_daemon.codec_kit.api import Packet
 
 START, END = 0x68, 0x16
 OVERHEAD = 5
-"""Bytes of a frame that L does not count."""
+"""Bytes of a frame outside L."""
 SHORTEST, LONGEST = 7, 255
 """L: at least C, A and AFN."""
 MAX_FRAME = OVERHEAD + LONGEST
@@ -28,7 +28,7 @@ UP, IN_PACKETS, NEW = 0x80, 0x40, 0x30
 
 
 class Head(NamedTuple):
-    """What stands before and in the data of one frame; `number` is None for a message of one packet, `data` is D, PW and Tp."""
+    """The fields of one frame; `number` is None for a message of one packet, `data` is D, PW and Tp."""
 
     control: int
     number: int | None
@@ -50,27 +50,27 @@ class Head(NamedTuple):
 def head_of(frame: bytes) -> Head:
     """The parts of a whole frame; a function of two bytes (FF and one more) is a number of two bytes."""
     control = frame[3]
-    at = 5 if control & IN_PACKETS else 4
-    after = at + (7 if frame[at + 5] == 0xFF else 6)
-    function = int.from_bytes(frame[at + 5 : after], "big")
-    return Head(control, frame[4] if control & IN_PACKETS else None, frame[at : at + 5], function, frame[after:-2])
+    start = 5 if control & IN_PACKETS else 4
+    after = start + (7 if frame[start + 5] == 0xFF else 6)
+    function = int.from_bytes(frame[start + 5 : after], "big")
+    return Head(control, frame[4] if control & IN_PACKETS else None, frame[start : start + 5], function, frame[after:-2])
 
 
 def frames_of(raw: bytes) -> Iterator[bytes]:
-    """The frames of a message in several packets, or of a round of questions. What ends before its L says is given as it is."""
-    at = 0
-    while at < len(raw):
-        size = OVERHEAD + raw[at + 1] if at + 1 < len(raw) else OVERHEAD
-        yield raw[at : at + size]
-        at += size
+    """The frames of a message in several packets, or of a round of answers. A frame shorter than its L is given as it is."""
+    start = 0
+    while start < len(raw):
+        size = OVERHEAD + raw[start + 1] if start + 1 < len(raw) else OVERHEAD
+        yield raw[start : start + size]
+        start += size
 
 
 def is_whole(frame: bytes) -> bool:
-    """Whether the bytes have the length that they declare, and room for all that stands before the data."""
+    """Whether the bytes have their declared length, and room for the fields before the data."""
     if len(frame) < OVERHEAD + SHORTEST or len(frame) != OVERHEAD + frame[1]:
         return False
-    at = 5 if frame[3] & IN_PACKETS else 4
-    return len(frame) - 2 >= at + (7 if frame[at + 5] == 0xFF else 6)
+    start = 5 if frame[3] & IN_PACKETS else 4
+    return len(frame) - 2 >= start + (7 if frame[start + 5] == 0xFF else 6)
 
 
 def terminal(frame: bytes) -> str:
@@ -79,9 +79,9 @@ def terminal(frame: bytes) -> str:
 
 
 def packet(frame: bytes) -> Packet | None:
-    """The packet's place: the packets of a message have address, function and type in common; FCB is left out of account.
+    """The packet's place; the packets of a message share address, function and type, whatever their FCB.
 
-    The numbers are 255 to 1: a packet 0 is of no message.
+    The numbers are 255 to 1: a packet 0 belongs to no message.
     """
     head = head_of(frame)
     if not head.number:
@@ -90,7 +90,7 @@ def packet(frame: bytes) -> Packet | None:
 
 
 def sealed(body: bytes) -> bytes:
-    """The frame around C to Tp. Raises `ValueError` where L cannot say so many bytes."""
+    """The frame around C to Tp. Raises `ValueError` where there are more bytes than L can count."""
     if not SHORTEST <= len(body) <= LONGEST:
         raise ValueError(f"a frame holds {SHORTEST} to {LONGEST} bytes from C to Tp, got {len(body)}")
     return bytes((START, len(body), START)) + body + bytes((crc8(body), END))

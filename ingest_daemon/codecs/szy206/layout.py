@@ -1,4 +1,4 @@
-"""What lies where in the data of a frame, by function, type, length and profile; and how values are read. No times, no frames."""
+"""The layout of a frame's data by function, type, length and profile, and the reading of its values. No times, no frames."""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -16,7 +16,7 @@ WORD = 2
 SPAN = 9
 """Bytes before the values of a B1 answer: data code and channel, first hour, last hour."""
 TOTAL_CODE, PRESSURE_CODE = 2, 11
-"""Data codes of B1 that are read; its others are no values of a meter."""
+"""Data codes of B1 that are read; the others are no values of a meter."""
 
 
 class Value(NamedTuple):
@@ -49,8 +49,8 @@ _PRESSURE = Value("pressure_mpa", 0, 4, 100_000, 10**8)
 _VOLTAGE = Value("battery_v", 0, 2, 100, 10**4)
 _METER = {"flow+total": (_FLOW, _TOTAL._replace(at=5)), "flow": (_FLOW,), "total": (_TOTAL,)}
 _OTHERS = {1: 3, 2: 4, 4: 3, 5: 3, 6: 3, 9: 2, 12: 3}
-"""Bytes of a value of types that are no meter's but alike in all issues (rain, level, velocity, gate, power, water temperature,
-evaporation): so a wrong profile does not pass."""
+"""Bytes of a value of types without a meter that are alike in all issues (rain, level, velocity, gate, power, water temperature,
+evaporation); a wrong profile is noticed by them."""
 RECORDS = {TOTAL_CODE: _TOTAL, PRESSURE_CODE: _PRESSURE}
 """The records of a B1 answer, by data code."""
 
@@ -62,9 +62,9 @@ def values_of(kind: int, station: Station) -> tuple[Value, ...]:
 
 @lru_cache(1024)
 def layout_of(station: Station, function: int, kind: int, size: int) -> Layout:
-    """Where the parts of `size` bytes of data lie, in a self-report (C0), an alarm (81), a voltage (84), an answer (B0).
+    """The layout of `size` bytes of data in a self-report (C0), an alarm (81), a voltage (84) or an answer (B0).
 
-    SL/T 427-2021 7.5.2 and 7.3.14. Of several meters the values of the first.
+    SL/T 427-2021 7.5.2 and 7.3.14. The values of several meters are those of the first.
     """
     tag = 0 if function == NOW else station.time_tag
     end = size - tag
@@ -125,4 +125,4 @@ def read_words(block: Block) -> NDArray[np.int64]:
 
 
 LAID_OUT = frozenset((REPORT, ALARM, VOLTAGE, NOW))
-"""Functions whose data `layout_of` knows; B1 (`SPAN`, `RECORDS`) is the other that carries readings."""
+"""Functions whose data `layout_of` lays out; B1 (`SPAN`, `RECORDS`) is the other that carries readings."""

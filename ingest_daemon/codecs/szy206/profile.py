@@ -1,4 +1,4 @@
-"""A station's profile: what its frames do not state. Shipped ones: `terminals/profiles/szy206-*`, `sl427-*`."""
+"""A station's profile: the facts that its frames do not state. Shipped ones: `terminals/profiles/szy206-*`, `sl427-*`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,11 +54,11 @@ _KINDS = {"flow": FLOW, "pressure": PRESSURE, "voltage": ALARM_STATE}
 class Station:
     """Settings of a station; the defaults are SZY 206-2016.
 
-    `flow_values`: what a frame of type 3 has of every meter. `flow_unit`: of an instant flow; `bits`: as bits 5-4 of its last
-    byte say (427). `time_tag`: bytes of Tp; 6 is taken as ss mm hh DD MM YY. `alarm_report`: where 81H has its alarm word,
-    before the values or after them as C0. `ack_type`: type in our acknowledgement; `ack_time`: whether it has Tp, from which
-    the station sets its clock. `step_min`: between stored values (B1). `now`: the types that are asked for with B0.
-    `alarms`: code of `schema.ALARMS` for each bit of the alarm word, bit 0 first, "" for none.
+    `flow_values`: the values of each meter in a frame of type 3. `flow_unit`: unit of an instant flow; `bits`: bits 5-4 of its
+    last byte state it (427). `time_tag`: bytes of Tp; 6 are ss mm hh DD MM YY. `alarm_report`: the place of the alarm word in
+    81H, before the values or behind them as in C0. `ack_type`: type in our acknowledgement; `ack_time`: whether it has Tp, by
+    which the station sets its clock. `step_min`: minutes between stored values (B1). `now`: the types that B0 requests. `alarms`:
+    code of `schema.ALARMS` for each bit of the alarm word, bit 0 first, "" for none.
     """
 
     flow_values: str = "flow+total"
@@ -80,15 +80,15 @@ DEFAULT = Station()
 
 
 def profile(table: Mapping[str, Any]) -> Station:
-    """The settings of a TOML table; `alarms` there has only the bits that differ, as `{"14" = "Q_REV"}`.
+    """The settings of a TOML table; `alarms` in it has only the bits that differ, as `{"14" = "Q_REV"}`.
 
     Raises `ValueError` naming key and allowed values.
     """
-    known = {**_CHOICES, "step_min": (), "now": (), "alarms": ()}
+    keys = {**_CHOICES, "step_min": (), "now": (), "alarms": ()}
     for key, value in table.items():
-        if key not in known:
-            raise ValueError(f"{key}: no setting of this protocol; there are: {', '.join(known)}")
-        if (choices := known[key]) and not any(value == choice and type(value) is type(choice) for choice in choices):
+        if key not in keys:
+            raise ValueError(f"{key}: no setting of this protocol; there are: {', '.join(keys)}")
+        if (choices := keys[key]) and not any(value == choice and type(value) is type(choice) for choice in choices):
             raise ValueError(f"{key} is {value!r}; allowed: {', '.join(map(str, choices))}")
     settings = dict(table)
     step = settings.get("step_min", DEFAULT.step_min)

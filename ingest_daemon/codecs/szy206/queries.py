@@ -35,8 +35,8 @@ _HOUR = timedelta(hours=1)
 def reply(frame: bytes, now: datetime, profile: Station | None) -> bytes | None:
     """The acknowledgement (SL/T 427-2021 table 52): FCB, packet number, address and function echoed, mode 00, by profile Tp.
 
-    A link test (02H) gets its own data back. None after answers to our questions and a centre's own frame. Of a message in
-    several packets the last one is acknowledged. Raises `ValueError` for a `now` without a time zone.
+    A link test (02H) gets its own data back. None after answers to our requests and for a centre's own frame. The last
+    packet of a message is acknowledged. Raises `ValueError` for a `now` without a time zone.
     """
     station = profile or DEFAULT
     *_, last = frames_of(frame)
@@ -51,9 +51,9 @@ def reply(frame: bytes, now: datetime, profile: Station | None) -> bytes | None:
 
 
 def requests(ask: Command, profile: Station | None) -> list[bytes]:
-    """B0 for each type of the profile's `now`; B1 for the stored values of a field, as many hours a frame as one can answer.
+    """B0 for each type of the profile's `now`; B1 for the stored values of a field, as many hours a frame as one answer holds.
 
-    Raises `UnsupportedCommand` for anything else: the family's other questions are not in use here.
+    Raises `UnsupportedCommand` for anything else: the family's other requests are not in use here.
     """
     station = profile or DEFAULT
     address = _address(ask.terminal)
@@ -77,11 +77,11 @@ def requests(ask: Command, profile: Station | None) -> list[bytes]:
 
 
 def _spans(start: datetime, end: datetime, hours: int) -> Iterator[tuple[datetime, datetime]]:
-    """First and last hour of each request; the hour that only begins at `end` is not asked for. Zones of whole hours."""
-    at, final = _whole_hour(start), _whole_hour(end - timedelta(microseconds=1))
-    while at <= final:
-        yield at, min(at + (hours - 1) * _HOUR, final)
-        at += hours * _HOUR
+    """First and last hour of each request, without an hour that begins at `end`. Zones of whole hours."""
+    first, final = _whole_hour(start), _whole_hour(end - timedelta(microseconds=1))
+    while first <= final:
+        yield first, min(first + (hours - 1) * _HOUR, final)
+        first += hours * _HOUR
 
 
 def _whole_hour(moment: datetime) -> datetime:
@@ -89,7 +89,7 @@ def _whole_hour(moment: datetime) -> datetime:
 
 
 def answers(request: bytes, frame: bytes) -> bool:
-    """Whether the frame is of the asked station and function: of B0 also of the type, of B1 of the hours. FCB does not matter."""
+    """Whether station and function are the request's, and the type (B0) or the hours (B1), whatever the FCB."""
     asked, head = head_of(request), head_of(next(frames_of(frame)))
     if not head.is_up or (head.address, head.function) != (asked.address, asked.function):
         return False

@@ -1,4 +1,4 @@
-"""Times on the wire, Beijing time in BCD, low unit first: read in columns, and written. Nothing here asks what time it is."""
+"""Times on the wire, Beijing time in BCD, low unit first: read in columns, and written. Nothing here reads a clock."""
 
 from datetime import datetime
 
@@ -12,15 +12,15 @@ MINUTE = 60_000_000
 """Microseconds."""
 DAY = 1440 * MINUTE
 AHEAD = 10 * MINUTE
-"""So far may a station's clock be ahead of ours."""
+"""Limit by which a station's clock may be ahead of ours."""
 _BEIJING = 8 * 60 * MINUTE
 
 
 def read_tags(block: Block, received_us: Whole) -> tuple[Whole, Mask]:
-    """Times of Tp (rows, 5 to 7) as µs UTC, and whether they can be a time; 2000-01-01 is a clock that was reset.
+    """Times of Tp (rows, 5 to 7) as µs UTC, and whether each is a time; 2000-01-01 is a clock that was reset.
 
-    ss mm hh DD, then MM YY except where Tp has 5 bytes; the delay behind them is not judged. Without month and year it is the
-    latest day of that number that is not more than `AHEAD` after the frame came: a report older than a month cannot be told.
+    ss mm hh DD, then MM YY except where Tp has 5 bytes; the delay behind them is ignored. Without month and year it is the latest
+    day of that number at most `AHEAD` after the time of receipt: a report older than a month is not recognized as such.
     """
     dated = block.shape[1] > 5
     pairs, bad = bcd.pairs(block[:, : 6 if dated else 4])
@@ -34,18 +34,18 @@ def read_tags(block: Block, received_us: Whole) -> tuple[Whole, Mask]:
         return np.where(sound, date * DAY + clock, 0), sound
     latest = received_us + AHEAD
     this_month = (latest + _BEIJING).astype("datetime64[us]").astype("datetime64[M]")
-    found, ts = np.zeros(len(block), bool), np.zeros(len(block), np.int64)
+    is_dated, ts = np.zeros(len(block), bool), np.zeros(len(block), np.int64)
     for back in range(3):  # of two months in a row one has 31 days
         date, real = _date(this_month - back, day)
         moment = date * DAY + clock
-        fits = ~found & real & (moment <= latest)
-        ts, found = np.where(fits, moment, ts), found | fits
-    sound &= found
+        fits = ~is_dated & real & (moment <= latest)
+        ts, is_dated = np.where(fits, moment, ts), is_dated | fits
+    sound &= is_dated
     return np.where(sound, ts, 0), sound
 
 
 def read_hours(block: Block) -> tuple[Whole, Mask]:
-    """hh DD MM YY (rows, 4) as µs UTC, and whether they can be a time."""
+    """hh DD MM YY (rows, 4) as µs UTC, and whether each is a time."""
     zeros = np.zeros((len(block), 2), np.uint8)
     return read_tags(np.concatenate([zeros, block], axis=1), np.zeros(len(block), np.int64))
 
