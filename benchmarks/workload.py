@@ -28,6 +28,8 @@ VARIANTS = 8
 FIRST_DAY = date(2001, 1, 2)
 DAYS = 8000
 """Dates that a long-lived connection may send one after the other: none of them lies in the future."""
+PAST_DAYS = 20_000
+"""The days of the load begin long ago; a site would keep them aside."""
 
 FIRST_TERMINAL = 1_000_000
 
@@ -108,7 +110,14 @@ def make_site(root: Path, terminals: int, values: Mapping[str, Mapping[str, Any]
 
     The journal may grow: the load is faster than any store, and what is measured is not how a full disk is refused.
     """
-    daemon = {"data_port": 0, "alarm_port": 0, "health_port": 0, "journal_mb": 30_000, **values.get("daemon", {})}
+    daemon = {
+        "data_port": 0,
+        "alarm_port": 0,
+        "health_port": 0,
+        "journal_mb": 30_000,
+        "past_days": PAST_DAYS,
+        **values.get("daemon", {}),
+    }
     site = site_folder.create(root, "embedded", {**{k: dict(v) for k, v in values.items()}, "daemon": daemon}, examples=False)
     numbers = [f"{FIRST_TERMINAL + number:010d}" for number in range(terminals)]
     known: dict[str, Any] = {
