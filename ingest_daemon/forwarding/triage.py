@@ -111,8 +111,9 @@ def _misdated(readings: pl.DataFrame, terminals: Mapping[str, Terminal], limits:
     days = _service_days(readings["terminal"].unique(), terminals)
     ts = pl.col("ts")
     is_misdated = (ahead > limits.future) | (behind > limits.past)
-    if len(days):
-        is_misdated |= (ts < days["begin"].max()) | (ts > days["end"].min())
+    for bound, is_outside in ((days["begin"].max(), ts.lt), (days["end"].min(), ts.gt)):
+        if bound is not None:
+            is_misdated |= is_outside(pl.lit(bound, TIMESTAMP))
     suspects = readings.filter(is_misdated.fill_null(False))  # nearly always none
     seconds_ahead = pl.format(
         f"device time is {{}} s ahead of the server's; allowed: {limits.future.total_seconds():.0f} s", ahead.dt.total_seconds()
