@@ -1,6 +1,6 @@
-"""A frame with its way, as one payload of the journal: which protocol, which channel, from whom, in answer to what.
+"""The payload of a journal record: a header line (protocol, channel, sender, requests), then the frame's bytes.
 
-`way` line, then the frame's bytes. The line is text, its fields parted by tabs, so that a journal can be read by eye.
+The header is text with tabs between its fields, so that people can read a journal.
 """
 
 from functools import lru_cache
@@ -9,15 +9,15 @@ from typing import NamedTuple
 from ingest_daemon.contract.schema import Channel
 
 MOST_STATIONS = 256
-"""Other stations of one body that a header lists; of those beyond them nothing is stored."""
+"""Limit of other stations of one body in a header; readings of further ones are not stored."""
 
 
 class RecordHeader(NamedTuple):
-    """How a frame came in.
+    """The origin of a frame, and the decisions on it.
 
-    `link`: registered text of the DTU, telephone number of the SMS or address that was dialled; empty where nothing is known.
-    `terminal`, `requests`: see `codec_kit.api.Arrival`. `quarantine_reason`: why nothing of the frame is stored, if so.
-    `stations`: what was decided of the stations that the body names beside the sender: number, and the reason for which its
+    `link`: registered text of the DTU, telephone number of the SMS or dialled address; empty where there is none.
+    `terminal`, `requests`: see `codec_kit.api.Arrival`. `quarantine_reason`: the reason for which nothing of the frame is
+    stored, "" for none. `stations`: the stations that the body names beside the sender: number, and the reason for which their
     readings go to quarantine ("" for none). The readings of a station that is not listed are never stored.
     """
 
@@ -31,7 +31,7 @@ class RecordHeader(NamedTuple):
 
 
 def encode_header(header: RecordHeader) -> bytes:
-    """The line that goes before the frame's bytes. Control characters of a stranger's link become `?`."""
+    """The line before the frame's bytes. Control characters of a stranger's link become `?`."""
     link = "".join(letter if letter.isprintable() else "?" for letter in header.link)
     asked = ",".join(request.hex() for request in header.requests)
     stations = ",".join(f"{number}={reason}" for number, reason in header.stations)
@@ -40,7 +40,7 @@ def encode_header(header: RecordHeader) -> bytes:
 
 
 def parse_record(payload: bytes) -> tuple[RecordHeader, bytes]:
-    """Way and bytes of a payload. Raises `ValueError` where it is none."""
+    """Header and frame of a payload. Raises `ValueError` where it has no header."""
     line, newline, raw = payload.partition(b"\n")
     if not newline:
         raise ValueError("expected a line that says protocol and channel before the frame's bytes; there is no line end")

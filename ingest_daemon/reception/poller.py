@@ -1,4 +1,4 @@
-"""CommandQueue the terminals that speak only when asked: when, and at which address. How a question runs is `exchange`'s."""
+"""Polls terminals that send only answers: the times and the addresses. `request_queue` runs each request."""
 
 import asyncio
 import contextlib
@@ -30,19 +30,19 @@ class Poller:
         self._asking: set[str] = set()
         self._unanswered: set[str] = set()
         """Terminals that did not answer all of their last round."""
-        self._over: dict[str, Connection] = {}
-        """The connections of the last look."""
+        self._connections: dict[str, Connection] = {}
+        """The connections at the last tick."""
         self._probed: set[str] = set()
-        """Contested links of which a meter was asked whether the line is alive."""
+        """Contested links with a meter already polled to test whether the line is alive."""
         self._dialling: dict[str, asyncio.Task[None]] = {}
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin; to be called in the event loop."""
+        """Begin polling. To be called in the event loop."""
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Ask and dial no more."""
+        """Stop polling and dialling."""
         tasks = [*self._dialling.values(), *([self._task] if self._task else [])]
         for task in tasks:
             task.cancel()
@@ -60,14 +60,14 @@ class Poller:
             await asyncio.sleep(TICK_S)
 
     def _poll_links(self, now_s: float) -> None:
-        """Ask the meters that are due, those again that a new connection of their link may reach, and one of a contested link."""
+        """Poll the due meters, unanswered ones again over a new connection of their link, and one meter of a contested link."""
         links, table = self._server.directory.links, self._server.link_table
-        over = self._over
-        self._over = dict(table.online)
-        self._probed &= {link for link in self._over if table.is_contested(link)}
-        for link, connection in self._over.items():
+        before = self._connections
+        self._connections = dict(table.online)
+        self._probed &= {link for link in self._connections if table.is_contested(link)}
+        for link, connection in self._connections.items():
             meters = links[link].meters if link in links else {}
-            if over.get(link) is not connection:
+            if before.get(link) is not connection:
                 again = self._unanswered.intersection(meters.values())
             elif table.is_contested(link) and link not in self._probed:
                 self._probed.add(link)
@@ -123,9 +123,9 @@ class Poller:
 
 
 def next_due(now_s: float, step_min: int, terminal: str, spread_s: float) -> float:
-    """When a terminal is polled next: its own second after the next whole step of the day, spread over at most half a step.
+    """The next time to poll a terminal: its own second after the next whole step of the day, spread over at most half a step.
 
-    The same second each time, so that the intervals between readings are equal. Times in seconds since 1970 UTC.
+    The second is the same each time, so that intervals between readings are equal. Times in seconds since 1970 UTC.
     """
     step_s = 60 * step_min
     spread = min(spread_s, step_s / 2)

@@ -1,4 +1,4 @@
-"""What Grafana posts about alarms → what an SMS says, and whether one may go out at this hour. Pure.
+"""Grafana's alarm posts → the text of an SMS, and whether one may go out at this hour. Pure.
 
 The body is that of Grafana's contact point "webhook": `alerts[]` with `status`, `labels`, `annotations`, `fingerprint`. The
 text is the annotation `summary` (Chinese), the urgency the label `severity`.
@@ -19,7 +19,7 @@ RESOLVED = "resolved"
 
 
 class BadAlarms(ValueError):
-    """The body is not what Grafana posts; the text says what was expected."""
+    """The body is no post of Grafana; the text names what was expected."""
 
 
 class Alarm(NamedTuple):
@@ -48,18 +48,18 @@ def read_alarms(body: bytes) -> list[Alarm]:
 
 
 def _alarm(alert: Mapping[str, Any]) -> Alarm:
-    labels, annotations = (found if isinstance(found := alert.get(name), dict) else {} for name in ("labels", "annotations"))
+    labels, annotations = (part if isinstance(part := alert.get(name), dict) else {} for name in ("labels", "annotations"))
     severity = str(labels.get("severity", "warning"))
     state = RESOLVED if alert.get("status") == RESOLVED else "firing"
     said = annotations.get("summary") or labels.get("alertname") or labels.get("code") or "未命名报警"
     name = alert.get("fingerprint") or sha256(json.dumps(labels, sort_keys=True).encode()).hexdigest()
     text = ("【恢复】" if state == RESOLVED else "【报警】") + " ".join(str(said).split())
-    # A word nobody knows is not put to sleep: better one SMS too many than an alarm that nobody saw.
+    # An unknown severity is sent at night too: better one SMS too many than an unseen alarm.
     return Alarm(_clean(str(name)), state, severity if severity in SEVERITIES else "critical", _clean(text))
 
 
 def split(text: str, most: int) -> list[str]:
-    """The text as at most `most` SMS, numbered where there are several; what does not fit is cut off and ends in `…`."""
+    """The text as at most `most` SMS, numbered where there are several; a longer text is cut off and ends in `…`."""
     if _units(text) <= LETTERS:
         return [text]
     pieces = [""]
@@ -87,7 +87,7 @@ def may_wake(severity: str, least: str) -> bool:
 
 
 def _clean(text: str) -> str:
-    """Without halves of letters, which JSON can say and no file takes."""
+    """The text without lone surrogates, which JSON can hold and files cannot."""
     return text.encode("utf-8", "replace").decode()
 
 

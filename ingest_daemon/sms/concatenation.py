@@ -14,10 +14,10 @@ from ingest_daemon.contract.log import LOG
 from ingest_daemon.sms.pdu import Part
 
 MOST_PARTS = 2000
-"""Parts on disk at a time; beyond it the oldest message is given up."""
+"""Limit of parts on disk; beyond it the oldest message is given up."""
 
 _DONE = 1000
-"""So many whole messages are remembered, so that a part that comes again begins none."""
+"""Number of whole messages that are remembered, so that a repeated part does not begin a new one."""
 
 Key = tuple[str, int, int]
 """Sender, reference, number of parts."""
@@ -35,12 +35,12 @@ class Long:
 
     @property
     def whole(self) -> bool:
-        """Whether all parts are there."""
+        """Whether all parts are present."""
         return len(self.parts) == self.key[2]
 
     @property
     def content(self) -> str | bytes:
-        """The parts that are there, in order; text if all are text, octets otherwise."""
+        """The present parts in order; text if all are text, octets otherwise."""
         pieces = [self.parts[number] for number in sorted(self.parts)]
         texts = [piece for piece in pieces if isinstance(piece, str)]
         if len(texts) == len(pieces):
@@ -49,10 +49,10 @@ class Long:
 
 
 class Parts:
-    """The parts that wait for the others of their message. Not for two threads at a time."""
+    """The parts that wait for the others of their message. For one thread at a time."""
 
     def __init__(self, folder: Path, wait_s: float, most: int = MOST_PARTS) -> None:
-        """Take up what lies in the folder. Raises `OSError`."""
+        """Load the parts in the folder. Raises `OSError`."""
         self._folder, self._wait_us, self._most = folder, int(wait_s * 1e6), most
         self._open: dict[Key, Long] = {}
         self._done: dict[Key, dict[int, str | bytes]] = {}
@@ -67,32 +67,33 @@ class Parts:
                 path.rename(path.with_suffix(".torn"))
 
     def put(self, sender: str, part: Part, content: str | bytes, received_us: int) -> Long | None:
-        """Keep a part durably. Gives the message once it is whole: to be delivered, then to `forget`. Raises `OSError`."""
+        """Keep a part durably. Returns the message once it is whole; deliver it, then `forget` it. Raises `OSError`."""
         key = (sender, part.reference, part.total)
         if self._done.get(key, {}).get(part.number) == content:
             return None
-        if (known := self._open.get(key)) and part.number in known.parts and known.parts[part.number] != content:
+        if (message := self._open.get(key)) and part.number in message.parts and message.parts[part.number] != content:
             self._give_up(key, "the sender used its reference again before the message was whole")
-        known = self._open.get(key)
-        if known is None or part.number not in known.parts:
+        message = self._open.get(key)
+        if message is None or part.number not in message.parts:
             entry = {"sender": sender, "reference": part.reference, "total": part.total, "number": part.number}
             coded = {"octets": content.hex()} if isinstance(content, bytes) else {"text": content}
             name = f"{received_us:017d}-{crc32(repr(key).encode()):08x}-{part.number:03d}.json"
             write_json(self._folder / name, {**entry, **coded, "received_us": received_us}, durable=True)
             self._add(self._folder / name, {**entry, **coded, "received_us": received_us})
-        while sum(len(each.parts) for each in self._open.values()) > self._most:
+        while sum(len(waiting.parts) for waiting in self._open.values()) > self._most:
             self._give_up(next(iter(self._open)), f"more than {self._most} parts wait for others")
         message = self._open.get(key)
         return message if message and message.whole else None
 
     def ready(self, now_us: int) -> list[Long]:
-        """Messages to be dealt with: whole ones that are not forgotten yet, and those given up (`why`)."""
-        for key in [key for key, each in self._open.items() if not each.whole and now_us - each.received_us > self._wait_us]:
+        """Messages to deal with: whole ones that are not forgotten yet, and those given up (`why`)."""
+        late = [key for key, message in self._open.items() if not message.whole and now_us - message.received_us > self._wait_us]
+        for key in late:
             self._give_up(key, f"the other parts did not come within {self._wait_us / 3.6e9:g} h")
-        return [*(each for each in self._open.values() if each.whole), *self._given_up]
+        return [*(message for message in self._open.values() if message.whole), *self._given_up]
 
     def forget(self, message: Long) -> None:
-        """The message is safe elsewhere. Raises `OSError`."""
+        """Delete a message that is safe elsewhere. Raises `OSError`."""
         for path in message.files:
             path.unlink(missing_ok=True)
         sync_folder(self._folder)

@@ -1,8 +1,8 @@
 """A folder in which a modem daemon drops what it received: files with PDUs in hex.
 
-A PDU is a line of hex, or what follows `PDU:` (as smstools3 writes it with `store_received_pdu = 3`); other lines are not read.
+A PDU is a line of hex, or the hex behind `PDU:` (as smstools3 writes it with `store_received_pdu = 3`); other lines are not read.
 A file is taken when it has not changed between two looks, and moved once all of it is safe: to `done/`, or to `refused/` where a
-PDU cannot be read or there is none, with the reason beside it (`<name>.reason`). One that is not safe stays and is tried again.
+PDU is unreadable or absent, with the reason beside it (`<name>.reason`). One that is not safe stays and is tried again.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ class Directory:
             (folder / name).mkdir(parents=True, exist_ok=True)
 
     async def look(self) -> None:
-        """Take the files that are complete; what goes wrong with one is said and does not hold up the others."""
+        """Take the files that are complete; a fault in one is logged and does not hold up the others."""
         try:
             settled = await asyncio.to_thread(self._settled)
         except OSError as error:
@@ -58,7 +58,7 @@ class Directory:
                 self._limited.warn("sms directory", f"{path.name} stays for the next look: {error}")
 
     def _settled(self) -> list[Path]:
-        """Files that are as they were at the last look, oldest first."""
+        """Files unchanged since the last look, oldest first."""
         now = {
             entry.name: (entry.stat().st_mtime_ns, entry.stat().st_size)
             for entry in os.scandir(self._folder)
@@ -76,7 +76,7 @@ class Directory:
         del self._taken[path.name]
 
     async def _read(self, path: Path) -> list[str]:
-        """Take the PDUs of a file; all is safe on return. Gives what is wrong with it. Raises `NotSafe`, `OSError`."""
+        """Take the PDUs of a file; all is safe on return. Returns the file's fault. Raises `NotSafe`, `OSError`."""
         now_us = time.time_ns() // 1000
         with path.open("rb") as file:
             data = file.read(FILE_BYTES + 1)

@@ -12,7 +12,7 @@ from ingest_daemon.sms.settings import SmsSettings, template
 _WORDS, _ANSWER = 500, 1 << 16
 _PLACE = re.compile(r"\{(?:id|number|text)\}")
 _AGAIN = (401, 403, 407, 408, 425, 429)
-"""4xx that say nothing of the message: a wrong password is mended in the settings, too many requests pass."""
+"""4xx that do not concern the message: a wrong password is mended in the settings, too many requests pass."""
 
 
 class Away(Exception):
@@ -20,7 +20,7 @@ class Away(Exception):
 
 
 class Refused(Exception):
-    """The gateway does not take this message, ever; the text has its words."""
+    """The gateway refuses this message for good; the text quotes its answer."""
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -61,11 +61,11 @@ class Gateway:
 
 
 def filled(value: Any, places: dict[str, str]) -> Any:
-    """The JSON with its places filled; a value put in is not looked at for places again."""
+    """The JSON with its placeholders filled; values are not searched for placeholders again."""
     if isinstance(value, dict):
-        return {key: filled(each, places) for key, each in value.items()}
+        return {key: filled(item, places) for key, item in value.items()}
     if isinstance(value, list):
-        return [filled(each, places) for each in value]
+        return [filled(item, places) for item in value]
     if not isinstance(value, str):
         return value
-    return _PLACE.sub(lambda found: places[found[0]], value)
+    return _PLACE.sub(lambda match: places[match[0]], value)

@@ -1,7 +1,7 @@
-"""Messages → frames → journal: whose message it is, which protocol it speaks, and that all is safe before anyone is told so.
+"""Messages → frames → journal: the sender, the protocol, and safety on disk before anyone gets a confirmation.
 
-A message is believed by its sender: a frame whose station is not registered with that number is journaled with a doubt. No
-acknowledgement goes back by SMS: it costs money, and the same reading over TCP is acknowledged there.
+The sender's number authenticates a message: a frame whose station is not registered with that number is journaled with a
+quarantine reason. No acknowledgement goes back by SMS: it costs money, and the same reading over TCP is acknowledged there.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from ingest_daemon.terminals.directory import TerminalDirectory
 from ingest_daemon.terminals.registry import Terminal
 
 SAFE_S = 20.0
-"""So long the journal's word is waited for."""
+"""Seconds to wait for the journal's receipts."""
 
 Receipt = tuple[Callable[[Any], None], Any]
 Deliver = Callable[[str, bytes, int, Receipt | None], None]
@@ -39,25 +39,25 @@ class NotSafe(Exception):
 
 
 class Taken(NamedTuple):
-    """What a message was: frames, pieces that are none (kept in the journal's stream `bad`), parts that wait for others."""
+    """The content of a message: frames, pieces that are none (kept in the journal's stream `bad`), parts that wait for others."""
 
     frames: int = 0
     rejected: int = 0
     waiting: int = 0
 
     def plus(self, other: "Taken") -> "Taken":
-        """Both together."""
+        """The sums of both."""
         return Taken(*(ours + theirs for ours, theirs in zip(self, other, strict=True)))
 
 
 class Inbox:
-    """Where messages of all ways in arrive. Belongs to the event loop."""
+    """Takes the messages of all sources. Belongs to the event loop."""
 
     def __init__(
-        self, known: TerminalDirectory, protocol: str, packets: Reassembly, parts: Parts, deliver: Deliver, counters: Counters
+        self, directory: TerminalDirectory, protocol: str, packets: Reassembly, parts: Parts, deliver: Deliver, counters: Counters
     ) -> None:
-        """`known`, `packets`: the listeners', shared; `protocol`: of terminals whose line names none, or `AUTO`."""
-        self._known, self._protocol, self._packets, self._parts = known, protocol, packets, parts
+        """`directory`, `packets`: the listeners', shared; `protocol`: of terminals whose line names none, or `AUTO`."""
+        self._directory, self._protocol, self._packets, self._parts = directory, protocol, packets, parts
         self._deliver, self._counters = deliver, counters
         self._limited = RateLimitedLog()
         self._disk = asyncio.Lock()
@@ -88,7 +88,7 @@ class Inbox:
         await receipts.safe()
 
     async def sweep(self) -> None:
-        """Deal with long messages that are whole since before a start, and with those given up. Raises `NotSafe`."""
+        """Deliver long messages that were whole before a restart, and keep those given up. Raises `NotSafe`."""
         async with self._disk:
             ready = await asyncio.to_thread(self._parts.ready, time.time_ns() // 1000)
             for long in ready:
@@ -154,20 +154,20 @@ class Inbox:
         if station in ours:
             self._counters.last_contact_us[station] = received_us
             self._counters.protocols[way.protocol] += 1
-        elif station in self._known.terminals:  # one that nobody registered is quarantined as over TCP
+        elif station in self._directory.terminals:  # one that nobody registered is quarantined as over TCP
             way = way._replace(quarantine_reason=str(Reason.FOREIGN_SENDER))
             self._limited.warn(str(Reason.FOREIGN_SENDER), f"station {station} is not registered with the number {way.link!r}")
         stations = tuple((other, self._doubt(other, ours)) for other in codec.other_stations(raw)[:MOST_STATIONS])
         way = way._replace(stations=stations)
         arrival = Arrival(raw, received_us, way.terminal)
         is_believed = not is_part and not way.quarantine_reason
-        is_alarm = is_believed and codec.is_alarm(arrival, self._known.profile(way.protocol, station))
-        stream = STRANGER if station not in self._known.terminals else ALARM if is_alarm else DATA
+        is_alarm = is_believed and codec.is_alarm(arrival, self._directory.profile(way.protocol, station))
+        stream = STRANGER if station not in self._directory.terminals else ALARM if is_alarm else DATA
         self._deliver(PART if is_part else stream, encode_header(way) + raw, received_us, receipts.one())
 
     def _doubt(self, station: str, ours: Mapping[str, Terminal]) -> str:
         """Why the readings of a station that a body names are kept aside: it is registered, but not with the sender's number."""
-        if station in ours or station not in self._known.terminals:
+        if station in ours or station not in self._directory.terminals:
             return ""
         return str(Reason.FOREIGN_SENDER)
 
@@ -178,8 +178,8 @@ class Inbox:
 
     def _registered(self, sender: str) -> Mapping[str, Terminal]:
         """The terminals that are registered with a number."""
-        if self._seen is not self._known.terminals:
-            self._seen, self._phones = self._known.terminals, {}
+        if self._seen is not self._directory.terminals:
+            self._seen, self._phones = self._directory.terminals, {}
             for number, terminal in self._seen.items():
                 if phone := digits(terminal.phone):
                     self._phones.setdefault(phone, {})[number] = terminal
@@ -194,7 +194,7 @@ class Inbox:
 
 
 class _Receipts:
-    """The journal's word on the records of one message."""
+    """The journal's receipts for the records of one message."""
 
     def __init__(self) -> None:
         self._words: list[asyncio.Future[Any]] = []
@@ -205,7 +205,7 @@ class _Receipts:
         return (lambda safe: None if word.done() else word.set_result(safe)), True
 
     async def safe(self) -> None:
-        """Wait for all. Raises `NotSafe` where one was refused or the journal says nothing."""
+        """Wait for all. Raises `NotSafe` where one was refused or the journal does not answer."""
         try:
             words = await asyncio.wait_for(asyncio.gather(*self._words), SAFE_S)
         except TimeoutError:

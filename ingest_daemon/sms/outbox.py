@@ -1,7 +1,8 @@
-"""Alarms that are to go out: kept on disk until the gateway took them; sent in order of urgency, not at night, not too many.
+"""Outgoing alarms: on disk until the gateway took them; sent by urgency, within limits, less urgent ones not at night.
 
-One file an SMS in `state/sms-outbox/`, synced before Grafana is told 200; one that the gateway refused lies in `refused/` there.
-A kill between the gateway's yes and the removal sends an SMS twice, with the same id. Every decision is a log line and counted.
+One file an SMS in `state/sms-outbox/`, synced before Grafana gets 200; one that the gateway refused lies in `refused/` there.
+A kill between the gateway's confirmation and the removal sends an SMS twice, with the same id. Every decision is logged and
+counted.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from ingest_daemon.sms.gateway import Away, Gateway, Refused
 from ingest_daemon.sms.settings import DROP, SEVERITIES, SmsSettings, time_of_day
 
 MOST = 10_000
-"""SMS that may wait; beyond it Grafana is told to come again."""
+"""Limit of waiting SMS; beyond it Grafana is asked to post again."""
 
 PAUSE_S = (1.0, 300.0)
 """First and longest pause before an absent gateway is tried again."""
@@ -33,7 +34,7 @@ HOUR_US = 3_600_000_000
 
 
 class OutboxFull(Exception):
-    """No more can wait, or the disk takes none: the alarms are not taken over."""
+    """The outbox or the disk is full: the alarms are not accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Entry:
 
 
 class Outbox:
-    """The SMS that wait, and who sends them. Belongs to the event loop; files and the gateway are dealt with in threads."""
+    """The waiting SMS and their sending. Belongs to the event loop; files and the gateway are handled in threads."""
 
     def __init__(
         self,
@@ -59,7 +60,7 @@ class Outbox:
         tally: Counter[str],
         now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
-        """Take up what waits. Raises `OSError`. `now_us`: the clock."""
+        """Load the waiting SMS. Raises `OSError`. `now_us`: the clock."""
         self._folder, self._memory = state / "sms-outbox", state / "sms-sent.json"
         self._settings, self._zone, self._gateway, self._tally, self._now_us = settings, zone, gateway, tally, now_us
         self._night = (time_of_day("night_start", settings.night_start), time_of_day("night_end", settings.night_end))
@@ -81,7 +82,7 @@ class Outbox:
         self._last_us: dict[str, int] = memory.get("last_us", {})
 
     async def accept(self, alarms: list[Alarm]) -> int:
-        """Take over alarms; what is to be sent is safe on return. Gives the number of SMS. Raises `OutboxFull`."""
+        """Accept alarms; the SMS to send are safe on return. Returns their number. Raises `OutboxFull`."""
         async with self._accepting:
             now_us = self._now_us()
             self._last_us = {key: at for key, at in self._last_us.items() if now_us - at < self._settings.repeat_min * 6e7}
@@ -108,7 +109,7 @@ class Outbox:
             return len(entries)
 
     async def run(self) -> None:
-        """Send what may be sent, until `end`."""
+        """Send SMS as allowed, until `end`."""
         pause = PAUSE_S[0]
         while not self._over.is_set():
             try:
@@ -120,7 +121,7 @@ class Outbox:
                 await self._wait(self._over, pause)
                 pause = min(2 * pause, PAUSE_S[1])
                 continue
-            except Exception as error:  # a full disk, a gateway that breaks HTTP: said, and tried again
+            except Exception as error:  # a full disk, a gateway that breaks HTTP: logged, and tried again
                 self._limited.warn("sms outbox", f"{type(error).__name__}: {error}")
                 sent = False
             if not sent:
@@ -130,7 +131,7 @@ class Outbox:
                 await self._wait(self._changed, LOOK_S)
 
     def end(self) -> None:
-        """Let `run` return once the SMS that is being sent is dealt with."""
+        """Let `run` return after the SMS in transmission."""
         self._over.set()
         self._changed.set()
 
@@ -169,11 +170,11 @@ class Outbox:
             await asyncio.wait_for(event.wait(), timeout_s)
 
     def _order(self, entry: Entry) -> tuple[bool, int, str]:
-        """The most pressing first, then the oldest; behind them what failed often: it may be that SMS and not the gateway."""
+        """Sort key: most urgent first, then oldest; SMS that failed often come last, as they may be at fault themselves."""
         return self._tries[entry.name] >= TRIES, -SEVERITIES.index(entry.severity), entry.name
 
     def _is_wanted(self, alarm: Alarm, now_us: int) -> bool:
-        """Decide on an alarm, and say so where it is not sent."""
+        """Whether an alarm is to be sent; logs why not."""
         if alarm.state == RESOLVED:
             self._withdraw(alarm.alert, now_us)
             if not self._settings.resolved:
@@ -190,13 +191,13 @@ class Outbox:
         return True
 
     def _withdraw(self, alert: str, now_us: int) -> None:
-        """What waits for the morning and is over by then wakes nobody; what waits for the gateway is sent all the same."""
+        """Remove the SMS of a cleared alarm that wait for the morning; those that wait for the gateway are still sent."""
         over = [each for each in self.waiting.values() if each.alert == alert and self._sleeps(each.severity, now_us)]
         for entry in over:
             (self._folder / f"{entry.name}.json").unlink(missing_ok=True)
             del self.waiting[entry.name]
             self._decided("withdrawn", alert, "resolved before the night was over")
-        if over:  # should it come back the same night, it is news
+        if over:  # if it returns the same night, it is new again
             self._last_us.pop(f"{alert} firing", None)
 
     def _sleeps(self, severity: str, now_us: int) -> bool:
@@ -212,11 +213,11 @@ class Outbox:
             write_json(self._folder / f"{entry.name}.json", asdict(entry), durable=True)
 
     def _remember(self) -> None:
-        """Not synced: after a power cut an alarm may be sent once more. A full disk must not keep an SMS back."""
+        """Save the times of sending. Not synced: a power cut may repeat an alarm. A full disk must not stop an SMS."""
         with contextlib.suppress(OSError):
             write_json(self._memory, {"sent_us": self._sent_us, "last_us": self._last_us}, durable=False)
 
 
 def _masked(number: str) -> str:
-    """A number as a log may have it."""
+    """A number in the form for logs."""
     return "*" * max(0, len(number) - 4) + number[-4:]

@@ -4,9 +4,9 @@ Layout (3GPP TS 23.040 9.2.2.1; alphabets and coding scheme: TS 23.038):
 
     length, service centre | first octet | sender: digits, type, semi-octets | PID | DCS | time (7) | UDL | user data
 
-The first octet says the type of the message (bits 0–1; 0: DELIVER) and whether the user data begin with a header (bit 6):
-`length, (element, length, data)…`, of which 00 and 08 say which part of which message this is. After it septets start at the next
-whole one. A user data length that promises more than there is, is tolerated: the frame's own checksum judges what came.
+The first octet has the type of the message (bits 0–1; 0: DELIVER) and bit 6 for user data that begin with a header:
+`length, (element, length, data)…`, whose elements 00 and 08 give message and part. Behind it septets start at the next whole one.
+A user data length beyond the end is tolerated: the frame's own checksum judges the content.
 """
 
 from datetime import datetime, timedelta, timezone
@@ -26,7 +26,7 @@ _DIGITS = "0123456789*#abc"
 
 
 class BadPdu(ValueError):
-    """The bytes are no SMS-DELIVER; the text says what was expected and what was there."""
+    """The bytes are no SMS-DELIVER; the text names what was expected and what was there."""
 
 
 class Part(NamedTuple):
@@ -144,7 +144,7 @@ def _septets(octets: bytes, start: int, end: int) -> str:
 
 
 def _part(elements: bytes) -> Part | None:
-    """The place that the header's elements give; one that cannot be is none, as the standard has it. The last one counts."""
+    """The place given by the header's elements; an impossible one counts as absent, by the standard. The last one counts."""
     found = None
     at = _Reader(elements)
     while len(at.rest()) >= 2:

@@ -41,17 +41,17 @@ class Sms:
         site: Site,
         settings: SmsSettings,
         zone: tzinfo,
-        known: TerminalDirectory,
+        directory: TerminalDirectory,
         protocol: str,
         packets: Reassembly,
         deliver: Deliver,
         counters: Counters,
         tally: Counter[str],
     ) -> None:
-        """`known`, `packets`: the server's; `protocol`: of the data port; `tally`: what was done, by word. Raises `OSError`."""
+        """`directory`, `packets`: the server's; `protocol`: of the data port; `tally`: counts by outcome. Raises `OSError`."""
         self._settings, self._tally = settings, tally
         parts = Parts(site.state / "sms-parts", settings.parts_h * 3600)
-        self._inbox = Inbox(known, protocol, packets, parts, deliver, counters)
+        self._inbox = Inbox(directory, protocol, packets, parts, deliver, counters)
         seen = Seen(site.state / "sms-seen.txt", settings.window_h * 3600)
         self._webhook = Webhook(settings, zone, self._inbox, seen, tally)
         self._directory = Directory(Path(settings.directory), self._inbox, tally) if settings.directory else None

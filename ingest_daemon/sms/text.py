@@ -9,7 +9,7 @@ _SPACES = re.compile(r"\s+")
 _LINE_ENDS = re.compile(r"[\r\n]+")
 
 CODINGS = {"hex": "hex", "base64": "base64"}
-"""What a gateway may say of the content; anything else, or nothing, leaves it to the content."""
+"""Codings that a gateway may state; any other, or none, leaves the decision to the content."""
 
 
 class NoOctets(ValueError):

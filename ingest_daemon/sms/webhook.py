@@ -141,18 +141,18 @@ class Webhook:
         except UnicodeDecodeError as error:
             raise Unusable(f"expected UTF-8: {error}") from None
         if "json" not in request.headers.get("content-type", "") and body[:1] not in ("{", "["):
-            found: Any = body.split()
+            items: Any = body.split()
         else:
             try:
-                found = json.loads(body)
+                items = json.loads(body)
             except (ValueError, RecursionError) as error:
                 raise Unusable(f"expected JSON: {error}") from None
-            if isinstance(found, dict):
-                inside = _at(found, self._settings.messages_field)
-                found = inside if isinstance(inside, list) else [found]
-        if not isinstance(found, list) or not 0 < len(found) <= MOST_MESSAGES:
+            if isinstance(items, dict):
+                inside = _at(items, self._settings.messages_field)
+                items = inside if isinstance(inside, list) else [items]
+        if not isinstance(items, list) or not 0 < len(items) <= MOST_MESSAGES:
             raise Unusable(f"expected an object, a list of 1 to {MOST_MESSAGES} of them, or PDUs in hex")
-        yield from found
+        yield from items
 
     def _message(self, item: Any) -> Message:
         """One message. Raises `Unusable`, `BadPdu`."""
@@ -170,8 +170,8 @@ class Webhook:
             names = f"{self._settings.sender_field} and {self._settings.content_field}, or {self._settings.pdu_field}"
             raise Unusable(f"expected the fields {names} ([sms] …_field); there are: {list(item)}")
         coding = str(_at(item, self._settings.coding_field) or "")
-        told = (f"id {identity}" if identity else f"said {content}", str(sender), str(at_us))
-        return Message(str(sender), content, coding, None, "\n".join(told).encode("utf-8", "replace"), at_us)
+        words = (f"id {identity}" if identity else f"said {content}", str(sender), str(at_us))
+        return Message(str(sender), content, coding, None, "\n".join(words).encode("utf-8", "replace"), at_us)
 
     def _time(self, value: Any) -> int | None:
         """µs since 1970 UTC of a gateway's time. Raises `Unusable`."""

@@ -1,9 +1,9 @@
-"""The embedded raw store: a folder of Parquet files by UTC day of the device time, and a list of what arrived when.
+"""The embedded raw store: a folder of Parquet files by UTC day of the device time, and a list of arrivals.
 
     readings/day=YYYY-MM-DD/<sequence>.parquet   every row as it was written; the merge of points is made when reading
     arrivals.csv                                 start,end of each span of event time; the byte offset is the cursor
 
-One process writes (the daemon); any number may read at any moment. What a point is and which one wins: `points.py`.
+One process writes (the daemon); any number may read at any moment. `points.py` defines a point and which of two wins.
 """
 
 import os
@@ -24,7 +24,7 @@ FILES_PER_DAY = 32
 """A day's folder with more files than this is compacted."""
 
 READ_TRIES = 20
-"""A file that goes while it is read was compacted into another: list again, but not for ever."""
+"""Attempts to read: a file that vanishes meanwhile was compacted into another, so the folder is listed again."""
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%S%.6fZ"
 
@@ -55,7 +55,7 @@ class ParquetStore:
         return refused
 
     def withdraw(self, points: pl.DataFrame) -> None:
-        """See `RawStore.withdraw`. The days are rewritten; a kill between leaves the old rows there, to be withdrawn again."""
+        """See `RawStore.withdraw`. The days are rewritten; a kill in between leaves the old rows, to be withdrawn again."""
         with self._away("cannot be written"):
             for (day,), rows in points.with_columns(day=pl.col("ts").dt.date()).partition_by("day", as_dict=True).items():
                 files = _files(self._readings / f"day={day}")
@@ -90,7 +90,7 @@ class ParquetStore:
         raise AssertionError("unreachable")
 
     def arrivals(self, cursor: str | None) -> Arrivals:
-        """See `RawStore.arrivals`. A cursor that is not the end of a line belongs to another archive: all is new then."""
+        """See `RawStore.arrivals`. A cursor that is not the end of a line belongs to another archive: all is new."""
         with self._away("cannot be read"):
             if not self._arrivals.exists():
                 return Arrivals(pl.DataFrame(schema={"start": TIMESTAMP, "end": TIMESTAMP}), "0")
@@ -137,7 +137,7 @@ class ParquetStore:
 
     @contextmanager
     def _away(self, what: str) -> Iterator[None]:
-        """A full or broken disk is waited for like an absent server."""
+        """Raise `StoreAway` for a full or broken disk, so that callers wait for it as for an absent server."""
         try:
             yield
         except (OSError, pl.exceptions.PolarsError) as error:
@@ -167,7 +167,7 @@ def _write_file(folder: Path, rows: pl.DataFrame) -> None:
 
 
 def _compact(folder: Path) -> None:
-    """Join the newest files into one, then delete them; a kill between leaves duplicates, which every read merges.
+    """Join the newest files into one, then delete them; a kill in between leaves duplicates, which every read merges.
 
     Every distinct row is kept: a row that lost against a later one may still win a field against one that comes later
     but was received before. An older file stays as it is while it outweighs all newer ones together, so that a row is
