@@ -153,7 +153,7 @@ def send(root: Path, readings: Path, register: Path | None, stamp: str) -> None:
     import polars as pl
 
     from assets import registry
-    from pipelines import servers
+    from pipelines import servers, simulation_send
     from pipelines.settings import load
     from simulator import readings_file
 
@@ -167,7 +167,8 @@ def send(root: Path, readings: Path, register: Path | None, stamp: str) -> None:
         registry.merge(settings.folder.registry, {"terminals": rows})
         known = registry.load(settings.folder.registry).terminals
     plan = readings_file.plan(recorded, dict(known.select("meter", "terminal").iter_rows()))
-    with servers.daemon(settings.folder) as ports:
+    environment = simulation_send.past_days_of(recorded.readings["ts"].min(), settings)  # type: ignore[arg-type]
+    with servers.daemon(settings.folder, environment) as ports:
         delivery = _deliver(settings, ports, plan, recorded.readings.height)
     console.print(delivery_line(delivery))
     sys.exit(4 if delivery.given_up else 0)

@@ -6,14 +6,16 @@ Serves `mainflow simulate`, `mainflow send` and `mainflow demo`; what is sent is
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
+from ingest_daemon.contract.settings import Settings
 from ingest_daemon.contract.site import Site
-from ingest_daemon.operations import backlog
-from pipelines.servers import Ports
+from ingest_daemon.operations import DaemonSettings, backlog
+from pipelines.servers import Ports, running_daemon
 from simulator.terminal import Delivery, Plan, deliver
 
 DRAIN_S = 120.0
-RAW = ("data", "alarm")
+RAW = ("data", "alarm", "stranger")
 """The cursors of what goes to the raw store."""
 
 EVERYTHING = (*RAW, "alarm-events", "events")
@@ -27,6 +29,23 @@ class NotDrained(RuntimeError):
 def send(ports: Ports, plan: Plan, progress: Callable[[Delivery], None]) -> Delivery:
     """Send the plan to the daemon on this machine, as its terminals would."""
     return asyncio.run(deliver("127.0.0.1", ports.data, ports.alarm, plan, progress))
+
+
+def past_days_of(oldest: datetime, settings: Settings) -> dict[str, str]:
+    """The environment of a daemon that may take recorded readings, however old: a person imports them on purpose.
+
+    Raises `ValueError` where a daemon runs already that would keep them aside.
+    """
+    age_days = (datetime.now(UTC) - oldest) / timedelta(days=1)
+    allowed = settings[DaemonSettings].past_days
+    if age_days <= allowed:
+        return {}
+    if running_daemon(settings.folder):
+        raise ValueError(
+            f"the oldest reading is of {oldest:%Y-%m-%d}, {age_days:,.0f} days ago; the running daemon keeps aside what is older "
+            f"than [daemon] past_days = {allowed:g}: raise it and start the daemon again, or stop the daemon for this import"
+        )
+    return {"MAINFLOW_DAEMON_PAST_DAYS": f"{age_days + 1:.0f}"}
 
 
 def drain(site: Site, progress: Callable[[int], None] = lambda _: None, cursors: tuple[str, ...] = RAW) -> None:

@@ -43,6 +43,8 @@ BEGAN = datetime(2020, 1, 1, tzinfo=UTC)
 """Device time of the first reading: so far back that no jump of the daemon's clock makes a reading one of the future."""
 STEP = timedelta(minutes=1)
 DISK_MB, JOURNAL_MB = 48, 20
+PAST_DAYS = 36_500
+"""Days behind the server's clock that a device time may be: the terminals of this trial begin in 2020."""
 ANSWER_S = 3.0
 """A terminal that gets no acknowledgement for so long calls in again."""
 DRAIN_S = 300.0
@@ -232,7 +234,7 @@ class Ground:
         self.disk = disk
         self.ports = free_ports(3)
         names = dict(zip(("data_port", "alarm_port", "health_port"), self.ports, strict=True))
-        self.site = make_site((disk or folder) / "site", segment_mb=1, journal_mb=JOURNAL_MB, **names)
+        self.site = make_site((disk or folder) / "site", segment_mb=1, journal_mb=JOURNAL_MB, past_days=PAST_DAYS, **names)
         self.influx = InfluxServer(folder / "influxdb")
         self.store_settings = StoreSettings(kind="influxdb", influx_url=self.influx.url)
         with self.site.settings.open("a") as file:

@@ -44,7 +44,7 @@ PATIENCE_S = 1.5
 """The forwarder has this long to hand over what came; then it is decoded here."""
 CURSOR_S = 2.0
 """Seconds between two moves of the cursors; what is read twice after a kill changes nothing."""
-PENDING_S = 30.0
+PENDING_S = 1.0
 """Seconds between two moves of the cursors while PostgreSQL is away."""
 UPSERT_ROWS = 10_000
 REBUILD_FRAMES = 5000

@@ -87,7 +87,7 @@ def test_only_the_terminal_and_the_time_that_were_asked_for_are_shown(site: Site
 
 
 def test_a_doubted_frame_gives_no_reading_and_is_counted(site: Site) -> None:
-    journaled(site, (frame(METER, at(0), 1.5), Channel.TCP, 1), doubt="WRONG_PASSWORD")
+    journaled(site, (frame(METER, at(0), 1.5), Channel.TCP, 1), quarantine_reason="WRONG_PASSWORD")
     found = arrivals(site, METER, LONG_AGO, LATER)
     assert found.arrivals.is_empty()
     assert found.refused == {"WRONG_PASSWORD": 1}

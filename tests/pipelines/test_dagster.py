@@ -165,7 +165,7 @@ def test_one_run_over_a_range_gives_the_tables_of_mainflow_run(
     assert {name for name, passed in checks.items() if not passed} == set()
     assert ("interval_reading", "delivered_contract") in checks
 
-    with opened(site.folder.marts, site.site.zone) as connection:
+    with opened(site.folder.marts, str(site.zone)) as connection:
         ledger = connection.sql("select run_id, first_day, last_day, days, readings_read from run_ledger").pl().rows()
         judged = connection.sql("select distinct run_id, source, day from expectation_result").pl().rows()
     assert ledger == [(result.run_id, DAYS[0], DAYS[-1], 3, readings().height)]
@@ -393,7 +393,7 @@ def test_a_sync_compares_every_bill_and_judges_the_customers(
     assert (bill["bill_no"], bill["days_measured"], bill["comparable"]) == ("B1", 3, True)
     assert bill["measured_m3"] == pytest.approx(volumes.sum())
     assert ("M1", "一厂", 150, "B7") in made["meter"].select("meter", "customer_name", "dn_mm", "book_no").rows()
-    with opened(site.folder.marts, site.site.zone) as connection:
+    with opened(site.folder.marts, str(site.zone)) as connection:
         judged = connection.sql("select expectation, success from expectation_result where source = 'billing_customer'").pl()
     assert judged.height == 5
     assert judged["success"].all()

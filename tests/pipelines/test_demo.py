@@ -68,7 +68,7 @@ def test_every_reading_is_stored_or_kept_aside_once(demo: Demo) -> None:
     assert stored.height == stored.unique(["terminal", "ts"]).height
     counters = json.loads((demo.site / "state" / "counters.json").read_text())
     assert counters["readings"] == stored.height
-    assert counters["acknowledged"] == counters["frames"]["data"] + counters["frames"]["alarm"]
+    assert counters["acknowledged"] == sum(counters["frames"][stream] for stream in ("data", "alarm", "stranger"))
 
 
 def test_a_future_time_is_kept_aside_with_its_reason(demo: Demo, faults: pl.DataFrame) -> None:

@@ -9,14 +9,14 @@ from click.testing import CliRunner
 from ingest_daemon.contract.site import Site
 from ingest_daemon.journal import reader
 from ingest_daemon.journal.reader import segments, stream_end, walk
-from ingest_daemon.journal.records import ALARM, BAD, DATA, EVENT, PART, pack
+from ingest_daemon.journal.records import ALARM, BAD, DATA, EVENT, PART, STRANGER, pack
 from ingest_daemon.journal.writer import Journal
 from pipelines.cli import main
 from tests.daemon_helpers import TERMINALS, Client, delivered, eventually, frame, make_site, minutes_ago, running
 
 METER = TERMINALS[0]
 START_US = 1_780_000_000_000_000
-STREAMS = (DATA, ALARM, BAD, PART, EVENT)
+STREAMS = (DATA, ALARM, BAD, PART, EVENT, STRANGER)
 
 
 def said(*arguments: object, code: int = 0) -> str:

@@ -10,7 +10,7 @@ import pytest
 from ingest_daemon import codecs
 from ingest_daemon.codec_kit.api import Frame
 from ingest_daemon.contract.site import Site
-from ingest_daemon.journal.records import ALARM, DATA
+from ingest_daemon.journal.records import ALARM, DATA, STRANGER
 from ingest_daemon.reception.connection import Connection
 from ingest_daemon.reception.listener import Server
 from tests.codecs.test_codecs import CASES
@@ -90,7 +90,7 @@ def test_every_known_answer_is_the_same_wherever_it_is_cut(protocol: str, tmp_pa
             assert not server.counters.bad
 
     asyncio.run(run())
-    came = {header.terminal: raw for stream in (DATA, ALARM) for header, raw in journaled(site, stream)}
+    came = {header.terminal: raw for stream in (DATA, ALARM, STRANGER) for header, raw in journaled(site, stream)}
     assert [came.get(f"T{number}") for number in range(len(asked))] == [raw for _, raw, _ in asked]
 
 
@@ -110,7 +110,7 @@ def test_heartbeats_between_answers_are_counted_and_cost_no_answer(tmp_path: Pat
             assert not server.counters.bad
 
     asyncio.run(run())
-    assert len(journaled(site, DATA)) + len(journaled(site, ALARM)) == len(heartbeats)
+    assert sum(len(journaled(site, stream)) for stream in (DATA, ALARM, STRANGER)) == len(heartbeats)
 
 
 GLUED = {"before": (LINK.encode(), b""), "behind": (b"", b"ping"), "around": (b"www.usr.cn", LINK.encode() + b"\r\n")}
@@ -131,4 +131,4 @@ def test_heartbeats_glued_to_an_answer_are_counted_and_the_answer_counts(glued: 
             assert not server.counters.bad
 
     asyncio.run(run())
-    assert [answer for _, answer in journaled(site, DATA) + journaled(site, ALARM)] == [raw]
+    assert [answer for _, answer in journaled(site, DATA) + journaled(site, ALARM) + journaled(site, STRANGER)] == [raw]
