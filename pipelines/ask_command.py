@@ -72,19 +72,19 @@ def ask(
 
 
 def _awaited(settings: Settings, names: list[str], wait_s: float) -> bool:
-    """Whether all were answered in time; shows the answers."""
+    """Show the answers. Returns whether all came in time."""
     deadline = time.monotonic() + wait_s
     with console.status("等待应答 / waiting for the answer"):
         while True:
-            found = [each for each in operations.commands(settings.folder) if each.id in names]
-            if time.monotonic() > deadline or all(not each.is_open for each in found):
+            commands = [command for command in operations.commands(settings.folder) if command.id in names]
+            if time.monotonic() > deadline or all(not command.is_open for command in commands):
                 break
             time.sleep(POLL_S)
-    console.print(_table(settings, found))
-    for each in found:
-        if each.is_answered:
-            _show(settings, each)
-    return all(each.is_answered for each in found)
+    console.print(_table(settings, commands))
+    for command in commands:
+        if command.is_answered:
+            _show(settings, command)
+    return all(command.is_answered for command in commands)
 
 
 def _show(settings: Settings, command: "QueuedCommand") -> None:
@@ -103,16 +103,18 @@ def _show(settings: Settings, command: "QueuedCommand") -> None:
 
 
 def _list(settings: Settings, terminal: str | None) -> None:
-    found = [each for each in operations.commands(settings.folder) if terminal in (None, each.terminal)]
-    console.print(_table(settings, found[-LISTED:]) if found else "没有 / no question was filed")
+    commands = [command for command in operations.commands(settings.folder) if terminal in (None, command.terminal)]
+    console.print(_table(settings, commands[-LISTED:]) if commands else "没有 / no question was filed")
 
 
 def _table(settings: Settings, commands: "list[QueuedCommand]") -> Table:
     table = Table("编号 id", "终端 terminal", "问 asked", "起止 span", "状态 state", "次 tries", "帧 frame", "说明 detail")
-    for each in commands:
-        span = f"{_local(settings, each.start)} … {_local(settings, each.end)} {each.field}" if each.start else ""
-        place = "" if each.frame is None else f"{each.stream} {each.frame}"
-        table.add_row(each.id, each.terminal, each.kind, span, each.state, str(each.tries), place, each.detail)
+    for command in commands:
+        span = f"{_local(settings, command.start)} … {_local(settings, command.end)} {command.field}" if command.start else ""
+        position = "" if command.frame is None else f"{command.stream} {command.frame}"
+        table.add_row(
+            command.id, command.terminal, command.kind, span, command.state, str(command.tries), position, command.detail
+        )
     return table
 
 
@@ -128,8 +130,8 @@ def _gaps(settings: Settings) -> None:
         warehouse.exclusive(settings.folder.state / "run.lock"),
         warehouse.opened(settings.folder.marts, settings[SiteSettings].zone) as connection,
     ):
-        found = recall(settings, connection, datetime.now(UTC))
+        result = recall(settings, connection, datetime.now(UTC))
     console.print(
-        f"缺数 / holes: {found.holes:,}; 新问 / questions filed: {found.asks:,}; 已问 / asked already: {found.already:,}; "
-        f"规约不支持 / protocol cannot: {found.cannot:,}; 留待下次 / left by a limit: {found.left:,}"
+        f"缺数 / holes: {result.holes:,}; 新问 / questions filed: {result.asks:,}; 已问 / asked already: {result.already:,}; "
+        f"规约不支持 / protocol cannot: {result.cannot:,}; 留待下次 / left by a limit: {result.left:,}"
     )

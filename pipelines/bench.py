@@ -1,4 +1,4 @@
-"""The workbench of a site: settings become the paths, store and servers that the steps work with."""
+"""The run context of a site: paths, store and servers of the steps, from its settings."""
 
 from assets.workbench import Workbench
 from ingest_daemon.contract.settings import PostgresSettings, Settings, SiteSettings

@@ -1,4 +1,4 @@
-"""The `mainflow` command: what each subcommand takes and prints. The work is done elsewhere, imported when it is needed."""
+"""The `mainflow` command: arguments and output of each subcommand. The work is imported from elsewhere when needed."""
 
 import sys
 from datetime import date
@@ -187,7 +187,7 @@ def _deliver(settings: Any, ports: Any, plan: Any, total: int) -> Any:
 
 
 def delivery_line(delivery: Any) -> str:
-    """What was sent and answered, in one line."""
+    """Counts of sent and acknowledged frames, in one line."""
     sent, answered = sum(delivery.readings_sent.values()), sum(delivery.readings_acknowledged.values())
     lost = f", [red]放弃 given up: {', '.join(delivery.given_up)}[/red]" if delivery.given_up else ""
     return (

@@ -1,4 +1,4 @@
-"""What commands show in the terminal: the console, progress bars of long work, a frame explained. No command, no work."""
+"""Output of commands in the terminal: the console, progress bars, tables of explained frames."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ingest_daemon.operations import ExplainedField
 
 PIPED_WIDTH = 200
-"""Columns of what goes into a pipe or a file: nobody sees an edge there, and a table must not be cut at 80."""
+"""Width of output into a pipe or a file, so that a table is not cut at 80 columns."""
 
 console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH)
 

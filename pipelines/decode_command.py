@@ -1,4 +1,4 @@
-"""`mainflow decode`: a frame explained field by field, or the readings that the daemon would store of it."""
+"""`mainflow decode`: a frame explained field by field, or the readings that the daemon would store from it."""
 
 import json
 import sys

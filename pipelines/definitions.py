@@ -1,6 +1,6 @@
 """Dagster's code location: everything that its pages show and its daemon runs, for the site in `MAINFLOW_SITE`.
 
-Without a site the definitions load with the default settings, so that they can be looked at; a run then says what to set.
+Without a site the definitions load with the default settings, for inspection; a run then fails and names the variable to set.
 """
 
 import os

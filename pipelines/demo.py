@@ -1,4 +1,4 @@
-"""`mainflow demo`: the whole way once in a folder of its own, and a summary that a utility's engineer understands."""
+"""`mainflow demo`: the whole chain once in a folder of its own, from terminals to reports, with a summary for engineers."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ DRIVER_PACKAGES = "unixodbc libsqliteodbc"
 
 
 def run_demo(folder: Path, days: int, console: Console) -> int:
-    """Run it; gives the exit code. A second run sends the same readings again and changes no figure."""
+    """Run the demo. Returns the exit code. A second run sends the same readings again and changes no figure."""
     site = Site(folder.resolve())
     if not site.settings.exists():
         site = site_folder.create(

@@ -1,4 +1,4 @@
-"""`mainflow doctor`: what could be wrong with a site, each looked at by trying it, with what to do about it."""
+"""`mainflow doctor`: checks of a site, each by a real attempt, with advice for every fault."""
 
 import shutil
 import socket
@@ -16,11 +16,11 @@ from pipelines.settings import BillingSettings, ServerSettings
 
 LOW_DISK_GB = 5
 KEPT_DAYS = 800
-"""Readings must be kept at least so long: a month is compared with that of last year, and both may have to be computed anew."""
+"""Shortest retention of readings: a month is compared with that of last year, and both may have to be recomputed."""
 
 
 class Finding(NamedTuple):
-    """One thing looked at: well (True), wrong (False) or not in use (None); what was seen and what to do."""
+    """The result of a check: good (True), bad (False) or not in use (None), with its observation and advice."""
 
     name: str
     ok: bool | None
@@ -29,7 +29,7 @@ class Finding(NamedTuple):
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Every finding, in the order a reading takes through the product."""
+    """All findings, in the order of a reading's way through the product."""
     looks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
         _ports,
         _disk,
@@ -102,7 +102,7 @@ def _store(settings: Settings) -> Iterator[Finding]:
 
 
 def _store_limits(settings: Settings) -> Iterator[Finding]:
-    """A server that throws readings away, or that takes no more meters than it was set to."""
+    """A server that drops readings after a time, or that limits the number of meters."""
     from ingest_daemon.stores import StoreAway
     from ingest_daemon.stores.influxdb import InfluxStore
 

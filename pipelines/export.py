@@ -21,7 +21,7 @@ def export_report(bench: Workbench, name: str, days: tuple[date, date] | None) -
         )
         reports.record(connection, written)
         if dsn := bench.serving_dsn():
-            # No partition is touched by a report: only the whole tables, its ledger among them, are published.
+            # A report touches no partition: only the whole tables, its ledger among them, are published.
             nothing = Partitions((), bench.zone)
             tables.prepare(connection, nothing, every_bill=False)
             publication.publish(connection, dsn, nothing)

@@ -1,4 +1,4 @@
-"""A simulated fleet in a site folder: which one it is, its rows in the registry, its truth and its billing database."""
+"""A simulated fleet in a site folder: its identity, its rows in the registry, its truth and its billing database."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ from simulator.fleet import Fleet
 
 
 def truth_folder(site: Site) -> Path:
-    """Where the simulator writes what it did."""
+    """The folder of the simulator's truth."""
     return site.root / "truth"
 
 
@@ -28,8 +28,8 @@ def fleet_of(site: Site, zone: ZoneInfo, seed: int, days: int) -> Fleet:
     """
     note = truth_folder(site) / "fleet.json"
     if note.exists():
-        told = json.loads(note.read_text())
-        return fleets.make(told["seed"], told["days"], datetime.fromisoformat(told["until"]), zone)
+        earlier = json.loads(note.read_text())
+        return fleets.make(earlier["seed"], earlier["days"], datetime.fromisoformat(earlier["until"]), zone)
     until = calendar.midnight(datetime.now(zone).date(), zone)
     fleet = fleets.make(seed, days, until, zone)
     note.parent.mkdir(parents=True, exist_ok=True)
@@ -49,5 +49,5 @@ def settle(site: Site, fleet: Fleet) -> None:
 
 
 def days_of(fleet: Fleet) -> int:
-    """How many local days the fleet has data for."""
+    """Number of local days of the fleet's data."""
     return round((fleet.until - fleet.at(0)) / timedelta(days=1))

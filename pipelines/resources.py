@@ -1,4 +1,4 @@
-"""What Dagster's runs are given: the site they belong to and the run in the making. Nothing here computes."""
+"""Resources of Dagster's runs: their site and the current run. Nothing here computes."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ from pipelines.run import Run, run_lock
 from pipelines.settings import load
 
 SITE = "MAINFLOW_SITE"
-"""Environment variable that names the site folder of Dagster's processes."""
+"""Environment variable with the site folder of Dagster's processes."""
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
@@ -27,7 +27,7 @@ EVERY_BILL = "mainflow/every_bill"
 
 
 def site_settings() -> Settings:
-    """The settings of the site. Raises `SettingError`, which says what to set."""
+    """The settings of the site. Raises `SettingError` naming the variable to set."""
     if SITE not in os.environ:
         raise SettingError(f"no site: set the environment variable {SITE} to a site folder (make one with: mainflow init DIR)")
     return load(Path(os.environ[SITE]))
@@ -42,7 +42,7 @@ def days_of(tags: Mapping[str, str]) -> list[date]:
 
 @dg.resource(description="运行 · The site, its locks and the run in the making; a second run waits for the first.")
 def run(context: dg.InitResourceContext) -> Iterator[Run]:
-    """One `Run` for all steps of a Dagster run, which holds the run lock as long."""
+    """One `Run` for all steps of a Dagster run; the run lock is held meanwhile."""
     dagster_run = context.run
     assert dagster_run is not None, "a run in the making belongs to a Dagster run"
     bench = workbench(site_settings())

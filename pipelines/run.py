@@ -1,4 +1,4 @@
-"""One run: the touched days, and all that follows from them, computed step by step, published and written to the ledger.
+"""One run: the touched days and everything derived from them, computed step by step, published and written to the ledger.
 
 `mainflow run` and the Dagster assets both go through here; the steps themselves are `assets.tables`.
 """
@@ -23,11 +23,11 @@ from pipelines.gap_recall import recall
 from pipelines.settings import load
 
 Progress = Callable[[str, int, int], None]
-"""Told after each step: what was made, how many steps are done, of how many."""
+"""Called after each step with its result, the number of finished steps and the number of all."""
 
 
 class Outcome(NamedTuple):
-    """What a run did."""
+    """The result of a run."""
 
     days: list[date]
     readings_read: int
@@ -42,14 +42,14 @@ def run_lock(bench: Workbench) -> AbstractContextManager[None]:
 
 
 class Run:
-    """One run in the making: opens the warehouse prepared for its days, makes steps, publishes, and closes the days it has done.
+    """The current run: opens the warehouse prepared for its days, makes steps, publishes, and closes its days.
 
     The caller holds `run_lock`. A reading that comes while the run works leaves its day waiting; a run that made only some of the
     tables leaves all its days waiting.
     """
 
     def __init__(self, bench: Workbench, days: list[date], trigger: str, *, run_id: str = "", every_bill: bool = False) -> None:
-        """`days`: those to compute. `every_bill`: compare every bill, not only those whose period holds one of the days."""
+        """`days`: days to compute. `every_bill`: compare every bill, not only those whose period includes one of the days."""
         self.bench = bench
         self.days = days
         self.run_id = run_id or uuid.uuid4().hex[:12]
@@ -62,7 +62,7 @@ class Run:
 
     @property
     def partitions(self) -> Partitions:
-        """What the days lead to."""
+        """The partitions that follow from the days."""
         return Partitions(tuple(self.days), self.bench.zone)
 
     @contextmanager
@@ -73,18 +73,18 @@ class Run:
             if renewed := marts.changed(connection):
                 # A new version gives a mart other columns: its whole history is made anew, not only what was touched. The days
                 # wait before the old table goes, so that neither a kill nor a run that makes other tables loses them.
-                known = [day for (day,) in connection.execute("select distinct day from interval_reading").fetchall()]
-                touched.mark(self.bench.site.state, known)
+                stored_days = [day for (day,) in connection.execute("select distinct day from interval_reading").fetchall()]
+                touched.mark(self.bench.site.state, stored_days)
                 for name in renewed:
                     connection.execute(f"drop table {name}").fetchall()
-                self.days = sorted({*self.days, *known})
+                self.days = sorted({*self.days, *stored_days})
                 tables.prepare(connection, self.partitions, every_bill=self.every_bill)
             yield connection
 
     def make(self, connection: duckdb.DuckDBPyConnection, step: Step) -> Made:
         """Make the step's partitions. Raises `StoreAway`, `RegistryError`."""
         if not self._made:
-            # Taken before the first reading is read: what comes later is of a later generation.
+            # Taken before the first reading is read: later readings belong to a later generation.
             bench = self.bench
             self._generation = touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole).generation
         made = step.build(self.bench, connection, self.partitions)
@@ -94,7 +94,7 @@ class Run:
         return made
 
     def publish(self, connection: duckdb.DuckDBPyConnection) -> int:
-        """Note the run in the ledger, publish it, close its days. Gives the rows published; raises `psycopg.Error`."""
+        """Note the run in the ledger, publish it, close its days. Returns the published rows. Raises `psycopg.Error`."""
         if self.days:
             record(connection, self.run_id, self._trigger, self._started, self.days, self.readings_read, self.rows_written)
         dsn = self.bench.serving_dsn()
@@ -105,7 +105,7 @@ class Run:
         return published
 
     def _recall(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Ask for the holes that are known now; a run is well without it."""
+        """Request the current holes from terminals; a failure does not fail the run."""
         try:
             settings = load(self.bench.site.root)
             if settings[CommandSettings].recall:
@@ -115,7 +115,7 @@ class Run:
 
 
 def run_touched(bench: Workbench, trigger: str, progress: Progress = lambda *_: None) -> Outcome:
-    """Compute every day that waits. Does nothing where none does. Raises `StoreAway`, `RegistryError`, `WarehouseBusy`."""
+    """Compute every waiting day; an empty outcome where there is none. Raises `StoreAway`, `RegistryError`, `WarehouseBusy`."""
     with run_lock(bench):
         waiting = touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole)
         if not waiting.days:
@@ -124,7 +124,7 @@ def run_touched(bench: Workbench, trigger: str, progress: Progress = lambda *_: 
 
 
 def run_days(bench: Workbench, days: list[date], trigger: str, progress: Progress = lambda *_: None) -> Outcome:
-    """Compute these days, touched or not; those that waited wait no more. Raises as `run_touched`."""
+    """Compute these days, touched or not, and take them from the waiting ones. Raises as `run_touched`."""
     with run_lock(bench):
         return _compute(Run(bench, days, trigger), progress)
 

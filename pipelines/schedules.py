@@ -1,4 +1,4 @@
-"""Dagster's schedules, in the site's zone. Days that got readings are no matter of time: `sensors.py`."""
+"""Dagster's schedules, in the site's zone. Days with new readings: `sensors.py`."""
 
 from datetime import timedelta
 
@@ -32,5 +32,5 @@ def schedules(billing: BillingSettings, reports: ReportSettings, zone: str) -> l
 
 
 def _yesterday(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """The sync publishes the day that has just ended along with the bills."""
+    """The last local day, which the sync publishes along with the bills."""
     return dg.RunRequest(partition_key=(context.scheduled_execution_time.date() - timedelta(days=1)).isoformat())

@@ -1,4 +1,4 @@
-"""Dagster's sensor: local days that got readings become runs for just those days."""
+"""Dagster's sensor: a run for just the local days with new readings."""
 
 from datetime import date
 

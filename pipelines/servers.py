@@ -1,6 +1,6 @@
 """The processes of a site, each started for the time of a `with` block: socket daemon, PostgreSQL, Dagster, Grafana.
 
-What already runs is used and left running. Nothing here knows what the processes do.
+A process that already runs is used and left running.
 """
 
 import contextlib
@@ -33,20 +33,20 @@ class ServerError(RuntimeError):
 
 
 class Ports(NamedTuple):
-    """Where the socket daemon listens."""
+    """The ports of the socket daemon."""
 
     data: int
     alarm: int
 
 
 def running_daemon(site: Site) -> Ports | None:
-    """The ports of the site's daemon if it runs."""
+    """The ports of the site's daemon if it runs, else None."""
     try:
-        told = json.loads((site.state / "daemon.json").read_text())
-        os.kill(told["pid"], 0)
+        daemon = json.loads((site.state / "daemon.json").read_text())
+        os.kill(daemon["pid"], 0)
     except (OSError, ValueError, KeyError):
         return None
-    return Ports(told["data_port"], told["alarm_port"])
+    return Ports(daemon["data_port"], daemon["alarm_port"])
 
 
 @contextlib.contextmanager
@@ -94,14 +94,14 @@ def dagster(settings: Settings) -> Iterator[str]:
 
 
 def grafana_home() -> Path | None:
-    """The Grafana to start: `GRAFANA_HOME`, else where the `grafana` program on PATH lies; None where there is none."""
+    """The home of the Grafana to start: `GRAFANA_HOME`, else that of the `grafana` on PATH; None where there is none."""
     named = os.environ.get("GRAFANA_HOME")
     if named:
         return Path(named)
-    found = shutil.which("grafana")
-    if not found:
+    program = shutil.which("grafana")
+    if not program:
         return None
-    folder = Path(found).resolve().parent.parent
+    folder = Path(program).resolve().parent.parent
     packaged = Path("/usr/share/grafana")
     return folder if (folder / "public").exists() else packaged if (packaged / "public").exists() else None
 
@@ -127,15 +127,15 @@ def grafana(settings: Settings, home: Path, dsn: str) -> Iterator[str]:
 
 
 def _webhooks(settings: Settings) -> "dict[str, Webhook]":
-    """Where alarms go: to the address that is set, and out as SMS where that channel is on and has a gateway."""
+    """Receivers of alarms: the address in the settings, and the SMS channel where it is on and has a gateway."""
     from dashboards.provisioning import CONTACT, SMS_CONTACT, Webhook
 
-    found = {}
+    webhooks = {}
     if settings[ServerSettings].alert_webhook:
-        found[CONTACT] = Webhook(settings[ServerSettings].alert_webhook)
+        webhooks[CONTACT] = Webhook(settings[ServerSettings].alert_webhook)
     if settings[SmsSettings].on and settings[SmsSettings].gateway_url:
-        found[SMS_CONTACT] = Webhook(f"http://127.0.0.1:{settings[SmsSettings].port}/alarms", settings[SmsSettings].secret)
-    return found
+        webhooks[SMS_CONTACT] = Webhook(f"http://127.0.0.1:{settings[SmsSettings].port}/alarms", settings[SmsSettings].secret)
+    return webhooks
 
 
 @contextlib.contextmanager

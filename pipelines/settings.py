@@ -62,7 +62,7 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
         "postgres": {"dsn": "host=127.0.0.1 dbname=mainflow user=mainflow"},
     },
 }
-"""What `mainflow init --profile` writes differently from the defaults."""
+"""Values of `mainflow init --profile` that differ from the defaults."""
 
 
 def load(root: Path) -> Settings:

@@ -1,6 +1,6 @@
 """Terminals' uploads over TCP to the site's daemon, and the wait until what it journaled is in the raw store.
 
-Serves `mainflow simulate`, `mainflow send` and `mainflow demo`; what is sent is the simulator's business.
+Serves `mainflow simulate`, `mainflow send` and `mainflow demo`; the simulator makes the content.
 """
 
 import asyncio
@@ -16,10 +16,10 @@ from simulator.terminal import Delivery, Plan, deliver
 
 DRAIN_S = 120.0
 RAW = ("data", "alarm", "stranger")
-"""The cursors of what goes to the raw store."""
+"""The cursors of the raw store."""
 
 EVERYTHING = (*RAW, "alarm-events", "events")
-"""With the alarm events that go to PostgreSQL."""
+"""The cursors of the raw store and of the alarm events in PostgreSQL."""
 
 
 class NotDrained(RuntimeError):

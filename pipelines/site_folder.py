@@ -55,7 +55,7 @@ EXAMPLES: dict[str, list[tuple[object, ...]]] = {
     "relations": [("示例-1", "network", "N1", "2026-01-01", "")],
     "vocabulary": [("network", "N1", "一号管网", "Network 1")],
 }
-"""What a new registry shows; a person replaces the rows."""
+"""Example rows of a new registry, to be replaced."""
 
 
 class SiteExists(ValueError):

@@ -1,4 +1,4 @@
-"""What `mainflow status` shows: counters of the daemon, days that wait, what was kept aside; the state of each terminal."""
+"""The tables of `mainflow status`: the daemon's counters, waiting days, quarantine, and the state of each terminal."""
 
 import json
 import time
@@ -21,11 +21,11 @@ from ingest_daemon.stores.settings import StoreSettings
 from pipelines.servers import running_daemon
 
 LATEST = timedelta(days=1)
-"""Signal and battery are those of the last readings, at most so old."""
+"""Limit of the age of readings for signal and battery."""
 
 
 class Contact(NamedTuple):
-    """A registered terminal as the daemon knows it; times in µs since 1970 UTC, None: never heard.
+    """The daemon's record of a registered terminal; times in µs since 1970 UTC, None: never heard.
 
     `heard_us`: last frame, or newest reading where the daemon was started since. `drift_s`: server minus device clock, None where
     it was never wrong.
@@ -63,10 +63,10 @@ def report(settings: Settings) -> Table:
     if contacts:
         latest = datetime.fromtimestamp(max(contacts.values()) / 1e6, UTC).astimezone(settings.zone)
         table.add_row("终端 / terminals seen", f"{len(contacts)}, 最近 latest {latest:%Y-%m-%d %H:%M:%S}")
-    known = contacts_of(site)
-    silent = [terminal for terminal, contact in known.items() if contact.silent]
-    drifted = [terminal for terminal, contact in known.items() if _is_off(contact, settings[DaemonSettings].drift_s)]
-    table.add_row("静默终端 / silent terminals", f"{len(silent):,} / {len(known):,}{_some(silent)}")
+    terminals = contacts_of(site)
+    silent = [terminal for terminal, contact in terminals.items() if contact.silent]
+    drifted = [terminal for terminal, contact in terminals.items() if _is_off(contact, settings[DaemonSettings].drift_s)]
+    table.add_row("静默终端 / silent terminals", f"{len(silent):,} / {len(terminals):,}{_some(silent)}")
     table.add_row("时钟偏差 / clocks off", f"{len(drifted):,}{_some(drifted)}")
     unknown = operations.unknown_terminals(site)
     table.add_row("未登记终端 / unknown terminals", f"{len(unknown):,}{_some(list(unknown))}")
@@ -83,13 +83,13 @@ def contacts_of(site: Site, now_us: int | None = None) -> dict[str, Contact]:
         terminals = operations.terminals(site)
     except (OSError, ValueError):
         return {}
-    found = {}
+    contacts = {}
     for number, terminal in terminals.items():
         last_us = max(heard.get(number, 0), newest.get(number, 0)) or None
         limit_min = silent_after_min(terminal.step_min, terminal.upload_min, is_polled=bool(terminal.link))
         silent = last_us is None or now_us - last_us > limit_min * 60e6
-        found[number] = Contact(terminal.meter, last_us, silent, median(offsets[number]) if offsets.get(number) else None)
-    return found
+        contacts[number] = Contact(terminal.meter, last_us, silent, median(offsets[number]) if offsets.get(number) else None)
+    return contacts
 
 
 def terminals_table(settings: Settings) -> Table:
@@ -100,14 +100,14 @@ def terminals_table(settings: Settings) -> Table:
     table = Table("终端 terminal", "水表 meter", *headings)
     contacts = contacts_of(settings.folder)
     for terminal, contact in sorted(contacts.items(), key=lambda item: (not item[1].silent, item[0])):
-        at, signal, battery_v = latest.get(terminal, (None, None, None))
+        newest, signal, battery_v = latest.get(terminal, (None, None, None))
         heard = _local(contact.heard_us, settings)
         drift = "" if contact.drift_s is None else f"{contact.drift_s:+.0f} s"
         table.add_row(
             terminal,
             contact.meter,
             f"[red]静默 silent[/red] {heard}" if contact.silent else heard,
-            f"{at.astimezone(settings.zone):%Y-%m-%d %H:%M}" if at else "",
+            f"{newest.astimezone(settings.zone):%Y-%m-%d %H:%M}" if newest else "",
             f"[red]{drift}[/red]" if _is_off(contact, settings[DaemonSettings].drift_s) else drift,
             "" if signal is None else str(signal),
             "" if battery_v is None else f"{battery_v:.2f}",
@@ -116,18 +116,19 @@ def terminals_table(settings: Settings) -> Table:
 
 
 def strangers_table(settings: Settings) -> Table:
-    """The terminals that nobody registered, the most frequent first."""
+    """Unregistered terminals, the most frequent first."""
     table = Table("未登记 unknown", "首次 first seen", "最近 last seen", "帧 frames")
-    for terminal, each in sorted(operations.unknown_terminals(settings.folder).items(), key=lambda item: -item[1].frames):
-        table.add_row(terminal, _local(each.first_us, settings), _local(each.last_us, settings), f"{each.frames:,}")
+    for terminal, stranger in sorted(operations.unknown_terminals(settings.folder).items(), key=lambda item: -item[1].frames):
+        times = _local(stranger.first_us, settings), _local(stranger.last_us, settings)
+        table.add_row(terminal, *times, f"{stranger.frames:,}")
     return table
 
 
 def latest_figures(readings: pl.DataFrame) -> Mapping[str, tuple[datetime, int | None, float | None]]:
-    """Of each terminal the newest reading time, and the last signal and battery voltage that were reported."""
+    """The newest reading time of each terminal, and its last reported signal and battery voltage."""
     figures = [pl.col(name).drop_nulls().last() for name in ("signal", "battery_v")]
     rows = readings.sort("ts").group_by("terminal").agg(pl.col("ts").last(), *figures)
-    return {terminal: (at, signal, battery_v) for terminal, at, signal, battery_v in rows.iter_rows()}
+    return {terminal: (newest, signal, battery_v) for terminal, newest, signal, battery_v in rows.iter_rows()}
 
 
 def _is_off(contact: Contact, drift_s: float) -> bool:

@@ -1,4 +1,4 @@
-"""One sync with the billing system: its tables read through ODBC, then everything that is joined with them, published.
+"""One sync with the billing system: reads its tables through ODBC, then makes and publishes everything joined with them.
 
 Serves `mainflow sync` and the Dagster job of the same name.
 """
@@ -10,11 +10,11 @@ from assets.marts import SQL, Partitions
 from assets.workbench import Workbench
 
 JOINED = ("registry", "meter", "customer", "relation", "reconciliation")
-"""The steps that a sync makes anew."""
+"""The steps of a sync."""
 
 
 def sync_billing(bench: Workbench) -> dict[str, int]:
-    """Rows read by table; nothing where no connection is set. Raises `BillingError`, whose text never has the password."""
+    """Rows read, by table; empty without a connection in the settings. Raises `BillingError`, whose text hides the password."""
     if not bench.billing:
         return {}
     with warehouse.exclusive(bench.site.state / "run.lock"), warehouse.opened(bench.site.marts, str(bench.zone)) as connection:

@@ -1,7 +1,7 @@
-"""Which local days wait to be computed: the raw store's arrivals turned into days, remembered until a run has done them.
+"""The local days that wait to be computed: the raw store's arrivals as days, kept until a run has computed them.
 
 `state/touched.json` holds the store's cursor and the waiting days, each with the generation in which it was last touched, so
-that a reading that comes while its day is computed leaves the day waiting.
+that a reading that arrives while its day is computed leaves the day waiting.
 """
 
 import json
@@ -26,7 +26,7 @@ class Waiting(NamedTuple):
 
 
 def waiting(state: Path, store: RawStore, zone: ZoneInfo, reach: timedelta) -> Waiting:
-    """Take the store's arrivals since the last call; give every day that waits. `reach`: the longest hole. Raises `StoreAway`."""
+    """Every waiting day, after the store's arrivals since the last call. `reach`: the longest hole. Raises `StoreAway`."""
     with _edited(state) as content:
         arrivals = store.arrivals(content["cursor"])
         touched = {
@@ -38,7 +38,7 @@ def waiting(state: Path, store: RawStore, zone: ZoneInfo, reach: timedelta) -> W
 
 
 def mark(state: Path, days: Iterable[date]) -> None:
-    """Let these days wait, whatever the store tells."""
+    """Add these days, whatever the store's arrivals."""
     with _edited(state) as content:
         _note(content, set(days))
 
@@ -50,7 +50,7 @@ def _note(content: dict[str, Any], days: set[date]) -> None:
 
 
 def done(state: Path, days: list[date], generation: int) -> None:
-    """The days are computed as of `generation`; one touched since stays waiting."""
+    """Remove days computed as of `generation`; one touched since stays waiting."""
     with _edited(state) as content:
         for day in days:
             if content["days"].get(day.isoformat(), generation + 1) <= generation:

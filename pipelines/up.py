@@ -26,7 +26,7 @@ def run_all(settings: Settings, console: Console) -> None:
     with contextlib.ExitStack() as stack:
         dsn = stack.enter_context(servers.postgres(settings))
         ports = stack.enter_context(servers.daemon(settings.folder))
-        # Registry and, on a new site, empty marts: boards and rules must find their tables before the first reading comes.
+        # Registry and, on a new site, empty marts: boards and rules need their tables before the first reading arrives.
         run_days(workbench(settings), [], "start")
         console.print(
             f"终端 / terminals    tcp {settings[DaemonSettings].bind}:{ports.data} 数据 data, {ports.alarm} 报警 alarms"
