@@ -54,7 +54,7 @@ def crowd(run: Run) -> list[Figure]:
 
 
 def _growth_mb(run: Run, connections: int) -> tuple[float, float]:
-    """What the daemon's RSS grew by: with silent connections; with as many of which each has sent a day, once all is forwarded.
+    """Growth of the daemon's RSS: with silent connections; with as many that have each sent a day, once all is forwarded.
 
     The second is measured on a daemon that has received and forwarded some groups of frames before, so that what every daemon
     needs once (Polars' own memory) is not counted; what was freed is given time to go back to the system.

@@ -1,4 +1,4 @@
-"""What is measured and how it is told: figures with their spread, goals, the table. Nothing is measured here."""
+"""Figures with their spread, goals and the table of results. Nothing is measured here."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -7,12 +7,12 @@ from typing import Any
 
 
 class Unable(Exception):
-    """A probe cannot run on this machine: the text says what is missing and what to do."""
+    """A probe cannot run on this machine: the text names what is missing and what to do."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What a figure's median is held against: at least or at most a value of the figure's own unit."""
+    """The goal for a figure's median: at least or at most a value in the figure's own unit."""
 
     value: float
     at_least: bool

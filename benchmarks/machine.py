@@ -1,6 +1,6 @@
 """The machine: compiler, cores, what a process used (CPU by thread, memory), what the disk takes. Linux only.
 
-Nothing here knows a protocol or a daemon.
+No protocol and no daemon is used here.
 """
 
 import os
@@ -63,7 +63,7 @@ def cores() -> Cores:
 
 
 def pinned(where: set[int]) -> Callable[[], None]:
-    """What a child process does before its program begins: stay on these cores."""
+    """The action of a child process before its program begins: stay on these cores."""
     return lambda: os.sched_setaffinity(0, where)
 
 

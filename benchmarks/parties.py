@@ -56,7 +56,7 @@ class Used(NamedTuple):
 
 @dataclass(frozen=True)
 class Measured:
-    """What a load saw, and what the server used meanwhile."""
+    """The results of a load, and the server's use of resources meanwhile."""
 
     frames: int
     bad: int
@@ -183,7 +183,7 @@ def _address(site: Site, pid: int) -> Any:
 
 
 def wait_for(found: Callable[[], Any], what: str, within_s: float = START_S, every_s: float = 0.02) -> None:
-    """Wait until something holds. Raises `RuntimeError` that says what did not come."""
+    """Wait until something holds. Raises `RuntimeError` naming what did not come."""
     deadline = time.monotonic() + within_s
     while not found():
         if time.monotonic() > deadline:

@@ -20,7 +20,7 @@ FULL_S = 3.0
 
 @dataclass(frozen=True)
 class Run:
-    """What a probe works with. `tell` is called with what is being done."""
+    """The context of a probe. `tell` is called with each step."""
 
     parties: Parties
     folder: Path

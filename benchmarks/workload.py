@@ -1,4 +1,4 @@
-"""What is sent: a believable day of a meter as SL 651 frames, and the site on which those terminals are registered.
+"""The load: a believable day of a meter as SL 651 frames, and the site with those terminals registered.
 
 No process is started here.
 """
@@ -46,7 +46,7 @@ FULL = Day("day", ("forward_m3", "reverse_m3", "flow_m3h", "pressure_mpa", "batt
 """Every field that there is: 96 records of 49 bytes, in two frames (60 and 36 records)."""
 
 SINGLE = Day("one frame", ("forward_m3", "flow_m3h", "pressure_mpa"), sl651.LONGEST)
-"""What most large meters report: 96 records of 27 bytes, in one frame."""
+"""The usual report of a large meter: 96 records of 27 bytes, in one frame."""
 
 
 def readings(variant: int, day: date) -> pl.DataFrame:

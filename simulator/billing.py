@@ -168,7 +168,7 @@ def _payments(
 
 
 def _shown_at_ends(fleet: Fleet, meter: Meter, rows: pl.DataFrame, midnights: Floats, volumes: Floats) -> list[float]:
-    """What a reader would have seen on each period's end: the register then, or counted back from the first one in the data."""
+    """The register at each period's end as a reader would see it, or counted back from the first one in the data."""
     at = rows["ts"].dt.epoch("us").to_numpy() / 1e6
     forward = rows["forward_m3"].to_numpy()
     seen = np.searchsorted(at, midnights, side="right") - 1

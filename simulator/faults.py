@@ -1,4 +1,4 @@
-"""What goes wrong between a meter and the centre, where and when, and what must become of it.
+"""The simulated faults between a meter and the centre, their places and times, and their expected results.
 
 From a fleet's true readings come the readings that the terminals report in the end (`reported`), the frames in the order in
 which they are sent (`plan`) and the list of everything planned (`known`). The customers' own events are in `fleet.py`.
@@ -158,19 +158,19 @@ def _spoilt(frame: bytes) -> bytes:
     return frame[:middle] + bytes([frame[middle] ^ 1]) + frame[middle + 1 :]
 
 
-ALARMS = {"low_pressure": "P_LO", "reverse": "Q_REV", "low_battery": "BATT"}
+ALARM_CODES = {"low_pressure": "P_LO", "reverse": "Q_REV", "low_battery": "BATT"}
 """Alarm code that a terminal raises at a customer's event."""
 
 
 def _events(fleet: Fleet, meter: Meter) -> list[fleets.Event]:
-    return [event for event in fleet.events if event.number == meter.number and event.kind in ALARMS]
+    return [event for event in fleet.events if event.number == meter.number and event.kind in ALARM_CODES]
 
 
 def _alarms(fleet: Fleet, meter: Meter, clock: Clock) -> Iterator[Upload]:
     """Event reports: raised with the first reading within the event, cleared with the first after it."""
     rows, sequence = fleet.readings[meter.number], ALARM_SEQUENCE
     for event in _events(fleet, meter):
-        yield terminals.alarm(meter.terminal, _first_after(rows, event.start), [ALARMS[event.kind]], clock, sequence)
+        yield terminals.alarm(meter.terminal, _first_after(rows, event.start), [ALARM_CODES[event.kind]], clock, sequence)
         if event.end is not None:
             yield terminals.alarm(meter.terminal, _first_after(rows, event.end), [], clock, sequence + 1)
         sequence += 2

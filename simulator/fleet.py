@@ -135,7 +135,7 @@ class Meter:
 
 
 class Customer(NamedTuple):
-    """A customer as the billing system knows it."""
+    """A customer in the billing system."""
 
     name: str
     industry: str
@@ -344,7 +344,7 @@ def _recorded(meter: Meter, seed: int, start: datetime, until: datetime, zone: Z
 
 
 def _shown(volume_m3: Floats, meter: Meter) -> Floats:
-    """What the register shows: whole steps of its resolution, never more than what flowed."""
+    """The register's display: whole steps of its resolution, never more than the volume that flowed."""
     return np.asarray(np.round(np.floor(np.round(volume_m3 / meter.resolution_m3, 6)) * meter.resolution_m3, 3))
 
 

@@ -42,7 +42,7 @@ class Upload(NamedTuple):
 
 
 class Stream(NamedTuple):
-    """What one terminal sends over one connection, in order: its data, or (`alarm`) its event reports to the alarm port."""
+    """The frames of one terminal over one connection, in order: its data, or (`alarm`) its event reports to the alarm port."""
 
     terminal: str
     uploads: Iterable[Upload]
@@ -55,7 +55,7 @@ Plan = Sequence[Sequence[Stream]]
 
 @dataclass(slots=True)
 class Delivery:
-    """What became of a plan. `refused`: frames that were to stay unacknowledged and did. Readings are counted by terminal.
+    """The outcome of a plan. `refused`: frames that were to stay unacknowledged and did. Readings are counted by terminal.
 
     `unexpected`: frames that were to be refused but were acknowledged. `given_up`: terminals whose centre did not answer in
     time; the rest of their uploads was not sent.
@@ -90,7 +90,7 @@ def now() -> datetime:
 def uploads(terminal: str, readings: pl.DataFrame, clock: Clock, sequence: int = 1) -> Iterator[Upload]:
     """Readings (`ts`, `schema.FIELDS`) in their order as timed reports of at most `ROWS`; encoded only when they are asked for.
 
-    `clock` gives the time that a frame says it was sent at; `sequence` is the first frame's number.
+    `clock` gives a frame's send time; `sequence` is the first frame's number.
     """
     for part in readings.iter_slices(ROWS):
         frames = sl651.reports(terminal, part, sent_at=clock(), sequence=sequence)

@@ -43,4 +43,4 @@ UNITS: dict[str, dict[str, Fraction]] = {
     "V": {"V": Fraction(1), "mV": Fraction(1, 1000)},
     "": {"": Fraction(1)},
 }
-"""What a field of that unit may be given in, and how much of the unit that is."""
+"""The units in which a field may be given, and their factors to the field's own unit."""

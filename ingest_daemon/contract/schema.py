@@ -35,7 +35,7 @@ FIELDS: tuple[Field, ...] = (
     Field("signal", "", pl.Int64()),
     Field("status", "", pl.Int64()),
 )
-"""What a meter may report; every one may be null (missing is not zero)."""
+"""The fields that a meter may report; each may be null (missing is not zero)."""
 
 TIMESTAMP = pl.Datetime("us", "UTC")
 

@@ -14,7 +14,7 @@ STREAMS = (DATA, ALARM, BAD, PART, EVENT, STRANGER)
 
 
 FRAME_KIND, BAD_KIND, EVENT_KIND = 0, 1, 2
-"""What a record's bytes are: a frame as received; reason, detail and bytes (`bad_payload`); a JSON event."""
+"""Kinds of a record's bytes: a frame as received; reason, detail and bytes (`bad_payload`); a JSON event."""
 
 
 HEADER = struct.Struct("<IIQB")

@@ -1,1 +1,1 @@
-"""What the daemon reports about itself: health, counters, systemd, the lock of its site."""
+"""The daemon's reports about itself: health, counters, systemd, the lock of its site."""

@@ -12,7 +12,7 @@ from ingest_daemon.reception.protocol_detection import LONGEST, link_bytes
 
 WORDS = (b"PING", b"HEART", b"HEARTBEAT", b"KEEPALIVE", b"BEAT", rb"www\.usr\.cn")
 SHORT = (rb"[\x00\xfe\xff$@0#]", b"OK")
-"""What DTUs of the usual makes send to keep a line open, beside their number: patterns; case does not matter, nor a line end."""
+"""Patterns of the bytes, beside its number, by which a usual DTU keeps a line open; case and a line end do not matter."""
 
 
 def is_heartbeat(data: bytes, link: str, *, is_asked: bool = False) -> bool:

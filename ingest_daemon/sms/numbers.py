@@ -4,7 +4,7 @@ CHINA = "86"
 
 
 def digits(number: str) -> str:
-    """What of a number is compared: its digits, without a Chinese country code (+86, 0086, 86) before a mobile number.
+    """The digits of a number for comparison, without a Chinese country code (+86, 0086, 86) before a mobile number.
 
     "" where there are none: the name of a company as a sender.
     """

@@ -13,7 +13,7 @@ CODINGS = {"hex": "hex", "base64": "base64"}
 
 
 class NoOctets(ValueError):
-    """The text is neither hex nor base64; the text of the error says why."""
+    """The text is neither hex nor base64; the error's text gives the reason."""
 
 
 def octets(content: str | bytes, coding: str = "") -> bytes:

@@ -19,7 +19,7 @@ class StoreAway(Exception):
 
 
 class Arrivals(NamedTuple):
-    """What came since a cursor: spans of event time (`start`, `end`, UTC, both ends touched) and the new cursor."""
+    """Arrivals since a cursor: spans of event time (`start`, `end`, UTC, both ends touched) and the new cursor."""
 
     spans: "pl.DataFrame"
     cursor: str

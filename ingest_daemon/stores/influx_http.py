@@ -1,4 +1,4 @@
-"""Requests to an InfluxDB server and the judgement of its answers; nothing here knows a reading.
+"""Requests to an InfluxDB server and the judgement of its answers, whatever the content.
 
 influxdb-client carries the requests; its own write API is not used, because 1.x before 1.8 does not have it and because it
 drops a batch after some minutes of absence.

@@ -76,7 +76,7 @@ class Failure(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """What the server keeps and takes: 0 is without a limit, None what it does not tell."""
+    """Limits of the server: 0 is without a limit, None is not stated by the server."""
 
     retention_s: int | None
     """Seconds after which readings are thrown away, counted by device time."""
@@ -168,7 +168,7 @@ class InfluxStore:
         where = f" WHERE time > {int(cursor)}" if cursor else ""
         schema = {"time": pl.Int64(), "start": pl.Int64(), "end": pl.Int64()}
         rows = self._query(f'SELECT "start", "end" FROM "{ARRIVAL}"{where}', "ns", schema).sort("time")
-        # A point of which only one field can be seen yet is still being written: it comes next time.
+        # A point with one visible field only is still being written: it comes next time.
         partial = rows.select(pl.any_horizontal(pl.col("start", "end").is_null())).to_series().arg_true()
         rows = rows.head(partial[0]) if len(partial) else rows
         times = rows.select(
@@ -191,7 +191,7 @@ class InfluxStore:
         )
 
     def limits(self) -> Limits:
-        """The limits of the server, as far as it tells them. Raises `StoreAway`."""
+        """The limits of the server, as far as it states them. Raises `StoreAway`."""
         self._make_database()
         data = self._told("SHOW DIAGNOSTICS").get("config-data", [{}])[0]
         return Limits(self._retention_s(), data.get("max-values-per-tag"), data.get("max-series-per-database"))
@@ -401,7 +401,7 @@ def _blocks(answer: urllib3.BaseHTTPResponse, server: InfluxServer) -> Iterator[
 
 
 def _nanoseconds(moment: datetime) -> int:
-    """Since 1970, within the time that InfluxDB knows (1677 to 2262)."""
+    """Nanoseconds since 1970, within InfluxDB's range of times (1677 to 2262)."""
     return min(
         max(
             (moment.astimezone(UTC) - EPOCH) // timedelta(microseconds=1) * 1000,

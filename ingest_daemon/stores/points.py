@@ -1,4 +1,4 @@
-"""What both raw stores agree on: which rows can be a point, which spans of time arrived, which of two points wins.
+"""The rules of both raw stores: which rows can be a point, which spans of time arrived, which of two points wins.
 
 Pure functions on columns, so that two engines give identical answers; no file and no network here.
 """
@@ -79,7 +79,7 @@ def runs(readings: pl.DataFrame) -> pl.DataFrame:
 
 
 def overlaps(table: pl.DataFrame) -> pl.Series:
-    """Terminals of which two runs overlap in time, so that a point may come twice. `table`: of `runs`."""
+    """Terminals with two runs that overlap in time, so that a point may come twice. `table`: of `runs`."""
     before = pl.col("last").cum_max().shift().over("terminal")
     in_time = table.sort("terminal", "first")
     return in_time.filter((pl.col("first") <= before).fill_null(False))["terminal"].unique()

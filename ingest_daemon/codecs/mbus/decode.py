@@ -89,7 +89,7 @@ class _Answer(NamedTuple):
 
 
 class _Round(NamedTuple):
-    """What the frames of a round give together.
+    """The joint result of the frames of a round.
 
     `fields`: None where no frame is usable. `clock`: the meter's, local. `refused`: reasons. `unused`: records that a reading has
     no use for by design.
@@ -203,7 +203,7 @@ def _field_of(record: Record) -> str:
 
 
 def _measures(records: Sequence[Record]) -> tuple[list[Measure], list[tuple[Record, str, Use]]]:
-    """What the records measure; and those of a known quantity that give no value, with the reason and what becomes of them."""
+    """The measured values of the records; and records of a known quantity without a value, with reason and treatment."""
     measures, unusable = list[Measure](), list[tuple[Record, str, Use]]()
     for record in records:
         if quantity := quantity_of(record):

@@ -56,7 +56,7 @@ def identity(request: bytes) -> bytes:
 
 
 def follow_up(request: bytes, frame: bytes) -> bytes | None:
-    """The same question with its bit FCB toggled, where the meter says that more frames follow."""
+    """The same request with its bit FCB toggled, where the meter announces more frames."""
     return short_frame(request[1] ^ FCB, request[2]) if request[0] == SHORT and _more_follow(frame) else None
 
 

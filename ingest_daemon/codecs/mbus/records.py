@@ -21,7 +21,7 @@ class TornRecordError(Exception):
 
 
 class Use(Enum):
-    """What becomes of a record that gives no value: refused always, refused where its field stays empty, or never."""
+    """The treatment of a record without a value: refused always, refused where its field stays empty, or never."""
 
     DAMAGED = "damaged"
     NOT_CONVERTED = "not converted"
