@@ -10,6 +10,21 @@ def midnight(day: date, zone: ZoneInfo) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
 
 
+def midnights(days: Iterable[date | None], zone: ZoneInfo, *, later: int = 0) -> list[datetime | None]:
+    """The instants at which days begin, or the days so many days later; None where there is none."""
+    return [None if day is None else midnight(day + timedelta(days=later), zone) for day in days]
+
+
+def microseconds(instant: datetime) -> int:
+    """µs since 1970 UTC."""
+    return (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def instant(microseconds: int) -> datetime:
+    """The instant (UTC) of µs since 1970."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
+
+
 def month_of(day: date) -> date:
     """The first day of the day's month."""
     return day.replace(day=1)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import duckdb
 import polars as pl
+import polars.selectors as cs
 
 STORAGE_VERSION = "v1.4.0"
 """The newest file format that every DuckDB since 1.4 reads; the library's default would shut older readers out."""
@@ -83,6 +84,12 @@ def replace_all(warehouse: duckdb.DuckDBPyConnection, table: str, frame: pl.Data
         warehouse.execute(f"create or replace table {table} as select * from incoming").fetchall()
     finally:
         warehouse.unregister("incoming")
+
+
+def frame(warehouse: duckdb.DuckDBPyConnection, query: str) -> pl.DataFrame:
+    """The rows of a query, times in UTC whatever the session's zone."""
+    rows: pl.DataFrame = warehouse.sql(query).pl()
+    return rows.with_columns(cs.datetime(time_zone="*").dt.convert_time_zone("UTC"))
 
 
 def has_table(warehouse: duckdb.DuckDBPyConnection, table: str) -> bool:

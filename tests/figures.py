@@ -5,15 +5,16 @@ No expectation lies here; what a figure must be is said in the tests and in `tes
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 
-from assets import cleaning, marts, registry, tables, warehouse
+from assets import calendar, cleaning, marts, registry, tables, units, warehouse
 from assets.marts import Partitions
 from ingest_daemon.contract.schema import READING
 
@@ -51,6 +52,72 @@ def readings(at: Sequence[datetime], terminal: str = "0010000001", **columns: Se
     )
     missing = [pl.lit(None).alias(name) for name in READING if name not in frame.columns]
     return frame.with_columns(missing).select(pl.col(name).cast(dtype) for name, dtype in READING.items())
+
+
+HOLE = timedelta(hours=2)
+
+
+def replacements(rows: Sequence[dict[str, Any]] = ()) -> pl.DataFrame:
+    """Replacements of meters; one of which only the day is known has `replaced_on`."""
+    columns = {key: column.dtype for key, column in registry.FILES["replacements"].items()}
+    return pl.DataFrame(rows, schema=columns | {"replaced_on": pl.Date()})
+
+
+NO_CONFLICTS = pl.DataFrame(schema={"terminal": pl.String(), "ts": pl.Datetime("us", "UTC")})
+
+
+def facts(registry: pl.DataFrame) -> pl.DataFrame:
+    """Terminals as the facts of any day: each measures its meter without beginning or end, where `registry` has none."""
+    unbounded = pl.lit(None, pl.Datetime("us", "UTC"))
+    missing = {name: unbounded for name in ("terminal_from", "terminal_to") if name not in registry.columns}
+    return registry.with_columns(**missing)
+
+
+def unit_tables(
+    rows: pl.DataFrame,
+    days: Sequence[date],
+    zone: ZoneInfo,
+    *,
+    registry: pl.DataFrame | None = None,
+    changes: Sequence[dict[str, Any]] = (),
+    conflicts: pl.DataFrame = NO_CONFLICTS,
+) -> units.Tables:
+    """The unit tables of days, each from its own window of `rows` (one row a terminal and time), as a run makes them."""
+    meters = facts(terminals() if registry is None else registry)
+    rows = rows.sort("terminal", "ts")
+
+    def within(start: datetime, end: datetime) -> pl.DataFrame:
+        return rows.filter(pl.col("ts").is_between(start, end))
+
+    def look_back(names: list[str], start: datetime, end: datetime) -> pl.DataFrame:
+        return within(start, end).filter(pl.col("terminal").is_in(names))
+
+    parts = []
+    for day in days:
+        start, end = calendar.midnight(day, zone), calendar.midnight(day + timedelta(days=1), zone)
+        window = within(start - HOLE, end + HOLE)
+        parts.append(units.compute(window, meters, replacements(changes), conflicts, day, zone, HOLE, look_back))
+    return units.Tables._make(pa.concat_tables(column) for column in zip(*parts, strict=True))
+
+
+class Figures(NamedTuple):
+    """The unit tables as frames, `intervals` as the view `interval_reading` shows them; times in UTC."""
+
+    intervals: pl.DataFrame
+    hours: pl.DataFrame
+    days: pl.DataFrame
+    histogram: pl.DataFrame
+
+
+def figures(found: units.Tables) -> Figures:
+    """The unit tables as frames."""
+    with duckdb.connect() as connection:
+        connection.execute("set timezone = 'UTC'").fetchall()
+        connection.register("unit_interval", found.unit_interval)
+        query = units.INTERVAL_READING.split(" as\n", 1)[1]
+        intervals = warehouse.frame(connection, f"select * from ({query}) order by meter, interval_end, interval_start")
+    others = (pl.DataFrame(pl.from_arrow(table)) for table in (found.unit_hour, found.unit_day, found.flow_histogram))
+    return Figures(intervals, *others)
 
 
 @contextmanager

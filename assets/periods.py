@@ -1,0 +1,133 @@
+"""Volumes of periods as differences of the register curve between their ends: months, bills, a month so far, a report's days.
+
+A hole inside a period does not lose its volume. Where the curve is not known at an end of the period, the volume is not known.
+"""
+
+from datetime import date
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import polars as pl
+
+from assets import calendar
+from assets.kernel import MISSING, NL_PER_UL, PER_M3, chain
+from assets.kernel.unit import Ints
+
+PERIOD: dict[str, pl.DataType] = {"key": pl.String(), "meter": pl.String(), "first": pl.Date(), "end": pl.Date()}
+"""A period: local days from `first` to `end`, `end` excluded; `key` names it."""
+
+
+def volumes(
+    register_days: pl.DataFrame,
+    periods: pl.DataFrame,
+    facts: pl.DataFrame,
+    replacements: pl.DataFrame,
+    zone: ZoneInfo,
+    *,
+    open_end: bool = False,
+) -> pl.DataFrame:
+    """`key`, `meter`, `volume_nl` (Int128, null: not known) of each period that has any known day.
+
+    `register_days`: `meter`, `day`, `first_at`, `first_ul`, `last_at`, `last_ul`, `between_nl`, `replaced_count` of `unit_day`,
+    of all days of the periods. `facts`: `meter`, `q4_m3h`, `digits`, `resolution_m3`. `open_end`: the period ends where the
+    curve is last known.
+    """
+    days = (
+        register_days.filter(pl.col("first_at").is_not_null())
+        .join(periods, on="meter")
+        .filter((pl.col("day") >= pl.col("first")) & (pl.col("day") < pl.col("end")))
+        .sort("key", "meter", "day")
+    )
+    group = ["key", "meter"]
+    gaps = days.select(
+        *group,
+        start=pl.col("last_at").shift(1).over(group),
+        start_ul=pl.col("last_ul").shift(1).over(group),
+        stop="first_at",
+        stop_ul="first_ul",
+    ).filter(pl.col("start") < pl.col("stop"))
+    used = register_days.filter(pl.col("replaced_count") > 0).select("meter", on="day")
+    crossed = gaps.select(*group, part_nl=pl.Series(_crossed(gaps, facts, replacements, used, zone), dtype=pl.Int128))
+    parts = pl.concat([days.select(*group, part_nl=pl.col("between_nl").cast(pl.Int128)), crossed])
+    found = parts.group_by(group).agg(volume_nl=pl.when(pl.col("part_nl").null_count() == 0).then(pl.col("part_nl").sum()))
+    ends = days.group_by(group).agg(
+        pl.col("first_at").first(), pl.col("last_at").last(), pl.col("first").first(), pl.col("end").first()
+    )
+    midnights = {day: calendar.midnight(day, zone) for day in {*ends["first"], *ends["end"]}}
+    instants = pl.DataFrame(
+        {"day": list(midnights), "at": list(midnights.values())}, schema={"day": pl.Date, "at": pl.Datetime("us", "UTC")}
+    )
+    ends = ends.join(instants.rename({"day": "first", "at": "starts_at"}), on="first").join(
+        instants.rename({"day": "end", "at": "ends_at"}), on="end"
+    )
+    is_known = pl.col("first_at") <= pl.col("starts_at")
+    if not open_end:
+        is_known &= pl.col("last_at") >= pl.col("ends_at")
+    return found.join(ends, on=group).select(*group, volume_nl=pl.when(is_known).then("volume_nl")).sort(group)
+
+
+def _crossed(
+    gaps: pl.DataFrame, facts: pl.DataFrame, replacements: pl.DataFrame, used: pl.DataFrame, zone: ZoneInfo
+) -> "list[int | None]":
+    """What moved in gaps between known days, by the rules between two readings. `used`: days whose steps hold a replacement."""
+    if gaps.is_empty():
+        return []
+    rows = gaps.with_row_index("row").join(facts.unique("meter", keep="first"), on="meter", how="left").sort("row")
+    offset = ((pl.col("old_final_m3") - pl.col("new_initial_m3")) * PER_M3).round().cast(pl.Int64)
+    changes = replacements.with_row_index("change").with_columns(
+        offset=offset,
+        begins=_instants(replacements["replaced_on"], zone),
+        ends=_instants(replacements["replaced_on"], zone, later=1),
+    )
+    inside = rows.select("row", "key", "meter", "start", "stop").join(changes, on="meter")
+    timed = inside.filter((pl.col("replaced_at") > pl.col("start")) & (pl.col("replaced_at") <= pl.col("stop")))
+    is_unknown = pl.DataFrame({"row": rows["row"], "unknown": [volume is None for volume in _movements(rows, timed)]})
+    # A change of which only the day is known lies in a gap of that day: one that is not possible without it, else the longest.
+    dated = (
+        inside.filter(pl.col("replaced_at").is_null() & (pl.col("begins") < pl.col("stop")) & (pl.col("ends") > pl.col("start")))
+        .join(used, left_on=["meter", "replaced_on"], right_on=["meter", "on"], how="anti")
+        .join(is_unknown, on="row")
+        .sort("unknown", pl.col("stop") - pl.col("start"), "row", descending=[True, True, False])
+        .unique(["key", "change"], keep="first", maintain_order=True)
+    )
+    return _movements(rows, pl.concat([timed, dated.select(timed.columns)]))
+
+
+def _instants(days: pl.Series, zone: ZoneInfo, later: int = 0) -> pl.Series:
+    return pl.Series(calendar.midnights(days, zone, later=later), dtype=pl.Datetime("us", "UTC"))
+
+
+def _movements(rows: pl.DataFrame, changes: pl.DataFrame) -> "list[int | None]":
+    """Volumes (nl) between `start_ul` at `start` and `stop_ul` at `stop`. `changes`: `row`, `offset` of replacements within."""
+    within = changes.group_by("row").agg(pl.col("offset").sum(), count=pl.len().cast(pl.Int64))
+    rows = rows.join(within, on="row", how="left").sort("row")
+    resolution = np.maximum(np.rint(rows["resolution_m3"].to_numpy() * PER_M3), 1).astype(np.int64)
+    limits = chain.Limits(
+        chain.rate(rows["q4_m3h"].to_numpy()),
+        np.minimum(10.0 ** rows["digits"].to_numpy() * resolution, 4e18).astype(np.int64),
+        resolution,
+    )
+    nothing: Ints = np.full(rows.height, MISSING)
+    moved = chain.movement(
+        (rows["stop"] - rows["start"]).dt.total_microseconds().to_numpy(),
+        rows["start_ul"].to_numpy(),
+        rows["stop_ul"].to_numpy(),
+        nothing,
+        nothing,
+        limits,
+        chain.Moved(rows["offset"].fill_null(0).to_numpy(), rows["count"].fill_null(0).to_numpy()),
+    )
+    return [None if volume == MISSING else int(volume) * NL_PER_UL for volume in moved.volume_ul]
+
+
+def month_periods(meters: pl.DataFrame, months: list[date]) -> pl.DataFrame:
+    """Each month of each meter as a period."""
+    spans = pl.DataFrame(
+        {
+            "key": [month.isoformat() for month in months],
+            "first": months,
+            "end": [calendar.next_month(month) for month in months],
+        },
+        schema={"key": pl.String, "first": pl.Date, "end": pl.Date},
+    )
+    return meters.select("meter").unique().join(spans, how="cross").select(*PERIOD)
