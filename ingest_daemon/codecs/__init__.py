@@ -13,9 +13,10 @@ if TYPE_CHECKING:  # the names of the protocols are needed where no codec and no
     from ingest_daemon.codec_kit.api import Codec
 
 
-def names() -> list[str]:
+@cache
+def names() -> tuple[str, ...]:
     """The protocols there are, by file name."""
-    return sorted(module.name for module in iter_modules(__path__))
+    return tuple(sorted(module.name for module in iter_modules(__path__)))
 
 
 @cache
@@ -29,3 +30,8 @@ def load(name: str) -> "Codec":
     module = import_module(f"{__name__}.{name}")
     offered = [item for item in (*vars(Codec), *Codec.__annotations__) if not item.startswith("_")]
     return cast(Codec, SimpleNamespace(**{item: getattr(module, item, None) or getattr(defaults, item) for item in offered}))
+
+
+def sniffed(first: bytes) -> str:
+    """The protocol that begins like these bytes and like no other; "" where there is none, or more bytes are needed."""
+    return next((name for name in names() if load(name).sniff(first)), "")

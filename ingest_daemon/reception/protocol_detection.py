@@ -59,13 +59,11 @@ class LinkIndex:
         self._text_sizes = sorted({len(raw) for raw in self._texts}, reverse=True)
         self._packet_sizes = sorted({len(raw) for raw in self._packets}, reverse=True)
 
-    def find(self, data: bytes) -> Peer | None:
-        """The first registered link in the bytes, the longest of those that begin together."""
-        match = self.match(data)
-        return match.peer if match else None
-
     def match(self, data: bytes) -> LinkMatch | None:
-        """The same, with whether it is certain yet. The header of the PROXY protocol is no identity."""
+        """The first registered link in the bytes, the longest of those that begin together.
+
+        The header of the PROXY protocol is no identity.
+        """
         size = _proxy_size(data)
         match = self._packet(data[size:]) or self._text(data[size:])
         return match and match._replace(peer=match.peer._replace(consumed=size + match.peer.consumed))
@@ -103,13 +101,6 @@ class LinkIndex:
         return None
 
 
-def introduce(first: bytes, listener: str, links: LinkIndex) -> Peer | None:
-    """Who is on the line by the first bytes, or None where more bytes are needed. `listener`: a protocol, or `AUTO`."""
-    if listener != AUTO and not codecs.load(listener).POLLED:
-        return Peer(listener)
-    return (_sniffed(first) if listener == AUTO else None) or links.find(first)
-
-
 def link_bytes(link: str) -> bytes:
     """A link as it comes over the line. Raises `ValueError` for hex digits that are none."""
     return bytes.fromhex(link.removeprefix(_HEX)) if link.startswith(_HEX) else link.encode()
@@ -124,11 +115,6 @@ def _proxy_size(data: bytes) -> int:
     except ValueError:
         return 0
     return header.size if header else len(data)
-
-
-def _sniffed(first: bytes) -> Peer | None:
-    """The protocol that begins like these bytes and like no other."""
-    return next((Peer(name) for name in codecs.names() if codecs.load(name).sniff(first)), None)
 
 
 class Detected(NamedTuple):
@@ -151,8 +137,8 @@ class PeerDetector:
         self._held = b""
         self._size = 0
         self._unreported = bytearray()
-        reporting = [name for name in codecs.names() if codecs.load(name).sniff is not defaults.sniff]
-        self._decoders = {name: codecs.load(name).decoder() for name in reporting} if listener == AUTO else {}
+        known = [(name, codecs.load(name)) for name in codecs.names()] if listener == AUTO else []
+        self._decoders = {name: codec.decoder() for name, codec in known if codec.sniff is not defaults.sniff}
         self._pieces: dict[str, list[Frame | Rejected]] = {name: [] for name in self._decoders}
 
     @property
@@ -170,8 +156,8 @@ class PeerDetector:
         self._unreported += data
         self._held += data
         self._size += len(data)
-        if self._listener == AUTO and self._size == len(self._held) and (peer := _sniffed(self._held)):
-            return self._begin(peer)
+        if self._listener == AUTO and self._size == len(self._held) and (protocol := codecs.sniffed(self._held)):
+            return self._begin(Peer(protocol))
         match = links.match(self._held)
         if match and (is_settled or not match.is_open):
             return self._begin(match.peer)

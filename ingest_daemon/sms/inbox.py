@@ -188,9 +188,7 @@ class Inbox:
     def _spoken(self, ours: Mapping[str, Terminal], data: bytes) -> str:
         """The protocol of a message: its terminal's, else the daemon's; "" where no protocol begins like this."""
         named = next((terminal.protocol for terminal in ours.values() if terminal.protocol), self._protocol)
-        if named != AUTO:
-            return named
-        return next((name for name in codecs.names() if codecs.load(name).sniff(data)), "")
+        return codecs.sniffed(data) if named == AUTO else named
 
 
 class _Receipts:

@@ -85,7 +85,7 @@ def joined(items: Sequence[Frame | Rejected]) -> bytes:
 
 
 def test_every_protocol_has_vectors_and_all_vectors_a_protocol() -> None:
-    assert sorted({case.protocol for case in CASES}) == codecs.names()
+    assert tuple(sorted({case.protocol for case in CASES})) == codecs.names()
 
 
 # --- every codec, every vector ----------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Who a connection is, from its first bytes."""
 
+import asyncio
+from pathlib import Path
 from time import process_time
 
 import pytest
@@ -8,14 +10,23 @@ from hypothesis import strategies as st
 
 from ingest_daemon.codec_kit.api import Frame
 from ingest_daemon.contract.settings import AUTO
+from ingest_daemon.reception.connection import Connection
 from ingest_daemon.reception.heartbeats import is_heartbeat
-from ingest_daemon.reception.protocol_detection import LONGEST, LinkIndex, Peer, PeerDetector, introduce
+from ingest_daemon.reception.protocol_detection import LONGEST, LinkIndex, Peer, PeerDetector
 from tests.codecs.test_codecs import GOOD
+from tests.daemon_helpers import make_site
+from tests.reception.in_process import serving
 
 LINKS = LinkIndex(
     {"864123456789012": "modbus_rtu", "DTU-07": "cjt188", "hex:A1B2C3D4": "mbus", "2017070000000921": "cjt188", "abc": "mbus"}
 )
 METER = bytes.fromhex("FE FE 68 10 44 33 22 11 00 33 78 81")
+
+
+def introduced(first: bytes, links: LinkIndex) -> Peer | None:
+    """Who is on the line when these bytes came and the line is quiet."""
+    detected = PeerDetector(AUTO).feed(first, links, is_settled=True)
+    return detected and detected.peer
 
 
 @pytest.mark.parametrize(
@@ -50,17 +61,24 @@ METER = bytes.fromhex("FE FE 68 10 44 33 22 11 00 33 78 81")
     ],
 )
 def test_a_dtu_is_known_by_the_registered_number_in_its_first_bytes(first: bytes, speaker: Peer | None) -> None:
-    assert introduce(first, AUTO, LINKS) == speaker
+    assert introduced(first, LINKS) == speaker
 
 
-def test_a_port_of_one_protocol_that_is_not_polled_needs_no_introduction() -> None:
-    assert introduce(b"", "sl651", LINKS) == Peer("sl651")
+def test_a_port_of_one_protocol_that_is_not_polled_needs_no_introduction(tmp_path: Path) -> None:
+    async def connect() -> Connection:
+        async with serving(make_site(tmp_path)) as (server, _):
+            return Connection(server, "sl651")
+
+    connection = asyncio.run(connect())
+    assert (connection.protocol, connection.link) == ("sl651", "")
+    assert not connection.is_unidentified
 
 
 @given(st.binary(max_size=2 * LONGEST))
 def test_whatever_comes_first_a_link_is_only_found_where_its_bytes_are(first: bytes) -> None:
-    found = LINKS.find(first)
-    assert found is None or found.link.encode() in first or bytes.fromhex(found.link.removeprefix("hex:")) in first
+    match = LINKS.match(first)
+    link = match.peer.link if match else ""
+    assert match is None or link.encode() in first or bytes.fromhex(link.removeprefix("hex:")) in first
 
 
 @pytest.mark.parametrize(
@@ -122,7 +140,7 @@ NUMBERS = LinkIndex(
     ],
 )
 def test_a_number_ends_where_it_ends_and_letters_around_it_do_not_matter(first: bytes, link: str | None) -> None:
-    peer = introduce(first, AUTO, NUMBERS)
+    peer = introduced(first, NUMBERS)
     assert (peer.link if peer else None) == link
 
 
