@@ -225,8 +225,7 @@ class CommandQueue:
 
     def answered(self, name: str, stream: str, frame: int, now: datetime, detail: str = "") -> None:
         """The answer is safe in the journal, in `stream` at or after the position `frame`."""
-        self._put(replace(self._get(name), stream=stream, frame=frame))
-        self._finish(self._get(name), ANSWERED, now, detail)
+        self._finish(replace(self._get(name), stream=stream, frame=frame), ANSWERED, now, detail)
 
     def unanswered(self, name: str, now: datetime) -> None:
         """Record that no answer came at this contact: the command waits for the next one, or has failed."""

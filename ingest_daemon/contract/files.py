@@ -1,10 +1,14 @@
-"""Files that are replaced in one step: a reader or a kill meets the old content or the new one, never half of it."""
+"""Files that a kill leaves whole: replaced in one step, or cut back to their last whole line."""
 
 import json
 import os
 from collections.abc import Iterable
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 def sync_folder(folder: Path) -> None:
@@ -27,6 +31,27 @@ def replace_file(path: Path, pieces: Iterable[bytes | memoryview], *, durable: b
     beside.replace(path)
     if durable:
         sync_folder(path.parent)
+
+
+def write_parquet(path: Path, rows: "pl.DataFrame") -> None:
+    """Replace a Parquet file durably. Raises `OSError`."""
+    buffer = BytesIO()
+    rows.write_parquet(buffer, compression="zstd")
+    replace_file(path, [buffer.getbuffer()])
+
+
+def whole_lines(path: Path, step: int = 65536) -> int:
+    """Offset after the last whole line of a file, searched from its end. Raises `OSError`."""
+    end = path.stat().st_size
+    with path.open("rb") as file:
+        while end:
+            start = max(0, end - step)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                return start + newline + 1
+            end = start
+    return 0
 
 
 def write_json(path: Path, value: Any, *, durable: bool) -> None:

@@ -16,7 +16,7 @@ from ingest_daemon.contract.schema import ALARMS
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding.attribution import attribute
 from ingest_daemon.forwarding.decoding import decode
-from ingest_daemon.forwarding.postgres_sink import PostgresSink
+from ingest_daemon.forwarding.postgres_sink import PostgresSink, create_missing
 from ingest_daemon.journal.reader import CURSORS, cursor_path
 from ingest_daemon.journal.records import ALARM, EVENT, Record
 from ingest_daemon.journal.writer import Journals
@@ -197,10 +197,7 @@ class AlarmSink(PostgresSink):
 
 def prepare(connection: psycopg.Connection) -> AlarmStateMachine:
     """Create the table where it is missing; returns the alarms that are raised."""
-    if connection.execute("select to_regclass('ops.alarm_event')").fetchone() == (
-        None,
-    ):  # asked first: a user without the right to create may still write
-        connection.execute(TABLE)
+    create_missing(connection, "ops.alarm_event", TABLE)
     states = AlarmStateMachine(connection.execute(LAST_STATES).fetchall())
     connection.commit()
     return states

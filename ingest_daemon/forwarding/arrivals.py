@@ -44,14 +44,14 @@ class Arrivals(NamedTuple):
 
 def arrivals(site: Site, terminal: str, start: datetime, end: datetime) -> Arrivals:
     """Every arrival of the terminal's readings with start <= ts < end, as far as the journal is kept."""
-    registry = Registry(site)
+    profiles = Registry(site).current.profiles
     refused: Counter[str] = Counter()
     parts = []
     for stream in (DATA, ALARM, STRANGER):
         span = ReplayRange(streams=(stream,), from_us=int((start - AHEAD).timestamp() * 1e6), terminal=terminal)
         records = (record for _, record in replayed(site, span, {stream: sys.maxsize}))
         while group := list(islice(records, GROUP)):
-            decoded = decode(group, registry.profiles())
+            decoded = decode(group, profiles)
             refused.update(decoded.rejected["reason"])
             readings = stamp(stream, decoded.readings, group).filter(
                 (pl.col("terminal") == terminal) & pl.col("ts").is_between(start, end, closed="left")
@@ -62,7 +62,7 @@ def arrivals(site: Site, terminal: str, start: datetime, end: datetime) -> Arriv
 
 def answers(site: Site, command: QueuedCommand) -> Iterator[pl.DataFrame | list[ExplainedField]]:
     """The terminal's answers to a command: readings, or the explained frame where it holds no reading."""
-    registry = Registry(site)
+    profiles = Registry(site).current.profiles
     since_us, until_us = (int(time.timestamp() * 1e6) if time else 0 for time in (command.sent_at, command.finished_at))
     if command.frame is None:
         return
@@ -72,7 +72,7 @@ def answers(site: Site, command: QueuedCommand) -> Iterator[pl.DataFrame | list[
         header, raw = parse_record(record.payload)
         if header.terminal != command.terminal or not header.requests:
             continue
-        readings = decode([record], registry.profiles()).readings.drop("frame")
+        readings = decode([record], profiles).readings.drop("frame")
         yield codecs.load(header.protocol).explain(raw) if readings.is_empty() else readings
 
 

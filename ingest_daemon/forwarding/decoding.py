@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from ingest_daemon import codecs
-from ingest_daemon.codec_kit.api import NOTHING, Arrival, Codec, Decoded, rejections, together
+from ingest_daemon.codec_kit.api import NOTHING, Arrival, Codec, Decoded, rejections, renumbered, together
 from ingest_daemon.contract.schema import DOUBTS, Channel, Reason
 from ingest_daemon.journal.envelope import RecordHeader, parse_record
 from ingest_daemon.journal.records import Record
@@ -41,7 +40,7 @@ def decode(records: Sequence[Record], profiles: Mapping[str, Mapping[str, Any]])
             part = _decode(codecs.load(protocol), group, profiles.get(protocol, {}))
         except ValueError as error:
             part = together([_refused(place, Reason.BAD_BODY, str(error)) for place in range(len(group))])
-        parts.append(part if len(group) == len(records) else _placed(part, places[protocol]))
+        parts.append(part if len(group) == len(records) else renumbered(part, np.array(places[protocol])))
     return parts[0] if len(parts) == 1 else together(parts)
 
 
@@ -77,13 +76,7 @@ def _decode(codec: Codec, arrivals: Sequence[Arrival], profiles: Mapping[str, An
             return _refused(0, Reason.BAD_BODY, f"the codec failed with {type(error).__name__}: {error}")
     half = len(arrivals) // 2
     first, second = _decode(codec, arrivals[:half], profiles), _decode(codec, arrivals[half:], profiles)
-    return together([first, _placed(second, range(half, len(arrivals)))])
-
-
-def _placed(part: Decoded, places: Sequence[int]) -> Decoded:
-    """The part with `frame` counted in the whole group."""
-    where = np.array(places, dtype=np.int64)
-    return Decoded(*(table.with_columns(frame=pl.Series(where[table["frame"].to_numpy()], dtype=pl.Int64)) for table in part))
+    return together([first, renumbered(second, np.arange(half, len(arrivals)))])
 
 
 def _refused(place: int, reason: str, detail: str) -> Decoded:

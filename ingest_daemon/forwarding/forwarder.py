@@ -185,8 +185,8 @@ class Forwarder(JournalThread):
         return self._state.clock_news(offsets, records, self._settings.drift_s)
 
     def _triage(self, stream: str, records: Sequence[Record]) -> Group:
-        limits = TimeLimits.of(self._settings)
-        return triage(stream, records, self._registry.terminals(), self._registry.profiles(), limits)
+        registry = self._registry.current
+        return triage(stream, records, registry.terminals, registry.profiles, TimeLimits.of(self._settings))
 
     def _compare(self, stream: str, records: Sequence[Record], readings: pl.DataFrame, table: pl.DataFrame) -> Compared:
         suspects = self._state.suspects(readings, table)

@@ -20,11 +20,11 @@ from typing import NamedTuple
 import polars as pl
 import psycopg
 
-from ingest_daemon.contract.files import read_json, write_json
+from ingest_daemon.contract.files import read_json, write_json, write_parquet
 from ingest_daemon.contract.schema import FIELDS, READING
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding.handover import Handover, newest
-from ingest_daemon.forwarding.postgres_sink import PostgresSink
+from ingest_daemon.forwarding.postgres_sink import PostgresSink, create_missing
 from ingest_daemon.forwarding.replay import ReplayRange, replayed
 from ingest_daemon.forwarding.settings import TimeSettings
 from ingest_daemon.forwarding.triage import TimeLimits, triage
@@ -148,8 +148,7 @@ class LatestReadings(PostgresSink):
         return min(position for reader, position in self._saved.items() if CURSORS[reader] == stream)
 
     def _deliver(self, connection: psycopg.Connection) -> None:
-        if connection.execute("select to_regclass('ops.latest_reading')").fetchone() == (None,):
-            connection.execute(TABLE)  # asked first: a user without the right to create may still write
+        create_missing(connection, "ops.latest_reading", TABLE)
         connection.commit()
         self._counters.health[self.PART] = "ok"
         self._rebuild = None
@@ -178,9 +177,7 @@ class LatestReadings(PostgresSink):
         while self._gather(is_needed=False) and not self._stopping.is_set():
             pass
         if self._positions != self._saved and time.monotonic() - self._saved_s > PENDING_S:
-            beside = self._pending_path.with_suffix(".new")
-            self._pending.write_parquet(beside)
-            beside.replace(self._pending_path)
+            write_parquet(self._pending_path, self._pending)
             self._save_cursors()
 
     def _save_cursors(self) -> None:

@@ -1,6 +1,6 @@
 """What the daemon would store of some bytes: the way from the decoder to the raw store, without a registry, journal or store."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -117,7 +117,7 @@ def _frames(codec: Codec, protocol: str, data: bytes, now: datetime) -> tuple[li
 def _add(result: Preview, group: Group, arrival: Arrival) -> None:
     """Add what one record gives."""
     sifted = sift(group.readings.select(*READING))
-    rows = [*_rows(sifted.good, group.alarm_words)]
+    rows = _rows(sifted.good, group.alarm_words)
     result.readings.extend(rows)
     frame = arrival.raw.hex().upper()
     result.refused.extend(Refusal(str(entry.reason), entry.detail, frame) for entry in group.kept)
@@ -126,7 +126,7 @@ def _add(result: Preview, group: Group, arrival: Arrival) -> None:
         result.unused.append(f"a frame without a reading: {frame}")
 
 
-def _rows(readings: pl.DataFrame, words: Sequence[AlarmWord]) -> Iterator[dict[str, Any]]:
+def _rows(readings: pl.DataFrame, words: Sequence[AlarmWord]) -> list[dict[str, Any]]:
     """The readings with their alarms; alarms of a moment that has no reading stand with the terminal's last one or alone."""
     rows = [{**row, "alarms": list[str]()} for row in readings.select("terminal", "ts", *_NAMES).iter_rows(named=True)]
     for word in words:
@@ -138,4 +138,4 @@ def _rows(readings: pl.DataFrame, words: Sequence[AlarmWord]) -> Iterator[dict[s
             rows += same
         for row in same:
             row["alarms"] = sorted({*row["alarms"], *word.active})
-    return iter(rows)
+    return rows

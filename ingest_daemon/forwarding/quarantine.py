@@ -18,9 +18,10 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ingest_daemon.contract.files import replace_file, sync_folder
+from ingest_daemon.contract.files import replace_file, sync_folder, whole_lines
 from ingest_daemon.contract.schema import Reason
 from ingest_daemon.journal.envelope import RecordHeader, encode_header, parse_record
+from ingest_daemon.journal.records import JournalPosition
 
 MERGE_BYTES = 1 << 20
 """A ledger is merged when it grows over this size, over twice that, four times that and so on."""
@@ -32,9 +33,6 @@ _ADOPTED = "adopted.jsonl"
 _SAME = ("stream", "terminal", "ts", "detail", "way", "hex")
 """Lines in which these agree are equal."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-JournalPosition = tuple[str, int]
-"""Stream and position of a frame."""
 
 
 class QuarantineEntry(NamedTuple):
@@ -313,7 +311,7 @@ def _append(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = not path.exists()
     with path.open("ab+") as file:
-        end = _whole_lines(path)
+        end = whole_lines(path)
         file.truncate(end)
         try:
             file.write(data)
@@ -324,17 +322,3 @@ def _append(path: Path, data: bytes) -> None:
             raise
     if fresh:
         sync_folder(path.parent)
-
-
-def _whole_lines(path: Path, step: int = 65536) -> int:
-    """Offset after the last whole line."""
-    end = path.stat().st_size
-    with path.open("rb") as file:
-        while end:
-            start = max(0, end - step)
-            file.seek(start)
-            newline = file.read(end - start).rfind(b"\n")
-            if newline >= 0:
-                return start + newline + 1
-            end = start
-    return 0

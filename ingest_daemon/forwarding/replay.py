@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 from ingest_daemon.contract.files import read_json, write_json
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding.decoding import senders
-from ingest_daemon.forwarding.quarantine import JournalPosition, unadopted_entries
+from ingest_daemon.forwarding.quarantine import unadopted_entries
 from ingest_daemon.journal.envelope import encode_header
 from ingest_daemon.journal.reader import walk
-from ingest_daemon.journal.records import ALARM, DATA, FRAME_KIND, STRANGER, Record
+from ingest_daemon.journal.records import ALARM, DATA, FRAME_KIND, STRANGER, JournalPosition, Record
 
 _FILES = {"adopt": ("adopt.json", "adopted.json"), "replay": ("replay.json", "replayed.json")}
 

@@ -105,11 +105,9 @@ class Reprocessor:
             terminal = terminals.get(entry.terminal)
             if terminal is None:
                 continue
-            if by_itself and terminal.password:
-                carried = codecs.load(entry.way.protocol).password(entry.raw)
-                if carried.lstrip("0").casefold() != terminal.password.lstrip("0").casefold():
-                    continue
-            yield entry
+            carried = codecs.load(entry.way.protocol).password(entry.raw) if by_itself and terminal.password else None
+            if carried is None or terminal.has_password(carried):
+                yield entry
 
     def _reprocess_group(
         self, stream: str, records: Sequence[Record], recorded: set[tuple[str, ...]], state: TerminalState, result: ReplayResult
@@ -118,8 +116,8 @@ class Reprocessor:
 
         Quarantine entries that are `recorded` are not added again. Clocks are not judged: those times are over.
         """
-        limits = TimeLimits.of(self._settings, datetime.now(UTC))
-        group = triage(stream, records, self._registry.terminals(), self._registry.profiles(), limits)
+        limits, registry = TimeLimits.of(self._settings, datetime.now(UTC)), self._registry.current
+        group = triage(stream, records, registry.terminals, registry.profiles, limits)
         _count(result.frames, Counter(terminal for terminal, *_ in senders(records, range(len(records)))))
         entries = group.kept
         if len(group.readings):

@@ -42,6 +42,10 @@ class JournalBroken(OSError):
     """A sync failed, so what is on disk is unknown: the process must end and open the journal anew."""
 
 
+JournalPosition = tuple[str, int]
+"""A stream and a position in it."""
+
+
 class Record(NamedTuple):
     """One record: position, receive time (µs since 1970 UTC), kind of its bytes, and the bytes."""
 

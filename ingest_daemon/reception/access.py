@@ -272,8 +272,4 @@ def _times(decoded: Decoded) -> set[object]:
 
 def _is_wrong(terminal: Terminal, codec: Codec, raw: bytes) -> bool:
     """Whether the terminal has a registered password that the frame does not carry."""
-    return bool(terminal.password) and _plain(codec.password(raw)) != _plain(terminal.password)
-
-
-def _plain(password: str) -> str:
-    return password.lstrip("0").casefold()
+    return bool(terminal.password) and not terminal.has_password(codec.password(raw))

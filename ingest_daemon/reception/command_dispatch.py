@@ -9,8 +9,8 @@ from ingest_daemon.codec_kit.api import UnsupportedCommand
 from ingest_daemon.commands.queue import CommandQueue
 
 if TYPE_CHECKING:
+    from ingest_daemon.journal.records import JournalPosition
     from ingest_daemon.reception.connection import Connection
-    from ingest_daemon.reception.group_commit import JournalPosition
     from ingest_daemon.reception.listener import Server
 
 

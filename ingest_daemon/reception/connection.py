@@ -24,11 +24,11 @@ from ingest_daemon.codec_kit.api import Arrival, Codec, Decoder, Frame, Packet, 
 from ingest_daemon.contract.schema import DOUBTS, Channel, Reason
 from ingest_daemon.contract.settings import AUTO
 from ingest_daemon.journal.envelope import RecordHeader, encode_header
-from ingest_daemon.journal.records import BAD, BAD_KIND, DATA, FRAME_KIND, PART, STRANGER, bad_payload
+from ingest_daemon.journal.records import BAD, BAD_KIND, DATA, FRAME_KIND, PART, STRANGER, JournalPosition, bad_payload
 from ingest_daemon.reception import proxy_protocol
 from ingest_daemon.reception.access import GOOD, ConnectionState, Verdict
 from ingest_daemon.reception.flow_control import BURST_S, Pause
-from ingest_daemon.reception.group_commit import JournalPosition, Receipt
+from ingest_daemon.reception.group_commit import Receipt
 from ingest_daemon.reception.heartbeats import HeartbeatFilter
 from ingest_daemon.reception.protocol_detection import LONGEST, PeerDetector
 from ingest_daemon.reception.request_queue import PendingRequest, RequestQueue

@@ -5,13 +5,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ingest_daemon.contract.log import RateLimitedLog
-from ingest_daemon.journal.records import FRAME_KIND
+from ingest_daemon.journal.records import FRAME_KIND, JournalPosition
 from ingest_daemon.journal.writer import Journals
 from ingest_daemon.monitoring.counters import Counters
 from ingest_daemon.reception.flow_control import FlowControl
-
-JournalPosition = tuple[str, int]
-"""A stream and a position in it."""
 
 Receipt = tuple[Callable[[Any], None], Any]
 """A function, and the argument it is called with once its record is safe on disk (None instead: the record was refused)."""

@@ -9,8 +9,8 @@ from zlib import crc32
 
 from ingest_daemon import codecs
 from ingest_daemon.codec_kit.api import Command, CommandType, UnsupportedCommand
+from ingest_daemon.journal.records import JournalPosition
 from ingest_daemon.reception.connection import Connection
-from ingest_daemon.reception.group_commit import JournalPosition
 from ingest_daemon.reception.listener import Server
 from ingest_daemon.reception.settings import PollSettings
 from ingest_daemon.terminals.directory import Link

@@ -10,12 +10,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
-from io import BytesIO
 from pathlib import Path
 
 import polars as pl
 
-from ingest_daemon.contract.files import replace_file, sync_folder
+from ingest_daemon.contract.files import sync_folder, whole_lines, write_parquet
 from ingest_daemon.contract.schema import READING, TIMESTAMP
 from ingest_daemon.stores import Arrivals, StoreAway
 from ingest_daemon.stores.points import KEY, POSITION, merge, sift, spans
@@ -123,7 +122,7 @@ class ParquetStore:
         existed = self._arrivals.exists()
         with self._arrivals.open("ab") as file:
             if not self._torn_line_cut:
-                file.truncate(_whole_lines(self._arrivals))
+                file.truncate(whole_lines(self._arrivals))
                 self._torn_line_cut = True
             try:
                 file.write(arrived.write_csv(include_header=False, datetime_format=TIME_FORMAT).encode())
@@ -160,10 +159,7 @@ def _readable(file: Path) -> bool:
 def _write_file(folder: Path, rows: pl.DataFrame) -> None:
     files = _files(folder)
     sequence = int(files[-1].stem) + 1 if files else 1
-    target = folder / f"{sequence:08}.parquet"
-    buffer = BytesIO()
-    rows.write_parquet(buffer, compression="zstd")
-    replace_file(target, [buffer.getbuffer()])
+    write_parquet(folder / f"{sequence:08}.parquet", rows)
 
 
 def _compact(folder: Path) -> None:
@@ -200,11 +196,6 @@ def _tail(path: Path, offset: int) -> bytes:
     with path.open("rb") as file:
         file.seek(offset)
         return file.read()
-
-
-def _whole_lines(path: Path) -> int:
-    """Length of the file up to the end of its last whole line."""
-    return path.read_bytes().rfind(b"\n") + 1
 
 
 def _parse_spans(lines: bytes) -> pl.DataFrame:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ingest_daemon.contract.files import read_json, replace_file, write_json
 from ingest_daemon.contract.log import LOG
@@ -47,14 +47,6 @@ class RegistryChange(NamedTuple):
     changed: list[str]
     problems: tuple[Problem, ...]
     disbelief: str
-
-
-def read_terminals(folder: Path) -> dict[str, Terminal]:
-    """Terminals by number from `folder/terminals.csv`, without the rows that are refused.
-
-    Raises `OSError`, or `ValueError` naming the file.
-    """
-    return dict(_read(folder, "").terminals)
 
 
 class Registry:
@@ -102,10 +94,6 @@ class Registry:
     def terminals(self) -> Mapping[str, Terminal]:
         """Terminals in force, by number."""
         return self.current.terminals
-
-    def profiles(self) -> Mapping[str, Mapping[str, Any]]:
-        """Profiles in force, by protocol and terminal number."""
-        return self.current.profiles
 
     def look(self) -> None:
         """Take over what changed, once two looks found the same files."""

@@ -66,9 +66,17 @@ class Terminal(NamedTuple):
     removed_on: date | None = None
     upload_min: int | None = None
 
+    def has_password(self, carried: str) -> bool:
+        """Whether a frame's password is the registered one, leading zeros and case aside (spreadsheets drop the former)."""
+        return _plain(carried) == _plain(self.password)
+
     def limit(self, code: str) -> float | None:
         """The limit that an alarm code is about; None where it has none."""
         return {"P_LO": self.pressure_low_mpa, "P_HI": self.pressure_high_mpa, "Q_HI": self.q4_m3h}.get(code)
+
+
+def _plain(password: str) -> str:
+    return password.lstrip("0").casefold()
 
 
 class Problem(NamedTuple):

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from ingest_daemon.contract.site import Site
 from ingest_daemon.terminals.directory import TerminalDirectory
-from ingest_daemon.terminals.registry import Registry, accept, read_terminals
+from ingest_daemon.terminals.registry import Registry, accept
 from pipelines.cli import main
 from tests.daemon_helpers import STRANGER, TERMINALS, Client, delivered, eventually, frame, make_site, minutes_ago, running
 
@@ -162,15 +162,15 @@ def test_the_state_in_force_outlives_a_restart_on_a_file_that_is_half_written(si
 def test_every_form_in_which_a_spreadsheet_saves_the_file_gives_the_same_fleet(
     site: Site, encoding: str, separator: str, ending: str
 ) -> None:
-    before = read_terminals(site.registry)
+    before = Registry(site).terminals()
     write(site, text(ROWS).replace(",", separator).replace("\n", ending).encode(encoding))
-    assert read_terminals(site.registry) == before
+    assert Registry(site).terminals() == before
     assert before["0000000001"].meter == "大户0000000001"
 
 
 def test_a_file_whose_last_line_has_no_end_is_taken_when_all_its_cells_are_there(site: Site) -> None:
     write(site, text(ROWS).rstrip("\n"))
-    assert len(read_terminals(site.registry)) == 10
+    assert len(Registry(site).terminals()) == 10
 
 
 # --- a file that loses terminals ------------------------------------------------------------------------------------------
@@ -345,10 +345,10 @@ def test_a_profile_that_is_being_saved_leaves_its_terminals_with_the_profile_the
     path.write_text(whole)
     write(site, text([*ROWS, row("00000000AA", protocol="szy206", rest="mine,,,,,,,")]))
     registry = Registry(site, "sl651")
-    profile = registry.profiles()["szy206"]["00000000AA"]
+    profile = registry.current.profiles["szy206"]["00000000AA"]
     path.write_text("protocol = 'szy2")
     looked(registry)
-    assert registry.profiles()["szy206"]["00000000AA"] == profile
+    assert registry.current.profiles["szy206"]["00000000AA"] == profile
     assert "row 12, profile" in problems(registry)
     path.write_text(whole)
     assert problems(looked(registry)) == ""
