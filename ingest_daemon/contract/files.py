@@ -33,10 +33,10 @@ def replace_file(path: Path, pieces: Iterable[bytes | memoryview], *, durable: b
         sync_folder(path.parent)
 
 
-def write_parquet(path: Path, rows: "pl.DataFrame") -> None:
-    """Replace a Parquet file durably. Raises `OSError`."""
+def write_parquet(path: Path, rows: "pl.DataFrame", *, row_group: int | None = None) -> None:
+    """Replace a Parquet file durably. `row_group`: rows that a reader takes or skips as one. Raises `OSError`."""
     buffer = BytesIO()
-    rows.write_parquet(buffer, compression="zstd")
+    rows.write_parquet(buffer, compression="zstd", row_group_size=row_group)
     replace_file(path, [buffer.getbuffer()])
 
 

@@ -3,6 +3,7 @@
 `parquet.py` and `influxdb.py` each offer the `RawStore` functions; which one a site uses is a setting.
 """
 
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -43,8 +44,12 @@ class RawStore(Protocol):
         """
         ...
 
-    def read(self, start: datetime, end: datetime) -> "pl.DataFrame":
+    def read(
+        self, start: datetime, end: datetime, *, columns: Sequence[str] = ..., terminals: Collection[str] | None = None
+    ) -> "pl.DataFrame":
         """Readings with start <= ts <= end, one row a (terminal, ts), sorted by both; later arrivals have won.
+
+        `columns`: of `schema.READING`, all by default. `terminals`: only of these.
 
         Raises `StoreAway`.
         """

@@ -10,7 +10,7 @@ between writes it is so as long as the journal is forwarded in order, as the for
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 import polars as pl
 import urllib3
 
-from ingest_daemon.contract.schema import FIELDS, MEASUREMENT, READING, TERMINAL_TAG, TIMESTAMP
+from ingest_daemon.contract.schema import MEASUREMENT, READING, TERMINAL_TAG, TIMESTAMP
 from ingest_daemon.stores import Arrivals, StoreAway
 from ingest_daemon.stores.influx_http import Denied, InfluxServer, Refused, Trouble
 from ingest_daemon.stores.line_protocol import ARRIVAL, arrival_lines, reading_lines
-from ingest_daemon.stores.points import KEY, overlaps, runs, sift, spans
+from ingest_daemon.stores.points import ALL, KEY, overlaps, runs, sift, spans
 from ingest_daemon.stores.settings import StoreSettings
 
 LINES = 10_000
@@ -57,6 +57,9 @@ PROOF = "; SHOW DATABASES"
 PROOF_HEADER = b"name,tags,name\ndatabases,"
 PROOF_ROOM = 1 << 20
 """No answer of SHOW DATABASES is longer; so many bytes at the end are looked at only when all have come."""
+
+NAMED_TERMINALS = 100
+"""Of more terminals all readings are read and the others dropped: the request has a size."""
 
 MOST_NS = 9_223_372_036_854_775_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -93,6 +96,11 @@ class InfluxStore:
         self._database_made = False
         self._last_arrival: int | None = None
         self._posters = ThreadPoolExecutor(POSTERS, "influxdb")
+        self._settings = settings
+
+    def __reduce__(self) -> tuple[type["InfluxStore"], tuple[StoreSettings]]:
+        """In another process the store opens connections of its own."""
+        return InfluxStore, (self._settings,)
 
     def write(self, readings: pl.DataFrame) -> pl.DataFrame:
         """See `RawStore.write`. The arrival is written after the readings."""
@@ -103,27 +111,35 @@ class InfluxStore:
         details = pl.Series(words.values(), dtype=pl.String)
         return pl.concat([refused, good[list(words)].with_columns(detail=details)]) if words else refused
 
-    def read(self, start: datetime, end: datetime) -> pl.DataFrame:
+    def read(
+        self, start: datetime, end: datetime, *, columns: Sequence[str] = ALL, terminals: Collection[str] | None = None
+    ) -> pl.DataFrame:
         """See `RawStore.read`."""
-        fields = ", ".join(f'"{field.name}"' for field in FIELDS)
+        # A point comes only with a field that it has: every point has `received_us`.
+        stored = [name for name in ALL if name in columns and name not in (*KEY, "received_at")]
+        fields = ", ".join(f'"{name}"' for name in ("received_us", *stored))
+        condition = f"time >= {_nanoseconds(start)} AND time <= {_nanoseconds(end)}"
+        if terminals and len(terminals) <= NAMED_TERMINALS:
+            condition += f" AND ({' OR '.join(map(_is_terminal, sorted(terminals)))})"
         frames = self._query(
-            f'SELECT "{TERMINAL_TAG}"::tag, {fields}, "received_us", "channel", "stream", "frame" FROM "{MEASUREMENT}" '
-            f"WHERE time >= {_nanoseconds(start)} AND time <= {_nanoseconds(end)}",
+            f'SELECT "{TERMINAL_TAG}"::tag, {fields} FROM "{MEASUREMENT}" WHERE {condition}',
             "ms",
-            {"time": pl.Int64(), TERMINAL_TAG: pl.String(), "received_us": pl.Int64()}
-            | {name: dtype for name, dtype in READING.items() if name not in (*KEY, "received_at")},
+            {"time": pl.Int64(), TERMINAL_TAG: pl.String(), "received_us": pl.Int64()} | {name: READING[name] for name in stored},
         )
-        columns = {
+        if terminals is not None:
+            frames = frames.filter(pl.col(TERMINAL_TAG).is_in(list(terminals)))
+        made = {
             "terminal": pl.col(TERMINAL_TAG),
             "ts": pl.from_epoch("time", time_unit="ms"),
             "received_at": pl.from_epoch("received_us", time_unit="us"),
         }
-        return frames.select(
-            columns.get(name, pl.col(name)).dt.replace_time_zone("UTC").cast(TIMESTAMP).alias(name)
-            if dtype == TIMESTAMP
-            else columns.get(name, pl.col(name)).alias(name)
-            for name, dtype in READING.items()
-        ).sort(KEY)
+        rows = frames.select(
+            made.get(name, pl.col(name)).dt.replace_time_zone("UTC").cast(TIMESTAMP).alias(name)
+            if READING[name] == TIMESTAMP
+            else made.get(name, pl.col(name)).alias(name)
+            for name in dict.fromkeys([*KEY, *columns])
+        )
+        return rows.sort(KEY).select(columns)
 
     def withdraw(self, points: pl.DataFrame) -> None:
         """See `RawStore.withdraw`. 1.x and 2.x can; a point goes as a whole, whatever frame gave its fields."""
@@ -398,6 +414,11 @@ def _blocks(answer: urllib3.BaseHTTPResponse, server: InfluxServer) -> Iterator[
         )
     if table:
         yield BytesIO(table.rstrip(b"\n") + b"\n")
+
+
+def _is_terminal(name: str) -> str:
+    quoted = name.replace("'", "\\'")
+    return f"\"{TERMINAL_TAG}\" = '{quoted}'"
 
 
 def _nanoseconds(moment: datetime) -> int:

@@ -1,15 +1,16 @@
 """The embedded raw store: a folder of Parquet files by UTC day of the device time, and a list of arrivals.
 
     readings/day=YYYY-MM-DD/<sequence>.parquet   every row as it was written; the merge of points is made when reading
+                                                 a day that is over is joined into one file, sorted by terminal and time
     arrivals.csv                                 start,end of each span of event time; the byte offset is the cursor
 
 One process writes (the daemon); any number may read at any moment. `points.py` defines a point and which of two wins.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -17,10 +18,16 @@ import polars as pl
 from ingest_daemon.contract.files import sync_folder, whole_lines, write_parquet
 from ingest_daemon.contract.schema import READING, TIMESTAMP
 from ingest_daemon.stores import Arrivals, StoreAway
-from ingest_daemon.stores.points import KEY, POSITION, merge, sift, spans
+from ingest_daemon.stores.points import ALL, KEY, LATER, POSITION, merge, sift, spans
 
 FILES_PER_DAY = 32
 """A day's folder with more files than this is compacted."""
+
+ROW_GROUP = 16_384
+"""Rows of a sorted file that are skipped as one where the terminals asked for are not among them."""
+
+OPEN_DAYS = 2
+"""A day begins: those before it, this many excepted, are over. Terminals that report daily have reported by then."""
 
 READ_TRIES = 20
 """Attempts to read: a file that vanishes meanwhile was compacted into another, so the folder is listed again."""
@@ -46,10 +53,13 @@ class ParquetStore:
             days = good.with_columns(day=pl.col("ts").dt.date()).partition_by("day", as_dict=True, include_key=False)
             for (day,), rows in days.items():
                 folder = self._readings / f"day={day}"
+                begins = not folder.exists()
                 _make_folder(folder)
                 _write_file(folder, rows)
                 if len(_files(folder)) > FILES_PER_DAY:
-                    _compact(folder)
+                    _join(folder, _newest(folder))
+                if begins:
+                    self._finish_before(day)
             self._note(spans(good["ts"]))
         return refused
 
@@ -66,16 +76,22 @@ class ParquetStore:
                     file.unlink()
             self._note(spans(points["ts"]))
 
-    def read(self, start: datetime, end: datetime) -> pl.DataFrame:
+    def read(
+        self, start: datetime, end: datetime, *, columns: Sequence[str] = ALL, terminals: Collection[str] | None = None
+    ) -> pl.DataFrame:
         """See `RawStore.read`. One scan over the folders of the days touched."""
         start, end = start.astimezone(UTC), end.astimezone(UTC)
+        wanted = pl.col("ts").is_between(start, end)
+        if terminals is not None:
+            wanted &= pl.col("terminal").is_in(list(terminals))
+        scanned = [name for name in ALL if name in {*KEY, *LATER, *columns}]
         with self._away("cannot be read"):
             for attempt in range(1, READ_TRIES + 1):
                 files = [file for folder in self._day_folders(start.date(), end.date()) for file in _files(folder)]
                 if not files:
-                    return pl.DataFrame(schema=READING)
+                    return pl.DataFrame(schema=READING).select(columns)
                 try:
-                    rows = pl.scan_parquet(files, hive_partitioning=False).filter(pl.col("ts").is_between(start, end)).collect()
+                    rows = pl.scan_parquet(files, hive_partitioning=False).filter(wanted).select(scanned).collect()
                 except FileNotFoundError:
                     if attempt == READ_TRIES:
                         raise
@@ -85,7 +101,7 @@ class ParquetStore:
                         f"the Parquet archive cannot be read; restore these files or move them away: {bad}: {error}"
                     ) from error
                 else:
-                    return merge(rows)
+                    return merge(rows).select(columns)
         raise AssertionError("unreachable")
 
     def arrivals(self, cursor: str | None) -> Arrivals:
@@ -116,6 +132,13 @@ class ParquetStore:
         except FileNotFoundError:
             return []
         return [self._readings / name for name in names if f"day={first}" <= name <= f"day={last}"]
+
+    def _finish_before(self, day: date) -> None:
+        """Join the files of the last day that is over when `day` begins."""
+        for folder in self._day_folders(date.min, day - timedelta(days=OPEN_DAYS))[-1:]:
+            files = _files(folder)
+            if len(files) > 1:
+                _join(folder, files)
 
     def _note(self, arrived: pl.DataFrame) -> None:
         """Append the spans; a line that a kill tore is cut off first, once a process."""
@@ -159,27 +182,31 @@ def _readable(file: Path) -> bool:
 def _write_file(folder: Path, rows: pl.DataFrame) -> None:
     files = _files(folder)
     sequence = int(files[-1].stem) + 1 if files else 1
-    write_parquet(folder / f"{sequence:08}.parquet", rows)
+    write_parquet(folder / f"{sequence:08}.parquet", rows, row_group=ROW_GROUP)
 
 
-def _compact(folder: Path) -> None:
-    """Join the newest files into one, then delete them; a kill in between leaves duplicates, which every read merges.
-
-    Every distinct row is kept: a row that lost against a later one may still win a field against one that comes later
-    but was received before. An older file stays as it is while it outweighs all newer ones together, so that a row is
-    rewritten only a logarithmic number of times.
-    """
+def _newest(folder: Path) -> list[Path]:
+    """The newest files, up to one that outweighs all newer ones together: so a row is rewritten a logarithmic number of times."""
     files = _files(folder)
     weight = 0
-    joined = files[-1:]
+    newest = files[-1:]
     for index in range(len(files) - 1, -1, -1):
         size = files[index].stat().st_size
         if size <= weight:
-            joined = files[index:]
+            newest = files[index:]
         weight += size
-    rows = pl.read_parquet(joined, hive_partitioning=False).unique(keep="last", maintain_order=True)
+    return newest
+
+
+def _join(folder: Path, files: list[Path]) -> None:
+    """Join the newest `files` of a day into one, then delete them; a kill in between leaves duplicates, which every read merges.
+
+    Every distinct row is kept: a row that lost against a later one may still win a field against one that comes later
+    but was received before.
+    """
+    rows = pl.read_parquet(files, hive_partitioning=False).unique(keep="last", maintain_order=True)
     _write_file(folder, rows.sort("terminal", "ts", maintain_order=True))
-    for file in joined:
+    for file in files:
         file.unlink()
 
 

@@ -6,11 +6,16 @@ Pure functions on columns, so that two engines give identical answers; no file a
 from datetime import timedelta
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ingest_daemon.contract.schema import FIELDS, READING, TIMESTAMP
 
+ALL = tuple(READING)
 KEY = ["terminal", "ts"]
+LATER = ["received_at", "frame"]
+"""What says which of two readings of one point came later."""
 POSITION = ["stream", "frame"]
 """Where the journal holds the frame that gave a reading; unique."""
 SPAN_GAP = timedelta(hours=1)
@@ -101,12 +106,35 @@ def merge(rows: pl.DataFrame) -> pl.DataFrame:
 
     Later is by `received_at`, then `frame`, then the order of the rows. This is InfluxDB's upsert, in columns.
     """
-    rows = rows.select(*READING).sort(*KEY, "received_at", "frame", maintain_order=True)
-    again = pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in KEY).fill_null(False)
-    rows = rows.with_columns(again=again)
-    if not rows["again"].any():
-        return rows.drop("again")
+    rows = rows.select(name for name in READING if name in rows.columns)
+    key = point_keys(rows)
+    if (key[1:] > key[:-1]).all():
+        return rows
+    # Files hold long sorted runs, of which a stable sort makes use.
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    again = np.append(False, key[1:] == key[:-1])
+    if not again.any():
+        return rows[order]
     # Only the few rows that share a point are grouped: grouping every row would cost more than the whole read.
-    shared = pl.col("again") | pl.col("again").shift(-1, fill_value=False)
-    merged = rows.filter(shared).drop("again").group_by(KEY, maintain_order=True).agg(pl.all().drop_nulls().last())
-    return pl.concat([rows.filter(~shared).drop("again"), merged]).sort(KEY)
+    shared = again | np.append(again[1:], False)
+    groups = rows[order[shared]].sort(*KEY, *LATER, maintain_order=True).group_by(KEY, maintain_order=True)
+    merged = groups.agg(pl.all().drop_nulls().last()).select(rows.columns)
+    first = ~again
+    order, shared = order[first], shared[first]
+    order[shared] = rows.height + np.arange(merged.height)
+    found: pl.DataFrame = pl.concat([rows, merged], rechunk=True)[order]
+    return found
+
+
+def point_keys(rows: pl.DataFrame) -> NDArray[np.int64]:
+    """An integer of each row's (terminal, ts) that sorts as they do."""
+    found = rows["terminal"].rle().struct.unnest()  # a terminal's readings come together, so there are far fewer runs than rows
+    ranks = (found["value"].rank("dense") - 1).to_numpy().astype(np.int64)
+    times = rows["ts"].to_physical().to_numpy()
+    times = times - times.min(initial=np.iinfo(np.int64).max)
+    span = int(times.max(initial=0)) + 1
+    if (int(ranks.max(initial=0)) + 1) * span > np.iinfo(np.int64).max:
+        times = rows["ts"].rank("dense").to_numpy().astype(np.int64)
+        span = len(times) + 1
+    return np.asarray(np.repeat(ranks * span, found["len"].to_numpy()) + times)

@@ -19,7 +19,7 @@ from ingest_daemon.journal.writer import Journal
 from ingest_daemon.stores import influxdb
 from ingest_daemon.stores.influxdb import InfluxStore
 from ingest_daemon.stores.settings import StoreSettings
-from pipelines.cli import main
+from pipelines.cli.main import main
 from tests.daemon_helpers import TERMINALS, Client, Daemon, eventually, forwarded, frame, kept, minutes_ago
 from tests.fake_influxdb import FakeInflux, influx_site, running
 from tests.influx_server import InfluxServer, missing

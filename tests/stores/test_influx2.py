@@ -21,7 +21,7 @@ from polars.testing import assert_frame_equal
 from ingest_daemon.stores.influxdb import InfluxStore
 from ingest_daemon.stores.points import KEY, POSITION
 from ingest_daemon.stores.settings import StoreSettings
-from pipelines.doctor import examine
+from pipelines.cli.doctor import examine
 from pipelines.settings import load
 from tests.daemon_helpers import TERMINALS, Client, eventually, forwarded, frame, kept, make_site, minutes_ago, running
 from tests.influx_server import free_ports

@@ -14,7 +14,7 @@ from ingest_daemon.journal.records import DATA
 from ingest_daemon.journal.writer import Journal
 from ingest_daemon.stores.influxdb import InfluxStore, Limits
 from ingest_daemon.stores.settings import StoreSettings
-from pipelines.doctor import KEPT_DAYS, Finding, examine
+from pipelines.cli.doctor import KEPT_DAYS, Finding, examine
 from pipelines.settings import load
 from tests.daemon_helpers import TERMINALS, Client, eventually, forwarded, frame, kept, make_site, minutes_ago, running
 from tests.influx_server import missing, running_influxdb

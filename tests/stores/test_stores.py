@@ -204,6 +204,23 @@ def test_readings_that_no_store_can_hold_come_back_with_the_reason_and_the_rest_
     assert spans_of(store, cursor) == []
 
 
+def test_a_read_gives_the_columns_and_terminals_that_were_asked_for(place: Place) -> None:
+    rows = table(
+        reading("b", minutes(1), 3, forward_m3=3.0),
+        reading("it's b", minutes(0), 2, forward_m3=2.0, pressure_mpa=0.3),
+        reading("it's b", minutes(1), 4),
+        reading("it's b", minutes(0), 5, flow_m3h=1.0),
+    )
+    store = place()
+    store.write(rows)
+    columns = ["ts", "forward_m3", "flow_m3h"]
+    whole = store.read(*ALWAYS)
+    assert_frame_equal(store.read(*ALWAYS, columns=columns), whole.select(columns))
+    for names in (["it's b"], ["b", "it's b", "none"], ["none"], [], [f"no {n}" for n in range(500)] + ["b"]):
+        expected = whole.filter(pl.col("terminal").is_in(names)).select(columns)
+        assert_frame_equal(store.read(*ALWAYS, columns=columns, terminals=names), expected)
+
+
 @st.composite
 def journals(draw: st.DrawFn) -> list[list[dict[str, object]]]:
     """Readings in the order of their arrival, cut into writes; many share a point."""
@@ -292,6 +309,19 @@ def test_a_kill_between_the_joined_file_and_the_deletion_of_its_sources_does_no_
     parquet().write(rows.head(1))
     assert len(files_of(tmp_path)) <= FILES_PER_DAY
     assert_frame_equal(parquet().read(*ALWAYS), rows.sort("terminal", "ts"))
+
+
+def test_a_day_that_is_over_is_one_file_sorted_by_terminal_and_time(parquet: Place, tmp_path: Path) -> None:
+    store, rows = parquet(), meters_day(300)
+    for part in rows.sample(fraction=1, shuffle=True, seed=1).iter_slices(100):
+        store.write(part)
+    for day in (1, 2, 3):
+        for part in meters_day(20, NOON + timedelta(days=day)).iter_slices(10):
+            store.write(part)
+    folders = sorted(tmp_path.glob("raw/readings/*"))
+    assert [len(list(folder.iterdir())) for folder in folders] == [1, 1, 2, 2]
+    (whole,) = folders[0].iterdir()
+    assert_frame_equal(pl.read_parquet(whole, hive_partitioning=False), rows.sort("terminal", "ts"))
 
 
 def test_readers_see_every_written_reading_while_files_are_joined(parquet: Place) -> None:
