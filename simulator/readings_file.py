@@ -85,7 +85,8 @@ def register_rows(registry_csv: Path, recorded: Recorded, taken: Collection[str]
     `registry_csv` has meter_id, customer_no, dn_mm, q1_m3h … q4_m3h; `taken` are terminal numbers that are in use. Raises
     `ValueError` where a meter of the readings is not in it.
     """
-    sizes = pl.read_csv(registry_csv, infer_schema_length=None).with_columns(pl.col("meter_id", "customer_no").cast(pl.String))
+    # As text: an identifier may begin with zeros.
+    sizes = pl.read_csv(registry_csv, infer_schema=False).with_columns(pl.col("meter_id", "customer_no").str.strip_chars())
     meters = list(recorded.steps)
     if missing := [meter for meter in meters if meter not in set(sizes["meter_id"])]:
         raise ValueError(f"{registry_csv}: no row for meter {', '.join(missing)}")
@@ -103,7 +104,7 @@ def register_rows(registry_csv: Path, recorded: Recorded, taken: Collection[str]
         "meter",
         "customer_no",
         pl.lit(PROTOCOL).alias("protocol"),
-        "dn_mm",
+        pl.col("dn_mm").cast(pl.Float64).cast(pl.Int64),
         pl.lit(None, pl.String).alias("technology"),
         *(pl.col(name).cast(pl.Float64) for name in ("q1_m3h", "q2_m3h", "q3_m3h", "q4_m3h")),
         pl.Series("digits", [_digits(top, step) for top, step in zip(known["largest"], resolution, strict=True)]),

@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 import polars as pl
 
+from ingest_daemon.contract.identifiers import HALF_WIDTH_OF
+
 
 class Column(NamedTuple):
     """One column: its Polars type, whether each cell must be filled, the allowed values if few, whether it must be above 0.
 
-    `extra`: the file need not have the column at all.
+    `extra`: the file need not have the column at all. `moment`: text that is a day or a time with its offset.
     """
 
     dtype: pl.DataType
@@ -18,11 +20,13 @@ class Column(NamedTuple):
     allowed: tuple[str, ...] = ()
     positive: bool = False
     extra: bool = False
+    moment: bool = False
 
 
 TEXT, NUMBER, WHOLE, DAY, TIME = pl.String(), pl.Float64(), pl.Int64(), pl.Date(), pl.Datetime("us", "UTC")
 
 READS = ("register", "flow")
+SOURCES = ("smart", "amr", "manual")
 
 TERMINAL_COLUMNS: dict[str, Column] = {
     "terminal": Column(TEXT, required=True),
@@ -49,18 +53,27 @@ TERMINAL_COLUMNS: dict[str, Column] = {
     "address": Column(TEXT, extra=True),
     "phone": Column(TEXT, extra=True),
     "password": Column(TEXT, extra=True),
+    "source": Column(TEXT, allowed=SOURCES, extra=True),
+    "valid_from": Column(TEXT, extra=True, moment=True),
+    "valid_to": Column(TEXT, extra=True, moment=True),
 }
 """`terminals.csv`: the figures need every column that is not `extra`, the daemon only `terminal` and `meter`."""
+
+
+IDENTIFIERS = ("meter", "customer_no")
+"""Columns that the billing system refers to, perhaps in other characters."""
 
 
 class CsvTable(NamedTuple):
     """A CSV file as text: names of its columns, and its rows, the first of which is row 2 of the spreadsheet.
 
-    Cells are without blanks at their ends. A row may have more or fewer cells than there are columns.
+    Cells are without blanks at their ends and without NUL characters, which no database takes; `with_nul` lists the (row, column)
+    that held one. Identifiers are in half-width characters. A row may have more or fewer cells than there are columns.
     """
 
     columns: list[str]
     rows: list[list[str]]
+    with_nul: list[tuple[int, str]]
 
 
 def decode_text(data: bytes) -> str:
@@ -76,7 +89,8 @@ def decode_text(data: bytes) -> str:
             text = data.decode(encoding)
         except UnicodeDecodeError:
             continue
-        if "\0" not in text:
+        # NUL in the names of the columns: another encoding. At the end: a file that was not written whole.
+        if "\0" not in text.partition("\n")[0] and not text.endswith("\0"):
             return text
     raise ValueError(f"not a text in UTF-8, UTF-16 or GB18030 (tried: {', '.join(encodings)}); save it as CSV UTF-8")
 
@@ -95,6 +109,16 @@ def read_csv(data: bytes) -> CsvTable:
     separator = max(",;\t", key=first.count)
     lines = [[cell.strip() for cell in line] for line in csv.reader(io.StringIO(text), delimiter=separator)]
     columns, rows = [name.lstrip("\ufeff") for name in lines[0]], lines[1:]
+    with_nul = [
+        (number, columns[place])
+        for number, cells in enumerate(rows, 2)
+        for place, cell in enumerate(cells[: len(columns)])
+        if "\0" in cell
+    ]
+    rows = [[cell.replace("\0", "").strip() for cell in cells] for cells in rows] if "\0" in text else rows
+    for place in (place for place, name in enumerate(columns) if name in IDENTIFIERS):
+        for cells in rows:
+            cells[place : place + 1] = [cell.translate(HALF_WIDTH_OF) for cell in cells[place : place + 1]]
     while columns and not columns[-1]:  # a spreadsheet may save empty columns behind the last one
         columns.pop()
     if not text.endswith("\n") and rows and len(rows[-1]) < len(columns):
@@ -104,4 +128,4 @@ def read_csv(data: bytes) -> CsvTable:
     twice = sorted({name for name in columns if name and columns.count(name) > 1})
     if twice:
         raise ValueError(f"column {', '.join(twice)} is there twice; expected once")
-    return CsvTable(columns, rows)
+    return CsvTable(columns, rows, with_nul)

@@ -75,7 +75,7 @@ class SiteSettings:
 
     utility: str = setting("示例水务 Example Water", "name of the utility, printed on reports", "水务公司名称")
     zone: str = setting("Asia/Shanghai", "IANA time zone of the local days", "本地时区")
-    language: str = setting("zh", "language of Grafana's own menus", "界面语言", choices=("zh", "en"))
+    language: str = setting("zh", "language of reports and of Grafana's own menus", "报表与界面语言", choices=("zh", "en"))
 
     def __post_init__(self) -> None:
         try:

@@ -39,6 +39,11 @@ class Site:
         return self.root / "state"
 
     @property
+    def registry_history(self) -> Path:
+        """What the registry held when, a folder an edit."""
+        return self.state / "registry-history"
+
+    @property
     def marts(self) -> Path:
         return self.root / "marts.duckdb"
 

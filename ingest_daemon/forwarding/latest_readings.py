@@ -21,7 +21,8 @@ import polars as pl
 import psycopg
 
 from ingest_daemon.contract.files import read_json, write_json, write_parquet
-from ingest_daemon.contract.schema import FIELDS, READING
+from ingest_daemon.contract.latest_reading import COLUMNS, FIELD_NAMES, TABLE
+from ingest_daemon.contract.schema import READING
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding.handover import Handover, newest
 from ingest_daemon.forwarding.postgres_sink import PostgresSink, create_missing
@@ -50,36 +51,14 @@ UPSERT_ROWS = 10_000
 REBUILD_FRAMES = 5000
 """Old frames that are decoded between two deliveries."""
 
-_FIELDS = [field.name for field in FIELDS]
-_COLUMNS = ["terminal", "meter", "ts", *_FIELDS, "received_at", "channel", "stream", "frame"]
-_TYPES = {pl.Float64(): "double precision", pl.Int64(): "bigint", pl.String(): "text"}
-_SQL_TYPES = {
-    "meter": "text",
-    **{name: _TYPES.get(dtype, "timestamptz") for name, dtype in READING.items()},
-}
-
 _MERGED = "{0} = case when excluded.ts = present.ts then coalesce(excluded.{0}, present.{0}) else excluded.{0} end"
 
-TABLE = f"""
-create schema if not exists ops;
-create table if not exists ops.latest_reading (
-    terminal text primary key,
-    meter text not null,
-    ts timestamptz not null,
-    {", ".join(f"{name} {_SQL_TYPES[name]}" for name in _FIELDS)},
-    received_at timestamptz not null,
-    channel text not null,
-    stream text not null,
-    frame bigint not null,
-    updated_at timestamptz not null
-)"""
-
 UPSERT = f"""
-insert into ops.latest_reading as present ({", ".join(_COLUMNS)}, updated_at)
-select *, now() from unnest({", ".join(f"%s::{_SQL_TYPES[name]}[]" for name in _COLUMNS)})
+insert into ops.latest_reading as present ({", ".join(COLUMNS)}, updated_at)
+select *, now() from unnest({", ".join(f"%s::{COLUMNS[name]}[]" for name in COLUMNS)})
 on conflict (terminal) do update set
-    {", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name not in _FIELDS and name != "terminal")},
-    {", ".join(_MERGED.format(name) for name in _FIELDS)},
+    {", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name not in FIELD_NAMES and name != "terminal")},
+    {", ".join(_MERGED.format(name) for name in FIELD_NAMES)},
     updated_at = excluded.updated_at
 where excluded.ts > present.ts
     or (excluded.ts = present.ts and (excluded.received_at, excluded.frame) > (present.received_at, present.frame))"""
@@ -276,6 +255,6 @@ def upsert(connection: psycopg.Connection, readings: pl.DataFrame, registry: Reg
     """Put readings (one a terminal) into the table where they are newer, without committing."""
     terminals = registry.terminals()
     meters = [terminals[number].meter if number in terminals else None for number in readings["terminal"]]
-    rows = readings.with_columns(meter=pl.Series(meters, dtype=pl.String)).drop_nulls("meter").select(_COLUMNS)
+    rows = readings.with_columns(meter=pl.Series(meters, dtype=pl.String)).drop_nulls("meter").select(*COLUMNS)
     for part in rows.iter_slices(UPSERT_ROWS):
         connection.execute(UPSERT, [column.to_list() for column in part.iter_columns()])

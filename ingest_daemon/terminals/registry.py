@@ -164,7 +164,9 @@ class Registry:
     def _disbelief(self, table: TerminalTable) -> str:
         """Why a table is not to be believed; empty where it is."""
         before = self.current.terminals
-        lost = sorted(before.keys() - table.terminals.keys())
+        meters = {terminal.meter for terminal in table.terminals.values()}
+        # A meter that goes on under another number has had its RTU exchanged.
+        lost = sorted(number for number in before.keys() - table.terminals.keys() if before[number].meter not in meters)
         if len(lost) <= LOST_SHARE * len(before) or _digest(self.path) == self._accepted_digest():
             return ""
         names = ", ".join(lost[:3]) + (" …" if len(lost) > 3 else "")

@@ -16,8 +16,8 @@ from ingest_daemon.forwarding import replay
 from ingest_daemon.forwarding.quarantine import counts as quarantine_counts
 from ingest_daemon.forwarding.quarantine import unadopted_entries
 from ingest_daemon.stores.parquet import ParquetStore
-from pipelines.cli import main
-from pipelines.postgres import embedded
+from pipelines.cli.main import main
+from pipelines.processes.postgres import embedded
 from tests.daemon_helpers import (
     STRANGER,
     TERMINALS,

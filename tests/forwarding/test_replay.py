@@ -23,7 +23,7 @@ from ingest_daemon.journal.reader import walk
 from ingest_daemon.stores import RawStore, open_store
 from ingest_daemon.stores.points import KEY, POSITION
 from ingest_daemon.stores.settings import StoreSettings
-from pipelines.cli import main
+from pipelines.cli.main import main
 from tests.daemon_helpers import (
     TERMINALS,
     Client,

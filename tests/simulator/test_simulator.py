@@ -365,6 +365,19 @@ def test_real_sets_load_whole_in_arrival_order_with_their_steps(
     assert table["terminal"][0] == "0000900002" and table["q4_m3h"].null_count() == 0
 
 
+def test_identifiers_of_the_register_file_keep_their_leading_zeros(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"meter_id": ["00101", "101"], "ts": [datetime(2026, 1, 1, tzinfo=UTC)] * 2, "total_m3": [1.0, 2.0]})
+    frame.write_parquet(tmp_path / "readings.parquet")
+    (tmp_path / "register.csv").write_text(
+        "meter_id,customer_no,dn_mm,q1_m3h,q2_m3h,q3_m3h,q4_m3h\n00101,000123,100,1,1.6,100,125\n101 ,1e5,80,1,1.6,63,78.75\n"
+    )
+    rows = readings_file.register_rows(tmp_path / "register.csv", readings_file.load(tmp_path / "readings.parquet"))
+    assert rows.select("meter", "customer_no", "dn_mm", "q4_m3h").rows() == [
+        ("00101", "000123", 100, 125.0),
+        ("101", "1e5", 80, 78.75),
+    ]
+
+
 def test_recorded_readings_go_out_as_they_came_repeats_included(tmp_path: Path) -> None:
     start = datetime(2026, 1, 1, tzinfo=UTC)
     stamps = [start, start + timedelta(minutes=15), start, start + timedelta(minutes=30)]

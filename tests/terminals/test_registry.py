@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from ingest_daemon.contract.site import Site
 from ingest_daemon.terminals.directory import TerminalDirectory
 from ingest_daemon.terminals.registry import Registry, accept
-from pipelines.cli import main
+from pipelines.cli.main import main
 from tests.daemon_helpers import STRANGER, TERMINALS, Client, delivered, eventually, frame, make_site, minutes_ago, running
 
 HEADER = "terminal,meter,protocol,profile,link,address,pressure_low_mpa,q4_m3h,step_min,installed_on,removed_on"
