@@ -4,6 +4,7 @@ A hole inside a period does not lose its volume. Where the curve is not known at
 """
 
 from datetime import date
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -24,13 +25,14 @@ def volumes(
     replacements: pl.DataFrame,
     zone: ZoneInfo,
     *,
+    open_start: bool = False,
     open_end: bool = False,
 ) -> pl.DataFrame:
     """`key`, `meter`, `volume_nl` (Int128, null: not known) of each period that has any known day.
 
-    `register_days`: `meter`, `day`, `first_at`, `first_ul`, `last_at`, `last_ul`, `between_nl`, `replaced_count` of `unit_day`,
-    of all days of the periods. `facts`: `meter`, `q4_m3h`, `digits`, `resolution_m3`. `open_end`: the period ends where the
-    curve is last known.
+    `register_days`: `meter`, `day`, `first_at`, `first_ul`, `last_at`, `last_ul`, `between_nl`, `replaced_count`, `clean` of
+    `unit_day`, of all days of the periods. `facts`: `meter`, `q4_m3h`, `digits`, `resolution_m3`. `open_start`, `open_end`: the
+    period begins where the curve is first known, and ends where it is last known.
     """
     days = (
         register_days.filter(pl.col("first_at").is_not_null())
@@ -39,6 +41,7 @@ def volumes(
         .sort("key", "meter", "day")
     )
     group = ["key", "meter"]
+    days = _without_false_falls(days, group)
     gaps = days.select(
         *group,
         start=pl.col("last_at").shift(1).over(group),
@@ -60,10 +63,40 @@ def volumes(
     ends = ends.join(instants.rename({"day": "first", "at": "starts_at"}), on="first").join(
         instants.rename({"day": "end", "at": "ends_at"}), on="end"
     )
-    is_known = pl.col("first_at") <= pl.col("starts_at")
-    if not open_end:
-        is_known &= pl.col("last_at") >= pl.col("ends_at")
+    is_known = (pl.lit(open_start) | (pl.col("first_at") <= pl.col("starts_at"))) & (
+        pl.lit(open_end) | (pl.col("last_at") >= pl.col("ends_at"))
+    )
     return found.join(ends, on=group).select(*group, volume_nl=pl.when(is_known).then("volume_nl")).sort(group)
+
+
+def _without_false_falls(days: pl.DataFrame, group: list[str]) -> pl.DataFrame:
+    """The days without what lies between a fall that nothing explains and the day on which the register is back, over a gap.
+
+    That day is not clean: its readings that went on from the fall were refused. The day of the fall ends where it begins.
+    """
+    doubted = days.join(days.filter(pl.col("between_nl").is_null()).select(group).unique(), on=group, how="semi")
+    if doubted.is_empty():
+        return days
+    kept: list[dict[str, Any]] = []
+    for _, own in doubted.group_by(group, maintain_order=True):
+        rows = list(own.iter_rows(named=True))
+        while rows:
+            fall = rows.pop(0)
+            if fall["between_nl"] is None and fall["last_ul"] < fall["first_ul"]:
+                back = next((place for place, row in enumerate(rows) if row["first_ul"] >= fall["first_ul"]), None)
+                if back is not None and _is_back(fall, rows[: back + 1]):
+                    fall = {**fall, "last_at": fall["first_at"], "last_ul": fall["first_ul"], "between_nl": 0}
+                    rows = rows[back:]
+            kept.append(fall)
+    others = days.join(doubted.select(group).unique(), on=group, how="anti")
+    return pl.concat([others, pl.DataFrame(kept, schema=days.schema)]).sort(*group, "day")
+
+
+def _is_back(fall: dict[str, Any], later: list[dict[str, Any]]) -> bool:
+    """Whether the last of the later days begins after a gap and with doubt, and no meter was replaced since the fall."""
+    before, back = [fall, *later][-2:]
+    is_replaced = any(row["replaced_count"] for row in (fall, *later))
+    return bool(before["last_at"] < back["first_at"] and not back["clean"] and not is_replaced)
 
 
 def _crossed(

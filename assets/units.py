@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from assets import calendar, kernel
-from assets.kernel import MISSING, PER_M3, Changes, Day, Facts, Flag, Readings, Result
+from assets.kernel import MISSING, PER_M3, Changes, Day, Facts, Flag, Readings, Result, chain
 from assets.kernel.unit import Floats, Indices, Ints
 
 PRESSURE_MPA = (-0.05, 1.6)
@@ -27,8 +27,14 @@ REGISTER_M3 = 2e9
 OFF_GRID_US = 60_000_000
 MILLION = 1_000_000
 HOUR_US = 3_600_000_000
-ZERO_LOOKBACK = timedelta(days=8)
-"""A register that begins a day at exactly 0 is held against its last reading of so many days before."""
+LOOKBACK = timedelta(days=8)
+"""A register that begins a day at exactly 0, or makes a great rise for good: held against its readings of these days before."""
+
+LONE_RISE, LEAST_RESOLUTIONS = 5.0, 10
+"""A great rise is one that is impossible, or so many times as fast as any other of its day and of so many resolutions."""
+
+FEW_RISES = 3
+"""With more great rises in a day a limit is wrong, or water burst out: no fall came to its end."""
 
 LookBack = Callable[[list[str], datetime, datetime], pl.DataFrame]
 """Readings of some terminals between two instants."""
@@ -139,16 +145,16 @@ def _rows(
 ) -> _Rows:
     place = {meter: index for index, meter in enumerate(facts["meter"])}
     rows = _assigned(readings, meters, place)
-    zero = _begin_at_zero(rows)
-    if len(zero):
-        names = set(facts["meter"].gather(zero))
+    zero, risen = (set(facts["meter"].gather(found)) for found in (_begin_at_zero(rows), _rise_for_good(rows, facts)))
+    if zero or risen:
         start = calendar.instant(int(edges[0])) - max_hole
-        terminals = meters.filter(pl.col("meter").is_in(names))["terminal"].to_list()
-        earlier = look_back(terminals, start - ZERO_LOOKBACK, start)
-        shown = earlier.filter(pl.col("forward_m3") > 0).sort("ts").group_by("terminal", maintain_order=True).last()
-        if shown.height:
-            wider = pl.concat([readings, shown.select(readings.columns)]).sort("terminal", "ts")
-            rows = _assigned(wider, meters, place)
+        names = meters.filter(pl.col("meter").is_in(zero | risen)).select("terminal", is_risen=pl.col("meter").is_in(risen))
+        earlier = look_back(names["terminal"].to_list(), start - LOOKBACK, start).filter(pl.col("ts") < start)
+        is_risen = pl.col("terminal").is_in(names.filter("is_risen")["terminal"].implode())
+        last = earlier.filter((pl.col("forward_m3") > 0) & ~is_risen).sort("ts").group_by("terminal", maintain_order=True).last()
+        wider = pl.concat([readings, *(part.select(readings.columns) for part in (last, earlier.filter(is_risen)))])
+        if wider.height > readings.height:
+            rows = _assigned(wider.sort("terminal", "ts"), meters, place)
     return rows
 
 
@@ -190,6 +196,36 @@ def _begin_at_zero(rows: _Rows) -> Ints:
     measured = np.flatnonzero(~np.isnan(register))
     first = measured[np.flatnonzero(np.diff(rows.meter[measured], prepend=-1))]
     return np.asarray(rows.meter[first[register[first] == 0.0]], np.int64)
+
+
+def _rise_for_good(rows: _Rows, facts: pl.DataFrame) -> Ints:
+    """Meters with few great rises, one of which the next reading does not take back."""
+    meter, register, at_us = rows.meter, rows.frame["forward_m3"].to_numpy(), rows.at_us
+    measured = ~np.isnan(register)
+    if not measured.all():
+        meter, register, at_us = meter[measured], register[measured], at_us[measured]
+    borders = np.flatnonzero(meter[1:] != meter[:-1])
+    starts, ends = np.append(0, borders + 1), np.append(borders, len(meter) - 1)
+    starts, ends = starts[ends > starts], ends[ends > starts]
+    if not len(starts):
+        return starts
+    flow = np.diff(register) / np.diff(at_us)
+    flow[borders] = 0.0
+    best = np.maximum.reduceat(flow, starts)
+    is_fast = flow * LONE_RISE > np.repeat(best, np.diff(np.append(starts, len(flow))))
+    own = meter[starts]
+    limit = chain.RISE_FACTOR * facts["q4_m3h"].cast(pl.Float64).to_numpy()[own] / HOUR_US
+    is_lone = np.add.reduceat(is_fast, starts, dtype=np.int64) == 1
+    great = np.where(is_lone, np.minimum(limit, best / LONE_RISE), limit)
+    least = LEAST_RESOLUTIONS * facts["resolution_m3"].to_numpy()[own]
+    found = []
+    for place in np.flatnonzero(best > great):
+        shown = register[starts[place] : ends[place] + 1]
+        rises = np.flatnonzero((flow[starts[place] : ends[place]] > great[place]) & (np.diff(shown) > least[place]))
+        is_taken_back = shown[np.minimum(rises + 2, len(shown) - 1)] < shown[rises + 1]
+        if len(rises) <= FEW_RISES and not is_taken_back.all():
+            found.append(own[place])
+    return np.array(found, np.int64)
 
 
 def _facts(meters: pl.DataFrame) -> Facts:

@@ -14,8 +14,8 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
-from assets import calendar, cleaning, marts, registry, tables, units, warehouse
-from assets.marts import Partitions
+from assets import calendar, marts, registry, registry_history, tables, units, warehouse
+from assets.partitions import Partitions
 from ingest_daemon.contract.schema import READING
 
 TERMINAL = {
@@ -55,14 +55,6 @@ def readings(at: Sequence[datetime], terminal: str = "0010000001", **columns: Se
 
 
 HOLE = timedelta(hours=2)
-
-
-def replacements(rows: Sequence[dict[str, Any]] = ()) -> pl.DataFrame:
-    """Replacements of meters; one of which only the day is known has `replaced_on`."""
-    columns = {key: column.dtype for key, column in registry.FILES["replacements"].items()}
-    return pl.DataFrame(rows, schema=columns | {"replaced_on": pl.Date()})
-
-
 NO_CONFLICTS = pl.DataFrame(schema={"terminal": pl.String(), "ts": pl.Datetime("us", "UTC")})
 
 
@@ -84,6 +76,7 @@ def unit_tables(
 ) -> units.Tables:
     """The unit tables of days, each from its own window of `rows` (one row a terminal and time), as a run makes them."""
     meters = facts(terminals() if registry is None else registry)
+    replacements = typed("replacements", changes)
     rows = rows.sort("terminal", "ts")
 
     def within(start: datetime, end: datetime) -> pl.DataFrame:
@@ -96,7 +89,7 @@ def unit_tables(
     for day in days:
         start, end = calendar.midnight(day, zone), calendar.midnight(day + timedelta(days=1), zone)
         window = within(start - HOLE, end + HOLE)
-        parts.append(units.compute(window, meters, replacements(changes), conflicts, day, zone, HOLE, look_back))
+        parts.append(units.compute(window, meters, replacements, conflicts, day, zone, HOLE, look_back))
     return units.Tables._make(pa.concat_tables(column) for column in zip(*parts, strict=True))
 
 
@@ -127,11 +120,13 @@ def empty_warehouse(path: Path, days: Sequence[date], zone: ZoneInfo) -> Iterato
         connection.execute("create schema registry").fetchall()
         for name in registry.FILES:
             warehouse.replace_all(connection, f"registry.{name}", typed(name, []))
-        warehouse.replace_all(connection, "interval_reading", pl.DataFrame(schema=cleaning.INTERVAL))
-        warehouse.replace_all(connection, "latest_reading", pl.DataFrame(schema=cleaning.LATEST))
-        volumes = {"meter": pl.String(), "month": pl.Date(), "volume_m3": pl.Float64()}
+        spans = pl.DataFrame(schema=registry_history.SPAN)
+        warehouse.replace_all(connection, "registry.span", spans)
+        warehouse.replace_all(connection, "registry.timeline", registry_history.timeline(spans, zone))
+        volumes = {"meter": pl.String(), "volume_m3": pl.Float64(), "so_far_m3": pl.Float64(), "month": pl.Date()}
         warehouse.replace_all(connection, "register_month", pl.DataFrame(schema=volumes))
-        tables.prepare(connection, Partitions(tuple(days), zone), every_bill=False)
-        for mart in marts.all_marts():
+        tables.prepare(connection)
+        Partitions(tuple(days), zone).prepare(connection)
+        for mart in sorted(marts.all_marts(), key=lambda mart: [step.name for step in tables.steps()].index(mart.name)):
             connection.execute(f"create table {mart.name} as {mart.query} with no data").fetchall()
         yield connection

@@ -1,7 +1,5 @@
 """The kernel of the figures: one pass over one unit (a local day × some meters), arrays only, no file, frame or table.
 
-The marts move to it next; until then it stands beside the engine in force, held by its tests.
-
     readings of the unit and its edges ──steps.py──▶ steps of the register curve ──aggregate.py──▶ hours, day, peaks, intervals …
                                          chain.py: only meters whose readings contradict each other
 
@@ -12,16 +10,12 @@ on the number of threads. A unit looks at no other unit. `compute` is the whole 
 from assets.kernel.aggregate import compute
 from assets.kernel.unit import MISSING, NL_PER_M3, NL_PER_UL, PER_M3, UNCLEAN, Changes, Day, Facts, Flag, Readings, Result
 
-VERSION = 1
-"""Part of the hash that says when every day must be computed anew: raise it with any change of a figure."""
-
 __all__ = [
     "MISSING",
     "NL_PER_M3",
     "NL_PER_UL",
     "PER_M3",
     "UNCLEAN",
-    "VERSION",
     "Changes",
     "Day",
     "Facts",

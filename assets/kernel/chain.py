@@ -15,8 +15,8 @@ RISE_FACTOR = 1.2
 """A flow above 1.2 Q4 is impossible (docs/domain.md#validation-rules, V08)."""
 
 BURST_FACTOR = 20.0
-"""An impossible rise up to this many times the limit is believed and flagged where later readings confirm it: a burst, or a limit
-typed wrong. Beyond it the register was changed."""
+"""An impossible rise up to this many times the limit is believed and flagged where later readings confirm it, and the register
+had not been there before: a burst, or a limit typed wrong. Beyond it the register was changed."""
 
 BURST_COST = 0.5
 """Of its own time a step that is impossible, but believed, costs this share: so a spike is refused and a spell is believed."""
@@ -24,8 +24,14 @@ BURST_COST = 0.5
 FALL_RESOLUTIONS = 3
 """A fall of up to this many resolutions is followed and flagged: a wheel that swings, or water that runs back a little."""
 
+DEEP_RESOLUTIONS, DEEP_HOURS = 10, 0.01
+"""A fall is deep beyond so many resolutions and what so much of an hour passes at the limit: ordinary use makes up the others."""
+
 ROLLOVER_FROM = 0.9
 """A roll-over starts above this share of the modulus (docs/domain.md#register-falls, rule 2)."""
+
+PAIRS = 100_000
+"""So many pairs of readings are weighed at a time: bounds the memory of a meter with many readings."""
 
 
 class Limits(NamedTuple):
@@ -74,16 +80,15 @@ def movement(
     length_us: Ints, forward0_ul: Ints, forward1_ul: Ints, reverse0_ul: Ints, reverse1_ul: Ints, limits: Limits, moved: "Moved"
 ) -> Movement:
     """What moved between pairs of readings; arrays broadcast. `moved`: what replacements within each pair contribute."""
-    possible = limits.ul_per_us * length_us + limits.resolution_ul
+    possible = np.asarray(limits.ul_per_us * length_us + limits.resolution_ul, np.float64)
     rise = forward1_ul - forward0_ul
     has_reverse = (reverse0_ul != MISSING) & (reverse1_ul != MISSING)
     reverse = np.where(has_reverse, reverse1_ul - reverse0_ul, MISSING)
     reverse = np.where(has_reverse & ((reverse < 0) | (reverse > possible)), MISSING, reverse)
     is_changed = moved.changes > 0
-    changed = rise + moved.offset_ul
-    changed = np.where(changed < 0, changed + limits.modulus_ul, changed)  # the new register began just below its modulus
     rolled = rise + limits.modulus_ul
     small = FALL_RESOLUTIONS * limits.resolution_ul
+    changed = _over_change(rise + moved.offset_ul, possible, limits)
 
     conditions = [
         is_changed & (changed <= possible),
@@ -114,6 +119,15 @@ def movement(
     return Movement(volume, np.where(is_changed, MISSING, reverse), found, cost)
 
 
+def _over_change(volume_ul: Ints, possible: Floats, limits: Limits) -> Ints:
+    """What moved over a replacement where the new register began just below its modulus, or was written down as below 0.
+
+    A little less than nothing is a final value that was rounded.
+    """
+    is_low, is_high = volume_ul < -FALL_RESOLUTIONS * limits.resolution_ul, volume_ul > np.maximum(possible, limits.modulus_ul)
+    return np.asarray(volume_ul + np.where(is_low, limits.modulus_ul, 0) - np.where(is_high, limits.modulus_ul, 0))
+
+
 class Moved(NamedTuple):
     """What replacements within pairs contribute: Σ (old final − new initial), and how many changes there are."""
 
@@ -135,11 +149,12 @@ def moved_between(start_us: Ints, end_us: Ints, changes: list[Change]) -> Moved:
 def believed_steps(at_us: Ints, forward_ul: Ints, reverse_ul: Ints, limits: Limits, changes: list[Change], hole_us: int) -> Steps:
     """The believed steps of one meter's readings, by time. `hole_us`: the longest hole."""
     changes = _timed(at_us, forward_ul, changes, limits)
-    usable = ~_false_zeros(forward_ul, at_us, changes)
+    usable = ~_false_zeros(forward_ul, at_us, limits, changes)
     index = np.flatnonzero(usable)
     weight = _weights(at_us[index], hole_us)
-    chains = _chains(at_us[index], forward_ul[index], reverse_ul[index], weight, limits, changes)
-    kept = index[np.concatenate(chains)] if chains else np.empty(0, np.int64)
+    found = [index[kept] for kept in _chains(at_us[index], forward_ul[index], reverse_ul[index], weight, limits, changes)]
+    chains = [_confirmed(kept, at_us, forward_ul, limits, changes, hole_us) for kept in found]
+    kept = np.concatenate(chains) if chains else np.empty(0, np.int64)
     refused = np.ones(len(at_us), bool)
     refused[kept] = False
     before, after = kept[:-1], kept[1:]
@@ -156,46 +171,111 @@ def believed_steps(at_us: Ints, forward_ul: Ints, reverse_ul: Ints, limits: Limi
     return Steps(before, after, step.volume_ul, step.reverse_ul, flags, refused)
 
 
+def _confirmed(kept: Ints, at_us: Ints, forward_ul: Ints, limits: Limits, changes: list[Change], hole_us: int) -> Ints:
+    """The chain without a last reading that rises impossibly after one that does not: no reading confirms it yet.
+
+    A step longer than a hole is left: what could confirm it lies beyond the unit.
+    """
+    if len(kept) < 3 or at_us[kept[-1]] - at_us[kept[-2]] > hole_us:
+        return kept
+    last = kept[-3:]
+    length, rise = np.diff(at_us[last]), np.diff(forward_ul[last])
+    offset = moved_between(at_us[last[:-1]], at_us[last[1:]], changes)
+    is_burst = (offset.changes == 0) & (rise > limits.ul_per_us * length + limits.resolution_ul)
+    return kept[:-1] if is_burst[1] and not is_burst[0] else kept
+
+
 def _timed(at_us: Ints, forward_ul: Ints, changes: list[Change], limits: Limits) -> list[Change]:
     """Changes of which only the day is known get the end of the step that shows them; one that no step shows is left out.
 
-    That is the first step of the day that falls or is impossible without the change, and possible with it. Where every step is
-    possible without it and the readings cover the whole day, it is the step with the greatest rise that is possible with it.
-    Else the change lies in a silence before or after the readings.
+    That is the first step of the day that falls or is impossible without the change, and possible with it, or with all that are
+    left of that day. Where every step is possible without it and the readings cover the whole day, it is the step with the
+    greatest rise that is possible with it. Else the change lies in a silence before or after the readings.
     """
-    timed: list[Change] = []
-    length, rise = np.diff(at_us), np.diff(forward_ul)
+    timed = [change for change in changes if change.until_us == change.at_us]
+    length = np.diff(at_us)
     possible = limits.ul_per_us * length + limits.resolution_ul
-    for change in changes:
-        if change.until_us == change.at_us:
-            timed.append(change)
-            continue
-        earliest = max([change.at_us, *(other.at_us + 1 for other in timed)])
-        volume = rise + change.old_final_ul - change.new_initial_ul
-        volume = np.where(volume < 0, volume + limits.modulus_ul, volume)
-        fits = (at_us[1:] > earliest) & (at_us[:-1] < change.until_us) & (volume <= possible)
-        shows = np.flatnonzero(fits & ((rise < 0) | (rise > possible)))
-        if not len(shows) and len(at_us) and at_us[0] <= change.at_us and at_us[-1] >= change.until_us:
-            inner = np.flatnonzero(fits & (at_us[1:] <= change.until_us))
-            shows = inner[np.argsort(-rise[inner], kind="stable")]
-        if len(shows):
-            moment = int(min(at_us[1:][shows[0]], change.until_us))
-            timed.append(change._replace(at_us=moment, until_us=moment))
+    rise = np.diff(forward_ul) + moved_between(at_us[:-1], at_us[1:], timed).offset_ul
+
+    def show(together: list[Change], *, by_rise: bool = False) -> bool:
+        """Time these changes of one day where one step shows them; `by_rise`: where it is the greatest rise."""
+        first = together[0]
+        offset = sum(change.old_final_ul - change.new_initial_ul for change in together)
+        is_near = (at_us[1:] > first.at_us) & (at_us[:-1] < first.until_us)
+        fits = is_near & (_over_change(rise + offset, possible, limits) <= possible)
+        places = np.flatnonzero(fits & ((rise < 0) | (rise > possible)))
+        if by_rise:
+            covers = len(at_us) > 0 and at_us[0] <= first.at_us and at_us[-1] >= first.until_us
+            inner = np.flatnonzero(fits & (at_us[1:] <= first.until_us) & covers)
+            places = inner[np.argsort(-rise[inner], kind="stable")]
+        if len(places):
+            moment = int(min(at_us[1:][places[0]], first.until_us))
+            timed.extend(change._replace(at_us=moment, until_us=moment) for change in together)
+            rise[places[0]] += offset
+        return bool(len(places))
+
+    left = [change for change in changes if change.until_us != change.at_us and not show([change])]
+    for day in dict.fromkeys(change.until_us for change in left):
+        together = [change for change in left if change.until_us == day]
+        if not show(together):
+            for change in together:
+                show([change], by_rise=True)
     return sorted(timed)
 
 
-def _false_zeros(forward_ul: Ints, at_us: Ints, changes: list[Change]) -> Mask:
-    """Readings of exactly 0 although the register showed more and no new one was put in: a device that lost its value."""
-    false, shown = np.zeros(len(at_us), bool), False
+def _false_zeros(forward_ul: Ints, at_us: Ints, limits: Limits, changes: list[Change]) -> Mask:
+    """Readings of exactly 0 although the register showed more, did not roll over and no new one was put in: a device that lost
+    its value."""
+    false, shown, last = np.zeros(len(at_us), bool), False, 0
     pending = list(changes)
     for place in range(len(at_us)):
         while pending and pending[0].at_us <= at_us[place]:
             shown = pending.pop(0).new_initial_ul != 0
         if forward_ul[place] == 0:
+            shown = shown and not _rolls_over(forward_ul[last], at_us[place] - at_us[last], limits)
             false[place] = shown
         else:
-            shown = True
+            shown, last = True, place
     return false
+
+
+def _rolls_over(forward_ul: np.int64, length_us: np.int64, limits: Limits) -> bool:
+    """Whether a register near its modulus may have come to 0 in the time."""
+    rest_ul = limits.modulus_ul - forward_ul
+    return bool(forward_ul > ROLLOVER_FROM * limits.modulus_ul and rest_ul <= limits.ul_per_us * length_us + limits.resolution_ul)
+
+
+class _Falls:
+    """Deep falls between neighbours that nothing explains. A rise that makes up for one is no water: the fall was not real."""
+
+    def __init__(self, at_us: Ints, forward_ul: Ints, reverse_ul: Ints, limits: Limits, changes: list[Change]) -> None:
+        before, after = slice(None, -1), slice(1, None)
+        step = movement(
+            at_us[after] - at_us[before],
+            forward_ul[before],
+            forward_ul[after],
+            reverse_ul[before],
+            reverse_ul[after],
+            limits,
+            moved_between(at_us[before], at_us[after], changes),
+        )
+        depth = forward_ul[before] - forward_ul[after]
+        deep = max(DEEP_RESOLUTIONS * float(limits.resolution_ul), DEEP_HOURS * HOUR_US * float(limits.ul_per_us))
+        is_fall = (step.volume_ul == MISSING) & (depth > deep)
+        self._forward_ul = forward_ul
+        self._from_ul = np.where(is_fall, forward_ul[before], MISSING)
+        self._half_ul = np.where(is_fall, forward_ul[before] - np.maximum(depth // 2, 1), MISSING)
+        self._any = bool(is_fall.any())
+
+    def comes_back(self, earlier: slice, place: int) -> Mask:
+        """Of each earlier reading: whether it lies in the lower half of a fall before it that the reading at `place` makes up."""
+        count = place - earlier.start
+        found = np.zeros(count, bool)
+        if self._any and count > 1:
+            falls = slice(earlier.start, place - 1)
+            made_up = np.where(self._from_ul[falls] <= self._forward_ul[place], self._half_ul[falls], MISSING)
+            found[1:] = np.maximum.accumulate(made_up) >= self._forward_ul[earlier][1:]
+        return found
 
 
 def _weights(at_us: Ints, hole_us: int) -> Floats:
@@ -208,26 +288,33 @@ def _weights(at_us: Ints, hole_us: int) -> Floats:
 def _chains(at_us: Ints, forward_ul: Ints, reverse_ul: Ints, weight: Floats, limits: Limits, changes: list[Change]) -> list[Ints]:
     """The heaviest chain, with the chains of what lies before and after it, by time."""
     chains: list[Ints] = []
+    falls = _Falls(at_us, forward_ul, reverse_ul, limits, changes)
 
     def best_ends(begin: int, end: int) -> tuple[Floats, Ints]:
         """Weight of the heaviest chain of the section that ends at each reading, and the reading before it (-1: none)."""
         score, previous = weight[begin:end].copy(), np.full(end - begin, -1)
-        for place in range(begin + 1, end):
-            earlier = slice(begin, place)
+        rows = max(1, PAIRS // (end - begin))
+        for first in range(begin + 1, end, rows):
+            # All pairs of some readings with every earlier one at once: a call for each reading would cost a hundred times more.
+            later, earlier = np.arange(first, min(first + rows, end))[:, None], np.arange(begin, min(first + rows, end) - 1)
             step = movement(
-                at_us[place] - at_us[earlier],
+                at_us[later] - at_us[earlier],
                 forward_ul[earlier],
-                forward_ul[place],
+                forward_ul[later],
                 reverse_ul[earlier],
-                reverse_ul[place],
+                reverse_ul[later],
                 limits,
-                moved_between(at_us[earlier], at_us[place], changes),
+                moved_between(at_us[earlier], at_us[later], changes),
             )
-            worth = np.where(step.volume_ul != MISSING, score[: place - begin] - step.cost_us, -np.inf)
-            best = len(worth) - 1 - int(np.argmax(worth[::-1]))
-            if worth[best] > 0:
-                score[place - begin] += worth[best]
-                previous[place - begin] = best
+            is_believable = step.volume_ul != MISSING
+            for place in range(first, first + len(later)):
+                own = place - first, slice(0, place - begin)
+                is_usable = is_believable[own] & ~falls.comes_back(slice(begin, place), place)
+                worth = np.where(is_usable, score[: place - begin] - step.cost_us[own], -np.inf)
+                best = len(worth) - 1 - int(np.argmax(worth[::-1]))
+                if worth[best] > 0:
+                    score[place - begin] += worth[best]
+                    previous[place - begin] = best
         return score, previous
 
     sections: list[tuple[int, int, tuple[Floats, Ints] | None]] = [(0, len(at_us), None)]

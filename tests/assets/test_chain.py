@@ -316,3 +316,10 @@ def test_a_register_that_falls_all_day_gives_no_volume_and_loses_no_reading() ->
     assert not steps.refused.any()
     assert set(volumes(steps)) == {None}
     assert set(steps.flags.tolist()) == {int(Flag.RESET)}
+
+
+def test_a_register_that_rolls_over_to_exactly_zero_is_believed() -> None:
+    steps = believed([999_999.6, 999_999.8, 0.0, 0.0, 0.2, 0.4])
+    assert kept(steps) == [0, 1, 2, 3, 4, 5]
+    assert int(steps.flags[1]) & Flag.ROLLOVER
+    assert steps.volume_ul.sum() == pytest.approx(0.8 * 1e9)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from assets import calendar, periods
 from assets.kernel import Flag, aggregate, steps
 from assets.units import Tables
-from tests.figures import Figures, figures, readings, replacements, terminals, unit_tables
+from tests.figures import Figures, figures, readings, terminals, typed, unit_tables
 
 SHANGHAI, ROME = ZoneInfo("Asia/Shanghai"), ZoneInfo("Europe/Rome")
 DAY = date(2025, 6, 2)
@@ -55,6 +55,10 @@ def fleet(seed: int, meters: int, *, garbage: bool) -> tuple[pl.DataFrame, pl.Da
         if garbage:
             register, flow = _spoilt(random, register), _spoilt(random, flow)
         is_flow = random.random() < 0.2
+        if garbage:
+            twice = np.flatnonzero(random.random(len(at)) < random.choice([0.0, 0.05]))
+            at, register, reverse, flow = (np.insert(column, twice, column[twice]) for column in (at, register, reverse, flow))
+            at[twice + np.arange(len(twice))] -= random.integers(1, 3, len(twice))  # readings a second or two before another
         columns = {
             "forward_m3": np.full(len(at), np.nan) if is_flow else register,
             "reverse_m3": reverse,
@@ -72,13 +76,13 @@ def fleet(seed: int, meters: int, *, garbage: bool) -> tuple[pl.DataFrame, pl.Da
 
 
 def _spoilt(random: np.random.Generator, values: Floats) -> Floats:
-    """The values with some of: zeros, spikes, steps to elsewhere, swings, plateaus, noise, numbers out of all bounds."""
+    """The values with some of: zeros, spikes, steps to elsewhere, swings, plateaus, noise, absurd numbers, roll-overs."""
     spoilt, count = values.copy(), len(values)
     for _ in range(random.integers(1, 5)):
         first = int(random.integers(0, count))
         width = int(random.choice([1, 1, 2, 5, 50, count]))
         part = slice(first, min(first + width, count))
-        kind = random.integers(0, 8)
+        kind = random.integers(0, 9)
         if kind == 0:
             spoilt[part] = 0.0
         elif kind == 1:
@@ -93,8 +97,10 @@ def _spoilt(random: np.random.Generator, values: Floats) -> Floats:
             spoilt[part] = random.uniform(-1e6, 1e7, part.stop - part.start)
         elif kind == 6:
             spoilt[first] = random.choice([1e12, -1e12, 1e18, 1e300, 4_294_967_295.0])
-        else:
+        elif kind == 7:
             spoilt[part] = spoilt[part] % 1000.0
+        else:
+            spoilt = (spoilt - spoilt[first] + 1e6) % 1e6  # rolls over at `first`
     return spoilt
 
 
@@ -137,7 +143,7 @@ def assert_adds_up(found: Figures, registry: pl.DataFrame) -> None:
     both = found.days.join(hours.filter("all"), on=["meter", "day"]).filter(pl.col("known_us") == 24 * 3_600_000_000)
     assert both["volume_nl"].to_list() == both["total"].to_list()
     wanted = registry.select(key=pl.lit("P"), meter="meter", first=pl.lit(DAYS[0]), end=pl.lit(DAYS[-1] + timedelta(days=1)))
-    totals = periods.volumes(found.days, wanted, registry, replacements(), SHANGHAI)
+    totals = periods.volumes(found.days, wanted, registry, typed("replacements", []), SHANGHAI)
     days = (
         found.days.filter(pl.col("first_at").is_not_null())
         .group_by("meter")

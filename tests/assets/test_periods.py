@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from assets import calendar, periods
 from assets.kernel import NL_PER_M3
-from tests.figures import figures, readings, replacements, terminals, unit_tables
+from tests.figures import figures, readings, terminals, typed, unit_tables
 
 SHANGHAI, ROME = ZoneInfo("Asia/Shanghai"), ZoneInfo("Europe/Rome")
 JUNE = date(2025, 6, 1)
@@ -50,7 +50,7 @@ def volume(
     days = calendar.days_between(first, end - timedelta(days=1))
     register_days = figures(unit_tables(rows, days, zone, registry=registry, changes=changes)).days
     wanted = pl.DataFrame([("P", "M1", first, end)], schema=periods.PERIOD, orient="row")
-    found = periods.volumes(register_days, wanted, registry, replacements(changes), zone, open_end=open_end)
+    found = periods.volumes(register_days, wanted, registry, typed("replacements", changes), zone, open_end=open_end)
     (volume_nl,) = found["volume_nl"].to_list() or [None]
     return None if volume_nl is None else volume_nl / NL_PER_M3
 

@@ -1,0 +1,337 @@
+"""The unit tables of touched days: raw readings of each day and its edges through the kernel, by worker processes or in this one.
+
+    blocks of days ──`computed`, each in one worker──▶ unit tables, last readings ──`make`──▶ marts.duckdb
+
+A block reads its days one after the other and keeps of the readings only the window of the day that it computes. What comes out
+does not depend on how many workers there are.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+import duckdb
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from assets import calendar, registry_history, units, warehouse
+from assets.workbench import Workbench
+from assets.workers import results
+from ingest_daemon.contract.schema import READING, TIMESTAMP, Reason
+from ingest_daemon.stores import RawStore
+from ingest_daemon.stores.points import point_keys
+
+BUCKET_METERS = 4_000
+"""Meters of one unit: bounds its memory, and its arrays stay near the processor."""
+
+BLOCK_METER_DAYS, BLOCK_DAYS = 20_000, 16
+"""A block has about so many meters × days, and at most so many days; a large day stands alone."""
+
+WRITTEN_METER_DAYS = 20_000
+"""So many are put into the warehouse at a time."""
+
+WRITE_MEMORY = "300MB"
+"""Of DuckDB while units are written; what does not fit lies beside the warehouse for that time."""
+
+SHARED_METER_DAYS = 60_000
+"""Fewer meters × days are not worth the seconds that workers take to start."""
+
+READ_READINGS = 300_000
+"""So many readings are read at a time, where days are small."""
+
+READ_COLUMNS = units.COLUMNS
+TICK = timedelta(microseconds=1)
+
+UNIT_TABLES = units.Tables._fields
+
+
+LATEST: dict[str, pl.DataType] = {
+    "meter": pl.String(),
+    "day": pl.Date(),
+    "reading_at": pl.Datetime("us", "UTC"),
+    "register_m3": pl.Float64(),
+    "reverse_m3": pl.Float64(),
+    "flow_m3h": pl.Float64(),
+    "pressure_mpa": pl.Float64(),
+    "pressure_at": pl.Datetime("us", "UTC"),
+    "battery_v": pl.Float64(),
+    "signal": pl.Int64(),
+    "status": pl.Int64(),
+    "received_at": pl.Datetime("us", "UTC"),
+    "channel": pl.String(),
+    "stream": pl.String(),
+    "frame": pl.Int64(),
+}
+"""The last reading of each meter as the device gave it, and its last pressure that can be believed."""
+
+
+LAST_ORIGIN = ("battery_v", "signal", "status", "received_at", "channel", "stream", "frame")
+"""Columns of `LATEST` that the figures do not read: they are looked up for the last readings only."""
+
+LAST = {name: dtype for name, dtype in LATEST.items() if name not in LAST_ORIGIN} | {"terminal": pl.String()}
+
+
+class Done(NamedTuple):
+    """What a block gives: its days' tables, the last reading of each meter in it (`LAST`), the number of readings read."""
+
+    days: Sequence[date]
+    tables: units.Tables
+    last: pl.DataFrame
+    readings: int
+
+
+def make(bench: Workbench, connection: duckdb.DuckDBPyConnection, touched: Sequence[date]) -> tuple[int, int]:
+    """Every unit of the days: a local day × a bucket of meters. Gives the readings read and the rows written.
+
+    Raises `StoreAway`, `WorkerEnded`.
+    """
+    read = written = 0
+    last = [pl.DataFrame(schema=LAST)]
+    waiting: list[Done] = []
+    for done in computed(bench, connection, touched):
+        waiting.append(done)
+        last.append(done.last)
+        read += done.readings
+        if sum(each.tables.unit_day.num_rows for each in waiting) >= WRITTEN_METER_DAYS:
+            written += _write(connection, waiting)
+            waiting = []
+    if waiting:
+        written += _write(connection, waiting)
+    _keep_latest(bench.store, connection, pl.concat(last), touched)
+    return read, written
+
+
+def computed(bench: Workbench, connection: duckdb.DuckDBPyConnection, touched: Sequence[date]) -> Iterator[Done]:
+    """The results of the days, some at a time; nothing is written. Raises `StoreAway`, `WorkerEnded`."""
+    spans = warehouse.frame(connection, "select * from registry.span")
+    meters = spans["meter"].n_unique()
+    block = _Block(
+        bench.store,
+        bench.site.quarantine / f"{Reason.CONFLICT}.jsonl",
+        bench.zone,
+        bench.max_hole,
+        registry_history.Facts(spans, bench.zone, bench.max_hole),
+        warehouse.frame(connection, "select * from registry.replacements"),
+    )
+    workers = bench.workers if meters * len(touched) >= SHARED_METER_DAYS else 1
+    return results(block.compute, _blocks(touched, meters), workers)
+
+
+def _blocks(days: Sequence[date], meters: int) -> list[list[date]]:
+    """Consecutive days, some at a time, as many in each block of a run as can be."""
+    most = max(1, min(BLOCK_DAYS, BLOCK_METER_DAYS // max(1, meters)))
+    blocks = []
+    for first, last in calendar.runs(days):
+        run = calendar.days_between(first, last)
+        size = math.ceil(len(run) / math.ceil(len(run) / most))
+        blocks += [run[start : start + size] for start in range(0, len(run), size)]
+    return blocks
+
+
+class _Block(NamedTuple):
+    """What computing days needs."""
+
+    store: RawStore
+    conflicts: Path
+    zone: ZoneInfo
+    max_hole: timedelta
+    facts: registry_history.Facts
+    replacements: pl.DataFrame
+
+    def compute(self, days: Sequence[date]) -> Done:
+        """Every unit of consecutive days. Raises `StoreAway`."""
+        parts, last, read = [], [], 0
+        look_back = _LookBack(self, calendar.midnight(days[-1], self.zone))
+        conflicts = self._conflicts(self._window(days[0])[0], self._window(days[-1])[1])
+        for day, readings, new in self._windows(days):
+            read += new
+            meters = self.facts.of(day)
+            for bucket, own in _buckets(meters, readings):
+                parts.append(units.compute(own, bucket, self.replacements, conflicts, day, self.zone, self.max_hole, look_back))
+            last.append(_last_of_day(readings, meters, day, self.zone))
+        tables = units.Tables._make(pa.concat_tables(column) for column in zip(*(parts or [units.EMPTY]), strict=True))
+        return Done(days, tables, _later(pl.concat(last)), read)
+
+    def _window(self, day: date) -> tuple[datetime, datetime]:
+        """The day and the longest hole to either side."""
+        return (
+            calendar.midnight(day, self.zone) - self.max_hole,
+            calendar.midnight(day + timedelta(days=1), self.zone) + self.max_hole,
+        )
+
+    def _windows(self, days: Sequence[date]) -> Iterator[tuple[date, pl.DataFrame, int]]:
+        """Each day with the readings of its window, and how many of them were read for it.
+
+        Reads go up to the end of a UTC day, so that no file of the archive is opened twice.
+        """
+        begin, end = self._window(days[0])[0], self._window(days[-1])[1]
+        ahead = timedelta()
+        held: list[pl.DataFrame] = []
+        until = begin - TICK
+        for day in days:
+            first, last = self._window(day)
+            new = 0
+            if until < last:
+                start = until + TICK
+                until = min(end, datetime.combine((last + ahead).date(), time.max, UTC))
+                held.append(self.store.read(start, until, columns=READ_COLUMNS))
+                new = held[-1].height
+                small = READ_READINGS * (until - start) // max(1, new) - timedelta(days=1)
+                ahead = max(timedelta(), min(small, timedelta(days=BLOCK_DAYS)))
+            held = [part for part in held if part.height]
+            window = [part.filter(pl.col("ts").is_between(first, last)) for part in held]
+            yield day, _joined(window), new
+            following = self._window(day + timedelta(days=1))[0]
+            held = [part for part in held if part["ts"].max() >= following]  # type: ignore[operator]
+
+    def _conflicts(self, start: datetime, end: datetime) -> pl.DataFrame:
+        """Times of readings that a later arrival contradicted: `terminal`, `ts`."""
+        if not self.conflicts.exists() or self.conflicts.stat().st_size == 0:
+            return pl.DataFrame(schema={"terminal": pl.String, "ts": TIMESTAMP})
+        lines = pl.read_ndjson(self.conflicts, schema_overrides={"terminal": pl.String, "ts": pl.String}, ignore_errors=True)
+        times = lines.select("terminal", ts=pl.col("ts").str.to_datetime(time_unit="us", time_zone="UTC", strict=False))
+        return times.filter(pl.col("ts").is_between(start, end))
+
+
+class _LookBack:
+    """Readings of terminals before a day of a block (`units.LookBack`); each terminal is read once a block.
+
+    A register that stands at 0 is looked up on every day.
+    """
+
+    def __init__(self, block: _Block, until: datetime) -> None:
+        self._block, self._until = block, until
+        self._start: datetime | None = None
+        self._known: set[str] = set()
+        self._readings = pl.DataFrame(schema={name: READING[name] for name in READ_COLUMNS})
+
+    def __call__(self, terminals: list[str], start: datetime, end: datetime) -> pl.DataFrame:
+        if new := set(terminals) - self._known:
+            self._start = self._start or start
+            found = self._block.store.read(self._start, self._until, columns=READ_COLUMNS, terminals=new)
+            self._readings = pl.concat([self._readings, found])
+            self._known |= new
+        return self._readings.filter(pl.col("terminal").is_in(terminals) & pl.col("ts").is_between(start, end))
+
+
+def _joined(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Readings of times that follow each other, by terminal and time."""
+    if not parts:
+        return pl.DataFrame(schema={name: READING[name] for name in READ_COLUMNS})
+    if len(parts) == 1:
+        return parts[0]
+    rows = pl.concat(parts, rechunk=True)
+    return rows[np.argsort(point_keys(rows), kind="stable")]
+
+
+def _buckets(meters: pl.DataFrame, readings: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Meters with all their terminals, so many at a time, and the readings of those terminals."""
+    names = meters["meter"].unique(maintain_order=True)
+    if len(names) <= BUCKET_METERS:
+        yield meters, readings
+        return
+    runs = readings["terminal"].rle().struct.unnest()
+    ends = runs["len"].cum_sum()
+    runs = runs.select(terminal="value", begin=ends - runs["len"], end=ends)
+    for start in range(0, len(names), BUCKET_METERS):
+        bucket = meters.filter(pl.col("meter").is_in(names.slice(start, BUCKET_METERS).implode()))
+        own = runs.filter(pl.col("terminal").is_in(bucket["terminal"].implode()))
+        begins, ends_of = own["begin"].to_numpy(), own["end"].to_numpy()
+        count = int((ends_of - begins).sum())
+        if count == 0 or int(ends_of[-1] - begins[0]) == count:
+            yield bucket, readings.slice(int(begins[0]) if count else 0, count)
+        else:
+            yield bucket, readings[np.concatenate([np.arange(*bounds) for bounds in zip(begins, ends_of, strict=True)])]
+
+
+def _last_of_day(readings: pl.DataFrame, meters: pl.DataFrame, day: date, zone: ZoneInfo) -> pl.DataFrame:
+    """The last reading of each meter within the day (see `LAST`), its last pressure that can be believed beside it."""
+    begins, ends = (calendar.microseconds(calendar.midnight(day + timedelta(days=later), zone)) for later in (0, 1))
+    runs = readings["terminal"].rle().struct.unnest().select(terminal="value", size="len").with_row_index("place")
+    assigned = (
+        meters.select(
+            "terminal",
+            "meter",
+            first_us=pl.max_horizontal(pl.lit(begins), pl.col("terminal_from").dt.timestamp("us") - 1),
+            last_us=pl.min_horizontal(pl.lit(ends), pl.col("terminal_to").dt.timestamp("us") - 1),
+        )
+        .join(runs, on="terminal", maintain_order="left")
+        .filter(pl.col("last_us") > pl.col("first_us"))
+    )
+    at_us = readings["ts"].to_physical().to_numpy()
+    origin = min(begins, int(at_us.min(initial=begins))) - 1
+    span = max(ends, int(at_us.max(initial=ends))) - origin + 1
+    key = np.repeat(runs["place"].to_numpy().astype(np.int64) * span, runs["size"].to_numpy()) + (at_us - origin)
+    of_terminal = assigned["place"].to_numpy().astype(np.int64) * span - origin
+    earliest = np.searchsorted(key, of_terminal + assigned["first_us"].to_numpy(), "right")
+    last = np.searchsorted(key, of_terminal + assigned["last_us"].to_numpy(), "right") - 1
+    found = last >= earliest
+    assigned, earliest, last = assigned.filter(found), earliest[found], last[found]
+    pressure = readings["pressure_mpa"]
+    is_measured = pressure.is_between(*units.PRESSURE_MPA).fill_null(False).to_numpy()
+    measured = np.maximum.accumulate(np.where(is_measured, np.arange(len(is_measured)), -1))[last] if len(last) else last
+    own_pressure = pl.Series(np.where(measured >= earliest, measured, 0)), pl.Series(measured >= earliest, dtype=pl.Boolean)
+    rows = readings[last].with_columns(
+        assigned["meter"],
+        day=pl.lit(day),
+        reading_at=pl.col("ts"),
+        register_m3=pl.col("forward_m3"),
+        pressure_mpa=pl.when(own_pressure[1]).then(pressure.gather(own_pressure[0])) if len(last) else None,
+        pressure_at=pl.when(own_pressure[1]).then(readings["ts"].gather(own_pressure[0])) if len(last) else None,
+    )
+    return _later(rows.select(pl.col(name).cast(dtype) for name, dtype in LAST.items()))
+
+
+def _later(rows: pl.DataFrame) -> pl.DataFrame:
+    """Of last readings the greatest event time of each meter; its pressure likewise."""
+    pressure = rows.filter(pl.col("pressure_at").is_not_null()).sort("pressure_at").group_by("meter", maintain_order=True)
+    return (
+        rows.sort("reading_at", maintain_order=True)
+        .group_by("meter", maintain_order=True)
+        .last()
+        .drop("pressure_mpa", "pressure_at")
+        .join(pressure.agg(pl.col("pressure_mpa", "pressure_at").last()), on="meter", how="left")
+        .select(rows.columns)
+        .sort("meter")
+    )
+
+
+def _write(connection: duckdb.DuckDBPyConnection, done: Sequence[Done]) -> int:
+    """Replace the rows of the blocks' days; gives the rows written."""
+    days = [day for each in done for day in each.days]
+    connection.execute("set threads = 1").fetchall()  # several insert no faster, and cost a fifth more
+    connection.execute(f"set memory_limit = '{WRITE_MEMORY}'").fetchall()  # or it keeps all that was written until the run ends
+    try:
+        return sum(
+            warehouse.replace_days(connection, name, pa.concat_tables(getattr(each.tables, name) for each in done), days)
+            for name in UNIT_TABLES
+        )
+    finally:
+        connection.execute("reset threads").fetchall()
+        connection.execute("reset memory_limit").fetchall()
+
+
+def _keep_latest(store: RawStore, connection: duckdb.DuckDBPyConnection, last: pl.DataFrame, days: Sequence[date]) -> None:
+    """Merge the days' last readings into `latest_reading`: one row a meter, the greatest event time wins; pressure likewise."""
+    known = connection.sql("select * from latest_reading").pl()
+    known = known.filter(~pl.col("day").is_in(list(days))).cast(LATEST)
+    last = _with_origin(store, _later(last))
+    merged = _later(pl.concat([known, last.select(*LATEST)]))
+    warehouse.replace_all(connection, "latest_reading", merged)
+
+
+def _with_origin(store: RawStore, last: pl.DataFrame) -> pl.DataFrame:
+    """Last readings with the columns that were not read for figures; a UTC day at a time."""
+    points = last.group_by(pl.col("reading_at").dt.date(), maintain_order=True).agg(
+        first=pl.col("reading_at").min(), last=pl.col("reading_at").max()
+    )
+    wanted = ["terminal", "ts", *LAST_ORIGIN]
+    found = [pl.DataFrame(schema={name: READING[name] for name in wanted})]
+    keys = last.select("terminal", ts="reading_at")
+    for first, end in points.select("first", "last").iter_rows():
+        found.append(store.read(first, end, columns=wanted).join(keys, on=["terminal", "ts"], how="semi"))
+    return last.join(pl.concat(found), left_on=["terminal", "reading_at"], right_on=["terminal", "ts"], how="left")
