@@ -5,7 +5,7 @@ Nothing is written to the billing system, and nothing is computed: joins and rec
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,9 @@ import duckdb
 import polars as pl
 import pyodbc
 
-from assets.marts import SQL, read_header
+from assets.headers import SQL, read_header
+from ingest_daemon.contract.identifiers import half_width
+from ingest_daemon.contract.log import LOG
 from ingest_daemon.contract.secrets import without_secrets
 
 LOGIN_TIMEOUT_S = 15
@@ -25,43 +27,134 @@ ROWS = 50_000
 BEGINNING = "1900-01-01 00:00:00"
 """Watermark of the first sync; the oldest that every database's timestamp can hold."""
 
-TEXT, NUMBER, WHOLE, DATE, TIME = "VARCHAR", "DOUBLE", "BIGINT", "DATE", "TIMESTAMP"
+SEPARATOR = "\t"
+"""Between the parts of a key of several columns."""
 
-TABLES: dict[str, dict[str, str]] = {
-    "customer": {"customer_no": TEXT, "name": TEXT, "industry": TEXT, "region": TEXT, "address": TEXT, "updated_at": TIME},
+SHOWN = 5
+
+
+class Kind(NamedTuple):
+    """A kind of column: its type in the warehouse, how a text becomes it (null where it cannot), and what is expected."""
+
+    sql: str
+    parse: Callable[[pl.Expr], pl.Expr]
+    expected: str
+
+
+NUMERAL = r"^[+-]?(\d+|\d{1,3}(,\d{3})+)?(\.\d*)?([eE][+-]?\d+)?$"
+"""A number, its thousands parted by commas or not; a decimal comma does not fit and is refused."""
+
+
+def _numeral(text: pl.Expr) -> pl.Expr:
+    plain = half_width(text)
+    return pl.when(plain.str.contains(NUMERAL)).then(plain.str.replace_all(",", "", literal=True))
+
+
+def _number(text: pl.Expr) -> pl.Expr:
+    number = _numeral(text).cast(pl.Float64, strict=False)
+    return pl.when(number.is_finite()).then(number)
+
+
+def _whole(text: pl.Expr) -> pl.Expr:
+    number = _number(text)
+    return pl.when(number == number.round()).then(number).cast(pl.Int64, strict=False)
+
+
+def _money(text: pl.Expr) -> pl.Expr:
+    return _numeral(text).cast(pl.Decimal(18, 4), strict=False)
+
+
+def _day(text: pl.Expr) -> pl.Expr:
+    return half_width(text).str.slice(0, 10).str.to_date("%Y-%m-%d", strict=False)
+
+
+def _time(text: pl.Expr) -> pl.Expr:
+    plain = half_width(text)
+    whole = (
+        plain.str.slice(0, 19)
+        .str.replace("T", " ", literal=True)
+        .str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False)
+    )
+    return pl.coalesce(whole, plain.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us")))
+
+
+IDENTIFIER = Kind("VARCHAR", half_width, "a value")
+"""A number or name that other tables and the registry refer to: compared without blanks at its ends, in half-width letters."""
+
+TEXT = Kind("VARCHAR", lambda text: text, "a value")
+NUMBER = Kind("DOUBLE", _number, "a number")
+WHOLE = Kind("BIGINT", _whole, "a whole number")
+MONEY = Kind("DECIMAL(18,4)", _money, "an amount")
+DATE = Kind("DATE", _day, "YYYY-MM-DD")
+TIME = Kind("TIMESTAMP", _time, "YYYY-MM-DD HH:MM:SS")
+
+TABLES: dict[str, dict[str, Kind]] = {
+    "customer": {
+        "customer_no": IDENTIFIER,
+        "name": TEXT,
+        "industry": TEXT,
+        "region": TEXT,
+        "address": TEXT,
+        "updated_at": TIME,
+    },
     "meter_card": {
-        "meter_no": TEXT,
-        "customer_no": TEXT,
+        "meter_no": IDENTIFIER,
+        "customer_no": IDENTIFIER,
         "dn_mm": WHOLE,
-        "book_no": TEXT,
+        "book_no": IDENTIFIER,
         "installed_on": DATE,
         "removed_on": DATE,
         "updated_at": TIME,
     },
-    "meter_read": {"read_id": TEXT, "meter_no": TEXT, "read_at": TIME, "register_m3": NUMBER, "kind": TEXT, "updated_at": TIME},
+    "meter_read": {
+        "read_id": IDENTIFIER,
+        "meter_no": IDENTIFIER,
+        "read_at": TIME,
+        "register_m3": NUMBER,
+        "kind": TEXT,
+        "updated_at": TIME,
+    },
     "bill": {
-        "bill_no": TEXT,
-        "customer_no": TEXT,
-        "meter_no": TEXT,
+        "bill_no": IDENTIFIER,
+        "customer_no": IDENTIFIER,
+        "meter_no": IDENTIFIER,
         "period_start": DATE,
         "period_end": DATE,
         "billed_m3": NUMBER,
-        "water_charge": NUMBER,
-        "drainage_charge": NUMBER,
-        "amount": NUMBER,
+        "water_charge": MONEY,
+        "drainage_charge": MONEY,
+        "amount": MONEY,
         "status": TEXT,
         "updated_at": TIME,
     },
     "payment": {
-        "payment_id": TEXT,
-        "bill_no": TEXT,
-        "customer_no": TEXT,
+        "payment_id": IDENTIFIER,
+        "bill_no": IDENTIFIER,
+        "customer_no": IDENTIFIER,
         "paid_on": DATE,
-        "amount": NUMBER,
+        "amount": MONEY,
         "updated_at": TIME,
     },
 }
-"""Columns and types of each table in the warehouse; the first column is its key."""
+"""Columns and kinds of each table in the warehouse; the first column is its key."""
+
+KEYS = {"bill": ("bill_no", "meter_no")}
+"""Keys of several columns: a bill has a line for each of its meters. The first column must be filled, the others need not."""
+
+ASIDE = {
+    "rejected": "table_name varchar, row_key varchar, reason varchar, source_row varchar, key varchar",
+    "withdrawn": "table_name varchar, row_key varchar, withdrawn_at timestamp, source_row varchar, key varchar",
+    "seen": "table_name varchar, key varchar, rows bigint",
+    "changed_bill": "bill_no varchar",
+}
+"""Beside the tables of billing: rows that cannot be used, rows gone in billing, how many rows billing has of each key, and the
+bills that changed since they were last compared."""
+
+KEPT_IN_TIME: dict[str, tuple[str, ...]] = {
+    "customer": ("customer_no", "name", "industry", "region", "address"),
+    "meter_card": ("meter_no", "customer_no", "dn_mm", "book_no", "installed_on", "removed_on"),
+}
+"""Tables of which `billing.<table>_history` keeps each state, and the columns that make a state; the first is the key."""
 
 SESSIONS: dict[str, tuple[str, ...]] = {
     "SQLite": ("pragma query_only = on",),
@@ -83,20 +176,55 @@ class BillingError(RuntimeError):
 
 
 class Fetched(NamedTuple):
-    """One table as read: the good rows with the warehouse's types, and those kept aside (columns of `billing.rejected`)."""
+    """What a sync takes of one table: the good rows with the warehouse's types, those kept aside (columns of `billing.rejected`),
+    and every key that billing has with its number of rows (`key` null: rows without one)."""
 
     rows: pl.DataFrame
     rejected: pl.DataFrame
+    keys: pl.DataFrame
 
 
 def ensure_tables(warehouse: duckdb.DuckDBPyConnection) -> None:
-    """Make schema `billing` and its tables where they are absent; a site without a billing system has them empty."""
+    """Make schema `billing` and its tables where they are absent; a site without a billing system has them empty.
+
+    A table of an earlier version with other columns keeps its rows.
+    """
     warehouse.execute("create schema if not exists billing").fetchall()
-    for table, columns in TABLES.items():
-        listed = ", ".join(f"{name} {kind}" for name, kind in columns.items())
-        warehouse.execute(f"create table if not exists billing.{table} ({listed}, primary key ({_key(table)}))").fetchall()
-    rejected = "table_name varchar, row_key varchar, reason varchar, source_row varchar"
-    warehouse.execute(f"create table if not exists billing.rejected ({rejected})").fetchall()
+    wanted = {table: ", ".join(f"{name} {kind.sql}" for name, kind in columns.items()) for table, columns in TABLES.items()}
+    for table, columns in (wanted | ASIDE).items():
+        _ensure(warehouse, f"billing.{table}", columns)
+    for table, kept in KEPT_IN_TIME.items():
+        listed = ", ".join(f"{name} {TABLES[table][name].sql}" for name in kept)
+        times = "valid_from timestamptz, first_day date, known_at timestamptz"
+        warehouse.execute(f"create table if not exists billing.{table}_history ({listed}, {times})").fetchall()
+
+
+def _ensure(warehouse: duckdb.DuckDBPyConnection, table: str, columns: str) -> None:
+    warehouse.execute(f"create table if not exists {table} ({columns})").fetchall()
+    warehouse.execute(f"create or replace temp table renewed ({columns})").fetchall()
+    there, wanted = (
+        warehouse.execute(f"select name, type from pragma_table_info('{name}')").fetchall() for name in (table, "temp.renewed")
+    )
+    if there != wanted or _has_key(warehouse, table):
+        shared = ", ".join(name for name, _ in there if name in dict(wanted))
+        for statement in (
+            "begin",
+            f"insert into renewed by name select {shared} from {table}",
+            f"drop table {table}",
+            f"create table {table} as select * from renewed",
+            "commit",
+        ):
+            warehouse.execute(statement).fetchall()
+    warehouse.execute("drop table renewed").fetchall()
+
+
+def _has_key(warehouse: duckdb.DuckDBPyConnection, table: str) -> bool:
+    """Whether the table has a primary key, as an earlier version's had: its key was one column."""
+    schema, name = table.split(".")
+    query = (
+        "select count(*) from duckdb_constraints() where schema_name = ? and table_name = ? and constraint_type = 'PRIMARY KEY'"
+    )
+    return bool(warehouse.execute(query, [schema, name]).fetchall()[0][0])
 
 
 def sync(
@@ -104,36 +232,79 @@ def sync(
 ) -> dict[str, int]:
     """Bring what changed in the billing system since the last sync, less `overlap_days`, into the warehouse.
 
-    `connection` is an ODBC connection string. Gives the rows taken by table, and `rejected` where some were kept aside in
-    `billing.rejected`. All tables change in one transaction or none. A row deleted in billing stays. Raises `BillingError`.
+    `connection` is an ODBC connection string. Gives the rows taken by table; also `rejected` where rows are kept aside in
+    `billing.rejected`, and `withdrawn` where rows are gone in billing and moved to `billing.withdrawn`. All tables change in one
+    transaction or none. Raises `BillingError`.
     """
     ensure_tables(warehouse)
     since = {table: _watermark(warehouse, table, overlap_days) for table in TABLES}
-    fetched = _fetch_all(connection, queries, since)
+    seen = {table: _seen(warehouse, table) for table in TABLES}
+    fetched = _fetch_all(connection, queries, since, seen)
     warehouse.execute("begin").fetchall()
     try:
-        for table, part in fetched.items():
-            _upsert(warehouse, table, part)
+        withdrawn = sum(_store(warehouse, table, part) for table, part in fetched.items())
+        keep_history(warehouse)
         warehouse.execute("commit").fetchall()
     except BaseException:
         warehouse.execute("rollback").fetchall()
         raise
-    rejected = sum(part.rejected.height for part in fetched.values())
-    return {table: part.rows.height for table, part in fetched.items()} | ({"rejected": rejected} if rejected else {})
+    counts = {table: part.rows.height for table, part in fetched.items()}
+    aside = {"rejected": sum(part.rejected.height for part in fetched.values()), "withdrawn": withdrawn}
+    return counts | {name: count for name, count in aside.items() if count}
 
 
-def _key(table: str) -> str:
-    return next(iter(TABLES[table]))
+def keep_history(warehouse: duckdb.DuckDBPyConnection) -> None:
+    """Add the customers and cards that are others than last known to their histories.
+
+    The first state holds since ever, a later one from after the last reading that the figures have of the meter (of a customer:
+    of any meter), so that what was reported does not move.
+    """
+    has_figures = warehouse.execute("select count(*) from duckdb_tables() where table_name = 'latest_reading'").fetchall() == [
+        (1,)
+    ]
+    for table, columns in KEPT_IN_TIME.items():
+        key, listed = columns[0], ", ".join(columns)
+        own = f"where meter = fresh.{key}" if table == "meter_card" else ""
+        last = f"(select max(reading_at) from latest_reading {own})" if has_figures else "null::timestamptz"
+        # A day begins just after its midnight: a state from then on holds that day.
+        warehouse.execute(
+            f"""
+            insert into billing.{table}_history by name
+            with last as (
+                select * exclude (valid_from, first_day, known_at) from billing.{table}_history
+                qualify row_number() over (partition by {key} order by known_at desc) = 1
+            ),
+            fresh as (select {listed} from billing.{table} except select {listed} from last),
+            dated as (
+                select
+                    *,
+                    case when {key} in (select {key} from last) then {last} + interval 1 microsecond end as valid_from
+                from fresh
+            )
+            select *, date_trunc('day', valid_from - interval 2 microseconds)::date + 1 as first_day, now() as known_at from dated
+            """
+        ).fetchall()
+
+
+def key_columns(table: str) -> tuple[str, ...]:
+    """The columns that make a row of the table the same row."""
+    return KEYS.get(table, (next(iter(TABLES[table])),))
 
 
 def _watermark(warehouse: duckdb.DuckDBPyConnection, table: str, overlap_days: int) -> str:
     """The last change known, less the overlap. A change dated in the future does not count: it would hide the others."""
     past = f"select max(updated_at) - to_days(?) from billing.{table} where updated_at <= now() at time zone 'UTC'"
     last = warehouse.execute(past, [overlap_days]).fetchall()[0][0]
-    return last.strftime("%Y-%m-%d %H:%M:%S") if last else BEGINNING
+    return max(last.strftime("%Y-%m-%d %H:%M:%S"), BEGINNING) if last else BEGINNING
 
 
-def _fetch_all(connection: str, queries: Path, since: Mapping[str, str]) -> dict[str, Fetched]:
+def _seen(warehouse: duckdb.DuckDBPyConnection, table: str) -> pl.DataFrame:
+    """`key`, `rows`: what billing had of each key at the last sync."""
+    rows: pl.DataFrame = warehouse.sql("select key, rows from billing.seen where table_name = $name", params={"name": table}).pl()
+    return rows.cast({"key": pl.String, "rows": pl.UInt32})
+
+
+def _fetch_all(connection: str, queries: Path, since: Mapping[str, str], seen: Mapping[str, pl.DataFrame]) -> dict[str, Fetched]:
     """Read every table in one session. A driver's error is told without its own text's secrets, and is not chained."""
     doing = "connect"
     try:
@@ -143,7 +314,7 @@ def _fetch_all(connection: str, queries: Path, since: Mapping[str, str]) -> dict
             for table, watermark in since.items():
                 file = queries / f"{table}.sql"
                 doing = str(file)
-                fetched[table] = _fetch(session, table, file, watermark)
+                fetched[table] = _fetch(session, table, file, watermark, seen[table])
             return fetched
     except pyodbc.Error as error:
         problem = _explained(error, doing)
@@ -168,21 +339,96 @@ def _bound(session: pyodbc.Connection) -> None:
     session.commit()
 
 
-def _fetch(session: pyodbc.Connection, table: str, file: Path, watermark: str) -> Fetched:
+def _fetch(session: pyodbc.Connection, table: str, file: Path, watermark: str, seen: pl.DataFrame) -> Fetched:
+    """Rows changed since the watermark, and those of keys that billing has more or fewer rows of than at the last sync.
+
+    A row with an old or no time of change is found by its key, as is one that is gone.
+    """
     try:
         _, query = read_header(file)
     except (OSError, ValueError) as error:
         raise BillingError(f"query of billing table {table!r}: {error}") from None
+    wanted, key = tuple(TABLES[table]), key_columns(table)
+    rows = _read(session, file, query, watermark, wanted).with_columns(key=_key_of(key))
+    if watermark == BEGINNING:
+        return _typed(table, rows, _counted(rows))
+    keys = _counted(_read_some(session, file, query, BEGINNING, key).with_columns(key=_key_of(key)))
+    fetched = rows.select("key").unique()
+    changed = keys.join(seen.rename({"rows": "before"}), on="key", how="left", nulls_equal=True).filter(
+        (pl.col("rows") != pl.col("before").fill_null(0))
+        | ((pl.col("rows") > 1) & pl.col("key").is_in(fetched["key"].implode(), nulls_equal=True))
+    )
+    # What the watermark gave already needs no second reading, but for a key of several rows: some of them may be older.
+    needed = changed.join(fetched, on="key", how="anti", nulls_equal=True).vstack(
+        changed.filter(pl.col("rows") > 1).join(fetched, on="key", how="semi", nulls_equal=True)
+    )
+    if needed.height:
+        every = _read(session, file, query, BEGINNING, wanted).with_columns(key=_key_of(key))
+        keys = _counted(every)
+        rows = pl.concat(
+            [
+                rows.join(needed, on="key", how="anti", nulls_equal=True),
+                every.join(needed, on="key", how="semi", nulls_equal=True),
+            ]
+        )
+    return _typed(table, rows, keys)
+
+
+def _key_of(columns: Sequence[str]) -> pl.Expr:
+    first, *others = (IDENTIFIER.parse(pl.col(name)) for name in columns)
+    return pl.concat_str([first, *(other.fill_null("") for other in others)], separator=SEPARATOR)
+
+
+def _counted(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.group_by("key", maintain_order=True).agg(rows=pl.len())
+
+
+def _read(session: pyodbc.Connection, file: Path, query: str, watermark: str, wanted: Sequence[str]) -> pl.DataFrame:
+    """The query's rows as cleaned text."""
     with closing(session.execute(query, watermark)) as cursor:
         names = [column[0].lower() for column in cursor.description or ()]
-        wanted = TABLES[table]
         if lacking := [name for name in wanted if name not in names]:
             raise BillingError(
                 f"{file}: the query gives no column {', '.join(lacking)}; expected {', '.join(wanted)}; got {', '.join(names)}"
             )
-        places = [names.index(name) for name in wanted]
-        frames = [_texts(file, wanted, places, rows) for rows in _batches(cursor)]
-    return _typed(table, pl.concat([pl.DataFrame(schema=dict.fromkeys(wanted, pl.String())), *frames]))
+        if not _is_untyped(session):
+            return _cleaned(file, wanted, [names.index(name) for name in wanted], cursor)
+    return _read_some(session, file, query, watermark, wanted)
+
+
+def _read_some(session: pyodbc.Connection, file: Path, query: str, watermark: str, columns: Sequence[str]) -> pl.DataFrame:
+    """Some columns of the query's rows as cleaned text."""
+    listed = ", ".join(f"cast({name} as text)" if _is_untyped(session) else name for name in columns)
+    with closing(session.execute(f"select {listed} from ({query}) billing_rows", watermark)) as cursor:
+        return _cleaned(file, columns, range(len(columns)), cursor)
+
+
+def _is_untyped(session: pyodbc.Connection) -> bool:
+    """Whether a column may hold any type: SQLite's driver then converts by the declared one, '4,320' to 4 and 'abc' to null."""
+    return bool(session.getinfo(pyodbc.SQL_DBMS_NAME) == "SQLite")
+
+
+def _cleaned(file: Path, columns: Sequence[str], places: Sequence[int], cursor: pyodbc.Cursor) -> pl.DataFrame:
+    """Rows as text without blanks at the ends and without NUL characters, null where nothing is left."""
+    frames = [_texts(file, columns, places, rows) for rows in _batches(cursor)]
+    found = pl.concat([pl.DataFrame(schema=dict.fromkeys(columns, pl.String())), *frames])
+    _warn_of_nul(file, found)
+    return found.select(_plain(pl.col(name)).alias(name) for name in columns)
+
+
+def _plain(text: pl.Expr) -> pl.Expr:
+    stripped = text.str.replace_all("\0", "", literal=True).str.strip_chars()
+    return pl.when(stripped != "").then(stripped)
+
+
+def _warn_of_nul(file: Path, rows: pl.DataFrame) -> None:
+    """Name the cells in which a NUL character is dropped: no text of PostgreSQL may hold one."""
+    key = rows.columns[0]
+    for name in rows.columns:
+        bad = rows.filter(pl.col(name).str.contains("\0", literal=True))
+        if bad.height:
+            shown = ", ".join(repr(value) for value in bad[key].head(SHOWN))
+            LOG.warning("%s: NUL characters dropped in column %s of %d rows (%s: %s)", file.name, name, bad.height, key, shown)
 
 
 def _batches(cursor: pyodbc.Cursor) -> Iterator[list[Any]]:
@@ -190,91 +436,95 @@ def _batches(cursor: pyodbc.Cursor) -> Iterator[list[Any]]:
         yield rows
 
 
-def _texts(file: Path, wanted: Iterable[str], places: list[int], rows: list[Any]) -> pl.DataFrame:
+def _texts(file: Path, columns: Sequence[str], places: Sequence[int], rows: list[Any]) -> pl.DataFrame:
     """Every value as text, whatever the driver made of it: SQLite's delivers a whole column as text when its first value is null,
     others deliver decimals, truth values and times in forms of their own."""
-    columns = list(zip(*rows, strict=True))
-    for name, place in zip(wanted, places, strict=True):
-        if any(isinstance(value, (bytes, bytearray)) for value in columns[place]):
+    cells = list(zip(*rows, strict=True))
+    for name, place in zip(columns, places, strict=True):
+        if any(isinstance(value, (bytes, bytearray)) for value in cells[place]):
             raise BillingError(f"{file}: column {name} came as bytes; cast it in the query to text")
     return pl.DataFrame(
         [
-            pl.Series(name, [None if value is None else str(value) for value in columns[place]], dtype=pl.String)
-            for name, place in zip(wanted, places, strict=True)
+            pl.Series(name, [None if value is None else str(value) for value in cells[place]], dtype=pl.String)
+            for name, place in zip(columns, places, strict=True)
         ]
     )
 
 
-def _typed(table: str, rows: pl.DataFrame) -> Fetched:
-    """Texts become the table's types; a row in which one cannot, or that has no key or time, is kept aside with the reason."""
+def _typed(table: str, rows: pl.DataFrame, keys: pl.DataFrame) -> Fetched:
+    """Texts become the table's types. Kept aside with the reason: a row in which one cannot, that has no key, or whose key a
+    newer row has as well."""
     columns = TABLES[table]
-    required = (_key(table), "updated_at")
+    first = key_columns(table)[0]
     typed = rows.select(
-        *(PARSERS[kind].parse(pl.col(name)).alias(name) for name, kind in columns.items()),
+        *(kind.parse(pl.col(name)).alias(name) for name, kind in columns.items()),
         pl.coalesce(
-            pl.when(PARSERS[kind].parse(pl.col(name)).is_null() & (pl.lit(name in required) | pl.col(name).is_not_null())).then(
-                pl.format(f"{name} is {{}}; expected {PARSERS[kind].expected}", pl.col(name).fill_null("empty"))
+            pl.when(kind.parse(pl.col(name)).is_null() & (pl.lit(name == first) | pl.col(name).is_not_null())).then(
+                pl.format(f"{name} is {{}}; expected {kind.expected}", pl.col(name).fill_null("empty"))
             )
             for name, kind in columns.items()
         ).alias("reason"),
-        pl.struct(pl.all()).struct.json_encode().alias("source_row"),
+        pl.struct(pl.col(list(columns))).struct.json_encode().alias("source_row"),
+        "key",
     )
-    good = typed.filter(pl.col("reason").is_null()).select(*columns)
-    rejected = typed.filter(pl.col("reason").is_not_null()).select(
-        table_name=pl.lit(table), row_key=pl.col(_key(table)), reason="reason", source_row="source_row"
+    usable = typed.filter(pl.col("reason").is_null()).sort("updated_at", nulls_last=False, maintain_order=True)
+    newest = usable.unique("key", keep="last", maintain_order=True)
+    older = usable.filter(~pl.col("key").is_last_distinct()).with_columns(
+        reason=pl.format(f"{' and '.join(key_columns(table))} is there {{}} times; the newest is used", pl.len().over("key") + 1)
     )
-    newest = good.sort("updated_at", maintain_order=True).unique(_key(table), keep="last", maintain_order=True)
-    return Fetched(newest, rejected)
-
-
-def _number(text: pl.Expr) -> pl.Expr:
-    number = text.cast(pl.Float64, strict=False)
-    return pl.when(number.is_finite()).then(number)
-
-
-def _day(text: pl.Expr) -> pl.Expr:
-    return text.str.slice(0, 10).str.to_date("%Y-%m-%d", strict=False)
-
-
-def _time(text: pl.Expr) -> pl.Expr:
-    whole = (
-        text.str.slice(0, 19)
-        .str.replace("T", " ", literal=True)
-        .str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False)
+    rejected = pl.concat([typed.filter(pl.col("reason").is_not_null()), older]).select(
+        table_name=pl.lit(table), row_key=pl.col(first), reason="reason", source_row="source_row", key="key"
     )
-    return pl.coalesce(whole, text.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us")))
+    return Fetched(newest.select(*columns, "key"), rejected, keys)
 
 
-class Parser(NamedTuple):
-    """How a type is made of text, and what is expected for the reason of a row kept aside."""
-
-    parse: Callable[[pl.Expr], pl.Expr]
-    expected: str
-
-
-PARSERS: dict[str, Parser] = {
-    TEXT: Parser(lambda text: text, "a value"),
-    NUMBER: Parser(_number, "a number"),
-    WHOLE: Parser(lambda text: _number(text).cast(pl.Int64, strict=False), "a whole number"),
-    DATE: Parser(_day, "YYYY-MM-DD"),
-    TIME: Parser(_time, "YYYY-MM-DD HH:MM:SS"),
-}
-
-
-def _upsert(warehouse: duckdb.DuckDBPyConnection, table: str, part: Fetched) -> None:
-    warehouse.register("incoming", part.rows)
-    warehouse.register("incoming_rejected", part.rejected)
+def _store(warehouse: duckdb.DuckDBPyConnection, table: str, part: Fetched) -> int:
+    """Put the rows in place of those with the same key; move away what is gone in billing. Gives the rows moved away."""
+    own = _key_sql(table)
+    is_gone = f"{own} not in (select key from incoming_keys where key is not null)"
+    frames = {"incoming": part.rows, "incoming_rejected": part.rejected, "incoming_keys": part.keys}
+    for name, frame in frames.items():
+        warehouse.register(name, frame)
     try:
-        warehouse.execute(f"insert or replace into billing.{table} by name select * from incoming").fetchall()
-        # A row is aside once, and no longer when it has been mended.
-        warehouse.execute(
-            f"delete from billing.rejected where table_name = '{table}' and (row_key in (select {_key(table)} from incoming) "
-            "or source_row in (select source_row from incoming_rejected) or row_key in (select row_key from incoming_rejected))"
+        ((gone,),) = warehouse.execute(
+            f"insert into billing.withdrawn by name select '{table}' as table_name, {key_columns(table)[0]} as row_key, "
+            f"cast(now() at time zone 'UTC' as timestamp) as withdrawn_at, to_json(billed) as source_row, {own} as key "
+            f"from billing.{table} as billed where {is_gone}"
         ).fetchall()
-        warehouse.execute("insert into billing.rejected by name select * from incoming_rejected").fetchall()
+        for statement in (
+            *(_note_changed_bills(is_gone) if table == "bill" else ()),
+            f"delete from billing.{table} where {is_gone} or {own} in (select key from incoming)",
+            f"insert into billing.{table} by name select * exclude (key) from incoming",
+            f"delete from billing.withdrawn where table_name = '{table}' and key in (select key from incoming)",
+            # A row is aside once, and no longer when it has been mended or is gone.
+            f"delete from billing.rejected where table_name = '{table}' and ("
+            "key in (select key from incoming) or key in (select key from incoming_rejected) "
+            "or source_row in (select source_row from incoming_rejected) "
+            "or not exists (select 1 from incoming_keys where incoming_keys.key is not distinct from rejected.key))",
+            "insert into billing.rejected by name select * from incoming_rejected",
+            f"delete from billing.seen where table_name = '{table}'",
+            f"insert into billing.seen by name select '{table}' as table_name, key, rows from incoming_keys",
+        ):
+            warehouse.execute(statement).fetchall()
     finally:
-        warehouse.unregister("incoming")
-        warehouse.unregister("incoming_rejected")
+        for name in frames:
+            warehouse.unregister(name)
+    return int(gone)
+
+
+def _note_changed_bills(is_gone: str) -> Iterator[str]:
+    """Bills of which a row is gone or other than it was; the overlap of two syncs brings many that are not."""
+    yield f"insert into billing.changed_bill select bill_no from billing.bill where {is_gone}"
+    yield (
+        "insert into billing.changed_bill select bill_no from "
+        "(select * exclude (key) from incoming except select * from billing.bill)"
+    )
+
+
+def _key_sql(table: str) -> str:
+    """A row's key as one text, as `_key_of` gives it."""
+    first, *others = key_columns(table)
+    return "".join((first, *(f" || chr(9) || coalesce({name}, '')" for name in others)))
 
 
 def _explained(error: pyodbc.Error, doing: str) -> str:

@@ -1,9 +1,11 @@
-"""The registry: CSV files a person edits in a spreadsheet, read and validated as a whole.
+"""The registry's CSV files, which a person edits in a spreadsheet: rows that are right come back typed.
 
-Either every file is right and comes back typed, or `RegistryError` lists every wrong cell with file, row and what was expected.
+A wrong row is refused alone and listed with file, row, column and what was expected. `assets.registry_history` keeps what held
+when.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,15 +37,19 @@ KEYS = {
 """What makes two rows of a file the same row."""
 
 
+A_TIME = "a time like 2026-01-31T08:00:00+08:00"
+
+
 class RegistryError(ValueError):
-    """The registry cannot be used; the text lists what to mend where."""
+    """There is no registry to work with; the text lists what to mend where."""
 
 
 FILES: dict[str, dict[str, Column]] = {
     "terminals": TERMINAL_COLUMNS,
     "replacements": {
         "meter": Column(TEXT, required=True),
-        "replaced_at": Column(TIME, required=True),
+        "replaced_at": Column(TIME),
+        "replaced_on": Column(DAY, extra=True),
         "old_final_m3": Column(NUMBER, required=True),
         "new_initial_m3": Column(NUMBER, required=True),
     },
@@ -70,12 +76,9 @@ FILES: dict[str, dict[str, Column]] = {
 }
 """The files (`registry/<name>.csv`) and their columns: the one place that fixes them."""
 
-UNIQUE = {"terminals": ("terminal", "meter"), "customers": ("customer_no",)}
-"""Columns whose values must not repeat."""
-
 
 class Registry(NamedTuple):
-    """The validated files, typed as `FILES` says; a file that is absent (but terminals) is an empty frame."""
+    """The rows of the files that are right, typed as `FILES` says; a file that is absent (but terminals) is an empty frame."""
 
     terminals: pl.DataFrame
     replacements: pl.DataFrame
@@ -84,18 +87,51 @@ class Registry(NamedTuple):
     vocabulary: pl.DataFrame
 
 
-def load(folder: Path) -> Registry:
-    """Read and validate `folder/*.csv`. Raises `RegistryError`."""
+class Content(NamedTuple):
+    """The files as they are now: right rows, a line for each problem, and what the problems leave open.
+
+    `refused`: by file, the texts of the key columns of each refused row. `unread`: files that are refused as a whole.
+    """
+
+    rows: Registry
+    problems: list[str]
+    refused: dict[str, list[tuple[str | None, ...]]]
+    unread: set[str]
+
+
+def read(folder: Path, known_meters: Iterable[str] = ()) -> Content:
+    """Read `folder/*.csv`. A wrong row is refused alone; a file that is no table is refused as a whole.
+
+    `known_meters`: meters that rows may name although `terminals.csv` has them no more.
+    """
     problems: list[str] = []
-    frames = {name: _read(folder / f"{name}.csv", columns, problems) for name, columns in FILES.items()}
-    registry = Registry(**frames)
-    if not (problems and registry.terminals.is_empty()):
+    refused: dict[str, list[tuple[str | None, ...]]] = {}
+    frames, unread = {}, set()
+    for name, columns in FILES.items():
+        frame = _read(folder / f"{name}.csv", columns, problems, refused.setdefault(name, []))
+        if frame is None:
+            unread.add(name)
+        frames[name] = pl.DataFrame(schema=_schema(columns)) if frame is None else frame
+    meters = {*frames["terminals"]["meter"], *(row[1] for row in refused["terminals"]), *known_meters}
+    if "terminals" not in unread:
         # Without terminals every reference would be wrong, and the one problem that matters would drown.
-        problems.extend(_references(registry))
-    if problems:
-        more = f"\n… and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        raise RegistryError("the registry is not used until this is mended:\n" + "\n".join(problems[:SHOWN]) + more)
-    return registry
+        for name in ("replacements", "relations"):
+            frames[name] = _referring(name, frames[name], meters, problems, refused[name])
+    return Content(Registry(**frames), problems, refused, unread)
+
+
+def load(folder: Path) -> Registry:
+    """The rows of `folder/*.csv` that are right. Raises `RegistryError` where there is no table of terminals."""
+    content = read(folder)
+    if "terminals" in content.unread:
+        raise RegistryError(problems_text(content.problems))
+    return content.rows
+
+
+def problems_text(problems: Sequence[str]) -> str:
+    """The first problems, a line each, and how many more there are."""
+    more = f"\n… and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+    return "these rows of the registry are not used until they are mended:\n" + "\n".join(problems[:SHOWN]) + more
 
 
 def merge(folder: Path, additions: Mapping[str, pl.DataFrame]) -> dict[str, int]:
@@ -117,38 +153,75 @@ def merge(folder: Path, additions: Mapping[str, pl.DataFrame]) -> dict[str, int]
     return added
 
 
-def _read(path: Path, columns: dict[str, Column], problems: list[str]) -> pl.DataFrame:
-    empty = pl.DataFrame(schema={name: column.dtype for name, column in columns.items()})
+def _schema(columns: Mapping[str, Column]) -> dict[str, pl.DataType]:
+    return {name: column.dtype for name, column in columns.items()}
+
+
+def _read(
+    path: Path, columns: dict[str, Column], problems: list[str], refused: list[tuple[str | None, ...]]
+) -> pl.DataFrame | None:
+    """The right rows of a file; None where it is no table."""
     if not path.exists():
-        if path.stem == "terminals":
-            problems.append(f"{path}: the file is absent; expected the columns {', '.join(columns)}")
-        return empty
+        if path.stem != "terminals":
+            return pl.DataFrame(schema=_schema(columns))
+        problems.append(f"{path}: the file is absent; expected the columns {', '.join(columns)}")
+        return None
     try:
         table = read_csv(path.read_bytes())
     except ValueError as error:
         problems.append(f"{path}: not a CSV file: {error}")
-        return empty
+        return None
+    problems.extend(f"{path} row {row}, {name}: NUL characters are left out" for row, name in table.with_nul)
     width = len(table.columns)
-    problems.extend(
-        f"{path} row {row}: {len(cells)} cells, expected {width}" for row, cells in enumerate(table.rows, 2) if any(cells[width:])
-    )
     text = _texts(table)
     missing = [name for name, column in columns.items() if name not in text.columns and not column.extra]
     text = text.with_columns(pl.lit(None, pl.String).alias(name) for name in columns if name not in text.columns)
     if missing:
         problems.append(f"{path}: columns missing: {', '.join(missing)}")
-        return empty
+        return None
     text = text.select(list(columns)).with_row_index("row", offset=2)
     # A spreadsheet keeps rows that were emptied; the others keep the number that the spreadsheet shows.
     text = text.filter(~pl.all_horizontal(pl.col(list(columns)).is_null()))
-    typed = text.select(_typed(pl.col(name), column.dtype).alias(name) for name, column in columns.items())
+    typed = text.select("row", *(_typed(pl.col(name), column.dtype).alias(name) for name, column in columns.items()))
+    wrong: dict[int, None] = {}
+    for row, cells in enumerate(table.rows, 2):
+        if any(cells[width:]):
+            problems.append(f"{path} row {row}: {len(cells)} cells, expected {width}")
+            wrong[row] = None
     for name, column in columns.items():
-        problems.extend(_cells(path, text["row"], text[name], typed[name], column))
-    for name in UNIQUE.get(path.stem, ()):
-        twice = text.filter(pl.col(name).is_not_null() & pl.col(name).is_duplicated())
-        for value, rows in twice.group_by(name, maintain_order=True).agg("row").iter_rows():
-            problems.append(f"{path} rows {', '.join(map(str, rows))}, {name}: {value!r}, expected once")
-    return typed
+        for row, detail in _cells(text["row"], text[name], typed[name], column):
+            problems.append(f"{path} row {row}, {name}: {detail}")
+            wrong[row] = None
+    good = typed.filter(~pl.col("row").is_in(list(wrong)))
+    for row, detail in _repeated(path.stem, good):
+        problems.append(f"{path} rows {detail}")
+        wrong[row] = None
+    keys = list(KEYS[path.stem]) if path.stem != "terminals" else ["terminal", "meter"]
+    refused.extend(text.filter(pl.col("row").is_in(list(wrong))).select(keys).iter_rows())
+    return typed.filter(~pl.col("row").is_in(list(wrong))).drop("row")
+
+
+def _repeated(file: str, rows: pl.DataFrame) -> Iterator[tuple[int, str]]:
+    """Rows that say again what an earlier one says: the number of the later row, and the text of the problem.
+
+    A terminal or a meter may have several rows where each but the last has an end, or begins at a time of its own.
+    """
+    if file == "customers":
+        for value, numbers in rows.group_by("customer_no", maintain_order=True).agg("row").iter_rows():
+            yield from ((row, f"{numbers[0]}, {row}, customer_no: {value!r}, expected once") for row in numbers[1:])
+    if file != "terminals":
+        return
+    is_open = pl.col("valid_to").is_null() & pl.col("removed_on").is_null()
+    begins = pl.coalesce(pl.col("valid_from"), pl.col("installed_on").cast(pl.String), pl.lit(""))
+    told: set[int] = set()
+    for name in ("terminal", "meter"):
+        twice = rows.filter(is_open & ~pl.col("row").is_in(list(told))).group_by(
+            name, begins.alias("begins"), maintain_order=True
+        )
+        for value, _, numbers in twice.agg("row").iter_rows():
+            for row in numbers[1:]:
+                told.add(row)
+                yield row, f"{numbers[0]}, {row}, {name}: {value!r}, expected once, or with valid_from, removed_on or valid_to"
 
 
 def _texts(table: CsvTable) -> pl.DataFrame:
@@ -170,24 +243,39 @@ def _typed(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     return pl.when(typed.is_finite()).then(typed) if dtype.is_float() else typed
 
 
-def _cells(path: Path, rows: pl.Series, text: pl.Series, typed: pl.Series, column: Column) -> Iterator[str]:
+def _cells(rows: pl.Series, text: pl.Series, typed: pl.Series, column: Column) -> Iterator[tuple[int, str]]:
+    """The row and the problem of each wrong cell of a column."""
     expected = {TEXT: "text", NUMBER: "a number", WHOLE: "a whole number", DAY: "a date like 2026-01-31"}
     for row, before, after in zip(rows, text, typed, strict=True):
-        where = f"{path} row {row}, {text.name}"
         if before is None:
             if column.required:
-                yield f"{where}: empty, expected a value"
+                yield row, "empty, expected a value"
         elif after is None:
-            yield f"{where}: {before!r}, expected {expected.get(column.dtype, 'a time like 2026-01-31T08:00:00+08:00')}"
+            yield row, f"{before!r}, expected {expected.get(column.dtype, A_TIME)}"
+        elif column.moment and not _is_moment(before):
+            yield row, f"{before!r}, expected a date like 2026-01-31 or {A_TIME}"
         elif column.allowed and before not in column.allowed:
-            yield f"{where}: {before!r}, allowed: {', '.join(column.allowed)}"
+            yield row, f"{before!r}, allowed: {', '.join(column.allowed)}"
         elif column.positive and after <= 0:
-            yield f"{where}: {before!r}, expected {expected[column.dtype]} above 0"
+            yield row, f"{before!r}, expected {expected[column.dtype]} above 0"
 
 
-def _references(registry: Registry) -> Iterator[str]:
-    known = registry.terminals["meter"].drop_nulls()
-    for name in ("replacements", "relations"):
-        frame: pl.DataFrame = getattr(registry, name)
-        for meter in frame.filter(~pl.col("meter").is_in(known.implode()))["meter"].unique(maintain_order=True):
-            yield f"{name}.csv: meter {meter} is not in terminals.csv"
+def _is_moment(text: str) -> bool:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return len(text) == len("2026-01-31") or moment.tzinfo is not None
+
+
+def _referring(
+    name: str, rows: pl.DataFrame, meters: set[str], problems: list[str], refused: list[tuple[str | None, ...]]
+) -> pl.DataFrame:
+    """The rows whose meter is registered."""
+    is_known = pl.col("meter").is_in(list(meters))
+    strangers = rows.filter(~is_known)
+    refused.extend(strangers.select(pl.col(list(KEYS[name])).cast(pl.String)).iter_rows())
+    problems.extend(
+        f"{name}.csv: meter {meter} is not in terminals.csv" for meter in strangers["meter"].unique(maintain_order=True)
+    )
+    return rows.filter(is_known)

@@ -5,16 +5,16 @@ description: >-
   Volume of each meter and local day of the period. A meter that was there on a day has a row even where nothing is known of it: its volume is
   then empty, never 0.
 grain: [meter, day]
-deps: [daily_usage, meter]
+deps: [daily_usage, meter, meter_history]
 columns:
-  customer_no: {zh: 用户编号, width: 10}
-  customer_name: {zh: 用户名称, width: 22}
-  meter: {zh: 水表, width: 11}
-  dn_mm: {zh: 口径 mm, width: 6, format: "0"}
-  day: {zh: 日期, width: 8, format: mm-dd}
-  volume_m3: {zh: 水量 m³, width: 7.5, format: "#,##0.0", total: "#,##0"}
-  coverage: {zh: 覆盖率, width: 8, format: "0.0%"}
-  complete: {zh: 完整, width: 8}
+  customer_no: {width: 10}
+  customer_name: {width: 22}
+  meter: {width: 11}
+  dn_mm: {width: 6}
+  day: {width: 8, format: mm-dd}
+  volume_m3: {width: 7.5, total: "#,##0"}
+  coverage: {width: 8}
+  complete: {width: 8}
 sheet: {lead: [customer_no, customer_name, meter, dn_mm], across: day, value: volume_m3, coverage: coverage, complete: complete}
 csv: [meter, customer_no, customer_name, day, volume_m3, coverage, complete]
 */
@@ -23,9 +23,20 @@ with days as (
 ),
 
 grid as (
-    select meter, customer_no, customer_name, dn_mm, day, installed_on, removed_on
+    select
+        meter.meter,
+        coalesce(history.customer_no, meter.customer_no) as customer_no,
+        coalesce(history.customer_name, meter.customer_name) as customer_name,
+        coalesce(history.dn_mm, meter.dn_mm) as dn_mm,
+        day,
+        meter.installed_on,
+        meter.removed_on
     from meter
     cross join days
+    left join meter_history as history
+        on history.meter = meter.meter
+        and day >= coalesce(history.first_day, day)
+        and day <= coalesce(history.last_day, day)
 )
 
 select

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ import pytest
 
 from assets import billing
 from assets.billing import TABLES, BillingError, sync
-from assets.marts import SQL
+from assets.headers import SQL
 
 PASSWORD = "geheim-4711"
 
@@ -162,11 +163,11 @@ def test_the_first_sync_brings_everything_with_types_and_chinese_text(
         ("M1", "C1", 150, "B07", date(2020, 3, 1), None, datetime(2026, 10, 1, 10))
     ]
     assert rows(warehouse, "select read_at, register_m3 from billing.meter_read") == [(datetime(2026, 10, 25), 1234.5)]
-    bill = (date(2026, 9, 25), date(2026, 10, 25), 100.1, 250.25, None, 345.35)
+    bill = (date(2026, 9, 25), date(2026, 10, 25), 100.1, Decimal("250.25"), None, Decimal("345.35"))
     assert rows(
         warehouse, "select period_start, period_end, billed_m3, water_charge, drainage_charge, amount from billing.bill"
     ) == [bill]
-    assert rows(warehouse, "select paid_on, amount from billing.payment") == [(date(2026, 11, 2), 345.35)]
+    assert rows(warehouse, "select paid_on, amount from billing.payment") == [(date(2026, 11, 2), Decimal("345.35"))]
 
 
 def test_a_second_sync_changes_nothing(source: Source, warehouse: duckdb.DuckDBPyConnection) -> None:
@@ -228,6 +229,250 @@ def test_a_row_that_cannot_be_used_is_kept_aside_with_its_reason_until_it_is_men
     sqlite_source.execute("update bill set period_start = '2026-09-25' where bill_no = 'B2'")
     assert sync(sqlite_source.connection, warehouse)["bill"] == 2
     assert rows(warehouse, "select table_name from billing.rejected order by all") == [("meter_card",), ("payment",)]
+
+
+NOW = "2026-10-25 10:00:00"
+
+
+def add(source: Source, table: str, *values: str | int | float | None) -> None:
+    listed = ", ".join("null" if value is None else f"'{value}'" for value in values)
+    source.execute(f"insert into {table} values ({listed})")
+
+
+def without_keys(source: Source) -> None:
+    """The bill table as views of old systems give it: without a primary key, every column a text of fixed or free width."""
+    columns = ", ".join(f"{column.split()[0]} varchar(40)" for column in DDL["bill"].split(", "))
+    source.execute("drop table bill")
+    source.execute(f"create table bill ({columns})")
+
+
+def bill(number: str, updated_at: str | None = NOW, **changes: str | None) -> tuple[str | None, ...]:
+    """A bill of M1 as the texts of its columns."""
+    row = {
+        "bill_no": number,
+        "customer_no": "C1",
+        "meter_no": "M1",
+        "period_start": "2026-09-25",
+        "period_end": "2026-10-25",
+        "billed_m3": "100",
+        "water_charge": "250",
+        "drainage_charge": None,
+        "amount": "250",
+        "status": "actual",
+        "updated_at": updated_at,
+    }
+    assert set(changes) <= set(row)
+    return tuple((row | changes).values())
+
+
+@pytest.mark.parametrize("comes", ["first", "later"])
+@pytest.mark.parametrize(
+    ("updated_at", "reason"),
+    [
+        (None, None),
+        ("1899-12-30 00:00:00", None),
+        ("2019-01-01 00:00:00", None),
+        ("9999-12-31 00:00:00", None),
+        ("", None),
+        ("0000-00-00 00:00:00", "updated_at is 0000-00-00 00:00:00; expected YYYY-MM-DD HH:MM:SS"),
+        ("20.10.2026", "updated_at is 20.10.2026; expected YYYY-MM-DD HH:MM:SS"),
+        ("10/20/2026", "updated_at is 10/20/2026; expected YYYY-MM-DD HH:MM:SS"),
+        ("yesterday", "updated_at is yesterday; expected YYYY-MM-DD HH:MM:SS"),
+    ],
+)
+def test_a_bill_with_no_or_an_absurd_time_of_change_is_taken_or_kept_aside(
+    source: Source, warehouse: duckdb.DuckDBPyConnection, comes: str, updated_at: str | None, reason: str | None
+) -> None:
+    without_keys(source)
+    add(source, "bill", *bill("B1"))
+    if comes == "later":
+        sync(source.connection, warehouse)
+    add(source, "bill", *bill("B2", updated_at))
+    for _ in range(2):
+        sync(source.connection, warehouse)
+        taken = rows(warehouse, "select count(*) from billing.bill where bill_no = 'B2'")
+        told = rows(warehouse, "select reason from billing.rejected where row_key = 'B2'")
+        assert (taken, told) == (([(0,)], [(reason,)]) if reason else ([(1,)], []))
+        assert rows(warehouse, "select count(*) from billing.bill where bill_no = 'B1'") == [(1,)]
+
+
+def test_keys_and_numbers_are_the_same_with_blanks_at_their_ends_and_in_full_width(
+    source: Source, warehouse: duckdb.DuckDBPyConnection
+) -> None:
+    for table in TABLES:
+        columns = ", ".join(f"{column.split()[0]} varchar(40)" for column in DDL[table].split(", "))
+        source.execute(f"drop table {table}")
+        source.execute(f"create table {table} ({columns})")
+    add(source, "customer", "C9        ", "  Mill（Nord）　", None, " ", None, NOW)
+    add(source, "meter_card", "\u3000Ｍ１　", "C9   ", " 100 ", "Ｂ０７  ", " 2020-03-01 ", "   ", NOW + " ")
+    add(source, "meter_read", "R1 ", "M1 ", " 2026-10-25 ", " 1,234.5 ", "actual  ", NOW)
+    add(source, "bill", *bill("B1   ", meter_no="ｍ－１ ", customer_no=" C9", billed_m3="４，３２０ ", amount=" 1,000.50 "))
+    add(source, "payment", " P1", "B1  ", "C9  ", "2026-11-02 ", "+1,000,000.55", NOW)
+    for _ in range(2):
+        assert "rejected" not in sync(source.connection, warehouse)
+        assert rows(warehouse, "from billing.customer") == [("C9", "Mill（Nord）", None, None, None, datetime(2026, 10, 25, 10))]
+        assert rows(warehouse, "select * exclude updated_at from billing.meter_card") == [
+            ("M1", "C9", 100, "B07", date(2020, 3, 1), None)
+        ]
+        assert rows(warehouse, "select read_id, meter_no, register_m3, kind from billing.meter_read") == [
+            ("R1", "M1", 1234.5, "actual")
+        ]
+        assert rows(warehouse, "select bill_no, customer_no, meter_no, billed_m3, amount from billing.bill") == [
+            ("B1", "C9", "m-1", 4320.0, Decimal("1000.5"))
+        ]
+        assert rows(warehouse, "select payment_id, bill_no, customer_no, amount from billing.payment") == [
+            ("P1", "B1", "C9", Decimal("1000000.55"))
+        ]
+
+
+@pytest.mark.parametrize(
+    ("cell", "number"),
+    [
+        ("4,320", 4320.0),
+        ("1,234,567.25", 1234567.25),
+        ("-12.5", -12.5),
+        ("", None),
+        ("   ", None),
+        ("4,32", "billed_m3 is 4,32; expected a number"),
+        ("4.320,5", "billed_m3 is 4.320,5; expected a number"),
+        ("4 320", "billed_m3 is 4 320; expected a number"),
+        ("432 m3", "billed_m3 is 432 m3; expected a number"),
+        ("n/a", "billed_m3 is n/a; expected a number"),
+        ("NaN", "billed_m3 is NaN; expected a number"),
+        ("inf", "billed_m3 is inf; expected a number"),
+        ("1e999", "billed_m3 is 1e999; expected a number"),
+        (".", "billed_m3 is .; expected a number"),
+        ("-", "billed_m3 is -; expected a number"),
+    ],
+)
+def test_a_text_where_a_number_belongs_is_read_right_or_kept_aside(
+    source: Source, warehouse: duckdb.DuckDBPyConnection, cell: str, number: float | str | None
+) -> None:
+    without_keys(source)
+    add(source, "bill", *bill("B1", billed_m3=cell))
+    add(source, "bill", *bill("B2"))
+    sync(source.connection, warehouse)
+    told = rows(warehouse, "select reason from billing.rejected")
+    kept = rows(warehouse, "select billed_m3 from billing.bill where bill_no = 'B1'")
+    assert (kept, told) == (([], [(number,)]) if isinstance(number, str) else ([(number,)], []))
+    assert rows(warehouse, "select billed_m3 from billing.bill where bill_no = 'B2'") == [(100.0,)]
+
+
+def test_text_in_a_column_that_is_declared_a_number_is_seen_as_it_is(
+    sqlite_source: Source, warehouse: duckdb.DuckDBPyConnection
+) -> None:
+    for number, cell in enumerate(("4,320", "abc", "12.5", "")):
+        add(sqlite_source, "bill", *bill(f"X{number}", billed_m3=cell))
+    sync(sqlite_source.connection, warehouse)
+    assert rows(warehouse, "select bill_no, billed_m3 from billing.bill where bill_no like 'X%' order by 1") == [
+        ("X0", 4320.0),
+        ("X2", 12.5),
+        ("X3", None),
+    ]
+    assert rows(warehouse, "select row_key, reason from billing.rejected") == [("X1", "billed_m3 is abc; expected a number")]
+
+
+@pytest.mark.parametrize(("dn_mm", "kept"), [("100", 100), ("100.0", 100), ("100.5", None), ("1e30", None)])
+def test_a_whole_number_is_never_a_rounded_one(
+    sqlite_source: Source, warehouse: duckdb.DuckDBPyConnection, dn_mm: str, kept: int | None
+) -> None:
+    sqlite_source.execute(f"update meter_card set dn_mm = '{dn_mm}'")
+    sync(sqlite_source.connection, warehouse)
+    assert rows(warehouse, "select dn_mm from billing.meter_card") == ([(kept,)] if kept else [])
+    assert len(rows(warehouse, "from billing.rejected")) == (0 if kept else 1)
+
+
+def test_one_bill_of_several_meters_has_a_line_for_each(source: Source, warehouse: duckdb.DuckDBPyConnection) -> None:
+    without_keys(source)
+    for meter, volume in (("M1", "432"), ("M2", "144"), (None, "10")):
+        add(source, "bill", *bill("B1", meter_no=meter, billed_m3=volume))
+    for _ in range(2):
+        taken = sync(source.connection, warehouse)
+        assert (taken["bill"], "rejected" in taken) == (3, False)
+        assert rows(warehouse, "select meter_no, billed_m3 from billing.bill order by all") == [
+            ("M1", 432.0),
+            ("M2", 144.0),
+            (None, 10.0),
+        ]
+    source.execute("update bill set billed_m3 = '400' where meter_no = 'M1'")
+    sync(source.connection, warehouse)
+    assert rows(warehouse, "select billed_m3 from billing.bill where bill_no = 'B1' order by 1") == [(10.0,), (144.0,), (400.0,)]
+
+
+@pytest.mark.parametrize("comes", ["first", "later", "much later"])
+def test_of_rows_with_one_key_the_newest_is_used_and_the_others_are_kept_aside(
+    source: Source, warehouse: duckdb.DuckDBPyConnection, comes: str
+) -> None:
+    without_keys(source)
+    add(source, "bill", *bill("B1", "2026-10-20 10:00:00", billed_m3="1"))
+    if comes != "first":
+        sync(source.connection, warehouse)
+    add(source, "bill", *bill("B1", "2026-10-21 10:00:00", billed_m3="2"))
+    if comes == "much later":
+        add(source, "bill", *bill("B9", "2027-10-21 10:00:00"))
+        sync(source.connection, warehouse)
+    add(source, "bill", *bill("B1", "2026-10-21 10:00:00", billed_m3="2"))
+    for _ in range(2):
+        sync(source.connection, warehouse)
+        assert rows(warehouse, "select billed_m3 from billing.bill where bill_no = 'B1'") == [(2.0,)]
+        assert rows(warehouse, "select row_key, reason, source_row ->> 'billed_m3' from billing.rejected order by all") == [
+            ("B1", "bill_no and meter_no is there 3 times; the newest is used", "1"),
+            ("B1", "bill_no and meter_no is there 3 times; the newest is used", "2"),
+        ]
+    source.execute("delete from bill where bill_no = 'B1' and billed_m3 = '2'")
+    sync(source.connection, warehouse)
+    assert rows(warehouse, "select billed_m3 from billing.bill where bill_no = 'B1'") == [(1.0,)]
+    assert rows(warehouse, "from billing.rejected") == []
+
+
+def test_a_row_that_is_gone_in_billing_is_withdrawn_until_it_comes_back(
+    source: Source, warehouse: duckdb.DuckDBPyConnection
+) -> None:
+    add(source, "bill", *bill("B0", "2020-01-01 00:00:00"))
+    sync(source.connection, warehouse)
+    source.execute("delete from bill")
+    source.execute("delete from customer where customer_no = 'C2'")
+    add(source, "bill", *bill("B1R"))
+    assert sync(source.connection, warehouse)["withdrawn"] == 3
+    assert rows(warehouse, "select bill_no from billing.bill") == [("B1R",)]
+    assert rows(warehouse, "select customer_no from billing.customer") == [("C1",)]
+    withdrawn = "select table_name, row_key, source_row ->> 'period_start' from billing.withdrawn order by all"
+    gone = [("bill", "B0", "2026-09-25"), ("bill", "B1", "2026-09-25"), ("customer", "C2", None)]
+    assert rows(warehouse, withdrawn) == gone
+    assert "withdrawn" not in sync(source.connection, warehouse)
+    assert rows(warehouse, withdrawn) == gone
+    add(source, "bill", *bill("B0", "2020-01-01 00:00:00"))
+    sync(source.connection, warehouse)
+    assert rows(warehouse, "select bill_no from billing.bill order by 1") == [("B0",), ("B1R",)]
+    assert rows(warehouse, withdrawn) == gone[1:]
+
+
+def test_a_row_kept_aside_that_is_gone_in_billing_is_no_longer_kept_aside(
+    source: Source, warehouse: duckdb.DuckDBPyConnection
+) -> None:
+    without_keys(source)
+    add(source, "bill", *bill("B1", billed_m3="x"))
+    add(source, "bill", *bill("B2", period_start="2026-02-30"))
+    sync(source.connection, warehouse)
+    source.execute("delete from bill where bill_no = 'B1'")
+    sync(source.connection, warehouse)
+    assert rows(warehouse, "select row_key from billing.rejected") == [("B2",)]
+
+
+def test_the_tables_of_an_earlier_version_keep_their_rows(sqlite_source: Source, warehouse: duckdb.DuckDBPyConnection) -> None:
+    warehouse.execute("create schema billing")
+    warehouse.execute(
+        "create table billing.bill (bill_no varchar, customer_no varchar, meter_no varchar, period_start date, period_end date, "
+        "billed_m3 double, water_charge double, drainage_charge double, amount double, status varchar, updated_at timestamp, "
+        "primary key (bill_no))"
+    )
+    warehouse.execute("create table billing.rejected (table_name varchar, row_key varchar, reason varchar, source_row varchar)")
+    warehouse.execute("insert into billing.bill (bill_no, meter_no, amount, updated_at) values ('B1', 'M1', 0.1, '2026-10-25')")
+    billing.ensure_tables(warehouse)
+    assert rows(warehouse, "select bill_no, meter_no, amount from billing.bill") == [("B1", "M1", Decimal("0.1"))]
+    add(sqlite_source, "bill", *bill("B2", meter_no="M2"))
+    assert sync(sqlite_source.connection, warehouse)["bill"] == 2
+    assert rows(warehouse, "select count(*) from billing.bill") == [(2,)]
 
 
 def with_query(folder: Path, table: str, query: str) -> Path:

@@ -1,11 +1,11 @@
-"""The registry is used whole or not at all, and whoever edits it is told every wrong cell at once."""
+"""A wrong row of the registry is refused alone, and whoever edits it is told every wrong cell at once."""
 
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
-from assets.registry import FILES, SHOWN, RegistryError, load
+from assets.registry import FILES, SHOWN, RegistryError, load, problems_text, read
 
 TERMINALS = """\
 terminal,meter,customer_no,protocol,dn_mm,technology,q1_m3h,q2_m3h,q3_m3h,q4_m3h,digits,resolution_m3,step_min,reads,\
@@ -35,10 +35,8 @@ def terminal(**changes: str) -> str:
 
 
 def told(path: Path) -> list[str]:
-    with pytest.raises(RegistryError) as error:
-        load(path)
-    head, *problems = str(error.value).splitlines()
-    assert "not used until this is mended" in head
+    head, *problems = problems_text(read(path).problems).splitlines()
+    assert "not used until they are mended" in head
     return problems
 
 
@@ -60,6 +58,8 @@ def test_only_the_terminals_must_be_there(tmp_path: Path) -> None:
     assert registry.terminals.height == 2
     assert [frame.height for frame in registry[1:]] == [0, 0, 0, 0]
     (tmp_path / "terminals.csv").unlink()
+    with pytest.raises(RegistryError, match="absent"):
+        load(tmp_path)
     (problem,) = told(tmp_path)
     assert "terminals.csv" in problem
     assert "absent" in problem
@@ -181,3 +181,37 @@ def test_rows_keep_the_number_that_the_spreadsheet_shows(tmp_path: Path) -> None
     text = "\n".join([lines[0], empty, lines[1], empty, lines[2].replace("flow", "pulse")])
     (problem,) = told(folder(tmp_path, terminals=text))
     assert "row 5, reads" in problem
+
+
+def test_a_nul_character_in_a_cell_is_left_out_and_named(tmp_path: Path) -> None:
+    path = folder(
+        tmp_path,
+        customers="customer_no,name,industry,region,address\nC1,Mi\0ll Ltd\0\0,,,\nC2,Dye works,,,\n",
+        terminals=terminal(meter="M1\0"),
+    )
+    content = read(path)
+    assert content.rows.customers["name"].to_list() == ["Mill Ltd", "Dye works"]
+    assert content.rows.terminals["meter"].to_list() == ["M1", "M2"]
+    assert told(path) == [
+        f"{path}/terminals.csv row 2, meter: NUL characters are left out",
+        f"{path}/customers.csv row 2, name: NUL characters are left out",
+    ]
+
+
+def test_a_file_that_ends_in_nul_characters_is_not_whole(tmp_path: Path) -> None:
+    path = folder(tmp_path, customers="customer_no,name,industry,region,address\nC1,Mill,,,\n\0\0\0\0")
+    assert "customers" in read(path).unread
+
+
+def test_identifiers_in_full_width_are_those_in_half_width_and_names_stay(tmp_path: Path) -> None:
+    rows = read(
+        folder(
+            tmp_path,
+            terminals=terminal(meter="Ｍ－１", customer_no="Ｃ１"),
+            customers="customer_no,name,industry,region,address\nＣ１,南城（集团）,,,\n",
+            replacements="",
+            relations="",
+        )
+    ).rows
+    assert rows.terminals.select("meter", "customer_no").row(0) == ("M-1", "C1")
+    assert rows.customers.select("customer_no", "name").row(0) == ("C1", "南城（集团）")
