@@ -6,8 +6,8 @@ Not here: SQL and what a board shows (`boards/`), words, looks and limits (their
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dashboards import Json, style
-from dashboards.vocabulary import BOARDS, COLUMNS, PANELS, VARIABLES, Word
+from dashboards import Json, columns, style
+from dashboards.vocabulary import BOARDS, PANELS, VARIABLES, Word
 
 DATASOURCE: Json = {"type": "grafana-postgresql-datasource", "uid": "mainflow-mart"}
 SCHEMA_VERSION = 41
@@ -30,14 +30,15 @@ def mapping(words: Mapping[str, Word], colours: Mapping[str, str] | None = None)
     return [{"type": "value", "options": options}]
 
 
-def column(name: str, *, table: bool = False, **properties: Any) -> Json:
-    """An override of column `name`: its words, unit and decimals, then `properties` (Grafana's ids, `__` for a dot).
+def column(name: str, sql: str, *, table: bool = False, **properties: Any) -> Json:
+    """An override of column `name` of `sql`: its words, unit and decimals, then `properties` (Grafana's ids, `__` for a dot).
 
     In a table the unit stands in the head, so that the cells stay short.
     """
-    unit = style.unit(name)
+    described = columns.column(name, sql)
+    unit = style.unit(described)
     in_head = table and unit.printed
-    shown: Json = {"displayName": f"{COLUMNS[name]} ({unit.printed})" if in_head else str(COLUMNS[name])}
+    shown: Json = {"displayName": f"{described.word} ({unit.printed})" if in_head else str(described.word)}
     shown["unit"] = "none" if in_head else unit.id
     if unit.decimals is not None:
         shown["decimals"] = unit.decimals
@@ -87,10 +88,10 @@ def panel(kind: str, key: str, sql: str, *, defaults: Json, overrides: Sequence[
     }
 
 
-def stat(key: str, sql: str, columns: Sequence[str], *, thresholds: Json | None = None, **more: Any) -> Json:
-    """A tile with the last value of each of `columns`."""
+def stat(key: str, sql: str, names: Sequence[str], *, thresholds: Json | None = None, **more: Any) -> Json:
+    """A tile with the last value of each of the columns `names`."""
     defaults = {
-        "unit": style.unit(columns[0]).id,
+        "unit": style.unit(columns.column(names[0], sql)).id,
         "color": {"mode": "thresholds"},
         "thresholds": thresholds or steps((None, style.CALM)),
     }
@@ -100,20 +101,20 @@ def stat(key: str, sql: str, columns: Sequence[str], *, thresholds: Json | None 
         "graphMode": "none",
         "justifyMode": "center",
         "orientation": "horizontal",
-        "textMode": "value_and_name" if len(columns) > 1 else "value",
+        "textMode": "value_and_name" if len(names) > 1 else "value",
     }
-    return panel("stat", key, sql, defaults=defaults, overrides=[column(name) for name in columns], options=options, **more)
+    return panel("stat", key, sql, defaults=defaults, overrides=[column(name, sql) for name in names], options=options, **more)
 
 
-def table(key: str, sql: str, columns: Mapping[str, Json]) -> Json:
-    """A table; `columns` in order, each with its further properties."""
+def table(key: str, sql: str, shown: Mapping[str, Json]) -> Json:
+    """A table; the columns `shown` in order, each with its further properties."""
     defaults = {
         "unit": style.TEXT.id,
         "color": {"mode": "thresholds"},
         "thresholds": steps((None, style.NEUTRAL)),
         "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False, "minWidth": 60, "wrapHeaderText": True},
     }
-    overrides = [column(name, table=True, **properties) for name, properties in columns.items()]
+    overrides = [column(name, sql, table=True, **properties) for name, properties in shown.items()]
     options = {
         "showHeader": True,
         "cellHeight": "sm",
@@ -122,13 +123,13 @@ def table(key: str, sql: str, columns: Mapping[str, Json]) -> Json:
     return panel("table", key, sql, defaults=defaults, overrides=overrides, options=options)
 
 
-def curves(key: str, sql: str, columns: Mapping[str, Json], *, joined_gap_ms: int, step: bool) -> Json:
+def curves(key: str, sql: str, shown: Mapping[str, Json], *, joined_gap_ms: int, step: bool) -> Json:
     """Lines over time; nulls and holes longer than `joined_gap_ms` stay open.
 
     `step`: draw each value over the interval that it ends (a mean), instead of a line from point to point.
     """
     defaults = {
-        "unit": style.unit(next(iter(columns))).id,
+        "unit": style.unit(columns.column(next(iter(shown)), sql)).id,
         "color": {"mode": "palette-classic"},
         "custom": {
             "drawStyle": "line",
@@ -146,7 +147,7 @@ def curves(key: str, sql: str, columns: Mapping[str, Json], *, joined_gap_ms: in
         "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": ["min", "max"]},
         "tooltip": {"mode": "multi", "sort": "none"},
     }
-    overrides = [column(name, **properties) for name, properties in columns.items()]
+    overrides = [column(name, sql, **properties) for name, properties in shown.items()]
     return panel("timeseries", key, sql, defaults=defaults, overrides=overrides, options=options)
 
 
@@ -162,7 +163,7 @@ def bars(
 ) -> Json:
     """One bar a row of column `y` over the categories of column `x`."""
     defaults: Json = {
-        "unit": style.unit(y).id,
+        "unit": style.unit(columns.column(y, sql)).id,
         "min": 0,
         "color": {"mode": "thresholds"} if thresholds else {"mode": "fixed", "fixedColor": colour},
         "thresholds": thresholds or steps((None, colour)),
@@ -184,7 +185,9 @@ def bars(
         "legend": {"displayMode": "list", "placement": "bottom", "showLegend": False, "calcs": []},
         "tooltip": {"mode": "single", "sort": "none"},
     }
-    return panel("barchart", key, sql, defaults=defaults, overrides=[column(x, noValue=" "), column(y)], options=options)
+    return panel(
+        "barchart", key, sql, defaults=defaults, overrides=[column(x, sql, noValue=" "), column(y, sql)], options=options
+    )
 
 
 def choice(name: str, sql: str) -> Json:

@@ -1,7 +1,7 @@
 """The words of the boards and alerts, Chinese and English: the one place where they are written.
 
-Not here: units (`style.py`) and limits (`thresholds.py`). Alarm and state words equal those of the
-reading contract; a test holds it.
+Not here: words and units of a table's columns (the headers in `sql/`) and limits (`thresholds.py`). Alarm and state words equal
+those of the reading contract; a test holds it.
 """
 
 from typing import NamedTuple
@@ -24,74 +24,22 @@ class Text(NamedTuple):
     description: Word
 
 
-COLUMNS: dict[str, Word] = {
-    "address": Word("地址", "Address"),
-    "age_s": Word("数据时效", "Age"),
-    "alarms": Word("未恢复报警", "Open alarms"),
-    "battery_v": Word("电池", "Battery"),
-    "book_no": Word("册本", "Book"),
-    "change_pct": Word("环比", "Change"),
-    "code": Word("报警", "Alarm"),
-    "coefficient": Word("变化系数", "Coefficient"),
-    "complete": Word("完整", "Complete"),
-    "coverage": Word("覆盖率", "Coverage"),
-    "customer_name": Word("客户", "Customer"),
-    "customer_no": Word("客户编号", "Customer no."),
-    "day": Word("日期", "Day"),
-    "days_complete": Word("完整天数", "Complete days"),
-    "dn_mm": Word("口径", "Size"),
-    "event_at": Word("发生时间", "Event time"),
-    "flow_m3h": Word("流量", "Flow"),
-    "flow_max_at": Word("最大时刻", "Max at"),
-    "flow_max_m3h": Word("最大流量", "Max flow"),
-    "flow_mean_m3h": Word("平均流量", "Mean flow"),
-    "flow_min_at": Word("最小时刻", "Min at"),
-    "flow_min_m3h": Word("最小流量", "Min flow"),
-    "hour_start": Word("时", "Hour"),
-    "industry_name": Word("行业", "Industry"),
-    "installed_on": Word("安装日期", "Installed"),
-    "last_year_m3": Word("去年同期", "Last year"),
-    "limit_value": Word("限值", "Limit"),
-    "meter": Word("水表", "Meter"),
-    "meters": Word("水表数", "Meters"),
-    "month": Word("月份", "Month"),
-    "month_m3": Word("本月水量", "Month volume"),
-    "origin": Word("来源", "Origin"),
-    "period": Word("时段", "Period"),
-    "pressure_low_mpa": Word("压力下限", "Pressure limit"),
-    "pressure_max_at": Word("最高时刻", "Max at"),
-    "pressure_max_mpa": Word("最高压力", "Max pressure"),
-    "pressure_mean_mpa": Word("平均压力", "Mean pressure"),
-    "pressure_min_at": Word("最低时刻", "Min at"),
-    "pressure_min_mpa": Word("最低压力", "Min pressure"),
-    "pressure_mpa": Word("压力", "Pressure"),
-    "pressure_state": Word("压力状态", "Pressure state"),
-    "contact_state": Word("通信状态", "Contact"),
-    "silent_after_h": Word("静默时限", "Silent after"),
-    "previous_m3": Word("上期水量", "Previous"),
-    "q1_m3h": Word("Q1 最小流量", "Q1"),
-    "q2_m3h": Word("Q2 分界流量", "Q2"),
-    "q3_m3h": Word("Q3 常用流量", "Q3"),
-    "q4_m3h": Word("Q4 过载流量", "Q4"),
-    "reading_at": Word("读数时间", "Reading time"),
-    "received_at": Word("接收时间", "Received"),
-    "region_name": Word("区域", "Region"),
-    "register_m3": Word("水表读数", "Register"),
-    "removed_on": Word("拆除日期", "Removed"),
-    "reporting": Word("24 小时内有数据", "Reporting in 24 h"),
-    "source": Word("资料来源", "Source"),
-    "state": Word("状态", "State"),
-    "step_min": Word("采集间隔", "Step"),
-    "technology": Word("水表类型", "Technology"),
-    "terminal": Word("终端", "Terminal"),
-    "today_coverage": Word("当天覆盖率", "Today's coverage"),
-    "today_m3": Word("当天水量", "Today"),
-    "unit": Word("单位", "Unit"),
-    "value": Word("数值", "Value"),
-    "volume_m3": Word("水量", "Volume"),
-    "measured_m3": Word("已计水量", "Measured"),
-    "yoy_pct": Word("同比", "Year on year"),
+class Column(NamedTuple):
+    """A column: its words, unit as shown and spreadsheet format ("" for text)."""
+
+    word: Word
+    unit: str
+    format: str
+
+
+COMPUTED: dict[str, Column] = {
+    "age_s": Column(Word("数据时效", "Age"), "s", "0"),
+    "alarms": Column(Word("未恢复报警", "Open alarms"), "", "#,##0"),
+    "contact_state": Column(Word("通信状态", "Contact"), "", ""),
+    "pressure_state": Column(Word("压力状态", "Pressure state"), "", ""),
+    "reporting": Column(Word("24 小时内有数据", "Reporting in 24 h"), "", "#,##0"),
 }
+"""What panels compute themselves; words of a table's columns stand in its header in `sql/`."""
 
 VARIABLES: dict[str, Word] = {
     "search": Word("查找", "Search"),

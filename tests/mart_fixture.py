@@ -1,7 +1,7 @@
 """A PostgreSQL of our own with the published tables and a few invented rows, for tests of boards and alerts.
 
-Column names and types are those of docs/data-flow.md. Meters: M1 is well, M2's pressure is below its limit, M3 has been silent
-for days and has no limit, M4 has never sent.
+Column names are those of the headers in `sql/`. Meters: M1 is well, M2's pressure is below its limit, M3 has been silent for days
+and has no limit, M4 has never sent.
 """
 
 import os
@@ -22,7 +22,7 @@ TABLES = {
     "mart.interval_reading": (
         "meter text, interval_start timestamptz, interval_end timestamptz, day date, volume_m3 real8,"
         "reverse_m3 real8, flow_m3h real8,"
-        "pressure_mpa real8, register_m3 real8, device_flow_m3h real8, battery_v real8, seconds real8, flags bigint"
+        "pressure_mpa real8, register_m3 real8, device_flow_m3h real8, seconds real8, flags bigint"
     ),
     "mart.daily_usage": (
         "meter text, day date, volume_m3 real8, reverse_m3 real8, flow_max_m3h real8, flow_min_m3h real8, flow_mean_m3h real8,"
@@ -68,7 +68,7 @@ TABLES = {
         "impossible_rises bigint,"
         "bridged bigint, rollovers bigint, replacements bigint, reversals bigint, resets bigint, off_grid bigint,"
         "conflicts bigint,"
-        "complete boolean, clean boolean"
+        "complete boolean, clean boolean, refused bigint"
     ),
     "ops.alarm_event": (
         "meter text, terminal text, code text, state text, event_at timestamptz, received_at timestamptz, value real8,"
@@ -76,6 +76,13 @@ TABLES = {
         "unit text, origin text, frame bigint, PRIMARY KEY (terminal, code, state, event_at)"
     ),
 }
+
+INTERVALS = """
+CREATE FUNCTION mart.intervals(meter text, from_at timestamptz, to_at timestamptz) RETURNS SETOF mart.interval_reading
+LANGUAGE sql STABLE AS $$
+    SELECT i.* FROM mart.interval_reading AS i WHERE i.meter = $1 AND i.interval_end BETWEEN $2 AND $3
+$$
+"""
 
 ROWS = """
 INSERT INTO mart.customer VALUES
@@ -104,7 +111,7 @@ INSERT INTO ops.alarm_event VALUES
   ('M2', '0002', 'DOOR', 'raised', now() - interval '1 min', now(), NULL, NULL, '', 'device', 9);
 INSERT INTO mart.interval_reading
 SELECT 'M1', t - interval '15 min', t, (t AT TIME ZONE 'Asia/Shanghai')::date, v / 4, 0, v,
-  0.30 + 0.05 * sin(extract(epoch FROM t) / 14000), 100000 + extract(epoch FROM t - now()) / 360, NULL, 3.6, 900, 0
+  0.30 + 0.05 * sin(extract(epoch FROM t) / 14000), 100000 + extract(epoch FROM t - now()) / 360, NULL, 900, 0
 FROM (SELECT t, 45 + 30 * sin(extract(epoch FROM t) / 13000) AS v
       FROM generate_series(date_trunc('hour', now()) - interval '7 days', now(), interval '15 min') AS t) AS made
 WHERE t NOT BETWEEN now() - interval '3 days' AND now() - interval '66 h';
@@ -113,7 +120,7 @@ SELECT 'M1', d::date, 900 + 100 * sin(extract(day FROM d)), 0, 75, 15, 40, 0.99,
 FROM generate_series(current_date - 40, current_date, interval '1 day') AS d;
 INSERT INTO mart.data_quality
 SELECT 'M1', d::date, 90, 96, CASE extract(day FROM d)::int % 7 WHEN 0 THEN 0.4 WHEN 3 THEN 0.8 ELSE 0.99 END,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, true, true
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, true, true, 0
 FROM generate_series(current_date - 40, current_date, interval '1 day') AS d;
 INSERT INTO mart.monthly_usage
 SELECT 'M1', m::date, 27000, 26900, 29, true, true, 30, 900, 0
@@ -171,4 +178,5 @@ def fill(connection: psycopg.Connection) -> None:
     connection.execute("CREATE SCHEMA mart; CREATE SCHEMA ops")
     for name, columns in TABLES.items():
         connection.execute(f"CREATE TABLE {name} ({columns.replace('real8', 'double precision')})")
+    connection.execute(INTERVALS)
     connection.execute(ROWS)

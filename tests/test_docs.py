@@ -21,14 +21,15 @@ import click
 import pytest
 import yaml
 
-from assets import registry
-from assets.curve import Flag
-from assets.marts import read_header
+from assets import dictionary, registry
+from assets.columns import tables
+from assets.headers import read_header
+from assets.kernel import Flag
 from ingest_daemon import codecs
 from ingest_daemon.contract.schema import ALARMS, Reason
 from ingest_daemon.contract.settings import SECTIONS
 from ingest_daemon.terminals import profiles
-from pipelines.cli import main
+from pipelines.cli.main import main
 from pipelines.settings import load
 from tests.chain import COMMAND
 
@@ -153,7 +154,7 @@ def test_every_subcommand_is_in_the_readmes_table_and_no_other() -> None:
 
 def test_the_readmes_summary_has_the_rows_that_the_demo_prints() -> None:
     shown = next(block.text for block in BLOCKS if block.page.name == "README.md" and "sent" in block.text)
-    printed = (ROOT / "pipelines" / "demo.py").read_text(encoding="utf-8")
+    printed = (ROOT / "pipelines" / "cli" / "demo.py").read_text(encoding="utf-8")
     heads = [line.split("│")[0].strip() for line in shown.splitlines()]
     assert [head for head in heads if head and f'"{head}"' not in printed] == []
 
@@ -171,18 +172,21 @@ def test_the_glossary_has_every_alarm_and_reason_with_the_words_of_the_contract(
     assert [row[0] for row in rows_below(page, "另存原因")] == [str(reason) for reason in Reason]
 
 
-def test_the_flags_in_the_documents_are_those_of_the_curve() -> None:
+def test_the_flags_in_the_documents_are_those_of_the_kernel() -> None:
     text = " ".join(prose(ROOT / "docs" / "data-flow.md").split())
     listed = re.findall(r"(\d+) [a-z -]+", text.split("`flags` of an interval (bits):")[1].split(".")[0])
     assert [int(number) for number in listed] == [int(flag) for flag in Flag]
 
 
 @every_page
-def test_every_column_that_a_page_names_is_in_the_table_of_the_contract(page: Path) -> None:
-    columns = {row[0].strip("`"): row[1] for row in rows_below(ROOT / "docs" / "data-flow.md", "Marts")}
+def test_every_column_that_a_page_names_is_in_the_header_of_its_table(page: Path) -> None:
     for table, column in re.findall(r"`(\w+)\.(\w+)`", prose(page)):
-        if table in columns:
-            assert re.search(rf"\b{column}\b", columns[table]), f"{page}: {table} has no column {column}"
+        if table in tables():
+            assert column in tables()[table].columns, f"{page}: {table} has no column {column}"
+
+
+def test_the_data_dictionary_is_what_the_headers_make() -> None:
+    assert dictionary.PAGE.read_text(encoding="utf-8") == dictionary.text(), "write it anew: python -m assets.dictionary"
 
 
 # --- blocks -------------------------------------------------------------------------------------------------------------------
@@ -231,7 +235,8 @@ def test_every_command_is_one_that_exists_with_the_options_it_has(page: str, wor
         case ".venv/bin/python":
             assert arguments[0] == "-m"
             module = arguments[1]
-            assert module == "pytest" or (ROOT / module / "__main__.py").exists()
+            path = ROOT / module.replace(".", "/")
+            assert module == "pytest" or (path / "__main__.py").exists() or path.with_suffix(".py").exists()
             assert all((ROOT / word).exists() for word in arguments if word.endswith(".py"))
         case _:
             assert program in PROGRAMS
@@ -283,8 +288,6 @@ def add(copy: Path, block: Block) -> None:
         return
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     places = [number for number, line in enumerate(lines, start=1) if re.match(rf"{re.escape(block.below)}(?!\w)", line)]
-    if "## Marts\n" in lines:  # of the tables of that page the one of the marts is meant
-        places = [number for number in places if number > lines.index("## Marts\n")]
     assert places, f"{block}: no line of {block.file} begins with {block.below}"
     lines.insert(places[0], re.sub(r"^\+", "", block.text, flags=re.MULTILINE))
     path.write_text("".join(lines), encoding="utf-8")

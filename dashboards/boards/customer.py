@@ -21,15 +21,16 @@ FROM mart.monthly_usage WHERE meter = {METER} ORDER BY 1 DESC"""
 DAYS = f"""SELECT CAST(day AS text) AS __value, CAST(day AS text) AS __text
 FROM mart.daily_usage WHERE meter = {METER} AND {MONTH.format("day")} ORDER BY day DESC"""
 
+INTERVALS = f"mart.intervals({METER}, $__timeFrom(), $__timeTo())"
+"""The intervals that end within the panel's time range; the function reads only the days of the range."""
+
 FLOW_PRESSURE = f"""SELECT i.interval_end AS "time", i.flow_m3h, i.pressure_mpa, s.pressure_low_mpa
-FROM mart.interval_reading AS i
+FROM {INTERVALS} AS i
 LEFT JOIN mart.latest_status AS s ON s.meter = i.meter
-WHERE i.meter = {METER} AND $__timeFilter(i.interval_end)
 ORDER BY i.interval_end"""
 
 REGISTER = f"""SELECT interval_end AS "time", register_m3
-FROM mart.interval_reading
-WHERE meter = {METER} AND $__timeFilter(interval_end)
+FROM {INTERVALS}
 ORDER BY interval_end"""
 
 HOURLY = f"""SELECT hour_start, coefficient

@@ -11,10 +11,11 @@ import psycopg
 import pytest
 
 import dashboards
-from dashboards import provisioning, style, thresholds, vocabulary
+from assets.columns import tables
+from dashboards import columns, provisioning, style, thresholds, vocabulary
 from dashboards.boards import customer, latest_data
 from ingest_daemon.contract import schema
-from tests.mart_fixture import ZONE, mart_server
+from tests.mart_fixture import TABLES, ZONE, mart_server
 
 NOW = datetime.now(UTC)
 TODAY = NOW.astimezone(ZoneInfo(ZONE)).date()
@@ -115,6 +116,52 @@ def test_every_column_of_a_panel_has_words(marts, board, item):
     named = {override["matcher"]["options"] for override in item["fieldConfig"]["overrides"]}
     selected = set(rows(marts, item["targets"][0]["rawSql"])[0]) - {"time"}
     assert selected == named
+
+
+@pytest.mark.parametrize(
+    ("name", "sql", "words"),
+    [
+        ("volume_m3", "SELECT volume_m3 FROM mart.daily_usage", ("水量", "m³")),
+        ("code", "SELECT a.code FROM ops.alarm_event AS a", ("报警", "")),
+        ("code", "SELECT code FROM mart.relation", ("代码", "")),
+        ("meters", "SELECT count(*) AS meters FROM mart.latest_status", ("水表数", "")),
+        ("age_s", "SELECT now() - reading_at AS age_s FROM mart.latest_status", ("数据时效", "s")),
+    ],
+)
+def test_a_columns_words_are_those_of_the_table_that_the_panel_selects_from(name, sql, words):
+    found = columns.column(name, sql)
+    assert (found.word.zh, found.unit) == words
+
+
+@pytest.mark.parametrize(
+    ("name", "sql", "words"),
+    [
+        ("volume_m4", "SELECT volume_m4 FROM mart.daily_usage", "volume_m4: no column of daily_usage"),
+        ("reason", "SELECT reason FROM mart.no_such_table", "reason: no column of a table with a header"),
+        ("code", "SELECT code FROM mart.relation JOIN ops.alarm_event", "code: relation, alarm_event give it different words"),
+    ],
+)
+def test_an_unknown_column_is_an_error_and_not_a_text(name, sql, words):
+    with pytest.raises(ValueError, match=words):
+        columns.column(name, sql)
+
+
+def test_boards_read_the_headers_as_the_figures_do():
+    for table in tables().values():
+        for name, described in table.columns.items():
+            read = columns.column(name, f"FROM mart.{table.name}")
+            assert (read.word.zh, read.word.en, read.unit, read.format) == (
+                described.zh,
+                described.en,
+                described.unit,
+                described.format,
+            )
+
+
+def test_the_tables_of_these_tests_have_the_columns_of_the_headers():
+    for name, text in TABLES.items():
+        named = [part.split()[0] for part in text.split(", PRIMARY KEY")[0].split(",")]
+        assert named == list(tables()[name.partition(".")[2]].columns), name
 
 
 @pytest.mark.parametrize(("name", "board"), dashboards.all_boards().items())

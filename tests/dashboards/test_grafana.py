@@ -22,7 +22,7 @@ import pytest
 import dashboards
 from dashboards import provisioning
 from ingest_daemon.sms.alarms import read_alarms
-from pipelines.servers import grafana_home
+from pipelines.processes.servers import grafana_home
 from tests.mart_fixture import ZONE, mart_server
 
 HOME = grafana_home()

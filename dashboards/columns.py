@@ -1,0 +1,67 @@
+"""The words, units and formats of a board's columns, read from the headers in `sql/` of the tables that its SQL selects from.
+
+Not here: words of what a panel computes itself (`vocabulary.COMPUTED`); whether the headers are right (tests of `assets`).
+"""
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dashboards.vocabulary import COMPUTED, Column, Word
+
+SQL = Path(__file__).parent.parent / "sql"
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def column(name: str, sql: str) -> Column:
+    """Column `name` of a panel's SQL: of a table there, of `COMPUTED`, or a shared word.
+
+    Raises `ValueError` where there is none, or where two tables of the SQL mean different things by it.
+    """
+    tables, shared = _headers()
+    selected = [table for table in dict.fromkeys(re.findall(r"\b(?:mart|ops)\.(\w+)", sql)) if table in tables]
+    found = list(dict.fromkeys(tables[table][name] for table in selected if name in tables[table]))
+    if len(found) > 1:
+        raise ValueError(f"column {name}: {', '.join(selected)} give it different words; select it under another name; in: {sql}")
+    if found:
+        return found[0]
+    if name in COMPUTED:
+        return COMPUTED[name]
+    if name in shared:
+        return shared[name]
+    raise ValueError(
+        f"column {name}: no column of {', '.join(selected) or 'a table with a header'}, and no word of "
+        f"dashboards/vocabulary.py COMPUTED or sql/columns.yaml; in: {sql}"
+    )
+
+
+@cache
+def _headers() -> tuple[dict[str, dict[str, Column]], dict[str, Column]]:
+    """The columns of each table, and the shared ones."""
+    content = _parsed((SQL / "columns.yaml").read_text(encoding="utf-8"))
+    words, formats = content["columns"], content["units"]
+
+    def described(name: str, own: dict[str, str] | None) -> Column:
+        entry = {**words.get(name, {}), **(own or {})}
+        return Column(Word(entry["zh"], entry["en"]), entry["unit"], entry.get("format", formats.get(entry["unit"], "")))
+
+    headers = {
+        path.stem: path.read_text(encoding="utf-8").removeprefix("/*").split("*/")[0]
+        for path in (
+            *sorted((SQL / "marts").glob("*.sql")),
+            *sorted((SQL / "serving").glob("*.sql")),
+            *sorted((SQL / "tables").glob("*.yaml")),
+        )
+    }
+    tables = {
+        table: {name: described(name, own) for name, own in _parsed(text)["columns"].items()} for table, text in headers.items()
+    }
+    return tables, {name: described(name, None) for name in words}
+
+
+def _parsed(text: str) -> Any:
+    return yaml.load(text, Loader=_LOADER)
