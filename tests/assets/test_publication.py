@@ -11,11 +11,14 @@ import duckdb
 import psycopg
 import pytest
 
-from assets import publication, tables
-from assets.marts import Partitions
+from assets import publication, serving
+from assets.partitions import Partitions
 from assets.warehouse import has_table
+from ingest_daemon.contract.latest_reading import TABLE
+from ingest_daemon.contract.settings import SettingError
 from ingest_daemon.contract.site import Site
-from pipelines.postgres import embedded
+from pipelines.processes.postgres import embedded
+from pipelines.settings import load
 from tests.figures import empty_warehouse
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -79,19 +82,18 @@ def warehouse(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         insert(connection, "usage_comparison", meter="M1", grain="month", period=FIRST, volume_m3=1e15 + 0.5)
         insert(
             connection,
-            "interval_reading",
+            "unit_interval",
             meter="M1",
-            interval_end=datetime(2025, 6, 1, 0, 0, 0, 123457, UTC),
             day=FIRST,
-            flags=1 << 40,
-        )
-        insert(
-            connection,
-            "interval_reading",
-            meter="M1",
-            interval_end=datetime(1969, 12, 31, 23, 59, 59, 999999, UTC),
-            day=FIRST,
-            flags=-1,
+            starts_at=datetime(2025, 5, 31, 16, tzinfo=UTC),
+            end_ms=[900_123, 1_800_000],
+            length_ms=[900_123, 0],
+            volume_nl=[123_456_789_012_345, None],
+            reverse_nl=[None, 1],
+            pressure_pa=[300_000, None],
+            register_ul=[4_520_300_000_000, None],
+            device_flow_m3h=[1 / 3, None],
+            flags=[0, 1 << 11],
         )
         for number, name in enumerate(NAMES):
             insert(connection, "customer", customer_no=f"C{number}", name=name, meters=number, source="registry")
@@ -105,28 +107,37 @@ def insert(connection: duckdb.DuckDBPyConnection, table: str, **row: Any) -> Non
 
 def prepare(connection: duckdb.DuckDBPyConnection, *days: date) -> Partitions:
     partitions = Partitions(days, ZONE)
-    tables.prepare(connection, partitions, every_bill=False)
+    partitions.prepare(connection)
     return partitions
 
 
 def computed(connection: duckdb.DuckDBPyConnection) -> dict[str, list[tuple[Any, ...]]]:
     """Every table that is served, as DuckDB has it, rows in an order of Python's."""
     connection.execute("set timezone = 'UTC'").fetchall()
+    serving.create_in_warehouse(connection, str(ZONE))
     found = {}
-    for name, _, _ in publication.published_tables():
+    for name in (
+        "interval_reading",
+        *(view.name for view in serving.views()),
+        *(name for name, _, _ in publication.published_tables()),
+    ):
         if has_table(connection, name):
             found[name] = sorted(connection.execute(f"select * from {name}").fetchall(), key=repr)
     return found
 
 
 def served(dsn: str) -> dict[str, list[tuple[Any, ...]]]:
-    found = {}
     with psycopg.connect(dsn) as connection:
         connection.execute("set time zone 'UTC'")
-        names = connection.execute("select table_name from information_schema.tables where table_schema = 'mart'").fetchall()
-        for (name,) in names:
-            found[name] = sorted(connection.execute(f'select * from mart."{name}"').fetchall(), key=repr)
-    return found
+        names = connection.execute(
+            "select table_name from information_schema.tables where table_schema = 'mart' and table_name <> 'published'"
+        ).fetchall()
+        return {name: rows(connection, name) for (name,) in names}
+
+
+def rows(connection: psycopg.Connection, name: str) -> list[tuple[Any, ...]]:
+    """All rows of a served table."""
+    return sorted(connection.execute(f'select * from mart."{name}"').fetchall(), key=repr)
 
 
 def plain(content: dict[str, list[tuple[Any, ...]]]) -> dict[str, list[tuple[Any, ...]]]:
@@ -140,10 +151,10 @@ def plain(content: dict[str, list[tuple[Any, ...]]]) -> dict[str, list[tuple[Any
 
 def test_what_is_served_equals_what_was_computed(tmp_path: Path, dsn: str) -> None:
     with warehouse(tmp_path) as connection:
-        rows = publication.publish(connection, dsn, prepare(connection, FIRST, SECOND))
+        copied = publication.publish(connection, dsn, prepare(connection, FIRST, SECOND))
         wanted = plain(computed(connection))
     assert plain(served(dsn)) == wanted
-    assert rows == sum(map(len, wanted.values()))
+    assert copied == sum(len(rows) for name, rows in wanted.items() if name not in ("interval_reading", "latest_status"))
     assert {name for name, kept in wanted.items() if kept} >= {
         "daily_usage",
         "hourly_coefficient",
@@ -232,7 +243,7 @@ def test_a_failure_on_the_way_leaves_what_was_served(tmp_path: Path, dsn: str) -
         "alter table daily_usage alter coverage type bigint",
     ],
 )
-def test_a_table_whose_columns_changed_is_made_anew_and_whole(tmp_path: Path, dsn: str, change: str) -> None:
+def test_a_table_whose_columns_changed_is_altered_and_copied_whole(tmp_path: Path, dsn: str, change: str) -> None:
     with warehouse(tmp_path) as connection:
         publication.publish(connection, dsn, prepare(connection, FIRST, SECOND))
         connection.execute(change).fetchall()
@@ -259,3 +270,362 @@ def test_a_server_that_already_runs_is_used_and_left_running(tmp_path: Path) -> 
             assert inner == outer
         with psycopg.connect(outer) as connection:
             assert connection.execute("select 1").fetchone() == (1,)
+
+
+# Tables live on
+
+CHANGES = {
+    "a column comes": "alter table daily_usage add column night_m3 double",
+    "a column goes": "alter table daily_usage drop column clean",
+    "a number becomes exact": "alter table daily_usage alter coverage type decimal(18, 3)",
+    "a type that PostgreSQL cannot cast": "alter table daily_usage alter complete type date using date '2025-06-01'",
+}
+OTHERS = """
+drop role if exists somebody;
+create role somebody nologin;
+grant usage on schema mart to somebody;
+grant select on mart.daily_usage to somebody;
+alter table mart.daily_usage enable row level security;
+create policy only_m1 on mart.daily_usage for select to somebody using (meter = 'M1');
+create view public.mine as select meter, day, volume_m3 from mart.daily_usage;
+"""
+
+
+@pytest.fixture
+def others(dsn: str) -> Iterator[None]:
+    """Takes away what `OTHERS` made."""
+    yield
+    with psycopg.connect(dsn) as connection:
+        connection.execute("drop view if exists public.mine; drop schema mart cascade; drop role somebody")
+
+
+@pytest.mark.usefixtures("others")
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_grants_policies_and_views_of_others_survive_a_new_version(tmp_path: Path, dsn: str, change: str) -> None:
+    with warehouse(tmp_path) as connection:
+        publication.publish(connection, dsn, prepare(connection, FIRST, SECOND))
+        with psycopg.connect(dsn) as other:
+            other.execute(OTHERS)
+        connection.execute(change).fetchall()
+        publication.publish(connection, dsn, prepare(connection, SECOND))
+        wanted = plain(computed(connection))["daily_usage"]
+    assert plain(served(dsn))["daily_usage"] == wanted
+    with psycopg.connect(dsn) as reader:
+        assert reader.execute("select count(*) from public.mine").fetchone() == (4,)
+        reader.execute("set role somebody")
+        assert reader.execute("select distinct meter from mart.daily_usage").fetchall() == [("M1",)]
+
+
+@pytest.mark.usefixtures("others")
+@pytest.mark.parametrize(
+    "change", ["alter table daily_usage drop column volume_m3", "alter table daily_usage alter volume_m3 type decimal(18, 3)"]
+)
+def test_a_view_of_somebody_else_that_uses_the_column_is_named_and_stops_nothing_else(
+    tmp_path: Path, dsn: str, change: str
+) -> None:
+    with warehouse(tmp_path) as connection:
+        publication.publish(connection, dsn, prepare(connection, FIRST, SECOND))
+        before = served(dsn)
+        with psycopg.connect(dsn) as other:
+            other.execute(OTHERS)
+        connection.execute(change).fetchall()
+        connection.execute("update hourly_coefficient set coefficient = 5").fetchall()
+        with pytest.raises(
+            publication.Hindered, match=r"mart\.daily_usage keeps its old .*view (public\.)?mine.* next publication"
+        ):
+            publication.publish(connection, dsn, prepare(connection, FIRST, SECOND))
+        after = served(dsn)
+        assert after["daily_usage"] == before["daily_usage"]
+        assert {row[-1] for row in after["hourly_coefficient"]} == {5.0}
+        with psycopg.connect(dsn) as other:
+            other.execute("drop view public.mine")
+        connection.execute("update daily_usage set coverage = 0.5").fetchall()
+        publication.publish(connection, dsn, prepare(connection))
+        assert plain(served(dsn))["daily_usage"] == plain(computed(connection))["daily_usage"]
+
+
+def test_a_renewed_table_is_replaced_whole(tmp_path: Path, dsn: str) -> None:
+    with warehouse(tmp_path) as connection:
+        publication.publish(connection, dsn, prepare(connection, FIRST, SECOND))
+        connection.execute("update daily_usage set volume_m3 = 7").fetchall()
+        publication.publish(connection, dsn, prepare(connection, SECOND), renewed=["daily_usage"])
+        assert plain(served(dsn))["daily_usage"] == plain(computed(connection))["daily_usage"]
+
+
+def test_a_table_without_partitions_is_only_rewritten_where_its_content_changed(tmp_path: Path, dsn: str) -> None:
+    query = "select distinct xmin::text from mart.customer"
+
+    def written_by() -> list[tuple[str]]:
+        with psycopg.connect(dsn) as reader:
+            return reader.execute(query).fetchall()
+
+    with warehouse(tmp_path) as connection:
+        publication.publish(connection, dsn, prepare(connection, FIRST))
+        first = written_by()
+        connection.execute("create or replace table customer as select * from customer order by meters desc").fetchall()
+        publication.publish(connection, dsn, prepare(connection, FIRST))
+        assert written_by() == first
+        connection.execute("update customer set address = 'somewhere' where meters = 3").fetchall()
+        publication.publish(connection, dsn, prepare(connection, FIRST))
+        assert written_by() != first
+        assert plain(served(dsn))["customer"] == plain(computed(connection))["customer"]
+
+
+# Types and values
+
+
+def test_amounts_and_wide_sums_are_served_exactly(tmp_path: Path, dsn: str) -> None:
+    with warehouse(tmp_path) as connection:
+        connection.execute("alter table customer add column owed decimal(18, 2) default 1234567890123456.07").fetchall()
+        connection.execute(
+            "alter table customer add column total hugeint default 170141183460469231731687303715884105727"
+        ).fetchall()
+        publication.publish(connection, dsn, prepare(connection, FIRST))
+    with psycopg.connect(dsn) as reader:
+        found = reader.execute("select distinct owed::text, total::text from mart.customer").fetchall()
+        kind = reader.execute("select format_type(atttypid, atttypmod) from pg_attribute where attname = 'owed'").fetchone()
+    assert found == [("1234567890123456.07", "170141183460469231731687303715884105727")]
+    assert kind == ("numeric(18,2)",)
+
+
+def test_a_type_that_cannot_be_published_is_named_with_its_column(tmp_path: Path, dsn: str) -> None:
+    with warehouse(tmp_path) as connection:
+        connection.execute("alter table customer add column place struct(x double)").fetchall()
+        with pytest.raises(ValueError, match=r"customer\.place has type STRUCT.*allowed: DECIMAL"):
+            publication.publish(connection, dsn, prepare(connection, FIRST))
+
+
+REFUSED = {
+    "NUL in a text": ("update customer set name = 'a' || chr(0) where customer_no = 'C3'", "customer", "name", "null", "C3"),
+    "infinite": ("update daily_usage set coverage = 'inf' where meter = 'M1'", "daily_usage", "coverage", "null", "M1"),
+    "not a number": ("update daily_usage set coverage = 'nan' where meter = 'M1'", "daily_usage", "coverage", "null", "M1"),
+    "NUL in a key": (
+        "update customer set customer_no = 'C' || chr(0) where meters = 3",
+        "customer",
+        "customer_no",
+        "left out",
+        "C",
+    ),
+    "a key too long": (
+        "update customer set customer_no = repeat('9', 5000) where meters = 3",
+        "customer",
+        "customer_no",
+        "left out",
+        "9",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "table", "column", "fate", "key"), REFUSED.values(), ids=REFUSED)
+def test_a_value_that_postgresql_refuses_costs_its_cell_or_row_and_is_named(
+    tmp_path: Path, dsn: str, caplog: pytest.LogCaptureFixture, change: str, table: str, column: str, fate: str, key: str
+) -> None:
+    with warehouse(tmp_path) as connection:
+        connection.execute(change).fetchall()
+        publication.publish(connection, dsn, prepare(connection, FIRST, SECOND))
+        wanted = plain(computed(connection))
+    found = plain(served(dsn))
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert f"mart.{table}" in warning and f"column {column}" in warning and fate in warning and key in warning
+    same = [row for row in wanted[table] if row in found[table]]
+    assert len(found[table]) == len(wanted[table]) - (fate == "left out")
+    assert len(same) == len(wanted[table]) - (1 if table == "customer" else 2)
+    assert {name: rows for name, rows in found.items() if name != table} == {
+        name: rows for name, rows in wanted.items() if name != table
+    }
+
+
+# Intervals
+
+
+def add_intervals(connection: duckdb.DuckDBPyConnection, days: int) -> None:
+    """A year of quarter hours of two meters up to `FIRST`, every tenth interval a hole."""
+    connection.execute(
+        f"""insert into unit_interval by name
+        select meter, date '{FIRST}' - d as day, timezone('Asia/Shanghai', cast(date '{FIRST}' - d as timestamp)) as starts_at,
+            [cast(i * 900000 as integer) for i in range(1, 97)] as end_ms,
+            [cast(900000 as integer) for i in range(1, 97)] as length_ms,
+            [case when i % 10 <> 0 then i * d * 1000000001 end for i in range(1, 97)] as volume_nl,
+            [cast(null as bigint) for i in range(1, 97)] as reverse_nl,
+            [cast(i * d as integer) for i in range(1, 97)] as pressure_pa,
+            [cast(i * d as bigint) for i in range(1, 97)] as register_ul,
+            [cast(i / 7 as double) for i in range(1, 97)] as device_flow_m3h,
+            [cast(if(i % 10 = 0, 1, 0) as integer) for i in range(1, 97)] as flags
+        from (select cast(range as integer) as d from range(1, {days})), (values ('M1'), ('M2')) as meters (meter)"""
+    ).fetchall()
+
+
+def test_intervals_are_served_compact_and_read_with_the_columns_of_the_warehouse(tmp_path: Path, dsn: str) -> None:
+    with warehouse(tmp_path) as connection:
+        add_intervals(connection, 40)
+        copied = publication.publish(connection, dsn, prepare(connection, FIRST))
+        wanted = plain(computed(connection))
+        described = connection.execute("describe interval_reading").fetchall()
+    assert plain(served(dsn))["interval_reading"] == wanted["interval_reading"]
+    assert len(wanted["interval_reading"]) > 7000 > copied
+    with psycopg.connect(dsn) as reader:
+        kinds = reader.execute(
+            "select attname, format_type(atttypid, atttypmod) from pg_attribute "
+            "where attrelid = 'mart.interval_reading'::regclass order by attnum"
+        ).fetchall()
+    assert kinds == [(name, publication.TYPES[kind]) for name, kind, *_ in described]
+
+
+def test_a_span_of_one_meter_is_found_by_meter_and_day(tmp_path: Path, dsn: str) -> None:
+    """Also where the span begins and ends within a day, whatever the zone of the session."""
+    start, end = datetime(2025, 5, 1, 23, 10, tzinfo=ZONE), datetime(2025, 5, 8, 0, 0, tzinfo=ZONE)
+    query = "select * from mart.intervals('M1', %s, %s) order by interval_end"
+    slow = "select * from mart.interval_reading where meter = 'M1' and interval_end between %s and %s order by interval_end"
+    with warehouse(tmp_path) as connection:
+        add_intervals(connection, 400)
+        publication.publish(connection, dsn, prepare(connection, FIRST))
+    with psycopg.connect(dsn) as reader:
+        for zone in ("UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago"):
+            reader.execute(f"set time zone '{zone}'")
+            found = reader.execute(query, [start, end]).fetchall()
+            assert found == reader.execute(slow, [start, end]).fetchall()
+            assert len(found) == 6 * 96 + 4
+        reader.execute("set enable_seqscan = off")
+        plan = "\n".join(line for (line,) in psycopg.ClientCursor(reader).execute("explain " + query, [start, end]))
+    condition = next(line for line in plan.splitlines() if "Index Cond" in line)
+    assert (
+        "unit_interval_meter_day_idx" in plan and "meter = 'M1'" in condition and "day >=" in condition and "day <=" in condition
+    )
+
+
+def test_only_so_many_days_of_intervals_are_kept_and_more_come_back_when_wanted(tmp_path: Path, dsn: str) -> None:
+    def kept() -> tuple[date, int]:
+        with psycopg.connect(dsn) as reader:
+            row = reader.execute("select min(day), count(distinct day) from mart.unit_interval").fetchone()
+            assert row
+            return row
+
+    with warehouse(tmp_path) as connection:
+        add_intervals(connection, 40)
+        for days, touched in ((10, [FIRST]), (5, [FIRST]), (20, []), (20, [FIRST - timedelta(days=30)])):
+            publication.publish(connection, dsn, prepare(connection, *touched), interval_days=days)
+            assert kept() == (FIRST - timedelta(days=days), days + 1)
+
+
+def test_rows_of_intervals_of_an_older_version_become_a_view(tmp_path: Path, dsn: str) -> None:
+    with psycopg.connect(dsn) as other:
+        other.execute("create schema mart; create table mart.interval_reading (meter text, day date)")
+    with warehouse(tmp_path) as connection:
+        publication.publish(connection, dsn, prepare(connection, FIRST))
+        assert plain(served(dsn))["interval_reading"] == plain(computed(connection))["interval_reading"]
+
+
+@pytest.mark.usefixtures("others")
+def test_a_view_on_intervals_survives_new_columns_and_a_policy_holds_through_it(tmp_path: Path, dsn: str) -> None:
+    with warehouse(tmp_path) as connection:
+        add_intervals(connection, 3)
+        publication.publish(connection, dsn, prepare(connection, FIRST))
+        with psycopg.connect(dsn) as other:
+            other.execute(OTHERS.replace("daily_usage", "unit_interval").replace("volume_m3", "starts_at"))
+            other.execute("grant select on mart.interval_reading to somebody")
+            other.execute("create view mart.theirs as select meter, volume_m3 from mart.interval_reading")
+        connection.execute("alter table unit_interval alter pressure_pa type bigint[]").fetchall()
+        connection.execute("alter table unit_interval add column source varchar").fetchall()
+        publication.publish(connection, dsn, prepare(connection, FIRST))
+        assert plain(served(dsn))["interval_reading"] == plain(computed(connection))["interval_reading"]
+    with psycopg.connect(dsn) as reader:
+        assert reader.execute("select count(distinct meter) from mart.theirs").fetchone() == (2,)
+        reader.execute("set role somebody")
+        assert reader.execute("select distinct meter from mart.interval_reading").fetchall() == [("M1",)]
+        span = "select distinct meter from mart.intervals({}, '2025-01-01', '2026-01-01')"
+        assert reader.execute(span.format("'M1'")).fetchall() == [("M1",)]
+        assert reader.execute(span.format("'M2'")).fetchall() == []
+
+
+# Rights and words
+
+
+def test_the_role_of_boards_reads_every_table_and_changes_none(tmp_path: Path, dsn: str) -> None:
+    with warehouse(tmp_path) as connection:
+        publication.publish(connection, dsn, prepare(connection, FIRST))
+    with psycopg.connect(dsn, autocommit=True) as reader:
+        reader.execute("create table mart.later (x int)")
+        reader.execute("set role mainflow_board")
+        for name in (*served(dsn), "later"):
+            reader.execute(f"select * from mart.{name}").fetchall()
+        reader.execute("select * from mart.intervals('M1', '2025-01-01', '2026-01-01')").fetchall()
+        for change in ("insert into mart.later values (1)", "delete from mart.customer", "create table mart.own (x int)"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                reader.execute(change)
+
+
+def test_where_roles_may_not_be_made_the_log_says_once_what_to_run(
+    tmp_path: Path, dsn: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("drop owned by mainflow_board; drop role mainflow_board; create role plain login")
+        connection.execute("grant create on database mainflow to plain")
+        connection.execute(TABLE)  # the daemon's
+        connection.execute("grant usage on schema ops to plain; grant select on ops.latest_reading to plain")
+    try:
+        with warehouse(tmp_path) as connection:
+            for _ in range(2):
+                publication.publish(connection, dsn.replace("user=postgres", "user=plain"), prepare(connection, FIRST))
+        (warning,) = [record.getMessage() for record in caplog.records]
+        assert "create role mainflow_board nologin" in warning and "plain may not" in warning
+        assert served(dsn)["customer"]
+    finally:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("drop owned by plain cascade; drop role plain; create role mainflow_board nologin")
+
+
+def test_words_of_columns_become_comments(tmp_path: Path, dsn: str) -> None:
+    words = {"daily_usage": {"volume_m3": "用水量 · it's a volume"}, "interval_reading": {"flow_m3h": "流量"}}
+    with warehouse(tmp_path) as connection:
+        publication.publish(connection, dsn, prepare(connection, FIRST), comments=words)
+    with psycopg.connect(dsn) as reader:
+        found = reader.execute(
+            "select c.relname, a.attname, d.description from pg_description d join pg_class c on c.oid = d.objoid "
+            "join pg_attribute a on a.attrelid = d.objoid and a.attnum = d.objsubid "
+            "where c.relnamespace = 'mart'::regnamespace order by 1"
+        ).fetchall()
+    assert found == [(table, column, text) for table, columns in words.items() for column, text in columns.items()]
+
+
+def test_fewer_than_one_day_of_intervals_is_refused_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "site.toml").write_text("[serving]\ninterval_days = 0\n")
+    with pytest.raises(SettingError, match=r"\[serving\] interval_days.*1"):
+        load(tmp_path)
+
+
+def test_the_latest_status_is_the_daemons_reading_where_it_is_newer(tmp_path: Path, dsn: str) -> None:
+    today = datetime.now(ZONE).date()
+    computed_at, live_at = datetime(2025, 6, 1, 3, tzinfo=UTC), datetime(2025, 6, 1, 4, tzinfo=UTC)
+    with warehouse(tmp_path) as connection:
+        for meter, terminal, day in (("M1", "001", FIRST), ("M2", "002", FIRST), ("M3", "003", today)):
+            insert(
+                connection,
+                "latest_figures",
+                meter=meter,
+                terminal=terminal,
+                reading_at=computed_at,
+                day=day,
+                register_m3=10.0,
+                pressure_mpa=0.3,
+                pressure_at=computed_at,
+                day_m3=5.0,
+                month_m3=7.0,
+            )
+        publication.publish(connection, dsn, prepare(connection, FIRST))
+    columns = "reading_at, register_m3, pressure_mpa, pressure_at, today_m3, month_m3"
+    rows = [("001", "M1", live_at, 11.0), ("002", "M2", computed_at - timedelta(hours=1), 9.0), ("003", "M1", live_at, 99.0)]
+    with psycopg.connect(dsn, autocommit=True) as board:
+        for terminal, meter, at, register in rows:
+            board.execute(
+                "insert into ops.latest_reading "
+                "(terminal, meter, ts, forward_m3, received_at, channel, stream, frame, updated_at) "
+                "values (%s, %s, %s, %s, now(), 'tcp', 'data', 1, now())",
+                [terminal, meter, at, register],
+            )
+        found = board.execute(f"select meter, {columns} from mart.latest_status order by meter").fetchall()
+        board.execute("delete from ops.latest_reading")
+    assert found == [
+        ("M1", live_at, 11.0, 0.3, computed_at, None, 7.0),
+        ("M2", computed_at, 10.0, 0.3, computed_at, None, 7.0),
+        ("M3", computed_at, 10.0, 0.3, computed_at, 5.0, 7.0),
+    ], "newer live reading; older live reading; a terminal that measures another meter now"

@@ -1,0 +1,63 @@
+"""Views beside the marts: `sql/serving/<name>.sql`, one select for DuckDB and for PostgreSQL schema `mart`.
+
+What depends on the present instant, or on what the daemon writes to schema `ops`, is a view and no mart: a mart gives the same
+rows whenever it is made. In the warehouse `ops.latest_reading` is empty, so that a view shows the computed figures alone.
+"""
+
+from functools import cache
+from typing import NamedTuple
+
+import duckdb
+import psycopg
+from psycopg import sql
+
+from assets import warehouse
+from assets.headers import SQL, read_header
+from ingest_daemon.contract.latest_reading import COLUMNS, TABLE
+
+DUCKDB_TYPES = {"text": "varchar", "double precision": "double"}
+
+
+class View(NamedTuple):
+    """One view: what it is made from, and its select, with `{zone}` for the utility's zone."""
+
+    name: str
+    deps: tuple[str, ...]
+    query: str
+
+
+@cache
+def views() -> tuple[View, ...]:
+    """Every view that there is."""
+    found = []
+    for path in sorted((SQL / "serving").glob("*.sql")):
+        header, query = read_header(path)
+        found.append(View(path.stem, tuple(header["deps"]), query))
+    return tuple(found)
+
+
+def create_in_warehouse(connection: duckdb.DuckDBPyConnection, zone: str) -> None:
+    """Make the views whose tables are there."""
+    columns = ", ".join(f"{name} {DUCKDB_TYPES.get(kind, kind)}" for name, kind in COLUMNS.items())
+    connection.execute("create schema if not exists ops").fetchall()
+    connection.execute(f"create table if not exists ops.latest_reading ({columns})").fetchall()
+    for view in views():
+        if all(warehouse.has_table(connection, dep) for dep in view.deps):
+            warehouse.drop_table_of(connection, view.name)  # of a version in which it was a mart
+            connection.execute(f"create or replace view {view.name} as {view.query.format(zone=zone)}").fetchall()
+
+
+def create_served(view: View, zone: str, target: psycopg.Connection) -> None:
+    """Make the view in PostgreSQL where its tables are there, in the transaction of `target`; others' views of it live on."""
+    if target.execute("select to_regclass('ops.latest_reading')").fetchone() == (None,):
+        target.execute(TABLE)
+    if any(target.execute("select to_regclass(%s)", [f"mart.{dep}"]).fetchone() == (None,) for dep in view.deps):
+        return
+    name = sql.Identifier("mart", view.name)
+    kind = target.execute("select relkind = 'r' from pg_class where oid = to_regclass(%s)", [f"mart.{view.name}"]).fetchone()
+    if kind == (True,):
+        target.execute(sql.SQL("drop table {}").format(name))  # of a version in which it was a mart
+    # The select names its tables without schema, as the warehouse has them.
+    target.execute("set local search_path to mart")
+    target.execute(sql.SQL("create or replace view {} as ").format(name) + sql.SQL(view.query.format(zone=zone)))
+    target.execute("set local search_path to default")
