@@ -14,12 +14,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import dagster as dg
 import duckdb
 import polars as pl
 
 from assets import calendar, warehouse
-from assets.marts import PARTITION_KEYS, SQL, Mart, all_marts, read_header
+from assets.headers import SQL, read_header
+from assets.marts import Mart, all_marts
 from assets.workbench import Workbench
 
 SHOWN = 10
@@ -52,6 +52,22 @@ class Finding(NamedTuple):
     offending: int
     rows: list[dict[str, Any]]
 
+    @property
+    def text(self) -> str:
+        """One line that names the rule, how many rows break it and why that matters."""
+        return f"{self.rule.zh} {self.rule.name}: {self.offending} × {self.rule.because}"
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """The rule and the first rows that break it, as JSON has them."""
+        return {
+            "rule": f"{self.rule.zh} / {self.rule.description}",
+            "severity": self.rule.severity,
+            "because": self.rule.because,
+            "count": self.offending,
+            "rows": [{name: _plain(value) for name, value in row.items()} for row in self.rows],
+        }
+
 
 @cache
 def rules(table: str) -> tuple[Rule, ...]:
@@ -70,11 +86,10 @@ def _rule(path: Path) -> Rule:
 
 def _unique(mart: Mart) -> Rule:
     grain = ", ".join(mart.grain)
-    where = ""
-    if mart.partitions in PARTITION_KEYS:
-        table, key, columns = PARTITION_KEYS[mart.partitions]
-        where = f" where ({columns}) in (select ({key}) from {table})"
-    query = f"select {grain}, count(*) as times from {mart.name}{where} group by {grain} having count(*) > 1"
+    query = (
+        f"select {grain}, count(*) as times from {mart.name} where {mart.partitioning.condition} "
+        f"group by {grain} having count(*) > 1"
+    )
     because = "a row that is there twice is counted twice"
     return Rule("grain", "粒度唯一", f"One row for each {grain}.", "fail", because, (), query)
 
@@ -87,30 +102,6 @@ def examine(connection: duckdb.DuckDBPyConnection, table: str) -> list[Finding]:
         count = rows["offending"][0] if rows.height else 0
         found.append(Finding(rule, count, rows.drop("offending").to_dicts()))
     return found
-
-
-def result(name: str, findings: list[Finding]) -> dg.AssetCheckResult:
-    """Findings as one check result, with reasons and examples as metadata."""
-    broken = [finding for finding in findings if finding.offending]
-    fails = any(finding.rule.severity == "fail" for finding in broken)
-    return dg.AssetCheckResult(
-        check_name=name,
-        passed=not broken,
-        severity=dg.AssetCheckSeverity.ERROR if fails or not broken else dg.AssetCheckSeverity.WARN,
-        description="; ".join(f"{f.rule.zh} {f.rule.name}: {f.offending} × {f.rule.because}" for f in broken) or None,
-        metadata={finding.rule.name: dg.MetadataValue.json(_told(finding)) for finding in findings},
-    )
-
-
-def _told(finding: Finding) -> dict[str, Any]:
-    rule = finding.rule
-    return {
-        "rule": f"{rule.zh} / {rule.description}",
-        "severity": rule.severity,
-        "because": rule.because,
-        "count": finding.offending,
-        "rows": [{name: _plain(value) for name, value in row.items()} for row in finding.rows],
-    }
 
 
 def _plain(value: Any) -> Any:
@@ -188,15 +179,3 @@ def keep(connection: duckdb.DuckDBPyConnection, run_id: str, source: str, day: d
     if warehouse.has_table(connection, "expectation_result"):
         connection.execute("delete from expectation_result where source = ? and day = ?", [source, day]).fetchall()
     warehouse.append(connection, "expectation_result", rows)
-
-
-def contract_result(name: str, day: date, verdict: pl.DataFrame) -> dg.AssetCheckResult:
-    """A verdict as a check result that warns; it never blocks."""
-    broken = verdict.filter(~pl.col("success"))
-    return dg.AssetCheckResult(
-        check_name=name,
-        passed=broken.is_empty(),
-        severity=dg.AssetCheckSeverity.WARN,
-        description="; ".join(broken["expectation"]) or None,
-        metadata={"day": day.isoformat(), "expectations": dg.MetadataValue.json(verdict.to_dicts())},
-    )

@@ -9,9 +9,13 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import polars.selectors as cs
+import pyarrow as pa
 
 STORAGE_VERSION = "v1.4.0"
 """The newest file format that every DuckDB since 1.4 reads; the library's default would shut older readers out."""
+
+ROW_GROUP = 8_192
+"""Rows that are compressed and written as one: rows of `unit_interval` are whole days, of which the usual 122,880 are 600 MB."""
 
 
 class WarehouseBusy(RuntimeError):
@@ -27,10 +31,12 @@ def opened(path: Path, zone: str) -> Iterator[duckdb.DuckDBPyConnection]:
     connection = duckdb.connect()
     try:
         try:
-            connection.execute(f"attach '{path}' as marts (storage_version '{STORAGE_VERSION}')").fetchall()
+            options = f"storage_version '{STORAGE_VERSION}', row_group_size {ROW_GROUP}"
+            connection.execute(f"attach '{path}' as marts ({options})").fetchall()
         except duckdb.IOException as error:
             raise WarehouseBusy(f"{path} is open in another program ({error}); close it, then try again") from None
         connection.execute("use marts").fetchall()
+        connection.execute(f"set temp_directory = '{path}.tmp'").fetchall()
         connection.execute(f"set timezone = '{zone}'").fetchall()
         connection.execute("set preserve_insertion_order = true").fetchall()
         connection.execute("set enable_progress_bar = false").fetchall()
@@ -67,6 +73,22 @@ def replace_rows(warehouse: duckdb.DuckDBPyConnection, table: str, frame: pl.Dat
     return frame.height
 
 
+def replace_days(warehouse: duckdb.DuckDBPyConnection, table: str, rows: pa.Table, days: list[date]) -> int:
+    """Put the rows of some days in place of those that the table has of them, in one transaction."""
+    warehouse.register("incoming", rows)
+    try:
+        warehouse.execute("begin").fetchall()
+        warehouse.execute(f"delete from {table} where day in (select unnest(?))", [days]).fetchall()
+        warehouse.execute(f"insert into {table} by name select * from incoming").fetchall()
+        warehouse.execute("commit").fetchall()
+    except duckdb.Error:
+        warehouse.execute("rollback").fetchall()
+        raise
+    finally:
+        warehouse.unregister("incoming")
+    return int(rows.num_rows)
+
+
 def append(warehouse: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame) -> None:
     """Add the frame's rows to the table, made if absent."""
     warehouse.register("incoming", frame)
@@ -77,7 +99,7 @@ def append(warehouse: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame
         warehouse.unregister("incoming")
 
 
-def replace_all(warehouse: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame) -> None:
+def replace_all(warehouse: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame | pa.Table) -> None:
     """Make the table exactly the frame."""
     warehouse.register("incoming", frame)
     try:
@@ -92,8 +114,35 @@ def frame(warehouse: duckdb.DuckDBPyConnection, query: str) -> pl.DataFrame:
     return rows.with_columns(cs.datetime(time_zone="*").dt.convert_time_zone("UTC"))
 
 
+def columns_of(warehouse: duckdb.DuckDBPyConnection, table: str) -> list[tuple[str, str]]:
+    """Names and types of a table's columns, in order."""
+    query = (
+        "select column_name, data_type from duckdb_columns() "
+        "where database_name = 'marts' and schema_name = 'main' and table_name = ? order by column_index"
+    )
+    return warehouse.execute(query, [table]).fetchall()
+
+
 def has_table(warehouse: duckdb.DuckDBPyConnection, table: str) -> bool:
-    """Whether a table (`name` or `schema.name`) is there."""
+    """Whether a table or view (`name` or `schema.name`) is there."""
     schema, _, name = table.rpartition(".")
-    query = "select count(*) from duckdb_tables() where database_name = 'marts' and schema_name = ? and table_name = ?"
+    query = "select count(*) from information_schema.tables where table_catalog = 'marts' and table_schema = ? and table_name = ?"
     return bool(warehouse.execute(query, [schema or "main", name]).fetchall()[0][0])
+
+
+def drop_table_of(warehouse: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Drop the table of this name, where it is one and no view."""
+    query = "select count(*) from duckdb_tables() where database_name = 'marts' and schema_name = 'main' and table_name = ?"
+    if warehouse.execute(query, [name]).fetchall() == [(1,)]:
+        warehouse.execute(f"drop table {name}").fetchall()
+
+
+def renew_where_other(warehouse: duckdb.DuckDBPyConnection, name: str, empty: pa.Table) -> None:
+    """Make the table anew and empty where its columns are others than those of `empty`."""
+    warehouse.register("incoming", empty)
+    try:
+        wanted = [row[:2] for row in warehouse.execute("describe incoming").fetchall()]
+        if columns_of(warehouse, name) != wanted:
+            warehouse.execute(f"create or replace table {name} as select * from incoming").fetchall()
+    finally:
+        warehouse.unregister("incoming")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
+from assets.publication import INTERVAL_DAYS
 from ingest_daemon.contract.site import Site
 from ingest_daemon.stores import RawStore
 
@@ -14,7 +15,8 @@ class Workbench:
     """The tools of a run.
 
     `serving_dsn` gives the connection string of the PostgreSQL to publish to, None where the site serves nothing;
-    `billing` is the ODBC connection string, empty where there is no billing system.
+    `interval_days` are the days of intervals that it keeps; `billing` is the ODBC connection string, empty where there is no
+    billing system; `workers` are the processes that may compute many days at once.
     """
 
     site: Site
@@ -25,3 +27,6 @@ class Workbench:
     serving_dsn: Callable[[], str | None]
     billing: str
     billing_overlap_days: int
+    language: str = "zh"
+    interval_days: int = INTERVAL_DAYS
+    workers: int = 1

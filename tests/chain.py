@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
-COMMAND = [sys.executable, "-c", "from pipelines.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from pipelines.cli.main import main; main()"]
 FREE_PORTS = {"MAINFLOW_DAEMON_DATA_PORT": "0", "MAINFLOW_DAEMON_ALARM_PORT": "0", "MAINFLOW_DAEMON_HEALTH_PORT": "0"}
 LEDGERS = ("run_ledger", "report_ledger", "expectation_result")
 """Tables that say when something ran: they differ between two runs by nature."""

@@ -1,11 +1,21 @@
 /*
 zh: 客户
-group: people
+group: master_data
 description: >-
   One row a customer, its industry and region as codes and as the vocabulary names them; billing is the truth where it knows the customer, the registry adds the others.
 grain: [customer_no]
 deps: [meter]
 partitions: whole
+columns:
+  customer_no:
+  name: {zh: 客户名称, en: Customer name, unit: "", description: Name of the customer.}
+  industry: {zh: 行业代码, en: Industry code, unit: "", description: Industry as a code of the vocabulary.}
+  region: {zh: 区域代码, en: Region code, unit: "", description: Region as a code of the vocabulary.}
+  address: {zh: 地址, en: Address, unit: "", description: Address of supply.}
+  meters: {description: Number of meters that the customer has now.}
+  source: {zh: 资料来源, en: Source, unit: "", description: "Where the row comes from: billing or registry."}
+  industry_name: {zh: 行业, en: Industry, unit: "", description: Industry as the vocabulary names it.}
+  region_name: {zh: 区域, en: Region, unit: "", description: Region as the vocabulary names it.}
 */
 with known as (
     select customer_no, name, industry, region, address, 'billing' as source from billing.customer

@@ -1,10 +1,15 @@
 /*
 zh: 日差系数
-group: figures
+group: metrics
 description: Volume of a complete day divided by the mean of the month's complete days (docs/domain.md#coefficients); no figure in a month without water (a mean below 1e-9 m³ is rounding).
 grain: [meter, day]
 deps: [daily_usage, monthly_usage]
 partitions: month
+columns:
+  meter:
+  day:
+  month:
+  coefficient: {description: Volume of the day over the mean of the month's complete days.}
 */
 select
     meter,

@@ -1,10 +1,32 @@
 /*
 zh: 水表
-group: people
+group: master_data
 description: One row a meter of the registry with its customer; DN, customer and dates come from billing where it has a card for the meter.
 grain: [meter]
 deps: [registry, billing]
 partitions: whole
+columns:
+  meter:
+  terminal:
+  customer_no:
+  customer_name:
+  dn_mm:
+  technology:
+  q1_m3h:
+  q2_m3h:
+  q3_m3h:
+  q4_m3h:
+  digits:
+  resolution_m3:
+  step_min:
+  reads:
+  pressure_low_mpa:
+  pressure_high_mpa:
+  installed_on: {zh: 安装日期, en: Installed, unit: "", format: yyyy-mm-dd, description: Day of installation.}
+  removed_on: {zh: 拆除日期, en: Removed, unit: "", format: yyyy-mm-dd, description: Day of removal.}
+  book_no:
+  in_billing: {zh: 营收有卡, en: In billing, unit: "", description: Billing has a card for the meter.}
+  silent_after_h:
 */
 select
     terminals.meter,

@@ -7,6 +7,17 @@ description: >-
 grain: [meter, month]
 deps: [daily_usage, register_month, meter]
 partitions: month
+columns:
+  meter:
+  month:
+  volume_m3: {description: Volume of the month as the difference of the register curve; empty where an end of the month is not known.}
+  measured_m3:
+  days_complete:
+  complete:
+  clean:
+  days_in_month: {zh: 当月天数, en: Days in month, unit: "", format: "0", description: Days that the month has.}
+  mean_day_m3: {zh: 日均水量, en: Mean day volume, unit: m³, description: Mean volume of the complete days.}
+  reverse_m3:
 */
 with months as (
     select

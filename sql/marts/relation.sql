@@ -1,10 +1,18 @@
 /*
 zh: 关联
-group: people
+group: master_data
 description: Which network, line, industry, region, group or book a meter belongs to, from when to when, with names in both languages.
 grain: [meter, kind, code, valid_from]
 deps: [registry]
 partitions: whole
+columns:
+  meter:
+  kind:
+  code: {zh: 代码, en: Code, unit: "", description: "Code of the network, line, industry, region, group or book."}
+  name_zh: {zh: 中文名称, en: Chinese name, unit: "", description: Chinese name of the code; the code where the vocabulary has none.}
+  name_en: {zh: 英文名称, en: English name, unit: "", description: English name of the code; the code where the vocabulary has none.}
+  valid_from: {format: yyyy-mm-dd}
+  valid_to: {format: yyyy-mm-dd}
 */
 select
     meter,

@@ -9,12 +9,13 @@ import duckdb
 import polars as pl
 import pytest
 
-from assets import quality, tables
+from assets import graph, quality, tables
 from assets.billing import ensure_tables
-from assets.marts import SQL, all_marts
+from assets.headers import SQL
+from assets.marts import all_marts
 from assets.warehouse import opened
-from pipelines.bench import workbench
-from pipelines.run import Run
+from pipelines.runs.bench import workbench
+from pipelines.runs.run import Run
 from tests.site_helpers import local_days, make_site, series
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -30,7 +31,6 @@ from (values (1), (2)) as meters (m)
 """
 
 PLANTED = {
-    ("interval_reading", "within_its_day"): "update interval_reading set interval_end = interval_end + interval 1 day",
     ("hourly_usage", "adds_up_to_day"): "update hourly_usage set volume_m3 = volume_m3 + 0.001 where day = '2024-04-02'",
     ("hourly_usage", "coverage"): "update hourly_usage set coverage = -0.5 where hour_start = '2024-04-02 08:00+08'",
     ("daily_usage", "coverage"): "update daily_usage set coverage = -0.01 where day = '2024-04-02'",
@@ -45,8 +45,9 @@ PLANTED = {
     ("usage_comparison", "comparable"): "update usage_comparison set last_year_comparable = true where period = '2024-04-02'",
     ("reconciliation", "difference"): "update reconciliation set difference_m3 = difference_m3 + 1",
     ("reconciliation", "meter_known"): "update reconciliation set meter = 'nobody'",
-    ("latest_status", "not_in_future"): "update latest_status set reading_at = now() + interval 1 day",
+    ("latest_figures", "not_in_future"): "update latest_figures set reading_at = now() + interval 1 day",
     ("meter", "has_customer"): "update meter set customer_no = null",
+    ("meter", "sizes_fit_dn"): "update meter set dn_mm = 50",
     ("data_quality", "readings_known"): "update data_quality set readings = 100 where day = '2024-04-02'",
 }
 """For each rule a change that breaks it."""
@@ -65,7 +66,7 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.Duck
         empty.execute(BILLS).fetchall()
     run = Run(workbench(settings), DAYS, "test")
     with run.opened() as warehouse:
-        for step in tables.steps():
+        for step in tables.figures():
             run.make(warehouse, step)
         yield warehouse
 
@@ -81,7 +82,7 @@ def planted(connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyCo
 def test_good_figures_break_no_rule(connection: duckdb.DuckDBPyConnection, table: str) -> None:
     findings = quality.examine(connection, table)
     assert [finding for finding in findings if finding.offending] == []
-    assert quality.result("rules", findings).passed
+    assert graph.check_result(findings).passed
 
 
 @pytest.mark.parametrize("table", [mart.name for mart in all_marts()])
@@ -97,7 +98,7 @@ def test_a_rule_finds_the_row_that_breaks_it(planted: duckdb.DuckDBPyConnection,
     (finding,) = [finding for finding in quality.examine(planted, table) if finding.rule.name == rule]
     assert finding.offending > 0
     assert 0 < len(finding.rows) <= quality.SHOWN
-    told = quality.result("rules", [finding])
+    told = graph.check_result([finding])
     assert not told.passed
     assert told.description is not None
     assert rule in told.description
@@ -161,8 +162,9 @@ def test_a_day_that_was_delivered_whole_keeps_its_contract_and_half_a_day_breaks
     settings = make_site(tmp_path / "site", [{"terminal": "001", "meter": "M1"}], series("001", start, 37, HOUR, lambda _: 1.0))
     bench = workbench(settings)
     with opened(settings.folder.marts, "Asia/Shanghai") as warehouse:
+        tables.prepare(warehouse)
         run = Run(bench, [], "test")
-        next(step for step in tables.steps() if step.name == "registry").build(bench, warehouse, run.partitions)
+        run.make(warehouse, next(step for step in tables.steps() if step.name == "registry"))
         whole, half = (quality.judge_readings(warehouse, bench, day) for day in (date(2024, 4, 1), date(2024, 4, 2)))
         assert whole["success"].all()
         assert half.filter(~pl.col("success"))["expectation"].to_list() == ["enough_readings"]

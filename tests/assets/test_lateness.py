@@ -6,14 +6,17 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import polars as pl
+import pytest
 
+from assets import quality
 from assets.calendar import days_between
 from ingest_daemon.contract.schema import READING
 from ingest_daemon.contract.settings import Settings
 from ingest_daemon.stores import open_store
 from ingest_daemon.stores.settings import StoreSettings
-from pipelines import run, settings, site_folder
-from pipelines.bench import workbench
+from pipelines import settings, site_folder
+from pipelines.runs import run
+from pipelines.runs.bench import workbench
 from tests.chain import assert_same_tables, tables
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -37,6 +40,8 @@ def day_of_readings(number: int) -> pl.DataFrame:
 
 def make_site(folder: Path, days: list[int]) -> Settings:
     site_folder.create(folder, "embedded", {"site": {"zone": "UTC"}})
+    terminals = folder / "registry/terminals.csv"
+    terminals.write_text(terminals.read_text().replace("2026-01-01", f"{START:%Y-%m-%d}"))
     loaded = settings.load(folder)
     open_store(loaded.folder, loaded[StoreSettings]).write(pl.concat([day_of_readings(number) for number in days]))
     return loaded
@@ -113,6 +118,7 @@ def test_a_mart_that_got_other_columns_is_made_anew_with_all_its_history(tmp_pat
     before = tables(loaded.folder.marts)
     with duckdb.connect(str(loaded.folder.marts)) as connection:
         connection.execute("alter table daily_usage drop column coverage")
+        connection.execute("update state.version set version = 'of another formula' where name in ('daily_usage', 'customer')")
         connection.execute("alter table customer add column once_known varchar")
     bench.store.write(day_of_readings(5))
     run.run_touched(bench, "test")
@@ -128,7 +134,59 @@ def test_history_of_a_changed_mart_waits_when_the_run_that_found_it_makes_other_
     before = tables(bench.site.marts)
     with duckdb.connect(str(bench.site.marts)) as connection:
         connection.execute("alter table daily_usage drop column coverage")
+        connection.execute("update state.version set version = 'of another formula' where name = 'daily_usage'")
     with run.Run(bench, [], "makes nothing").opened():
         pass
-    assert set(run.run_touched(bench, "test").days) == set(before["daily_usage"]["day"])
+    renewed = run.run_touched(bench, "test")
+    assert (renewed.days, renewed.readings_read) == ([], 0), "no raw reading is needed for another formula of a mart"
     assert_same_tables(before, tables(bench.site.marts))
+
+
+def test_another_formula_makes_all_days_of_its_mart_and_of_what_follows_anew_and_nothing_else(tmp_path: Path) -> None:
+    bench = workbench(make_site(tmp_path / "site", list(range(3))))
+    run.run_touched(bench, "test")
+    before = tables(bench.site.marts)
+    with duckdb.connect(str(bench.site.marts)) as connection:
+        connection.execute("update state.version set version = 'of another formula' where name = 'monthly_usage'")
+        for name in ("hourly_usage", "monthly_usage", "usage_comparison"):
+            connection.execute(f"update {name} set volume_m3 = -1")
+    run.run_touched(bench, "test")
+    after = tables(bench.site.marts)
+    assert after["hourly_usage"]["volume_m3"].unique().to_list() == [-1.0], "no other mart is touched"
+    for name in ("monthly_usage", "usage_comparison", "daily_coefficient"):
+        assert after[name].equals(before[name]), name
+
+
+def test_a_run_killed_while_it_makes_another_formula_is_taken_up_by_the_next(tmp_path: Path) -> None:
+    bench = workbench(make_site(tmp_path / "site", list(range(3))))
+    run.run_touched(bench, "test")
+    before = tables(bench.site.marts)
+    with duckdb.connect(str(bench.site.marts)) as connection:
+        connection.execute("update state.version set version = 'of another formula' where name = 'interval_reading'")
+
+    def power_cut(made: str, step: int, of: int) -> None:
+        if "daily_usage" in made:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.run_touched(bench, "test", power_cut)
+    assert run.run_touched(bench, "test").days
+    assert run.run_touched(bench, "test").run_id == ""
+    assert_same_tables(before, tables(bench.site.marts))
+
+
+def test_a_broken_rule_stops_what_is_made_from_its_table_and_the_publication(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = workbench(make_site(tmp_path / "site", [0]))
+    rules = quality.rules
+    broken = quality.Rule("never", "绝不", "No day is right.", "fail", "this is a test", (), "select meter from daily_usage")
+    monkeypatch.setattr(quality, "rules", lambda table: (*rules(table), *([broken] if table == "daily_usage" else [])))
+    with pytest.raises(run.RuleBroken, match="daily_usage: 绝不 never"):
+        run.run_touched(bench, "test")
+    made = tables(bench.site.marts)
+    assert made["daily_usage"].height > 0
+    assert "monthly_usage" not in made
+    monkeypatch.undo()
+    assert run.run_touched(bench, "test").days, "its days wait on"
+    assert tables(bench.site.marts)["monthly_usage"].height > 0

@@ -1,7 +1,8 @@
 """Every mart against cases that are data: `tests/marts/<mart>/<case as a sentence>/`.
 
 A case has one CSV a table that the mart reads (`meter.csv`, `billing.bill.csv`, the mart itself for rows that were there
-before), `params.yaml` (`days`: touched local days; `zone`, default Asia/Shanghai) and `expect.csv`: every row of the mart
+before), or `readings.csv` (and `conflicts.csv`) for the tables that the kernel makes of the meters in `meter.csv`,
+`params.yaml` (`days`: touched local days; `zone`, default Asia/Shanghai) and `expect.csv`: every row of the mart
 afterwards, in the columns that the case is about. An empty cell is null. A mart without a case is red.
 """
 
@@ -16,13 +17,14 @@ import polars as pl
 import pytest
 import yaml
 
-from assets import cleaning, marts, tables, warehouse
+from assets import columns, headers, marts, tables, units, warehouse
+from assets.partitions import Partitions
 from assets.publication import TYPES
 from assets.workbench import Workbench
 from ingest_daemon.contract.site import Site
 from ingest_daemon.stores.parquet import ParquetStore
-from pipelines.run import run_touched
-from tests.figures import TERMINAL, empty_warehouse, readings, terminals
+from pipelines.runs.run import run_touched
+from tests.figures import TERMINAL, empty_warehouse, readings, terminals, unit_tables
 
 CASES = Path(__file__).parents[1] / "marts"
 FOLDERS = sorted(path for path in CASES.glob("*/*") if path.is_dir())
@@ -38,6 +40,30 @@ def insert(connection: duckdb.DuckDBPyConnection, table: str, file: Path) -> Non
     connection.execute(
         f"insert into {table} by name select {cells} from read_csv('{file}', all_varchar = true, header = true, delim = ',')"
     ).fetchall()
+
+
+def computed(case: Path, days: list[date], zone: ZoneInfo) -> units.Tables:
+    """The unit tables of the case's readings; each meter's terminal has its name."""
+    meters = pl.read_csv(case / "meter.csv", infer_schema=False).to_dicts()
+    registry = terminals(*({**meter, "terminal": meter["meter"], "step_min": int(meter["step_min"])} for meter in meters))
+
+    def times(name: str) -> pl.DataFrame:
+        file = case / name
+        frame = (
+            pl.read_csv(file, infer_schema=False)
+            if file.exists()
+            else pl.DataFrame(schema={"terminal": pl.String, "ts": pl.String})
+        )
+        return frame.with_columns(
+            pl.col("ts").str.to_datetime("%Y-%m-%dT%H:%M:%S%#z", time_unit="us").dt.convert_time_zone("UTC")
+        )
+
+    columns = ("forward_m3", "reverse_m3", "flow_m3h", "pressure_mpa")
+    parts = [
+        readings(own["ts"].to_list(), terminal=meter, **{name: own[name].cast(pl.Float64).to_list() for name in columns})
+        for (meter,), own in times("readings.csv").partition_by("meter", as_dict=True).items()
+    ]
+    return unit_tables(pl.concat(parts), days, zone, registry=registry, conflicts=times("conflicts.csv"))
 
 
 def rows(connection: duckdb.DuckDBPyConnection, table: str, columns: str) -> list[dict[str, Any]]:
@@ -58,9 +84,12 @@ def test_the_mart_of_the_case_is_what_the_case_expects(case: Path, tmp_path: Pat
     (mart,) = (mart for mart in marts.all_marts() if mart.name == case.parent.name)
     with empty_warehouse(tmp_path / "marts.duckdb", params["days"], zone) as connection:
         for file in sorted(case.glob("*.csv")):
-            if file.name != "expect.csv":
+            if file.stem not in ("expect", "readings", "conflicts"):
                 insert(connection, file.stem, file)
-        tables.prepare(connection, marts.Partitions(tuple(params["days"]), zone), every_bill=False)
+        Partitions(tuple(params["days"]), zone).prepare(connection)
+        if (case / "readings.csv").exists():
+            for name, table in computed(case, params["days"], zone)._asdict().items():
+                warehouse.replace_days(connection, name, table, params["days"])
         marts.build(mart, connection)
 
         columns = (case / "expect.csv").read_text(encoding="utf-8").splitlines()[0]
@@ -85,28 +114,20 @@ def test_every_mart_has_a_case_and_every_case_a_mart() -> None:
     assert {path.parent.name for path in FOLDERS} == {mart.name for mart in marts.all_marts()}
 
 
-def test_every_mart_is_made_after_those_it_is_made_from() -> None:
-    order = [mart.name for mart in marts.all_marts()]
-    for mart in marts.all_marts():
-        assert [name for name in mart.deps if name in order and order.index(name) > order.index(mart.name)] == []
+def test_every_step_is_made_after_those_that_it_and_its_checks_are_made_from() -> None:
+    order = [step.name for step in tables.steps()]
+    for step in tables.steps():
+        assert [
+            name for name in tables.needed_by(step) if name != "raw_reading" and order.index(name) >= order.index(step.name)
+        ] == []
 
 
-def test_columns_of_every_mart_are_those_of_the_contract_and_can_be_served(tmp_path: Path) -> None:
-    contract = (Path(__file__).parents[2] / "docs" / "data-flow.md").read_text(encoding="utf-8")
-    listed = {}
-    for line in contract.split("## Marts")[1].split("\n## ")[0].splitlines():
-        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-        if len(cells) == 2 and cells[0].startswith("`"):
-            # Remarks in brackets, as in "grain (`day`, `month`)", are no columns.
-            plain = "".join(part.split(")", 1)[-1] for part in cells[1].split("("))
-            listed[cells[0].strip("`")] = [name.strip() for name in plain.split(",")]
-    assert list(cleaning.INTERVAL) == listed["interval_reading"]
+def test_columns_of_every_mart_are_those_of_its_header_and_can_be_served(tmp_path: Path) -> None:
     with empty_warehouse(tmp_path / "marts.duckdb", [date(2025, 6, 2)], ZoneInfo("Asia/Shanghai")) as connection:
         for mart in marts.all_marts():
-            described = connection.execute(f"describe {mart.name}").fetchall()
-            assert [name for name, *_ in described] == listed[mart.name], mart.name
+            described = connection.execute(f"describe ({mart.query})").fetchall()
+            columns.check(mart.name, [name for name, *_ in described])
             assert {kind for _, kind, *_ in described} <= set(TYPES), mart.name
-            assert set(mart.grain) <= {name for name, *_ in described}, mart.name
 
 
 def test_a_statement_that_fails_leaves_the_mart_as_it_was(tmp_path: Path) -> None:
@@ -122,10 +143,18 @@ def test_a_statement_that_fails_leaves_the_mart_as_it_was(tmp_path: Path) -> Non
         assert rows(connection, "customer", "*") == before
 
 
-def test_a_file_without_a_header_is_named(tmp_path: Path) -> None:
-    (tmp_path / "bare.sql").write_text("select 1")
-    with pytest.raises(ValueError, match=r"bare\.sql.*YAML header"):
-        marts.read_header(tmp_path / "bare.sql")
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("select 1", "YAML header"),
+        ("/*\nzh: [\n*/\nselect 1", "expected YAML"),
+        ("/* */\nselect 1", "expected YAML with keys and values; there is None"),
+    ],
+)
+def test_a_file_without_a_header_is_named(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "bare.sql").write_text(text)
+    with pytest.raises(ValueError, match=rf"bare\.sql.*{words}"):
+        headers.read_header(tmp_path / "bare.sql")
 
 
 @pytest.mark.parametrize(
@@ -150,7 +179,7 @@ def test_a_file_without_a_header_is_named(tmp_path: Path) -> None:
 def test_what_a_day_leads_to(
     days: tuple[date, ...], months: list[date], compared_days: list[date], compared_months: list[date]
 ) -> None:
-    partitions = marts.Partitions(days, ZoneInfo("Asia/Shanghai"))
+    partitions = Partitions(days, ZoneInfo("Asia/Shanghai"))
     assert partitions.months == months
     assert partitions.compared_days == compared_days
     assert partitions.compared_months == compared_months
@@ -166,7 +195,7 @@ def bench_of(root: Path) -> Workbench:
 
 def status(bench: Workbench) -> dict[str, Any]:
     with warehouse.opened(bench.site.marts, "Asia/Shanghai") as connection:
-        (row,) = rows(connection, "latest_status", "*")
+        (row,) = rows(connection, "latest_figures", "*")
     return row
 
 

@@ -13,9 +13,9 @@ from assets.workbench import Workbench
 from ingest_daemon.contract.site import Site
 from ingest_daemon.stores import StoreAway
 from ingest_daemon.stores.parquet import ParquetStore
-from pipelines import touched
-from pipelines.run import run_touched
-from pipelines.touched import Waiting
+from pipelines.runs import touched
+from pipelines.runs.run import run_touched
+from pipelines.runs.touched import Waiting
 from tests.figures import readings, terminals
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -65,21 +65,23 @@ def site(tmp_path: Path) -> Fixture:
 )
 def test_a_reading_touches_its_day_and_near_midnight_the_neighbour(site: Fixture, times: list[str], days: list[date]) -> None:
     site.arrive(*times)
-    assert site.waiting().days == days
+    assert site.waiting().live == days
 
 
 def test_nothing_new_leaves_nothing_waiting(site: Fixture) -> None:
-    assert site.waiting().days == []
+    assert site.waiting().live == []
     site.arrive("2025-06-02T12:00")
     waiting = site.waiting()
-    touched.done(site.state, waiting.days, waiting.generation)
-    assert site.waiting() == Waiting([], waiting.generation)
+    touched.done_live(site.state, waiting.live, waiting.generation)
+    assert site.waiting() == Waiting([], waiting.live, waiting.generation), "the analysis follows the live figures"
+    touched.done_analysis(site.state, waiting.live)
+    assert site.waiting() == Waiting([], [], waiting.generation)
 
 
 def test_a_day_waits_until_it_is_done_however_often_it_is_asked_for(site: Fixture) -> None:
     """A run that is killed between taking the arrivals and the end has done nothing: the next one finds the same days."""
     site.arrive("2025-06-02T12:00")
-    assert [site.waiting().days for _ in range(3)] == [[SECOND]] * 3
+    assert [site.waiting().live for _ in range(3)] == [[SECOND]] * 3
 
 
 def test_a_reading_that_comes_while_its_day_is_computed_leaves_the_day_waiting(site: Fixture) -> None:
@@ -87,38 +89,38 @@ def test_a_reading_that_comes_while_its_day_is_computed_leaves_the_day_waiting(s
     taken = site.waiting()
     site.arrive("2025-06-02T13:00")
     noticed_by_the_sensor = site.waiting()
-    assert noticed_by_the_sensor.days == [FIRST, SECOND]
-    touched.done(site.state, taken.days, taken.generation)
-    assert site.waiting().days == [SECOND]
+    assert noticed_by_the_sensor.live == [FIRST, SECOND]
+    touched.done_live(site.state, taken.live, taken.generation)
+    assert site.waiting().live == [SECOND]
 
 
 def test_a_reading_that_nobody_noticed_before_the_run_ended_is_found_after_it(site: Fixture) -> None:
     site.arrive("2025-06-02T12:00")
     taken = site.waiting()
     site.arrive("2025-06-02T13:00")
-    touched.done(site.state, taken.days, taken.generation)
-    assert site.waiting().days == [SECOND]
+    touched.done_live(site.state, taken.live, taken.generation)
+    assert site.waiting().live == [SECOND]
 
 
 def test_the_same_reading_again_is_computed_again_and_no_more(site: Fixture) -> None:
     for _ in range(2):
         site.arrive("2025-06-02T12:00")
         waiting = site.waiting()
-        assert waiting.days == [SECOND]
-        touched.done(site.state, waiting.days, waiting.generation)
-    assert site.waiting().days == []
+        assert waiting.live == [SECOND]
+        touched.done_live(site.state, waiting.live, waiting.generation)
+    assert site.waiting().live == []
 
 
 def test_doing_part_of_the_days_leaves_the_others(site: Fixture) -> None:
     site.arrive("2025-06-01T12:00", "2025-06-02T12:00", "2025-06-03T12:00")
     waiting = site.waiting()
-    touched.done(site.state, [FIRST, THIRD, date(2030, 1, 1)], waiting.generation)
-    assert site.waiting().days == [SECOND]
+    touched.done_live(site.state, [FIRST, THIRD, date(2030, 1, 1)], waiting.generation)
+    assert site.waiting().live == [SECOND]
 
 
 def test_a_store_that_is_away_loses_no_day(site: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
     site.arrive("2025-06-02T12:00")
-    assert site.waiting().days == [SECOND]
+    assert site.waiting().live == [SECOND]
     site.arrive("2025-06-03T12:00")
 
     def away(cursor: str | None) -> None:
@@ -128,14 +130,14 @@ def test_a_store_that_is_away_loses_no_day(site: Fixture, monkeypatch: pytest.Mo
         patch.setattr(site.store, "arrivals", away)
         with pytest.raises(StoreAway):
             site.waiting()
-    assert site.waiting().days == [SECOND, THIRD]
+    assert site.waiting().live == [SECOND, THIRD]
 
 
 def test_a_half_written_file_of_a_killed_process_does_no_harm(site: Fixture) -> None:
     site.arrive("2025-06-02T12:00")
     site.waiting()
     (site.state / "touched.new").write_text('{"cursor": "9')
-    assert site.waiting().days == [SECOND]
+    assert site.waiting().live == [SECOND]
 
 
 Event = tuple[str, int]
@@ -157,13 +159,13 @@ def test_every_day_is_computed_after_its_last_reading_came(tmp_path_factory: pyt
             seen_since.add(day)
         elif what == "take":
             taken = site.waiting()
-            assert set(taken.days) == owed
+            assert set(taken.live) == owed
             seen_since = set()
         elif taken:
-            touched.done(site.state, taken.days, taken.generation)
-            owed -= set(taken.days) - seen_since
+            touched.done_live(site.state, taken.live, taken.generation)
+            owed -= set(taken.live) - seen_since
             taken = None
-    assert set(site.waiting().days) == owed
+    assert set(site.waiting().live) == owed
 
 
 def bench(root: Path) -> Workbench:

@@ -11,7 +11,11 @@ from typing import Any, TypeVar
 
 import pytest
 
-RECEPTION = Path(__file__).parents[2].parent / "shared" / "cases" / "reception" / "cases.jsonl"
+SHARED = Path(__file__).parents[2].parent / "shared" / "cases"
+RECEPTION = SHARED / "reception" / "cases.jsonl"
+FIGURES = SHARED / "figures"
+"""One folder a case; see `test_figures.py`."""
+
 COVERED: set[str] = set()
 """Ids of the cases that a test of this folder covers, filled as its modules are imported."""
 

@@ -1,0 +1,160 @@
+"""Partitions: which keys of a table a set of touched local days leads to.
+
+Each way of cutting a table is one `Partitioning`: the temporary table with the touched keys, its columns, and how its rows follow
+from the days. Marts select from these tables, replace and publish the rows whose key lies in them.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date, timedelta
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+import duckdb
+import polars as pl
+
+from assets import calendar
+
+INSTANT = pl.Datetime("us", "UTC")
+
+
+class Partitions(NamedTuple):
+    """The partitions that a set of touched local days leads to.
+
+    `everything`: the days are all that there are, and partitions that do not follow from days are touched as well.
+    """
+
+    days: tuple[date, ...]
+    zone: ZoneInfo
+    everything: bool = False
+
+    @property
+    def months(self) -> list[date]:
+        """The months of the days."""
+        return sorted({calendar.month_of(day) for day in self.days})
+
+    @property
+    def years(self) -> list[date]:
+        """The years of the days, by their first day."""
+        return sorted({day.replace(month=1, day=1) for day in self.days})
+
+    @property
+    def compared_days(self) -> list[date]:
+        """The days whose comparison uses one of the days: itself, the next, and the same day a year later."""
+        return sorted(
+            {
+                *self.days,
+                *(day + timedelta(days=1) for day in self.days),
+                *(later for day in self.days for later in calendar.years_after(day)),
+            }
+        )
+
+    @property
+    def compared_months(self) -> list[date]:
+        """The months whose comparison uses one of the months: itself, the next, and the same a year later."""
+        months = self.months
+        return sorted(
+            {
+                *months,
+                *(calendar.next_month(month) for month in months),
+                *(_next_year(month) for month in months),
+            }
+        )
+
+    @property
+    def compared_years(self) -> list[date]:
+        """The years whose comparison uses one of the years: itself and the next."""
+        return sorted({*self.years, *(_next_year(year) for year in self.years)})
+
+    def prepare(self, warehouse: duckdb.DuckDBPyConnection) -> None:
+        """Make the temporary table of every `Partitioning`."""
+        for partitioning in PARTITIONINGS.values():
+            if not partitioning.rows:
+                continue
+            rows = partitioning.rows(self)
+            if isinstance(rows, pl.DataFrame):
+                warehouse.register("incoming", rows)
+            query = rows if isinstance(rows, str) else "select * from incoming"
+            warehouse.execute(f"create or replace temp table {partitioning.touched} as {query}").fetchall()
+            warehouse.unregister("incoming")
+
+
+class Partitioning(NamedTuple):
+    """One way of cutting a table.
+
+    `touched`: temporary table of the touched keys. `keys`: its key columns, which the table cut by it has as well. `rows`: the
+    rows of `touched`, as a frame or as a select of the warehouse, which may use the temporary tables listed before it; None: the
+    table is one partition.
+    """
+
+    touched: str
+    keys: tuple[str, ...]
+    rows: Callable[[Partitions], pl.DataFrame | str] | None
+
+    @property
+    def condition(self) -> str:
+        """SQL condition for the rows of the touched partitions."""
+        keys = ", ".join(self.keys)
+        return f"({keys}) in (select ({keys}) from {self.touched})" if self.rows else "true"
+
+
+def _days(partitions: Partitions) -> pl.DataFrame:
+    return _instants("day", partitions.days, lambda day: day + timedelta(days=1), partitions.zone)
+
+
+def _months(partitions: Partitions) -> pl.DataFrame:
+    return _instants("month", partitions.months, calendar.next_month, partitions.zone)
+
+
+def _years(partitions: Partitions) -> pl.DataFrame:
+    return _instants("year", partitions.years, _next_year, partitions.zone)
+
+
+def _instants(name: str, keys: Sequence[date], following: Callable[[date], date], zone: ZoneInfo) -> pl.DataFrame:
+    """A row a key: `name`, `starts_at`, `ends_at`."""
+    rows = [(key, calendar.midnight(key, zone), calendar.midnight(following(key), zone)) for key in keys]
+    return pl.DataFrame(rows, schema={name: pl.Date, "starts_at": INSTANT, "ends_at": INSTANT}, orient="row")
+
+
+def _compared(partitions: Partitions) -> pl.DataFrame:
+    return _periods(partitions.compared_days, partitions.compared_months, partitions.compared_years)
+
+
+def _peaks(partitions: Partitions) -> pl.DataFrame:
+    return _periods(partitions.days, (), ())
+
+
+def _periods(days: Iterable[date], months: Iterable[date], years: Iterable[date]) -> pl.DataFrame:
+    """A row a period: `grain`, `period`, and the periods that it is compared with, `previous` and `last_year`."""
+    rows = [
+        *(("day", day, day - timedelta(days=1), calendar.year_before(day)) for day in days),
+        *(("month", month, calendar.previous_month(month), calendar.year_before(month)) for month in months),
+        *(("year", year, calendar.year_before(year), calendar.year_before(year)) for year in years),
+    ]
+    return pl.DataFrame(
+        rows, schema={"grain": pl.String, "period": pl.Date, "previous": pl.Date, "last_year": pl.Date}, orient="row"
+    )
+
+
+def _next_year(first_day: date) -> date:
+    return first_day.replace(year=first_day.year + 1)
+
+
+def _bills(partitions: Partitions) -> str:
+    """Bills whose period holds a touched day, and those that the billing system has changed or taken back."""
+    touched = "exists (select 1 from touched_day where day >= period_start and day < period_end)"
+    return (
+        f"select bill_no from billing.bill where {'true' if partitions.everything else touched} "
+        "union select bill_no from billing.changed_bill"
+    )
+
+
+PARTITIONINGS = {
+    "whole": Partitioning("", (), None),
+    "day": Partitioning("touched_day", ("day",), _days),
+    "month": Partitioning("touched_month", ("month",), _months),
+    "year": Partitioning("touched_year", ("year",), _years),
+    "comparison": Partitioning("touched_period", ("grain", "period"), _compared),
+    "peak": Partitioning("touched_peak", ("grain", "period"), _peaks),
+    "bill": Partitioning("touched_bill", ("bill_no",), _bills),
+}
+"""By the word that a mart's header has for it."""

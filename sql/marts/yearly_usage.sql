@@ -1,0 +1,28 @@
+/*
+zh: 年用水量
+group: usage
+description: >-
+  Volume of each meter and calendar year: the sum of its twelve months where all are known; measured_m3 is the sum of the days that are known.
+grain: [meter, year]
+deps: [monthly_usage]
+partitions: year
+columns:
+  meter:
+  year: {zh: 年, en: Year, unit: "", format: "yyyy", description: "Calendar year, by its first day."}
+  volume_m3:
+  measured_m3:
+  days_complete:
+  complete:
+  clean:
+*/
+select
+    meter,
+    year,
+    case when count(volume_m3) = 12 then sum(volume_m3 order by month) end as volume_m3,
+    sum(measured_m3 order by month) as measured_m3,
+    sum(days_complete)::bigint as days_complete,
+    count(*) filter (where monthly_usage.complete) = 12 as complete,
+    bool_and(clean) as clean
+from monthly_usage
+join touched_year on month >= year and month < year + interval 1 year
+group by meter, year
