@@ -5,20 +5,29 @@ Without a site the definitions load with the default settings, for inspection; a
 
 import os
 import warnings
+from contextlib import suppress
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 
 from assets import graph
-from ingest_daemon.contract.settings import SiteSettings
-from pipelines.jobs import JOBS
-from pipelines.resources import RESOURCES, SITE, site_settings
-from pipelines.schedules import schedules
-from pipelines.sensors import touched_days
+from ingest_daemon.contract.settings import Settings, SiteSettings
+from ingest_daemon.stores import StoreAway
+from pipelines.orchestration.jobs import JOBS
+from pipelines.orchestration.resources import RESOURCES, SITE, site_settings
+from pipelines.orchestration.schedules import schedules
+from pipelines.orchestration.sensors import sensors
+from pipelines.runs import touched
+from pipelines.runs.bench import workbench
 from pipelines.settings import BillingSettings, ReportSettings
 
 # Single-run backfills have been "beta" for years; the warning would fill every run's log.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
+
+
+UNKNOWN = timedelta(days=400)
+"""Partitions of a site without readings begin so long ago: its terminals may deliver what they have kept."""
 
 
 def definitions() -> dg.Definitions:
@@ -28,15 +37,25 @@ def definitions() -> dg.Definitions:
     billing, reports = (
         (settings[BillingSettings], settings[ReportSettings]) if settings else (BillingSettings(), ReportSettings())
     )
+    first_day = _first_day(settings) if settings else None
+    days = graph.partitions(zone, first_day or datetime.now(zone).date() - UNKNOWN)
     return dg.Definitions(
-        assets=graph.assets(zone),
+        assets=graph.assets(days),
         jobs=JOBS,
-        schedules=schedules(billing, reports, str(zone)),
-        sensors=[touched_days],
+        schedules=schedules(billing, reports, str(zone), days),
+        sensors=sensors(days),
         resources=RESOURCES,
         # One process a run: the steps share one database file, and starting a process for each costs more than most steps do.
         executor=dg.in_process_executor,
     )
+
+
+def _first_day(settings: Settings) -> date | None:
+    """The first day that has readings. One that comes later becomes a partition when Dagster starts again."""
+    bench = workbench(settings)
+    with suppress(StoreAway):
+        touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole)
+    return touched.first_day(bench.site.state)
 
 
 defs = definitions()

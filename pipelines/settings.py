@@ -1,5 +1,6 @@
 """The settings of a whole site: the daemon's sections and those of figures, billing, reports and servers."""
 
+import os
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +12,10 @@ from ingest_daemon.contract.site import Site
 find_sections("ingest_daemon")
 
 
+MOST_WORKERS = 8
+"""Without a setting no more: the writing of their results is one process' work."""
+
+
 @section("figures")
 @dataclass(frozen=True, slots=True)
 class FigureSettings:
@@ -19,6 +24,15 @@ class FigureSettings:
     max_hole_h: float = setting(
         2.0, "the register curve is not drawn over a longer hole", "最长可连线空缺（小时）", minimum=0.25, maximum=24
     )
+
+    workers: int = setting(
+        0, "processes that compute many days; 0: one a processor, at most 8", "计算进程数；0 为每处理器一个，至多 8", minimum=0
+    )
+
+    @property
+    def processes(self) -> int:
+        """The processes that may compute many days at once."""
+        return self.workers or min(MOST_WORKERS, os.cpu_count() or 1)
 
     @property
     def max_hole(self) -> timedelta:
@@ -52,6 +66,19 @@ class ServerSettings:
     dagster_port: int = setting(3010, "port of Dagster's pages", "Dagster 端口", minimum=1, maximum=65535)
     grafana_port: int = setting(3000, "port of Grafana", "Grafana 端口", minimum=1, maximum=65535)
     alert_webhook: str = setting("", "address that alert notifications are posted to; empty: none", "报警通知地址", secret=True)
+
+
+@section("serving")
+@dataclass(frozen=True, slots=True)
+class ServingSettings:
+    """`[serving]`: what is published to PostgreSQL."""
+
+    interval_days: int = setting(
+        400,
+        "days of intervals before the newest that PostgreSQL keeps; older ones stay in marts.duckdb",
+        "区间读数保留天数",
+        minimum=1,
+    )
 
 
 PROFILES: dict[str, dict[str, dict[str, Any]]] = {

@@ -22,7 +22,7 @@ def test_the_figures_tables_load_no_codec_and_none_of_the_daemons_rooms() -> Non
 
 @pytest.mark.parametrize("arguments", [["--help"], ["ask", "--help"], ["journal", "--help"], ["journal", "replay", "--help"]])
 def test_a_help_page_loads_nothing_heavy_and_no_codec(arguments: list[str]) -> None:
-    loaded = loaded_by(f"from pipelines.cli import main; main({arguments!r})")
+    loaded = loaded_by(f"from pipelines.cli.main import main; main({arguments!r})")
     assert {name for name in HEAVY if name in loaded} == set()
     assert {name for name in loaded if name.startswith("ingest_daemon.codecs.")} == set()
 

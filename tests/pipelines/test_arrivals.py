@@ -12,7 +12,7 @@ from ingest_daemon.journal.envelope import RecordHeader, encode_header
 from ingest_daemon.journal.records import ALARM, DATA
 from ingest_daemon.journal.writer import Journal
 from ingest_daemon.operations import arrivals
-from pipelines.cli import main
+from pipelines.cli.main import main
 from tests.daemon_helpers import TERMINALS, frame, make_site, minutes_ago
 
 METER, OTHER = TERMINALS[:2]

@@ -18,7 +18,7 @@ from ingest_daemon.contract.site import Site
 from ingest_daemon.journal.envelope import RecordHeader, encode_header
 from ingest_daemon.journal.records import ALARM, DATA
 from ingest_daemon.journal.writer import Journal
-from pipelines.cli import main
+from pipelines.cli.main import main
 from tests.daemon_helpers import TERMINALS, Client, eventually, frame, make_site, minutes_ago, running
 
 METER, WITHOUT_ASKING = TERMINALS[0], "0000007777"

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
-from pipelines.cli import main
+from pipelines.cli.main import main
 from tests.chain import COMMAND, FREE_PORTS, mainflow
 
 WORKED = (

@@ -4,6 +4,7 @@ import sqlite3
 import tomllib
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
+from graphlib import TopologicalSorter
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -16,19 +17,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from assets import graph, publication, tables
+from assets import columns, graph, marts, publication, quality, tables
 from assets.warehouse import has_table, opened
 from ingest_daemon.contract.secrets import without_secrets
 from ingest_daemon.contract.settings import Settings, SiteSettings
 from ingest_daemon.contract.site import Site
-from pipelines import dagster_home, touched
-from pipelines.bench import workbench
 from pipelines.definitions import definitions
-from pipelines.jobs import FIGURES
-from pipelines.resources import EVERY_BILL, RANGE_END, RANGE_START, SITE, days_of
-from pipelines.run import Run, run_days
-from pipelines.schedules import schedules
-from pipelines.sensors import touched_days
+from pipelines.orchestration.jobs import LIVE
+from pipelines.orchestration.resources import RANGE_END, RANGE_START, SITE, days_of
+from pipelines.orchestration.schedules import schedules
+from pipelines.processes import dagster_home
+from pipelines.runs import touched
+from pipelines.runs.bench import workbench
+from pipelines.runs.run import Run, run_days
 from pipelines.settings import BillingSettings, ReportSettings
 from tests.site_helpers import deliver, local_days, make_site, series
 
@@ -112,13 +113,39 @@ def test_workspace_and_tool_dg_name_the_same_code_location() -> None:
     }
 
 
-def test_the_asset_graph_is_as_written_down() -> None:
-    lines = []
-    for spec in sorted(definitions().resolve_all_asset_specs(), key=lambda spec: spec.key):
-        deps = sorted(dep.asset_key.to_user_string() for dep in spec.deps)
-        cut = "days" if spec.partitions_def else "whole"
-        lines.append(" ".join([spec.key.to_user_string(), str(spec.group_name), cut, "<-", *deps]))
-    assert lines == (REPOSITORY / "tests" / "asset_graph.txt").read_text().splitlines()
+def test_the_asset_graph_is_that_of_the_headers() -> None:
+    """Each mart has group, partitions and deps of its header, and the deps of its rules."""
+    found = {spec.key.to_user_string(): spec for spec in definitions().resolve_all_asset_specs()}
+    deps = {name: {dep.asset_key.to_user_string() for dep in spec.deps} for name, spec in found.items()}
+    whole = {name for name, spec in found.items() if spec.partitions_def is None}
+    for mart in marts.all_marts():
+        listed = {*mart.deps, *(dep for rule in quality.rules(mart.name) for dep in rule.deps)} - {mart.name}
+        assert deps[mart.name] == listed, mart.name
+        assert found[mart.name].group_name == mart.group
+        assert (mart.name in whole) == (mart.partitions == "whole"), mart.name
+
+    steps = {step.name for step in tables.steps()}
+    around = {
+        "raw_reading": set(),
+        "billing": set(),
+        "registry": set(),
+        "interval_reading": {"raw_reading", "registry"},
+        "register_month": {"interval_reading", "registry"},
+        "register_bill": {"interval_reading", "registry", "billing"},
+        "published": steps,
+        "daily_volume_report": {"daily_usage", "meter", "meter_history"},
+    }
+    assert {name: deps[name] for name in found.keys() - {mart.name for mart in marts.all_marts()}} == around
+    assert whole >= {"raw_reading", "billing", "registry", "daily_volume_report"}
+
+
+def test_groups_of_assets_form_no_circle() -> None:
+    specs = {spec.key: spec for spec in definitions().resolve_all_asset_specs()}
+    needed: dict[str, set[str]] = {}
+    for spec in specs.values():
+        groups = {str(specs[dep.asset_key].group_name) for dep in spec.deps}
+        needed.setdefault(str(spec.group_name), set()).update(groups - {str(spec.group_name)})
+    assert list(TopologicalSorter(needed).static_order())[-1] in ("serving", "reports")
 
 
 def test_every_asset_says_what_it_is_in_both_languages() -> None:
@@ -156,7 +183,7 @@ def test_one_run_over_a_range_gives_the_tables_of_mainflow_run(
         assert_frame_equal(ours[name], frame)
 
     made = {(event.asset_key.to_user_string(), event.partition) for event in result.get_asset_materialization_events()}
-    daily = {step.name for step in tables.steps() if step.daily} | {"published"}
+    daily = {step.name for step in tables.figures() if step.daily} | {"published"}
     assert made >= {(name, day.isoformat()) for name in daily for day in DAYS}
     assert ("meter", None) in made
     checks = {
@@ -168,7 +195,9 @@ def test_one_run_over_a_range_gives_the_tables_of_mainflow_run(
     with opened(site.folder.marts, str(site.zone)) as connection:
         ledger = connection.sql("select run_id, first_day, last_day, days, readings_read from run_ledger").pl().rows()
         judged = connection.sql("select distinct run_id, source, day from expectation_result").pl().rows()
-    assert ledger == [(result.run_id, DAYS[0], DAYS[-1], 3, readings().height)]
+    (*what, readings_read) = ledger[0]
+    assert (len(ledger), *what) == (1, result.run_id, DAYS[0], DAYS[-1], 3)
+    assert readings().height <= readings_read < 1.1 * readings().height, "every reading once, those at the edges of days again"
     assert judged == [(result.run_id, "daily_readings", DAYS[-1])]
 
 
@@ -178,15 +207,27 @@ def test_metadata_tell_rows_readings_days_and_the_sql_file(site: Settings, insta
     assert daily.metadata["rows_written"].value == 6
     assert daily.metadata["days"].value == "2024-05-01 … 2024-05-03 (3)"
     assert Path(str(daily.metadata["sql"].value)) == REPOSITORY / "sql" / "marts" / "daily_usage.sql"
+    assert daily.metadata["dagster/row_count"].value == 6
+    shown = [column.name for column in daily.metadata["dagster/column_schema"].value.columns]
+    assert shown == list(columns.tables()["daily_usage"].columns)
+    assert "readings_read" not in daily.metadata
     (interval, *_) = result.asset_materializations_for_node("interval_reading")
-    assert interval.metadata["readings_read"].value == readings().height
+    assert interval.metadata["readings_read"].value >= readings().height
+
+
+def test_the_result_of_a_check_is_a_number_for_each_rule(site: Settings, instance: dg.DagsterInstance) -> None:
+    result = run_job("figures", instance, **range_tags(DAYS))
+    (check,) = [check for check in result.get_asset_check_evaluations() if check.asset_key.to_user_string() == "daily_usage"]
+    assert {name: value.value for name, value in check.metadata.items()} == {
+        rule.name: 0 for rule in graph.quality.rules("daily_usage")
+    }
 
 
 def test_a_finished_run_takes_its_days_from_the_waiting_ones(site: Settings, instance: dg.DagsterInstance) -> None:
     bench = workbench(site)
-    before = touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole).days
+    before = touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole).live
     assert run_job("figures", instance, **range_tags(DAYS)).success
-    after = touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole).days
+    after = touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole).live
     assert set(DAYS) < set(before)
     assert after == [day for day in before if day not in DAYS]
 
@@ -195,12 +236,12 @@ def test_a_reading_that_comes_during_a_run_leaves_its_day_waiting(site: Settings
     bench = workbench(site)
     run = Run(bench, DAYS, "test")
     with run.opened() as connection:
-        for step in tables.steps():
+        for step in tables.figures():
             run.make(connection, step)
             if step.name == "interval_reading":
                 deliver(site, series("001", datetime(2024, 5, 2, 10, 20, tzinfo=ZONE), 1, HOUR, lambda _: 1.0))
         run.publish(connection)
-    waiting = touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole).days
+    waiting = touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole).live
     assert [day for day in waiting if day in DAYS] == [date(2024, 5, 2)]
 
 
@@ -208,10 +249,10 @@ def test_a_run_of_some_tables_leaves_its_days_waiting(site: Settings) -> None:
     bench = workbench(site)
     run = Run(bench, DAYS, "test")
     with run.opened() as connection:
-        for step in tables.steps()[:-1]:
+        for step in tables.figures()[:5]:
             run.make(connection, step)
         run.publish(connection)
-    assert set(DAYS) <= set(touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole).days)
+    assert set(DAYS) <= set(touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole).live)
 
 
 def test_a_broken_figure_stops_what_is_built_on_it(
@@ -228,7 +269,7 @@ def test_a_broken_figure_stops_what_is_built_on_it(
     assert "interval_reading" in made
     assert "published" not in made
     bench = workbench(site)
-    assert set(DAYS) <= set(touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole).days)
+    assert set(DAYS) <= set(touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole).live)
 
 
 @pytest.mark.parametrize(
@@ -254,16 +295,23 @@ def test_the_report_is_written_with_its_row_in_the_ledger(site: Settings, instan
 def test_a_report_before_the_first_figures_says_what_to_run(site: Settings, instance: dg.DagsterInstance) -> None:
     result = run_job("export_report", instance)
     assert not result.success
-    assert "run the job figures first" in failure_text(result, instance)
+    assert "compute with: mainflow run" in failure_text(result, instance)
 
 
 # What asks for runs
 
 
+def evaluated(instance: dg.DagsterInstance, name: str, defined: dg.Definitions | None = None) -> dg.SensorResult | dg.SkipReason:
+    defined = defined or definitions()
+    sensor = defined.resolve_sensor_def(name)
+    outcome = sensor(dg.build_sensor_context(instance=instance, definitions=defined))
+    assert isinstance(outcome, (dg.SensorResult, dg.SkipReason))
+    return outcome
+
+
 def requests(instance: dg.DagsterInstance) -> list[dg.RunRequest]:
     """What the sensor asks for now; nothing where it skips."""
-    outcome = touched_days(dg.build_sensor_context(instance=instance, definitions=definitions()))
-    assert isinstance(outcome, (dg.SensorResult, dg.SkipReason))
+    outcome = evaluated(instance, "live_days")
     return list(outcome.run_requests or []) if isinstance(outcome, dg.SensorResult) else []
 
 
@@ -284,7 +332,7 @@ def test_the_same_days_are_asked_for_once_until_something_new_comes(site: Settin
 
 
 def test_the_sensor_waits_while_a_run_is_queued(site: Settings, instance: dg.DagsterInstance) -> None:
-    job = definitions().resolve_job_def(FIGURES.name)
+    job = definitions().resolve_job_def(LIVE.name)
     instance.create_run_for_job(job, status=dg.DagsterRunStatus.NOT_STARTED)
     assert requests(instance) == []
 
@@ -295,9 +343,41 @@ def test_the_sensor_rests_when_its_runs_are_done(site: Settings, instance: dg.Da
     assert requests(instance) == []
 
 
-def test_days_without_a_partition_are_left_to_mainflow_run(site: Settings, instance: dg.DagsterInstance) -> None:
-    deliver(site, series("001", datetime(1999, 6, 1, 12, tzinfo=ZONE), 2, HOUR, lambda _: 1.0))
-    assert [request.tags[RANGE_START] for request in requests(instance)] == ["2024-04-30"]
+def test_a_day_before_the_first_partition_waits_until_dagster_starts_again(site: Settings, instance: dg.DagsterInstance) -> None:
+    before = definitions()
+    deliver(site, series("001", datetime(2023, 6, 1, 12, tzinfo=ZONE), 2, HOUR, lambda _: 1.0))
+
+    def asked(defined: dg.Definitions) -> list[str]:
+        outcome = evaluated(instance, "live_days", defined)
+        assert isinstance(outcome, dg.SensorResult)
+        return [request.tags[RANGE_START] for request in outcome.run_requests or []]
+
+    assert asked(before) == ["2024-04-30"]
+    assert asked(definitions()) == ["2023-06-01", "2024-04-30"]
+
+
+def test_partitions_run_from_the_first_day_that_has_readings_to_today(site: Settings) -> None:
+    (cut,) = {spec.partitions_def for spec in definitions().resolve_all_asset_specs() if spec.partitions_def}
+    keys = cut.get_partition_keys()
+    assert (keys[0], keys[-1]) == ("2024-04-30", datetime.now(ZONE).date().isoformat())
+
+
+def test_days_wait_for_the_live_figures_and_then_for_the_analysis(site: Settings, instance: dg.DagsterInstance) -> None:
+    def asked(name: str) -> list[tuple[str, str]]:
+        outcome = evaluated(instance, name)
+        runs = outcome.run_requests or [] if isinstance(outcome, dg.SensorResult) else []
+        return [(request.tags[RANGE_START], request.tags[RANGE_END]) for request in runs]
+
+    whole = [("2024-04-30", "2024-05-04")]
+    assert (asked("live_days"), asked("analysis_days")) == (whole, [])
+    assert run_job("live", instance, **{RANGE_START: whole[0][0], RANGE_END: whole[0][1]}).success
+    made = contents(site)
+    assert made["daily_usage"].height > 0
+    assert "peak_valley" not in made
+    assert (asked("live_days"), asked("analysis_days")) == ([], whole)
+    assert run_job("analysis", instance, **{RANGE_START: whole[0][0], RANGE_END: whole[0][1]}).success
+    assert contents(site)["peak_valley"].height > 0
+    assert (asked("live_days"), asked("analysis_days")) == ([], [])
 
 
 def test_the_sensor_says_that_the_raw_store_is_away(
@@ -305,31 +385,33 @@ def test_the_sensor_says_that_the_raw_store_is_away(
 ) -> None:
     monkeypatch.setenv("MAINFLOW_STORE_KIND", "influxdb")
     monkeypatch.setenv("MAINFLOW_STORE_INFLUX_URL", "http://127.0.0.1:9")
-    outcome = touched_days(dg.build_sensor_context(instance=instance, definitions=definitions()))
+    outcome = evaluated(instance, "live_days")
     assert isinstance(outcome, dg.SkipReason)
     assert "127.0.0.1:9" in str(outcome.skip_message)
 
 
 @pytest.mark.parametrize(("connection", "running"), [("", False), ("DRIVER=SQLite3;Database=x", True)])
 def test_schedules_run_in_the_zone_of_the_site(connection: str, running: bool) -> None:
-    sync, report = schedules(BillingSettings(connection=connection), ReportSettings(), "Europe/Rome")
+    sync, report = schedules(
+        BillingSettings(connection=connection), ReportSettings(), "Europe/Rome", graph.partitions(ZoneInfo("Europe/Rome"), FIRST)
+    )
     assert (sync.default_status is dg.DefaultScheduleStatus.RUNNING) == running
     assert (sync.execution_timezone, report.execution_timezone) == ("Europe/Rome", "Europe/Rome")
     assert (sync.cron_schedule, report.cron_schedule) == (BillingSettings().sync_cron, ReportSettings().cron)
 
 
-def test_the_sync_of_a_morning_publishes_the_day_before() -> None:
+def test_a_scheduled_sync_names_a_day_that_is_a_partition() -> None:
     defined = definitions()
     schedule = defined.resolve_schedule_def("sync_billing")
-    at = datetime(2024, 5, 2, 5, 30, tzinfo=ZONE)
+    at = datetime.now(ZONE)
     (request,) = (
         schedule.evaluate_tick(
             dg.build_schedule_context(scheduled_execution_time=at, repository_def=defined.get_repository_def())
         ).run_requests
         or []
     )
-    assert request.partition_key == "2024-05-01"
-    assert EVERY_BILL in defined.resolve_job_def("sync_billing").tags
+    (cut,) = {spec.partitions_def for spec in defined.resolve_all_asset_specs() if spec.partitions_def}
+    assert request.partition_key in cut.get_partition_keys()
 
 
 # What a failure says

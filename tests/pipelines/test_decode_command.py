@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from fastcrc import crc16
 
-from pipelines.cli import main
+from pipelines.cli.main import main
 from tests.codecs.test_codecs import CASES, Case, moment
 
 FIELDS = ["forward_m3", "reverse_m3", "flow_m3h", "pressure_mpa", "battery_v", "signal", "status"]

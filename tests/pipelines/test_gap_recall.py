@@ -12,11 +12,11 @@ from assets import warehouse
 from ingest_daemon.commands.queue import CommandQueue, read_commands
 from ingest_daemon.commands.settings import CommandSettings
 from ingest_daemon.contract.settings import Settings, SiteSettings
-from pipelines import gap_recall as module
-from pipelines.bench import workbench
-from pipelines.cli import main
-from pipelines.gap_recall import recall
-from pipelines.run import run_touched
+from pipelines.cli.main import main
+from pipelines.runs import gap_recall as module
+from pipelines.runs.bench import workbench
+from pipelines.runs.gap_recall import recall
+from pipelines.runs.run import run_touched
 from pipelines.settings import load
 from tests.site_helpers import make_site, series
 

@@ -11,7 +11,7 @@ from ingest_daemon.journal import reader
 from ingest_daemon.journal.reader import segments, stream_end, walk
 from ingest_daemon.journal.records import ALARM, BAD, DATA, EVENT, PART, STRANGER, pack
 from ingest_daemon.journal.writer import Journal
-from pipelines.cli import main
+from pipelines.cli.main import main
 from tests.daemon_helpers import TERMINALS, Client, delivered, eventually, frame, make_site, minutes_ago, running
 
 METER = TERMINALS[0]

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import psycopg
 
-from pipelines import servers, settings
+from pipelines import settings
+from pipelines.processes import servers
 from tests.chain import COMMAND, FREE_PORTS, assert_same_tables, mainflow, published, table_names, tables
 
 KILLS = int(os.environ.get("MAINFLOW_TEST_RUN_KILLS", "8"))
@@ -55,7 +56,7 @@ def test_a_run_killed_at_random_instants_gives_the_same_tables_in_the_end(tmp_pa
         assert_same_tables(mine, tables(calm / "marts.duckdb", arrival))
         with psycopg.connect(dsn) as connection:
             assert connection.execute("select count(*) from mart.daily_usage").fetchone() == (mine["daily_usage"].height,)
-        for name in ("hourly_usage", "usage_comparison", "interval_reading"):
+        for name in ("hourly_usage", "usage_comparison", "unit_interval"):
             assert published(dsn, name).height == mine[name].height
     record_property("summary", f"runs killed: {killed} of {KILLS} rounds, tables equal")
     assert killed > 0, f"{sys.executable} ended before every kill"

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from ingest_daemon.contract.files import write_json
 from ingest_daemon.contract.site import Site
 from ingest_daemon.operations import unknown_terminals
-from pipelines.cli import main
-from pipelines.status import contacts_of
+from pipelines.cli.main import main
+from pipelines.cli.status import contacts_of
 from tests.daemon_helpers import STRANGER, TERMINALS, Client, delivered, eventually, frame, kept, make_site, minutes_ago, running
 
 FIRST, SECOND, THIRD = TERMINALS[:3]

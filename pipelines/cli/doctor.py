@@ -11,7 +11,7 @@ from ingest_daemon import operations
 from ingest_daemon.contract.settings import PostgresSettings, Settings
 from ingest_daemon.operations import DaemonSettings
 from ingest_daemon.stores.settings import StoreSettings
-from pipelines import servers
+from pipelines.processes import servers
 from pipelines.settings import BillingSettings, ServerSettings
 
 LOW_DISK_GB = 5
@@ -84,12 +84,13 @@ def _clock(_: Settings) -> Iterator[Finding]:
 
 
 def _registry(settings: Settings) -> Iterator[Finding]:
-    from assets.registry import RegistryError, load
+    from assets.registry import problems_text, read
 
-    try:
-        yield Finding("档案 / registry", True, f"{load(settings.folder.registry).terminals.height} terminals")
-    except RegistryError as error:
-        yield Finding("档案 / registry", False, str(error), f"mend the files in {settings.folder.registry}")
+    content = read(settings.folder.registry)
+    if content.problems:
+        yield Finding("档案 / registry", False, problems_text(content.problems), f"mend the files in {settings.folder.registry}")
+    else:
+        yield Finding("档案 / registry", True, f"{content.rows.terminals.height} terminals")
 
 
 def _store(settings: Settings) -> Iterator[Finding]:
@@ -142,7 +143,7 @@ def _retention(settings: Settings, retention_s: int | None) -> Finding:
 def _postgres(settings: Settings) -> Iterator[Finding]:
     import psycopg
 
-    from pipelines.postgres import running_dsn
+    from pipelines.processes.postgres import running_dsn
 
     if not settings[PostgresSettings].dsn:
         running = running_dsn(settings.folder)

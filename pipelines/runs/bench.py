@@ -4,7 +4,7 @@ from assets.workbench import Workbench
 from ingest_daemon.contract.settings import PostgresSettings, Settings, SiteSettings
 from ingest_daemon.stores import open_store
 from ingest_daemon.stores.settings import StoreSettings
-from pipelines.settings import BillingSettings, FigureSettings
+from pipelines.settings import BillingSettings, FigureSettings, ServingSettings
 
 
 def workbench(settings: Settings) -> Workbench:
@@ -18,11 +18,14 @@ def workbench(settings: Settings) -> Workbench:
         serving_dsn=lambda: serving_dsn(settings),
         billing=settings[BillingSettings].connection,
         billing_overlap_days=settings[BillingSettings].overlap_days,
+        language=settings[SiteSettings].language,
+        interval_days=settings[ServingSettings].interval_days,
+        workers=settings[FigureSettings].processes,
     )
 
 
 def serving_dsn(settings: Settings) -> str | None:
     """The PostgreSQL to publish to: the configured one, else the embedded one if it runs."""
-    from pipelines.postgres import running_dsn
+    from pipelines.processes.postgres import running_dsn
 
     return settings[PostgresSettings].dsn or running_dsn(settings.folder)

@@ -1,14 +1,16 @@
 """Dagster's schedules, in the site's zone. Days with new readings: `sensors.py`."""
 
-from datetime import timedelta
+from collections.abc import Callable
 
 import dagster as dg
 
-from pipelines.jobs import EXPORT_REPORT, SYNC_BILLING
+from pipelines.orchestration.jobs import EXPORT_REPORT, SYNC_BILLING
 from pipelines.settings import BillingSettings, ReportSettings
 
 
-def schedules(billing: BillingSettings, reports: ReportSettings, zone: str) -> list[dg.ScheduleDefinition]:
+def schedules(
+    billing: BillingSettings, reports: ReportSettings, zone: str, days: dg.DailyPartitionsDefinition
+) -> list[dg.ScheduleDefinition]:
     """The sync with billing (runs where a billing system is named) and the daily report."""
     return [
         dg.ScheduleDefinition(
@@ -16,7 +18,7 @@ def schedules(billing: BillingSettings, reports: ReportSettings, zone: str) -> l
             job=SYNC_BILLING,
             cron_schedule=billing.sync_cron,
             execution_timezone=zone,
-            execution_fn=_yesterday,
+            execution_fn=_any_day(days),
             default_status=dg.DefaultScheduleStatus.RUNNING if billing.connection else dg.DefaultScheduleStatus.STOPPED,
             description="营收同步 · Billing sync.",
         ),
@@ -31,6 +33,6 @@ def schedules(billing: BillingSettings, reports: ReportSettings, zone: str) -> l
     ]
 
 
-def _yesterday(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """The last local day, which the sync publishes along with the bills."""
-    return dg.RunRequest(partition_key=(context.scheduled_execution_time.date() - timedelta(days=1)).isoformat())
+def _any_day(days: dg.DailyPartitionsDefinition) -> Callable[[dg.ScheduleEvaluationContext], dg.RunRequest]:
+    """Dagster wants a partition of a job whose assets have some; bills follow from what changed in billing, not from days."""
+    return lambda _: dg.RunRequest(partition_key=days.get_last_partition_key())

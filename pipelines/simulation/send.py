@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from ingest_daemon.contract.settings import Settings
 from ingest_daemon.contract.site import Site
 from ingest_daemon.operations import DaemonSettings, backlog
-from pipelines.servers import Ports, running_daemon
+from pipelines.processes.servers import Ports, running_daemon
 from simulator.terminal import Delivery, Plan, deliver
 
 DRAIN_S = 120.0

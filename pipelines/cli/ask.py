@@ -11,8 +11,8 @@ from rich.table import Table
 
 from ingest_daemon import operations
 from ingest_daemon.contract.settings import Settings, SiteSettings
-from pipelines.console import console, fields_table
-from pipelines.options import MOMENT, SITE, examples, report_failures
+from pipelines.cli.console import console, fields_table
+from pipelines.cli.options import MOMENT, SITE, examples, report_failures
 
 if TYPE_CHECKING:
     from ingest_daemon.operations import QueuedCommand
@@ -124,7 +124,7 @@ def _local(settings: Settings, moment: Any) -> str:
 
 def _gaps(settings: Settings) -> None:
     from assets import warehouse
-    from pipelines.gap_recall import recall
+    from pipelines.runs.gap_recall import recall
 
     with (
         warehouse.exclusive(settings.folder.state / "run.lock"),

@@ -71,7 +71,7 @@ def postgres(settings: Settings) -> Iterator[str]:
     if settings[PostgresSettings].dsn:
         yield settings[PostgresSettings].dsn
         return
-    from pipelines.postgres import embedded
+    from pipelines.processes.postgres import embedded
 
     with embedded(settings.folder, settings[PostgresSettings].port) as dsn:
         yield dsn
@@ -80,7 +80,7 @@ def postgres(settings: Settings) -> Iterator[str]:
 @contextlib.contextmanager
 def dagster(settings: Settings) -> Iterator[str]:
     """Dagster's web pages and daemon; gives the address of the pages. Raises `ServerError`."""
-    from pipelines.dagster_home import prepare
+    from pipelines.processes.dagster_home import prepare
 
     site = settings.folder
     workspace = prepare(site)
@@ -149,7 +149,7 @@ def process(name: str, command: list[str], site: Site, environment: Mapping[str,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             env={**os.environ, **environment},
-            cwd=Path(__file__).parent.parent,
+            cwd=Path(__file__).parents[2],
             start_new_session=True,
         )
     try:

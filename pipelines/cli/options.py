@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ingest_daemon.contract.settings import SettingError
-from pipelines.console import console
+from pipelines.cli.console import console
 
 MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"])
 """A local day or minute; its zone is the site's."""

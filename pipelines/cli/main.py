@@ -9,13 +9,13 @@ import click
 from rich.table import Table
 
 from ingest_daemon import operations
-from pipelines.arrivals_command import arrivals
-from pipelines.ask_command import ask
-from pipelines.console import console, progress_bar
-from pipelines.decode_command import decode
-from pipelines.journal_command import journal
-from pipelines.options import SITE, examples, report_failures
-from pipelines.registry_command import registry
+from pipelines.cli.arrivals import arrivals
+from pipelines.cli.ask import ask
+from pipelines.cli.console import console, progress_bar
+from pipelines.cli.decode import decode
+from pipelines.cli.journal import journal
+from pipelines.cli.options import SITE, examples, report_failures
+from pipelines.cli.registry import registry
 
 
 class DayRange(click.ParamType[tuple[date, date]]):
@@ -69,8 +69,8 @@ def init(folder: Path, profile: str, zone: str, utility: str | None) -> None:
 @report_failures
 def up(root: Path) -> None:
     """启动全部服务 / run daemon, PostgreSQL, Dagster and Grafana until Ctrl-C."""
+    from pipelines.cli.up import run_all
     from pipelines.settings import load
-    from pipelines.up import run_all
 
     run_all(load(root), console)
 
@@ -81,8 +81,8 @@ def up(root: Path) -> None:
 @report_failures
 def status(root: Path, terminals: bool) -> None:
     """现状 / what runs, what waits, what was kept aside, who is silent."""
+    from pipelines.cli.status import report, strangers_table, terminals_table
     from pipelines.settings import load
-    from pipelines.status import report, strangers_table, terminals_table
 
     settings = load(root)
     console.print(report(settings))
@@ -96,7 +96,7 @@ def status(root: Path, terminals: bool) -> None:
 @report_failures
 def doctor(root: Path) -> None:
     """体检 / check ports, disk, clock, stores, drivers and Grafana; says what is wrong and what to do."""
-    from pipelines.doctor import examine
+    from pipelines.cli.doctor import examine
     from pipelines.settings import load
 
     findings = examine(load(root))
@@ -115,8 +115,9 @@ def doctor(root: Path) -> None:
 @report_failures
 def simulate(root: Path, days: int, seed: int) -> None:
     """模拟终端上报 / let a simulated fleet speak to the daemon over TCP, faults included; writes its truth beside."""
-    from pipelines import fleet_site, servers
+    from pipelines.processes import servers
     from pipelines.settings import load
+    from pipelines.simulation import fleet_site
     from simulator import faults
 
     settings = load(root)
@@ -153,8 +154,9 @@ def send(root: Path, readings: Path, register: Path | None, stamp: str) -> None:
     import polars as pl
 
     from assets import registry
-    from pipelines import servers, simulation_send
+    from pipelines.processes import servers
     from pipelines.settings import load
+    from pipelines.simulation import send as simulation_send
     from simulator import readings_file
 
     settings = load(root)
@@ -175,7 +177,7 @@ def send(root: Path, readings: Path, register: Path | None, stamp: str) -> None:
 
 
 def _deliver(settings: Any, ports: Any, plan: Any, total: int) -> Any:
-    from pipelines import simulation_send
+    from pipelines.simulation import send as simulation_send
 
     with progress_bar("上报 send", total) as told:
         delivery = simulation_send.send(
@@ -203,9 +205,9 @@ def delivery_line(delivery: Any) -> str:
 def run(root: Path, days: tuple[date, date] | None) -> None:
     """立即计算 / compute the touched local days and all that follows from them, and publish."""
     from assets.calendar import days_between
-    from pipelines import servers
-    from pipelines.bench import workbench
-    from pipelines.run import run_days, run_touched
+    from pipelines.processes import servers
+    from pipelines.runs.bench import workbench
+    from pipelines.runs.run import run_days, run_touched
     from pipelines.settings import load
 
     settings = load(root)
@@ -216,11 +218,12 @@ def run(root: Path, days: tuple[date, date] | None) -> None:
             told(done, f"{name} ({done}/{total})")
 
         outcome = run_days(bench, days_between(*days), "cli", step) if days else run_touched(bench, "cli", step)
-    if not outcome.days:
+    if not outcome.run_id:
         console.print("没有新数据 / nothing new: no day was touched since the last run")
         return
+    span = f" ({min(outcome.days)} … {max(outcome.days)})" if outcome.days else ""
     console.print(
-        f"{len(outcome.days)} 天 days ({min(outcome.days)} … {max(outcome.days)}), {outcome.readings_read:,} 读数 readings read, "
+        f"{len(outcome.days)} 天 days{span}, {outcome.readings_read:,} 读数 readings read, "
         f"{outcome.rows_written:,} 行写 rows written, {outcome.rows_published:,} 行发布 rows published"
     )
 
@@ -230,7 +233,7 @@ def run(root: Path, days: tuple[date, date] | None) -> None:
 @report_failures
 def adopt(root: Path) -> None:
     """补收 / store what terminals sent before they were in registry/terminals.csv, as of when it came; twice does no harm."""
-    from pipelines.adopt import answered
+    from pipelines.cli.adopt import answered
     from pipelines.settings import load
 
     with console.status("补收 adopt") as shown:
@@ -254,8 +257,8 @@ def adopt(root: Path) -> None:
 @report_failures
 def export(root: Path, report: str, days: tuple[date, date] | None) -> None:
     """导出报表 / write a report as XLSX and CSV."""
-    from pipelines.bench import workbench
-    from pipelines.export import export_report
+    from pipelines.runs.bench import workbench
+    from pipelines.runs.export import export_report
     from pipelines.settings import load
 
     for written in export_report(workbench(load(root)), report, days):
@@ -267,14 +270,14 @@ def export(root: Path, report: str, days: tuple[date, date] | None) -> None:
 @report_failures
 def sync(root: Path) -> None:
     """与营收系统同步 / read customers, cards, reads, bills and payments from the billing system through ODBC."""
-    from pipelines import servers
-    from pipelines.bench import workbench
+    from pipelines.processes import servers
+    from pipelines.runs.bench import workbench
+    from pipelines.runs.run import run_sync
     from pipelines.settings import load
-    from pipelines.sync import sync_billing
 
     settings = load(root)
     with servers.postgres(settings):
-        counts = sync_billing(workbench(settings))
+        counts = run_sync(workbench(settings), "cli")
     if not counts:
         console.print("未设置营收系统 / no billing system is set: give [billing] connection an ODBC connection string")
     for table, rows in counts.items():
@@ -287,6 +290,6 @@ def sync(root: Path) -> None:
 @report_failures
 def demo(folder: Path, days: int) -> None:
     """演示 / the whole way once: fleet, TCP, journal, raw store, figures, billing, PostgreSQL, reports; then a summary."""
-    from pipelines.demo import run_demo
+    from pipelines.cli.demo import run_demo
 
     sys.exit(run_demo(folder, days, console))

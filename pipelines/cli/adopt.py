@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ingest_daemon import operations
 from ingest_daemon.contract.files import read_json
 from ingest_daemon.contract.site import Site
-from pipelines import servers
+from pipelines.processes import servers
 
 if TYPE_CHECKING:
     from ingest_daemon.operations import ReplayResult

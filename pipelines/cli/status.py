@@ -18,7 +18,7 @@ from ingest_daemon.contract.site import Site
 from ingest_daemon.operations import DaemonSettings
 from ingest_daemon.stores import open_store
 from ingest_daemon.stores.settings import StoreSettings
-from pipelines.servers import running_daemon
+from pipelines.processes.servers import running_daemon
 
 LATEST = timedelta(days=1)
 """Limit of the age of readings for signal and battery."""

@@ -9,9 +9,9 @@ from rich.console import Console
 
 from ingest_daemon.contract.settings import PostgresSettings, Settings
 from ingest_daemon.operations import DaemonSettings
-from pipelines import servers
-from pipelines.bench import workbench
-from pipelines.run import run_days
+from pipelines.processes import servers
+from pipelines.runs.bench import workbench
+from pipelines.runs.run import run_days
 
 
 def run_all(settings: Settings, console: Console) -> None:

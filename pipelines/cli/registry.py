@@ -1,4 +1,4 @@
-"""`mainflow registry`: the registry in force, the changes in its file, and a person's acceptance of a large loss."""
+"""`mainflow registry`: the state in force, what the files would change and what held when; a person's word that it is meant."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ingest_daemon import operations
-from pipelines.console import console
-from pipelines.options import SITE, examples, report_failures
+from pipelines.cli.console import console
+from pipelines.cli.options import SITE, examples, report_failures
 
 if TYPE_CHECKING:
     from ingest_daemon.operations import Registry, RegistryChange
@@ -16,7 +16,7 @@ SHOWN = 10
 """Limit of terminals listed for each kind of change."""
 
 
-@click.group(epilog=examples("mainflow registry check --site site", "mainflow registry accept --site site"))
+@click.group(epilog=examples("mainflow registry check --site site", "mainflow registry history --site site M0001"))
 def registry() -> None:
     """档案 / the registry as the daemon sees it: what is in force, and what the file would change."""
 
@@ -32,7 +32,36 @@ def check(root: Path) -> None:
     state = operations.registry(settings)
     change = state.change()
     _show(state, change)
-    raise SystemExit(1 if change.disbelief or any(problem.row > 1 for problem in change.problems) else 0)
+    from assets import registry_history
+    from assets.registry import read
+
+    kept = registry_history.current(settings.folder.registry_history)
+    content = read(settings.folder.registry, kept["span"]["meter"])
+    console.print(f"统计不采用的行 / rows that the figures do not use: {len(content.problems):,}")
+    for text in content.problems:
+        click.echo(text)
+    wrong = any(problem.row > 1 for problem in change.problems)
+    # A file that only the daemon can use, on a site that never made figures, is well for the daemon.
+    is_for_figures = "terminals" not in content.unread or not kept["span"].is_empty()
+    raise SystemExit(1 if change.disbelief or wrong or (content.problems and is_for_figures) else 0)
+
+
+@registry.command(epilog=examples("mainflow registry history --site site M0001"))
+@SITE
+@click.argument("meter")
+@report_failures
+def history(root: Path, meter: str) -> None:
+    """沿革 / what held of a meter from when to when, and when each row became known; ~ marks rows that were superseded."""
+    from assets import registry_history
+    from pipelines.settings import load
+
+    settings = load(root)
+    log = registry_history.changes(settings.folder.registry_history, "span")
+    lines = list(registry_history.history_of(log, meter, settings.zone))
+    if not lines:
+        raise click.ClickException(f"无此水表 / meter {meter!r} was never in registry/terminals.csv as the figures read it")
+    for line in lines:
+        click.echo(line)
 
 
 @registry.command(epilog=examples("mainflow registry accept --site site"))

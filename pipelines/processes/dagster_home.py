@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-from dagster import DagsterInstance
-
 from ingest_daemon.contract.site import Site
 
-WORKSPACE = Path(__file__).parent.parent / "workspace.yaml"
+WORKSPACE = Path(__file__).parents[2] / "workspace.yaml"
 
 INSTANCE = """\
 # Dagster 实例设置，每次启动重写 / Dagster's instance settings, written anew at each start.
@@ -31,12 +29,19 @@ retention:
 """`dagster.yaml`; runs, events and logs go to SQLite and files in the same folder."""
 
 
+def settings_file(site: Site) -> Path:
+    """Dagster's settings; absent where Dagster never worked for the site."""
+    return site.dagster / "dagster.yaml"
+
+
 def prepare(site: Site) -> Path:
     """Write `dagster/dagster.yaml` of the site and make its databases; gives the workspace file to start Dagster with.
 
     The databases are made here, by one process: web pages and daemon, started together on a new site, would both try to.
     """
+    from dagster import DagsterInstance
+
     site.dagster.mkdir(parents=True, exist_ok=True)
-    (site.dagster / "dagster.yaml").write_text(INSTANCE, encoding="utf-8")
+    settings_file(site).write_text(INSTANCE, encoding="utf-8")
     DagsterInstance.from_config(str(site.dagster)).dispose()
     return WORKSPACE

@@ -2,16 +2,19 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 
 import dagster as dg
+import duckdb
 
 from assets.calendar import days_between
-from assets.graph import RUN
+from assets.graph import WORK
 from ingest_daemon.contract.settings import SettingError, Settings
-from pipelines.bench import workbench
-from pipelines.run import Run, run_lock
+from pipelines.runs.bench import workbench
+from pipelines.runs.run import Run, run_lock
 from pipelines.settings import load
 
 SITE = "MAINFLOW_SITE"
@@ -21,9 +24,6 @@ RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 PARTITION = "dagster/partition"
 """Dagster's own tags for the partitions of a run."""
-
-EVERY_BILL = "mainflow/every_bill"
-"""Tag of a run that compares every bill, not only those that a day of the run touches."""
 
 
 def site_settings() -> Settings:
@@ -40,16 +40,28 @@ def days_of(tags: Mapping[str, str]) -> list[date]:
     return [date.fromisoformat(tags[PARTITION])] if PARTITION in tags else []
 
 
-@dg.resource(description="运行 · The site, its locks and the run in the making; a second run waits for the first.")
-def run(context: dg.InitResourceContext) -> Iterator[Run]:
+class OpenRun:
+    """The run of a Dagster run; its warehouse is opened by the first asset and stays open for the others."""
+
+    def __init__(self, run: Run, stack: ExitStack) -> None:
+        """`stack` closes the warehouse."""
+        self.run = run
+        self._stack = stack
+
+    @cached_property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """The warehouse with the run's temporary tables. Raises as `Run.opened`."""
+        return self._stack.enter_context(self.run.opened())
+
+
+@dg.resource(description="运行 · The site, its locks and the current run; a second run waits for the first.")
+def work(context: dg.InitResourceContext) -> Iterator[OpenRun]:
     """One `Run` for all steps of a Dagster run; the run lock is held meanwhile."""
     dagster_run = context.run
-    assert dagster_run is not None, "a run in the making belongs to a Dagster run"
+    assert dagster_run is not None, "a current run belongs to a Dagster run"
     bench = workbench(site_settings())
-    with run_lock(bench):
-        yield Run(
-            bench, days_of(dagster_run.tags), "dagster", run_id=dagster_run.run_id, every_bill=EVERY_BILL in dagster_run.tags
-        )
+    with run_lock(bench), ExitStack() as stack:
+        yield OpenRun(Run(bench, days_of(dagster_run.tags), "dagster", run_id=dagster_run.run_id), stack)
 
 
-RESOURCES = {RUN: run}
+RESOURCES = {WORK: work}

@@ -12,10 +12,14 @@ from assets import warehouse
 from ingest_daemon import operations
 from ingest_daemon.contract.settings import Settings
 from ingest_daemon.contract.site import Site
-from pipelines import export, fleet_site, run, servers, settings, simulation_send, site_folder, sync
-from pipelines.bench import workbench
-from pipelines.console import progress_bar
+from pipelines import settings, site_folder
+from pipelines.cli.console import progress_bar
+from pipelines.processes import dagster_home, servers
+from pipelines.runs import export, run
+from pipelines.runs.bench import workbench
 from pipelines.settings import ServerSettings
+from pipelines.simulation import fleet_site
+from pipelines.simulation import send as simulation_send
 from simulator import faults
 from simulator.terminal import Delivery
 
@@ -46,10 +50,11 @@ def run_demo(folder: Path, days: int, console: Console) -> int:
         with progress_bar("入原始库 into the raw store", None) as told:
             simulation_send.drain(site, lambda left: told(0, f"{left:,} B"), simulation_send.EVERYTHING)
         bench = workbench(loaded)
+        dagster_home.prepare(site)
         with progress_bar("计算并发布 compute and publish", None) as told:
             outcome = run.run_touched(bench, "demo", lambda name, done, total: told(done, f"{name} ({done}/{total})"))
         with console.status("营收同步 / billing through ODBC"):
-            billed = sync.sync_billing(bench)
+            billed = run.run_sync(bench, "demo")
         with console.status("报表 / reports"):
             reports = export.export_report(bench, "daily_volume", None)
         alarms = _alarms(dsn)

@@ -31,7 +31,8 @@ with known as (
         interval_end as hole_start,
         lead(interval_start) over (partition by meter order by interval_start, interval_end) as hole_end
     from interval_reading
-    where flags & 1 = 0 and interval_end >= $oldest
+    -- The day as well: days stand together in the table, and the others need not be read.
+    where flags & 1 = 0 and interval_end >= $oldest and day >= cast($oldest as date) - 1
 )
 
 select terminal, hole_start, hole_end, reads, step_min

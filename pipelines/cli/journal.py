@@ -13,8 +13,8 @@ from rich.table import Table
 
 from ingest_daemon import operations
 from ingest_daemon.contract.site import Site
-from pipelines.console import console, fields_table
-from pipelines.options import SITE, examples, report_failures
+from pipelines.cli.console import console, fields_table
+from pipelines.cli.options import SITE, examples, report_failures
 
 if TYPE_CHECKING:
     from ingest_daemon.operations import JournalEntry
@@ -124,7 +124,7 @@ class Place(click.ParamType["int | datetime"]):
 @report_failures
 def replay(root: Path, begin: "int | datetime | None", end: "int | datetime | None", terminal: str, stream: str | None) -> None:
     """重新解码 / decode what was received once more, with today's codecs and profiles; points become right, never double."""
-    from pipelines.adopt import answered
+    from pipelines.cli.adopt import answered
     from pipelines.settings import load
 
     settings = load(root)

@@ -8,8 +8,8 @@ import click
 from rich.table import Table
 
 from ingest_daemon import operations
-from pipelines.console import console
-from pipelines.options import MOMENT, SITE, examples, report_failures
+from pipelines.cli.console import console
+from pipelines.cli.options import MOMENT, SITE, examples, report_failures
 
 if TYPE_CHECKING:
     import polars as pl

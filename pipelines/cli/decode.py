@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import click
 
 from ingest_daemon import operations
-from pipelines.console import console, fields_table
-from pipelines.options import examples, report_failures
+from pipelines.cli.console import console, fields_table
+from pipelines.cli.options import examples, report_failures
 
 
 @click.command(

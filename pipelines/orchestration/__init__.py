@@ -1,0 +1,1 @@
+"""Dagster's jobs, schedules, sensors and resources."""

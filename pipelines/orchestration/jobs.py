@@ -1,0 +1,41 @@
+"""Dagster's jobs: the assets made together, chosen by group. `schedules.py` and `sensors.py` start them."""
+
+import dagster as dg
+
+from assets import tables
+from assets.graph import PUBLISHED
+
+LIVE = dg.define_asset_job(
+    "live",
+    selection=dg.AssetSelection.groups(*tables.LIVE) | dg.AssetSelection.assets(PUBLISHED),
+    description="实时 · Hours, days and the latest values of a range of days, published; then the days wait for the analysis.",
+)
+
+ANALYSIS = dg.define_asset_job(
+    "analysis",
+    selection=dg.AssetSelection.assets(*(step.name for step in tables.analysis()), PUBLISHED),
+    description="分析 · All other figures of a range of days, published; then the days wait no more.",
+)
+
+FIGURES = dg.define_asset_job(
+    "figures",
+    selection=dg.AssetSelection.assets(*(step.name for step in tables.figures()), PUBLISHED),
+    description="指标 · Every figure of a range of days, published: for a backfill by a person.",
+)
+
+SYNC_BILLING = dg.define_asset_job(
+    "sync_billing",
+    selection=dg.AssetSelection.assets(*(step.name for step in tables.synced()), PUBLISHED),
+    description=(
+        "营收同步 · Billing read, then what is made from it made anew and published. "
+        "Dagster wants a partition for it; any day will do."
+    ),
+)
+
+EXPORT_REPORT = dg.define_asset_job(
+    "export_report",
+    selection=dg.AssetSelection.groups("reports"),
+    description="报表 · The reports of the month so far, or of the days given in the launchpad.",
+)
+
+JOBS = [LIVE, ANALYSIS, FIGURES, SYNC_BILLING, EXPORT_REPORT]

@@ -1,0 +1,296 @@
+"""One run: the touched days and everything derived from them, computed step by step, published and written to the ledger.
+
+`mainflow run` and the Dagster assets both go through here; the steps themselves are `assets.tables`.
+"""
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, date, datetime
+from typing import NamedTuple
+
+import duckdb
+import polars as pl
+
+from assets import columns, publication, quality, registry_history, serving, tables, warehouse
+from assets.partitions import Partitions
+from assets.quality import Finding
+from assets.tables import Made, Making, Step
+from assets.workbench import Workbench
+from ingest_daemon.contract.log import LOG
+from ingest_daemon.operations import CommandSettings
+from pipelines.processes import dagster_home
+from pipelines.runs import touched
+from pipelines.runs.gap_recall import recall
+from pipelines.settings import load
+
+Progress = Callable[[str, int, int], None]
+"""Called after each step with its result, the number of finished steps and the number of all."""
+
+
+class Outcome(NamedTuple):
+    """The result of a run."""
+
+    days: list[date]
+    readings_read: int
+    rows_written: int
+    rows_published: int
+    run_id: str
+
+
+def run_lock(bench: Workbench) -> AbstractContextManager[None]:
+    """The lock that makes a second run wait for the first."""
+    return warehouse.exclusive(bench.site.state / "run.lock")
+
+
+class Run:
+    """The current run: opens the warehouse once, makes steps in their order, checks and publishes them, and closes its days.
+
+    The caller holds `run_lock`. A reading that comes while the run works leaves its day waiting. Days wait for the live figures
+    and for the analysis apart: a run closes those of which it made every table.
+    """
+
+    def __init__(self, bench: Workbench, days: list[date], trigger: str, *, run_id: str = "") -> None:
+        """`days`: days to compute."""
+        self.bench = bench
+        self.days = days
+        self.run_id = run_id or uuid.uuid4().hex[:12]
+        self.readings_read = self.rows_written = 0
+        self.parts: dict[str, int] = {}
+        self._trigger = trigger
+        self._started = datetime.now(UTC)
+        self._made: set[str] = set()
+        self._renewed: set[str] = set()
+        self._outdated: set[str] = set()
+        self._stored_days: list[date] = []
+        self._prepared: Partitions | None = None
+        self._generation = 0
+
+    @property
+    def partitions(self) -> Partitions:
+        """The partitions that follow from the days."""
+        return Partitions(tuple(self.days), self.bench.zone)
+
+    @contextmanager
+    def opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The warehouse, prepared for the run's steps. Raises `WarehouseBusy`, `StoreAway`, `RegistryError`."""
+        bench = self.bench
+        with warehouse.opened(bench.site.marts, str(bench.zone)) as connection:
+            touched.take_over_registry(bench, connection)
+            tables.prepare(connection)
+            self._outdated = tables.outdated(connection)
+            if self._outdated:
+                stored = "select day from unit_day" + (
+                    " union select day from daily_usage" if warehouse.has_table(connection, "daily_usage") else ""
+                )
+                self._stored_days = [day for (day,) in connection.execute(f"select distinct day from ({stored})").fetchall()]
+                if "interval_reading" in self._outdated:
+                    # Other columns of the unit tables make them empty first; a kill must not lose which days there were.
+                    touched.mark(bench.site.state, self._stored_days)
+            yield connection
+
+    def make(self, connection: duckdb.DuckDBPyConnection, step: Step) -> Made:
+        """Make the step's partitions: those of the run's days, or all where rows by another formula are there.
+
+        Raises `StoreAway`, `RegistryError`, `BillingError`.
+        """
+        is_outdated = step.name in self._outdated
+        is_renewed = is_outdated and not self._is_made_from_outdated(step)
+        partitions = self._all_partitions() if is_renewed else self.partitions
+        if "raw_reading" in step.deps:
+            # Taken before the first reading is read: later readings belong to a later generation.
+            bench = self.bench
+            self._generation = touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole).generation
+        self._prepare(connection, partitions)
+        made = step.build(Making(self.bench, connection, partitions, is_renewed))
+        if step.name == "billing":
+            self._prepared = None  # the bills that it changed are touched now
+        if is_renewed:
+            tables.note_version(connection, step)
+            self._outdated.discard(step.name)
+            self._renewed.add(step.name)
+        self._made.add(step.name)
+        self.readings_read += made.readings_read
+        self.rows_written += made.rows_written
+        self.parts |= made.parts
+        return made
+
+    def examine(self, connection: duckdb.DuckDBPyConnection, step: Step) -> list[Finding]:
+        """The rules of the step's table, on the partitions that were made last."""
+        return quality.examine(connection, step.name)
+
+    def publish(self, connection: duckdb.DuckDBPyConnection) -> int:
+        """Note the run in the ledger, publish what was made, close its days. Gives the published rows. Raises `psycopg.Error`.
+
+        A table that kept its old columns is copied whole as soon as it can be: no day waits for it, but the run fails.
+        """
+        if self.days:
+            record(connection, self.run_id, self._trigger, self._started, self.days, self.readings_read, self.rows_written)
+        self._prepare(connection, self.partitions)
+        serving.create_in_warehouse(connection, str(self.bench.zone))
+        dsn = self.bench.serving_dsn()
+        published, hindered = 0, None
+        if dsn:
+            try:
+                published = publication.publish(
+                    connection,
+                    dsn,
+                    self.partitions,
+                    made=self._made,
+                    renewed=self._renewed,
+                    interval_days=self.bench.interval_days,
+                    comments=columns.comments(),
+                )
+            except publication.Hindered as error:
+                hindered = error
+        if self._made.issuperset(step.name for step in tables.synced()):
+            connection.execute("delete from billing.changed_bill").fetchall()
+        self._close_days(connection)
+        if hindered:
+            raise hindered
+        return published
+
+    def _close_days(self, connection: duckdb.DuckDBPyConnection) -> None:
+        analysis = {step.name for step in tables.analysis()}
+        live = {step.name for step in tables.figures()} - analysis
+        days = sorted({*self.days, *(self._stored_days if "interval_reading" in self._renewed else ())})
+        if live <= self._made:
+            touched.done_live(self.bench.site.state, days, self._generation)
+            self._recall(connection)
+        if analysis <= self._made:
+            touched.done_analysis(self.bench.site.state, days)
+
+    def _is_made_from_outdated(self, step: Step) -> bool:
+        return any(step.name in tables.made_from((name,)) for name in self._outdated - {step.name})
+
+    def _all_partitions(self) -> Partitions:
+        return Partitions(tuple(sorted({*self.days, *self._stored_days})), self.bench.zone, everything=True)
+
+    def _prepare(self, connection: duckdb.DuckDBPyConnection, partitions: Partitions) -> None:
+        if self._prepared != partitions:
+            partitions.prepare(connection)
+            self._prepared = partitions
+
+    def _recall(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Request the current holes from terminals; a failure does not fail the run."""
+        try:
+            settings = load(self.bench.site.root)
+            if settings[CommandSettings].recall:
+                LOG.info("holes: %s", recall(settings, connection, datetime.now(UTC)))
+        except (OSError, ValueError) as error:
+            LOG.warning("the holes in the data are not asked for: %s", error)
+
+
+def take_over_registry(bench: Workbench) -> None:
+    """Let the days wait that an edit of the registry concerns, where there is one. The caller holds `run_lock`.
+
+    Raises `StoreAway`, `RegistryError`, `WarehouseBusy`.
+    """
+    if registry_history.is_edited(bench.site.registry, bench.site.registry_history):
+        with warehouse.opened(bench.site.marts, str(bench.zone)) as connection:
+            touched.take_over_registry(bench, connection)
+
+
+def run_touched(bench: Workbench, trigger: str, progress: Progress = lambda *_: None) -> Outcome:
+    """Compute every waiting day, and what a new version makes otherwise; an empty outcome where there is nothing to do.
+
+    Raises `StoreAway`, `RegistryError`, `WarehouseBusy`, `RuleBroken`.
+    """
+    with run_lock(bench):
+        take_over_registry(bench)
+        waiting = touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole)
+        days = sorted({*waiting.live, *waiting.analysis})
+        if not days and not _is_outdated(bench):
+            return Outcome([], 0, 0, 0, "")
+        return _compute(Run(bench, days, trigger), tables.figures(), progress)
+
+
+def run_days(bench: Workbench, days: list[date], trigger: str, progress: Progress = lambda *_: None) -> Outcome:
+    """Compute these days, touched or not, and take them from the waiting ones. Raises as `run_touched`."""
+    with run_lock(bench):
+        return _compute(Run(bench, days, trigger), tables.figures(), progress)
+
+
+def run_sync(bench: Workbench, trigger: str) -> dict[str, int]:
+    """Read the billing system and make what is made from it. Gives the rows of each of its tables in the warehouse.
+
+    Empty without a billing system in the settings. Raises `BillingError`, whose text hides the password, and as `run_touched`.
+    """
+    if not bench.billing:
+        return {}
+    with run_lock(bench):
+        run = Run(bench, [], trigger)
+        _compute(run, tables.synced(), lambda *_: None)
+        return run.parts
+
+
+def _is_outdated(bench: Workbench) -> bool:
+    """Whether there are figures by another formula than the present one."""
+    if not bench.site.marts.exists():
+        return False
+    with warehouse.opened(bench.site.marts, str(bench.zone)) as connection:
+        return warehouse.has_table(connection, "daily_usage") and bool(tables.outdated(connection))
+
+
+class RuleBroken(RuntimeError):
+    """A figure contradicts itself: what is made from it was not made, and nothing was published."""
+
+
+def _compute(run: Run, steps: list[Step], progress: Progress) -> Outcome:
+    """Make, check and publish. What is made from a table that breaks a rule is not made. Raises `RuleBroken`."""
+    broken: dict[str, str] = {}
+    made: list[tuple[Step, Made]] = []
+    with run.opened() as connection:
+        for index, step in enumerate(steps, start=1):
+            blocked_by = set(broken).intersection(tables.needed_by(step))
+            if blocked_by:
+                broken[step.name] = f"not made, because of {', '.join(sorted(blocked_by))}"
+            elif not tables.absent(connection, step):
+                made.append((step, run.make(connection, step)))
+                findings = [finding for finding in run.examine(connection, step) if finding.offending]
+                for finding in findings:
+                    LOG.warning("%s: %s", step.name, finding.text)
+                if fails := [finding.text for finding in findings if finding.rule.severity == "fail"]:
+                    broken[step.name] = "; ".join(fails)
+            progress(step.zh + " " + step.name, index, len(steps) + 1)
+        if broken:
+            raise RuleBroken("\n".join(f"{name}: {reason}" for name, reason in broken.items()))
+        published = run.publish(connection)
+        progress("发布 publish", len(steps) + 1, len(steps) + 1)
+        show_in_catalogue(run, connection, made, published)
+    return Outcome(run.days, run.readings_read, run.rows_written, published, run.run_id)
+
+
+def show_in_catalogue(run: Run, connection: duckdb.DuckDBPyConnection, made: list[tuple[Step, Made]], published: int) -> None:
+    """Show in Dagster's catalogue, where the site has one, what was made without Dagster. A failure does not fail the run."""
+    site = run.bench.site
+    if dagster_home.settings_file(site).exists():
+        from pipelines.runs import catalogue
+
+        try:
+            catalogue.report(site, connection, made, run.days, published)
+        except Exception as error:  # its storage may be locked, of another version, or gone
+            LOG.warning("Dagster's catalogue does not show this run: %s: %s", type(error).__name__, error)
+
+
+def record(
+    connection: duckdb.DuckDBPyConnection, run_id: str, trigger: str, started: datetime, days: list[date], read: int, written: int
+) -> None:
+    """Add the run to `run_ledger`."""
+    instant = pl.Datetime("us", "UTC")
+    row = pl.DataFrame(
+        [(run_id, trigger, started, datetime.now(UTC), min(days), max(days), len(days), read, written)],
+        schema={
+            "run_id": pl.String,
+            "trigger": pl.String,
+            "started_at": instant,
+            "finished_at": instant,
+            "first_day": pl.Date,
+            "last_day": pl.Date,
+            "days": pl.Int64,
+            "readings_read": pl.Int64,
+            "rows_written": pl.Int64,
+        },
+        orient="row",
+    )
+    warehouse.append(connection, "run_ledger", row)
