@@ -23,7 +23,7 @@ WARM, WARM_DAYS = 500, 6
 """Connections and days that are sent and forwarded before memory is compared."""
 SETTLE_S = 12.0
 """Freed memory goes back to the system within about ten seconds (jemalloc, which Polars brings)."""
-COMMAND = "from pipelines.cli import main; main()"
+COMMAND = "from pipelines.cli.main import main; main()"
 LONG_S = 600.0
 """Long enough for everything to be sent, or forwarded."""
 

@@ -1,0 +1,195 @@
+"""What a whole site costs: `mainflow run` with publication (P7), a Dagster run of one day (P13), and how soon a reading shows."""
+
+import json
+import os
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from benchmarks import archive
+from benchmarks.figures import Figure, at_most, ratios
+from benchmarks.figures_cost import MONTH, SIZES, Task, archive_of, measured
+from benchmarks.parties import REPOSITORY, START_S
+from benchmarks.run import Run
+from ingest_daemon.codecs import sl651
+from ingest_daemon.contract.files import read_json
+from ingest_daemon.contract.site import Site
+
+COMMAND = [sys.executable, "-c", "from pipelines.cli.main import main; main()"]
+TRIES = 50
+SHOWN_WITHIN_S = 60.0
+STEP_S = 0.1
+PROBE_MARTS = 30
+
+
+def whole_run(run: Run) -> list[Figure]:
+    """P7: `mainflow run` over 31 days of 2,000 meters, all marts and publication, against the bare scan of its archive."""
+    from pipelines.processes.postgres import embedded
+
+    meters = run.sized(SIZES[0])
+    folder = archive_of(run, meters, MONTH)
+    ours, scans, memory = [], [], []
+    for _ in run.each_round("P7 whole"):
+        scans.append(measured(Task("scan", folder, meters, 0, MONTH)).cpu_s)
+        with run.site(0) as site:
+            _register(site, archive.terminals(meters))
+            shutil.copytree(folder, site.raw, dirs_exist_ok=True)
+            # PostgreSQL is started here, so that its CPU is not among that of the command's processes.
+            with embedded(site, 0):
+                before = _children()
+                command("run", "--site", str(site.root))
+                after = _children()
+            ours.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+            memory.append(after.ru_maxrss / 1024)
+    size = f"{meters:,} meters × {MONTH} days"
+    return [
+        Figure("P7", "whole `mainflow run`, CPU", ours, "s", None, size),
+        Figure("P7", "whole `mainflow run` ÷ bare scan", ratios(ours, scans), "×", at_most(20), size),
+        Figure("P7", "most memory of its largest process", memory, "MB", None, size),
+    ]
+
+
+def dagster_run(run: Run) -> list[Figure]:
+    """P13: CPU of a Dagster run of one touched day of the demo, with the assets that there are and with many more."""
+    own, many = [], []
+    for _ in run.each_round("P13"):
+        own.append(_dagster_cpu_s(run, 0))
+        many.append(_dagster_cpu_s(run, PROBE_MARTS))
+    return [
+        Figure("P13", "Dagster run of one day", own, "s", at_most(3), "every asset of the figures, the demo's fleet"),
+        Figure("P13", "Dagster run of one day with more marts", many, "s", at_most(4), f"{PROBE_MARTS} marts more"),
+    ]
+
+
+def freshness(run: Run) -> list[Figure]:
+    """Seconds from a frame's acknowledgement to its reading in `mart.latest_status`, in `mainflow up` with 2,000 meters."""
+    import psycopg
+
+    meters = run.sized(SIZES[0])
+    waited = []
+    with run.site(meters, daemon={"health_port": 0}) as site, _up(site) as dsn, psycopg.connect(dsn, autocommit=True) as board:
+        port = int((read_json(site.state / "daemon.json") or {})["data_port"])
+        for number in range(max(1, round(TRIES * min(1.0, run.seconds / 3)))):
+            run.tell(f"freshness: {number + 1}")
+            terminal = f"{1_000_000 + number * (meters // TRIES or 1):010d}"
+            waited.append(_shown_after_s(board, port, terminal))
+    size = f"{meters:,} meters, {len(waited)} tries, one after the other"
+    return [
+        Figure("fresh", "frame acknowledged → latest_status", waited, "s", at_most(30), size),
+        Figure("fresh", "the slowest of them", [max(waited)], "s", at_most(SHOWN_WITHIN_S), size),
+    ]
+
+
+def _shown_after_s(board: Any, port: int, terminal: str) -> float:
+    now = datetime.now(UTC).replace(microsecond=0)
+    reading = pl.DataFrame({"ts": [now], "forward_m3": [100.0], "pressure_mpa": [0.3]})
+    (frame,) = sl651.reports(terminal, reading, sent_at=now, sequence=1)
+    with socket.create_connection(("127.0.0.1", port), timeout=START_S) as line:
+        line.sendall(frame)
+        line.recv(4096)
+        began = time.monotonic()
+        while time.monotonic() - began < SHOWN_WITHIN_S:
+            query = "select reading_at from mart.latest_status where meter = %s"
+            if board.execute(query, [f"M{terminal}"]).fetchone() == (now,):
+                break
+            time.sleep(STEP_S)
+        return time.monotonic() - began
+
+
+@contextmanager
+def _up(site: Site) -> Iterator[str]:
+    """`mainflow up` on the site; gives the connection string of its PostgreSQL."""
+    environment = {**os.environ, "MAINFLOW_SERVERS_DAGSTER_PORT": "0", "PATH": "/usr/bin:/bin"}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        environment["MAINFLOW_SERVERS_DAGSTER_PORT"] = str(free.getsockname()[1])
+    running = subprocess.Popen(
+        [*COMMAND, "up", "--site", str(site.root)], cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert running.stdout is not None
+        for line in running.stdout:
+            if "Ctrl-C" in line:
+                break
+        else:
+            raise RuntimeError("mainflow up ended before it was ready")
+        yield json.loads((site.state / "postgres.json").read_text())["dsn"]
+    finally:
+        running.terminate()
+        running.wait(timeout=START_S)
+
+
+def _children() -> resource.struct_rusage:
+    return resource.getrusage(resource.RUSAGE_CHILDREN)
+
+
+def command(*arguments: str) -> None:
+    """Run a command of Mainflow. Raises `RuntimeError` with its output where it fails."""
+    done = subprocess.run([*COMMAND, *arguments], cwd=REPOSITORY, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"mainflow {' '.join(arguments)}: {done.stdout[-1000:]}{done.stderr[-2000:]}")
+
+
+def _register(site: Site, terminals: pl.Series) -> None:
+    """Write the fleet of an archive into the site's registry."""
+    path = site.registry / "terminals.csv"
+    columns = path.read_text(encoding="utf-8-sig").splitlines()[0].split(",")
+    spans = archive.spans(len(terminals)).with_columns(protocol=pl.lit("sl651"))
+    spans.select(pl.col(name) if name in spans.columns else pl.lit("").alias(name) for name in columns).write_csv(path)
+
+
+def _dagster_cpu_s(run: Run, more: int) -> float:
+    """CPU seconds of the run alone, in a process that has loaded the definitions."""
+    demo = run.folder / "demo"
+    if not demo.exists():
+        run.tell("demo")
+        command("demo", str(demo), "--days", "10")
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.whole", str(demo), str(more)], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    return float(done.stdout.splitlines()[-1])
+
+
+def _run_day(demo: Path, more: int) -> float:
+    """A run of the last finished day in this process, `more` copies of one mart beside those that there are."""
+    from assets import headers
+
+    copied = Path(tempfile.mkdtemp(prefix="sql-", dir=demo.parent)) / "sql"
+    shutil.copytree(headers.SQL, copied)
+    for number in range(more):
+        shutil.copy(copied / "marts" / "hourly_coefficient.sql", copied / "marts" / f"probe_{number:02}.sql")
+    headers.SQL = copied
+    os.environ |= {"MAINFLOW_SITE": str(demo)}
+    import dagster as dg
+
+    from pipelines.definitions import definitions
+
+    job = definitions().resolve_job_def("figures")
+    day = (datetime.now(archive.ZONE) - timedelta(days=2)).date().isoformat()
+    tags = {"dagster/asset_partition_range_start": day, "dagster/asset_partition_range_end": day}
+    used = 0.0
+    with dg.DagsterInstance.ephemeral() as instance:
+        for _ in range(2):  # the first makes the tables of the added marts
+            before = resource.getrusage(resource.RUSAGE_SELF)
+            if not job.execute_in_process(instance=instance, tags=tags, raise_on_error=False).success:
+                raise RuntimeError("the run failed")
+            after = resource.getrusage(resource.RUSAGE_SELF)
+            used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return used
+
+
+if __name__ == "__main__":
+    print(_run_day(Path(sys.argv[1]), int(sys.argv[2])))
