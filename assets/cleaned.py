@@ -37,7 +37,7 @@ WRITTEN_METER_DAYS = 20_000
 WRITE_MEMORY = "300MB"
 """Of DuckDB while units are written; what does not fit lies beside the warehouse for that time."""
 
-SHARED_METER_DAYS = 60_000
+SHARED_METER_DAYS = 200_000
 """Fewer meters × days are not worth the seconds that workers take to start."""
 
 READ_READINGS = 300_000
