@@ -134,12 +134,8 @@ def _movements(rows: pl.DataFrame, changes: pl.DataFrame) -> "list[int | None]":
     """Volumes (nl) between `start_ul` at `start` and `stop_ul` at `stop`. `changes`: `row`, `offset` of replacements within."""
     within = changes.group_by("row").agg(pl.col("offset").sum(), count=pl.len().cast(pl.Int64))
     rows = rows.join(within, on="row", how="left").sort("row")
-    resolution = np.maximum(np.rint(rows["resolution_m3"].to_numpy() * PER_M3), 1).astype(np.int64)
-    limits = chain.Limits(
-        chain.rate(rows["q4_m3h"].to_numpy()),
-        np.minimum(10.0 ** rows["digits"].to_numpy() * resolution, 4e18).astype(np.int64),
-        resolution,
-    )
+    sizes = chain.sizes_ul(rows["digits"].to_numpy(), rows["resolution_m3"].to_numpy())
+    limits = chain.Limits(chain.rate(rows["q4_m3h"].to_numpy()), *sizes)
     nothing: Ints = np.full(rows.height, MISSING)
     moved = chain.movement(
         (rows["stop"] - rows["start"]).dt.total_microseconds().to_numpy(),

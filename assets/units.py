@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from assets import calendar, kernel
 from assets.kernel import MISSING, PER_M3, Changes, Day, Facts, Flag, Readings, Result, chain
-from assets.kernel.unit import Floats, Indices, Ints
+from assets.kernel.unit import HOUR_US, Floats, Indices, Ints
 
 PRESSURE_MPA = (-0.05, 1.6)
 """Pressures outside are refused (docs/domain.md#validation-rules, V14)."""
@@ -26,7 +26,6 @@ REGISTER_M3 = 2e9
 
 OFF_GRID_US = 60_000_000
 MILLION = 1_000_000
-HOUR_US = 3_600_000_000
 LOOKBACK = timedelta(days=8)
 """A register that begins a day at exactly 0, or makes a great rise for good: held against its readings of these days before."""
 
@@ -229,8 +228,7 @@ def _rise_for_good(rows: _Rows, facts: pl.DataFrame) -> Ints:
 
 
 def _facts(meters: pl.DataFrame) -> Facts:
-    resolution = np.maximum(np.rint(meters["resolution_m3"].to_numpy() * PER_M3), 1).astype(np.int64)
-    modulus = np.minimum(10.0 ** meters["digits"].to_numpy() * resolution, 4e18).astype(np.int64)
+    modulus, resolution = chain.sizes_ul(meters["digits"].to_numpy(), meters["resolution_m3"].to_numpy())
     return Facts(
         (meters["reads"] == "flow").to_numpy(),
         meters["q3_m3h"].cast(pl.Float64).fill_null(np.inf).to_numpy(),

@@ -35,7 +35,6 @@ BINS_PER_DECADE = 100
 """Classes of the flow histogram: each is 2.3 % wide, fine enough for any Q1 to Q4."""
 
 LOWEST_M3H = 1e-4
-FLAGS = 12
 
 
 def bin_of(flow_m3h: Floats) -> Indices:
@@ -308,7 +307,7 @@ OF_READINGS = int(Flag.OFF_GRID | Flag.CONFLICT | Flag.PRESSURE_RANGE)
 
 def _flag_counts(readings: Readings, own: Ints, refused: Ints, steps: Steps, meters: int) -> Indices:
     """How often each flag is set, by meter and bit; `refused`: readings of the day that are refused."""
-    counts = np.zeros((meters, FLAGS), np.int32)
+    counts = np.zeros((meters, len(Flag)), np.int32)
     reading_flags = readings.flags[own]
     marked = np.flatnonzero(reading_flags & OF_READINGS)
     flagged = np.flatnonzero(steps.flags & ~(OF_READINGS | int(Flag.REFUSED)))
@@ -316,7 +315,7 @@ def _flag_counts(readings: Readings, own: Ints, refused: Ints, steps: Steps, met
         (readings.meter[own[marked]], reading_flags[marked] & OF_READINGS),
         (steps.meter[flagged], steps.flags[flagged]),
     ):
-        for bit in range(FLAGS):
+        for bit in range(len(Flag)):
             is_set = (flags & (1 << bit)) > 0
             if is_set.any() and (1 << bit) != Flag.REFUSED:
                 counts[:, bit] += np.bincount(meter[is_set], minlength=meters).astype(np.int32)

@@ -41,6 +41,10 @@ class Limits(NamedTuple):
     modulus_ul: int | Ints
     resolution_ul: int | Ints
 
+    def possible_ul(self, length_us: Ints) -> Floats:
+        """The greatest rises in these times."""
+        return np.asarray(self.ul_per_us * length_us + self.resolution_ul, np.float64)
+
 
 class Change(NamedTuple):
     """A replacement at `at_us`; `until_us` equals it, or is the day's end where only the day is known."""
@@ -76,11 +80,17 @@ def rate(q4_m3h: Floats) -> Floats:
     return RISE_FACTOR * q4_m3h * PER_M3 / HOUR_US
 
 
+def sizes_ul(digits: Ints, resolution_m3: Floats) -> tuple[Ints, Ints]:
+    """Modulus (10^digits × resolution) and resolution of registers, µL."""
+    resolution: Ints = np.maximum(np.rint(resolution_m3 * PER_M3), 1).astype(np.int64)
+    return np.minimum(10.0**digits * resolution, 4e18).astype(np.int64), resolution
+
+
 def movement(
     length_us: Ints, forward0_ul: Ints, forward1_ul: Ints, reverse0_ul: Ints, reverse1_ul: Ints, limits: Limits, moved: "Moved"
 ) -> Movement:
     """What moved between pairs of readings; arrays broadcast. `moved`: what replacements within each pair contribute."""
-    possible = np.asarray(limits.ul_per_us * length_us + limits.resolution_ul, np.float64)
+    possible = limits.possible_ul(length_us)
     rise = forward1_ul - forward0_ul
     has_reverse = (reverse0_ul != MISSING) & (reverse1_ul != MISSING)
     reverse = np.where(has_reverse, reverse1_ul - reverse0_ul, MISSING)
@@ -146,42 +156,58 @@ def moved_between(start_us: Ints, end_us: Ints, changes: list[Change]) -> Moved:
     return Moved(offset, count)
 
 
+class _Register(NamedTuple):
+    """The readings of one meter by time, and what it can do."""
+
+    at_us: Ints
+    forward_ul: Ints
+    reverse_ul: Ints
+    limits: Limits
+    changes: list[Change]
+
+    def at(self, index: Ints) -> "_Register":
+        """Some of the readings."""
+        return self._replace(at_us=self.at_us[index], forward_ul=self.forward_ul[index], reverse_ul=self.reverse_ul[index])
+
+    def moved(self, before: Ints | slice, after: Ints | slice) -> Movement:
+        """What moved between pairs of readings; indices broadcast."""
+        return movement(
+            self.at_us[after] - self.at_us[before],
+            self.forward_ul[before],
+            self.forward_ul[after],
+            self.reverse_ul[before],
+            self.reverse_ul[after],
+            self.limits,
+            moved_between(self.at_us[before], self.at_us[after], self.changes),
+        )
+
+
 def believed_steps(at_us: Ints, forward_ul: Ints, reverse_ul: Ints, limits: Limits, changes: list[Change], hole_us: int) -> Steps:
     """The believed steps of one meter's readings, by time. `hole_us`: the longest hole."""
-    changes = _timed(at_us, forward_ul, changes, limits)
-    usable = ~_false_zeros(forward_ul, at_us, limits, changes)
-    index = np.flatnonzero(usable)
-    weight = _weights(at_us[index], hole_us)
-    found = [index[kept] for kept in _chains(at_us[index], forward_ul[index], reverse_ul[index], weight, limits, changes)]
-    chains = [_confirmed(kept, at_us, forward_ul, limits, changes, hole_us) for kept in found]
+    register = _Register(at_us, forward_ul, reverse_ul, limits, _timed(at_us, forward_ul, changes, limits))
+    index = np.flatnonzero(~_false_zeros(register))
+    found = [index[kept] for kept in _chains(register.at(index), hole_us)]
+    chains = [_confirmed(kept, register, hole_us) for kept in found]
     kept = np.concatenate(chains) if chains else np.empty(0, np.int64)
     refused = np.ones(len(at_us), bool)
     refused[kept] = False
     before, after = kept[:-1], kept[1:]
-    step = movement(
-        at_us[after] - at_us[before],
-        forward_ul[before],
-        forward_ul[after],
-        reverse_ul[before],
-        reverse_ul[after],
-        limits,
-        moved_between(at_us[before], at_us[after], changes),
-    )
+    step = register.moved(before, after)
     flags = np.where(after - before > 1, step.flags | int(Flag.BRIDGED), step.flags).astype(np.int32)
     return Steps(before, after, step.volume_ul, step.reverse_ul, flags, refused)
 
 
-def _confirmed(kept: Ints, at_us: Ints, forward_ul: Ints, limits: Limits, changes: list[Change], hole_us: int) -> Ints:
+def _confirmed(kept: Ints, register: _Register, hole_us: int) -> Ints:
     """The chain without a last reading that rises impossibly after one that does not: no reading confirms it yet.
 
     A step longer than a hole is left: what could confirm it lies beyond the unit.
     """
-    if len(kept) < 3 or at_us[kept[-1]] - at_us[kept[-2]] > hole_us:
+    last = register.at(kept[-3:])
+    length, rise = np.diff(last.at_us), np.diff(last.forward_ul)
+    if len(kept) < 3 or length[-1] > hole_us:
         return kept
-    last = kept[-3:]
-    length, rise = np.diff(at_us[last]), np.diff(forward_ul[last])
-    offset = moved_between(at_us[last[:-1]], at_us[last[1:]], changes)
-    is_burst = (offset.changes == 0) & (rise > limits.ul_per_us * length + limits.resolution_ul)
+    offset = moved_between(last.at_us[:-1], last.at_us[1:], last.changes)
+    is_burst = (offset.changes == 0) & (rise > last.limits.possible_ul(length))
     return kept[:-1] if is_burst[1] and not is_burst[0] else kept
 
 
@@ -193,8 +219,7 @@ def _timed(at_us: Ints, forward_ul: Ints, changes: list[Change], limits: Limits)
     greatest rise that is possible with it. Else the change lies in a silence before or after the readings.
     """
     timed = [change for change in changes if change.until_us == change.at_us]
-    length = np.diff(at_us)
-    possible = limits.ul_per_us * length + limits.resolution_ul
+    possible = limits.possible_ul(np.diff(at_us))
     rise = np.diff(forward_ul) + moved_between(at_us[:-1], at_us[1:], timed).offset_ul
 
     def show(together: list[Change], *, by_rise: bool = False) -> bool:
@@ -223,9 +248,10 @@ def _timed(at_us: Ints, forward_ul: Ints, changes: list[Change], limits: Limits)
     return sorted(timed)
 
 
-def _false_zeros(forward_ul: Ints, at_us: Ints, limits: Limits, changes: list[Change]) -> Mask:
+def _false_zeros(register: _Register) -> Mask:
     """Readings of exactly 0 although the register showed more, did not roll over and no new one was put in: a device that lost
     its value."""
+    at_us, forward_ul, _, limits, changes = register
     false, shown, last = np.zeros(len(at_us), bool), False, 0
     pending = list(changes)
     for place in range(len(at_us)):
@@ -242,23 +268,16 @@ def _false_zeros(forward_ul: Ints, at_us: Ints, limits: Limits, changes: list[Ch
 def _rolls_over(forward_ul: np.int64, length_us: np.int64, limits: Limits) -> bool:
     """Whether a register near its modulus may have come to 0 in the time."""
     rest_ul = limits.modulus_ul - forward_ul
-    return bool(forward_ul > ROLLOVER_FROM * limits.modulus_ul and rest_ul <= limits.ul_per_us * length_us + limits.resolution_ul)
+    return bool(forward_ul > ROLLOVER_FROM * limits.modulus_ul and rest_ul <= limits.possible_ul(np.asarray(length_us)))
 
 
 class _Falls:
     """Deep falls between neighbours that nothing explains. A rise that makes up for one is no water: the fall was not real."""
 
-    def __init__(self, at_us: Ints, forward_ul: Ints, reverse_ul: Ints, limits: Limits, changes: list[Change]) -> None:
+    def __init__(self, register: _Register) -> None:
+        forward_ul, limits = register.forward_ul, register.limits
         before, after = slice(None, -1), slice(1, None)
-        step = movement(
-            at_us[after] - at_us[before],
-            forward_ul[before],
-            forward_ul[after],
-            reverse_ul[before],
-            reverse_ul[after],
-            limits,
-            moved_between(at_us[before], at_us[after], changes),
-        )
+        step = register.moved(before, after)
         depth = forward_ul[before] - forward_ul[after]
         deep = max(DEEP_RESOLUTIONS * float(limits.resolution_ul), DEEP_HOURS * HOUR_US * float(limits.ul_per_us))
         is_fall = (step.volume_ul == MISSING) & (depth > deep)
@@ -285,10 +304,11 @@ def _weights(at_us: Ints, hole_us: int) -> Floats:
     return np.asarray(np.concatenate([first, gaps]) + np.concatenate([gaps, last]), np.float64)
 
 
-def _chains(at_us: Ints, forward_ul: Ints, reverse_ul: Ints, weight: Floats, limits: Limits, changes: list[Change]) -> list[Ints]:
+def _chains(register: _Register, hole_us: int) -> list[Ints]:
     """The heaviest chain, with the chains of what lies before and after it, by time."""
     chains: list[Ints] = []
-    falls = _Falls(at_us, forward_ul, reverse_ul, limits, changes)
+    falls = _Falls(register)
+    weight = _weights(register.at_us, hole_us)
 
     def best_ends(begin: int, end: int) -> tuple[Floats, Ints]:
         """Weight of the heaviest chain of the section that ends at each reading, and the reading before it (-1: none)."""
@@ -297,15 +317,7 @@ def _chains(at_us: Ints, forward_ul: Ints, reverse_ul: Ints, weight: Floats, lim
         for first in range(begin + 1, end, rows):
             # All pairs of some readings with every earlier one at once: a call for each reading would cost a hundred times more.
             later, earlier = np.arange(first, min(first + rows, end))[:, None], np.arange(begin, min(first + rows, end) - 1)
-            step = movement(
-                at_us[later] - at_us[earlier],
-                forward_ul[earlier],
-                forward_ul[later],
-                reverse_ul[earlier],
-                reverse_ul[later],
-                limits,
-                moved_between(at_us[earlier], at_us[later], changes),
-            )
+            step = register.moved(earlier, later)
             is_believable = step.volume_ul != MISSING
             for place in range(first, first + len(later)):
                 own = place - first, slice(0, place - begin)
@@ -317,7 +329,7 @@ def _chains(at_us: Ints, forward_ul: Ints, reverse_ul: Ints, weight: Floats, lim
                     previous[place - begin] = best
         return score, previous
 
-    sections: list[tuple[int, int, tuple[Floats, Ints] | None]] = [(0, len(at_us), None)]
+    sections: list[tuple[int, int, tuple[Floats, Ints] | None]] = [(0, len(weight), None)]
     while sections:
         begin, end, ends = sections.pop()
         if begin == end:
