@@ -4,20 +4,29 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import polars as pl
+
+from ingest_daemon.contract.schema import TIMESTAMP
+
+TICK = timedelta(microseconds=1)
+"""The resolution of times."""
+
 
 def midnight(day: date, zone: ZoneInfo) -> datetime:
     """The instant (UTC) at which a local day begins (23-, 24- and 25-hour days alike)."""
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
 
 
-def midnights(days: Iterable[date | None], zone: ZoneInfo, *, later: int = 0) -> list[datetime | None]:
-    """The instants at which days begin, or the days so many days later; None where there is none."""
-    return [None if day is None else midnight(day + timedelta(days=later), zone) for day in days]
+def midnights(days: pl.Series, zone: ZoneInfo, *, later: int = 0) -> pl.Series:
+    """The instants at which days begin, or the days so many days later; null where there is none. A day is looked up once."""
+    known = days.unique().drop_nulls()
+    instants = pl.Series([midnight(day + timedelta(days=later), zone) for day in known], dtype=TIMESTAMP)
+    return days.replace_strict(known, instants, default=None, return_dtype=TIMESTAMP)
 
 
 def microseconds(instant: datetime) -> int:
     """µs since 1970 UTC."""
-    return (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    return (instant - datetime(1970, 1, 1, tzinfo=UTC)) // TICK
 
 
 def instant(microseconds: int) -> datetime:
@@ -68,7 +77,7 @@ def days_touched(start: datetime, end: datetime, reach: timedelta, zone: ZoneInf
     A day is (00:00, 24:00]: the midnight reading closes the day before, and opens the next.
     """
     # The step back is the resolution of a time: a span that starts exactly `reach` after midnight still reaches the day before.
-    first, last = (start - reach - timedelta(microseconds=1)).astimezone(zone), (end + reach).astimezone(zone)
+    first, last = (start - reach - TICK).astimezone(zone), (end + reach).astimezone(zone)
     return days_between(first.date(), last.date())
 
 

@@ -43,25 +43,20 @@ SHARED_METER_DAYS = 200_000
 READ_READINGS = 300_000
 """So many readings are read at a time, where days are small."""
 
-READ_COLUMNS = units.COLUMNS
-TICK = timedelta(microseconds=1)
-
-UNIT_TABLES = units.Tables._fields
-
 
 LATEST: dict[str, pl.DataType] = {
     "meter": pl.String(),
     "day": pl.Date(),
-    "reading_at": pl.Datetime("us", "UTC"),
+    "reading_at": TIMESTAMP,
     "register_m3": pl.Float64(),
     "reverse_m3": pl.Float64(),
     "flow_m3h": pl.Float64(),
     "pressure_mpa": pl.Float64(),
-    "pressure_at": pl.Datetime("us", "UTC"),
+    "pressure_at": TIMESTAMP,
     "battery_v": pl.Float64(),
     "signal": pl.Int64(),
     "status": pl.Int64(),
-    "received_at": pl.Datetime("us", "UTC"),
+    "received_at": TIMESTAMP,
     "channel": pl.String(),
     "stream": pl.String(),
     "frame": pl.Int64(),
@@ -171,14 +166,14 @@ class _Block(NamedTuple):
         begin, end = self._window(days[0])[0], self._window(days[-1])[1]
         ahead = timedelta()
         held: list[pl.DataFrame] = []
-        until = begin - TICK
+        until = begin - calendar.TICK
         for day in days:
             first, last = self._window(day)
             new = 0
             if until < last:
-                start = until + TICK
+                start = until + calendar.TICK
                 until = min(end, datetime.combine((last + ahead).date(), time.max, UTC))
-                held.append(self.store.read(start, until, columns=READ_COLUMNS))
+                held.append(self.store.read(start, until, columns=units.COLUMNS))
                 new = held[-1].height
                 small = READ_READINGS * (until - start) // max(1, new) - timedelta(days=1)
                 ahead = max(timedelta(), min(small, timedelta(days=BLOCK_DAYS)))
@@ -207,12 +202,12 @@ class _LookBack:
         self._block, self._until = block, until
         self._start: datetime | None = None
         self._known: set[str] = set()
-        self._readings = pl.DataFrame(schema={name: READING[name] for name in READ_COLUMNS})
+        self._readings = pl.DataFrame(schema={name: READING[name] for name in units.COLUMNS})
 
     def __call__(self, terminals: list[str], start: datetime, end: datetime) -> pl.DataFrame:
         if new := set(terminals) - self._known:
             self._start = self._start or start
-            found = self._block.store.read(self._start, self._until, columns=READ_COLUMNS, terminals=new)
+            found = self._block.store.read(self._start, self._until, columns=units.COLUMNS, terminals=new)
             self._readings = pl.concat([self._readings, found])
             self._known |= new
         return self._readings.filter(pl.col("terminal").is_in(terminals) & pl.col("ts").is_between(start, end))
@@ -221,7 +216,7 @@ class _LookBack:
 def _joined(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """Readings of times that follow each other, by terminal and time."""
     if not parts:
-        return pl.DataFrame(schema={name: READING[name] for name in READ_COLUMNS})
+        return pl.DataFrame(schema={name: READING[name] for name in units.COLUMNS})
     if len(parts) == 1:
         return parts[0]
     rows = pl.concat(parts, rechunk=True)
@@ -307,8 +302,8 @@ def _write(connection: duckdb.DuckDBPyConnection, done: Sequence[Done]) -> int:
     connection.execute(f"set memory_limit = '{WRITE_MEMORY}'").fetchall()  # or it keeps all that was written until the run ends
     try:
         return sum(
-            warehouse.replace_days(connection, name, pa.concat_tables(getattr(each.tables, name) for each in done), days)
-            for name in UNIT_TABLES
+            warehouse.replace_rows(connection, name, pa.concat_tables(getattr(each.tables, name) for each in done), "day", days)
+            for name in units.Tables._fields
         )
     finally:
         connection.execute("reset threads").fetchall()

@@ -12,9 +12,8 @@ from zoneinfo import ZoneInfo
 import duckdb
 import polars as pl
 
-from assets import calendar
-
-INSTANT = pl.Datetime("us", "UTC")
+from assets import calendar, warehouse
+from ingest_daemon.contract.schema import TIMESTAMP
 
 
 class Partitions(NamedTuple):
@@ -65,17 +64,18 @@ class Partitions(NamedTuple):
         """The years whose comparison uses one of the years: itself and the next."""
         return sorted({*self.years, *(_next_year(year) for year in self.years)})
 
-    def prepare(self, warehouse: duckdb.DuckDBPyConnection) -> None:
+    def prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Make the temporary table of every `Partitioning`."""
         for partitioning in PARTITIONINGS.values():
             if not partitioning.rows:
                 continue
             rows = partitioning.rows(self)
-            if isinstance(rows, pl.DataFrame):
-                warehouse.register("incoming", rows)
-            query = rows if isinstance(rows, str) else "select * from incoming"
-            warehouse.execute(f"create or replace temp table {partitioning.touched} as {query}").fetchall()
-            warehouse.unregister("incoming")
+            made = f"create or replace temp table {partitioning.touched} as"
+            if isinstance(rows, str):
+                connection.execute(f"{made} {rows}").fetchall()
+                continue
+            with warehouse.registered(connection, "incoming", rows):
+                connection.execute(f"{made} select * from incoming").fetchall()
 
 
 class Partitioning(NamedTuple):
@@ -112,7 +112,7 @@ def _years(partitions: Partitions) -> pl.DataFrame:
 def _instants(name: str, keys: Sequence[date], following: Callable[[date], date], zone: ZoneInfo) -> pl.DataFrame:
     """A row a key: `name`, `starts_at`, `ends_at`."""
     rows = [(key, calendar.midnight(key, zone), calendar.midnight(following(key), zone)) for key in keys]
-    return pl.DataFrame(rows, schema={name: pl.Date, "starts_at": INSTANT, "ends_at": INSTANT}, orient="row")
+    return pl.DataFrame(rows, schema={name: pl.Date, "starts_at": TIMESTAMP, "ends_at": TIMESTAMP}, orient="row")
 
 
 def _compared(partitions: Partitions) -> pl.DataFrame:

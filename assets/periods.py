@@ -56,13 +56,7 @@ def volumes(
     ends = days.group_by(group).agg(
         pl.col("first_at").first(), pl.col("last_at").last(), pl.col("first").first(), pl.col("end").first()
     )
-    midnights = {day: calendar.midnight(day, zone) for day in {*ends["first"], *ends["end"]}}
-    instants = pl.DataFrame(
-        {"day": list(midnights), "at": list(midnights.values())}, schema={"day": pl.Date, "at": pl.Datetime("us", "UTC")}
-    )
-    ends = ends.join(instants.rename({"day": "first", "at": "starts_at"}), on="first").join(
-        instants.rename({"day": "end", "at": "ends_at"}), on="end"
-    )
+    ends = ends.with_columns(starts_at=calendar.midnights(ends["first"], zone), ends_at=calendar.midnights(ends["end"], zone))
     is_known = (pl.lit(open_start) | (pl.col("first_at") <= pl.col("starts_at"))) & (
         pl.lit(open_end) | (pl.col("last_at") >= pl.col("ends_at"))
     )
@@ -109,8 +103,8 @@ def _crossed(
     offset = ((pl.col("old_final_m3") - pl.col("new_initial_m3")) * PER_M3).round().cast(pl.Int64)
     changes = replacements.with_row_index("change").with_columns(
         offset=offset,
-        begins=_instants(replacements["replaced_on"], zone),
-        ends=_instants(replacements["replaced_on"], zone, later=1),
+        begins=calendar.midnights(replacements["replaced_on"], zone),
+        ends=calendar.midnights(replacements["replaced_on"], zone, later=1),
     )
     inside = rows.select("row", "key", "meter", "start", "stop").join(changes, on="meter")
     timed = inside.filter((pl.col("replaced_at") > pl.col("start")) & (pl.col("replaced_at") <= pl.col("stop")))
@@ -124,10 +118,6 @@ def _crossed(
         .unique(["key", "change"], keep="first", maintain_order=True)
     )
     return _movements(rows, pl.concat([timed, dated.select(timed.columns)]))
-
-
-def _instants(days: pl.Series, zone: ZoneInfo, later: int = 0) -> pl.Series:
-    return pl.Series(calendar.midnights(days, zone, later=later), dtype=pl.Datetime("us", "UTC"))
 
 
 def _movements(rows: pl.DataFrame, changes: pl.DataFrame) -> "list[int | None]":

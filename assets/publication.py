@@ -26,7 +26,7 @@ from psycopg import errors, sql
 from assets import serving
 from assets.marts import all_marts
 from assets.partitions import PARTITIONINGS, Partitioning, Partitions
-from assets.warehouse import has_table
+from assets.warehouse import columns_of, has_table
 from ingest_daemon.contract.log import LOG
 
 TYPES = {
@@ -166,7 +166,9 @@ class _Table(NamedTuple):
         return sql.Identifier("mart", self.name)
 
 
-LEDGERS = ("run_ledger", "report_ledger", "expectation_result")
+LEDGERS = {"run_ledger": ("run_id",), "report_ledger": ("file", "run_id"), "expectation_result": ("source", "day", "expectation")}
+"""The tables that say what was done, with their keys; they are published whole."""
+
 MADE_AS = {INTERVALS: "interval_reading"}
 """The step that makes a table of another name."""
 
@@ -177,9 +179,7 @@ def published_tables() -> list[Published]:
     return [
         (INTERVALS, "day", ("meter", "day")),
         *found,
-        ("run_ledger", "whole", ("run_id",)),
-        ("report_ledger", "whole", ("file", "run_id")),
-        ("expectation_result", "whole", ("source", "day", "expectation")),
+        *((name, "whole", key) for name, key in LEDGERS.items()),
     ]
 
 
@@ -253,12 +253,9 @@ def postgres_type(table: str, column: str, kind: str) -> str:
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, name: str, key: tuple[str, ...]) -> tuple[_Column, ...]:
-    described = connection.execute(
-        "select column_name, data_type from duckdb_columns() "
-        "where database_name = 'marts' and schema_name = 'main' and table_name = ? order by column_index",
-        [name],
-    ).fetchall()
-    return tuple(_Column(column, kind, postgres_type(name, column, kind), column in key) for column, kind in described)
+    return tuple(
+        _Column(column, kind, postgres_type(name, column, kind), column in key) for column, kind in columns_of(connection, name)
+    )
 
 
 # --- tables that live on ------------------------------------------------------------------------------------------------------

@@ -65,24 +65,17 @@ def make_bills(connection: duckdb.DuckDBPyConnection, zone: ZoneInfo) -> int:
         for _, own in bills.group_by(pl.col("first").dt.month_start(), maintain_order=True)
     ]
     rows = pl.concat([pl.DataFrame(schema=REGISTER_BILL), *(own.rename({"key": "bill_no"}) for own in found)])
-    connection.register("incoming", rows)
-    try:
-        connection.execute("delete from register_bill where bill_no in (select bill_no from touched_bill)").fetchall()
-        connection.execute("insert into register_bill by name select * from incoming").fetchall()
-    finally:
-        connection.unregister("incoming")
+    connection.execute("delete from register_bill where bill_no in (select bill_no from touched_bill)").fetchall()
+    warehouse.append(connection, "register_bill", rows)
     return rows.height
 
 
 def _days_of(connection: duckdb.DuckDBPyConnection, wanted: pl.DataFrame) -> pl.DataFrame:
     """The days of the register (`REGISTER_DAY`) that the periods hold."""
-    connection.register("bill_period", wanted)
-    try:
+    with warehouse.registered(connection, "bill_period", wanted):
         return warehouse.frame(
             connection,
             f"select {REGISTER_DAY} from unit_day where day >= (select min(first) from bill_period) "
             "and day < (select max(bill_period.end) from bill_period) and exists (select 1 from bill_period "
             "where bill_period.meter = unit_day.meter and unit_day.day >= bill_period.first and unit_day.day < bill_period.end)",
         )
-    finally:
-        connection.unregister("bill_period")

@@ -7,7 +7,6 @@ Table `file` holds the rows of terminals.csv as last read, `span` which terminal
 to when; the others are the files of the same names.
 """
 
-import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -23,28 +22,25 @@ import polars as pl
 from assets import calendar, warehouse
 from assets.registry import FILES, KEYS, SHOWN, Content, RegistryError, problems_text, read
 from assets.workbench import Workbench
-from ingest_daemon.contract.files import read_json, write_json
+from ingest_daemon.contract.files import read_json, sync_folder, write_json, write_parquet
 from ingest_daemon.contract.log import LOG
+from ingest_daemon.contract.schema import TIMESTAMP
 
 LAST_READ = "last-read.json"
 """Digest of the files as last read."""
-
-TICK = timedelta(microseconds=1)
-"""The resolution of times."""
 
 BOUNDS = ("installed_on", "removed_on")
 DAEMON_ONLY = ("protocol", "profile", "address", "phone", "password")
 """Columns that only the daemon uses: the history does not keep them."""
 
-MOMENT = pl.Datetime("us", "UTC")
 FACTS = tuple(name for name in FILES["terminals"] if name not in (*DAEMON_ONLY, "valid_from", "valid_to"))
 SIZES = ("q3_m3h", "q4_m3h", "digits", "resolution_m3", "step_min", "reads")
 """Facts that figures depend on."""
 
 SPAN: dict[str, pl.DataType] = {
     **{name: FILES["terminals"][name].dtype for name in FACTS},
-    "valid_from": MOMENT,
-    "valid_to": MOMENT,
+    "valid_from": TIMESTAMP,
+    "valid_to": TIMESTAMP,
 }
 TABLES: dict[str, dict[str, pl.DataType]] = {
     "file": SPAN,
@@ -100,7 +96,7 @@ def current(folder: Path) -> dict[str, pl.DataFrame]:
 
 def changes(folder: Path, table: str) -> pl.DataFrame:
     """Every row ever added to or withdrawn from a table: its columns, `known_at`, `added`, `edit` (number of the edit)."""
-    schema = {**TABLES[table], "known_at": MOMENT, "added": pl.Boolean(), "edit": pl.Int64()}
+    schema = {**TABLES[table], "known_at": TIMESTAMP, "added": pl.Boolean(), "edit": pl.Int64()}
     frames = [pl.DataFrame(schema=schema)]
     for path in sorted(folder.glob(f"[0-9]*/{table}.parquet")):
         part = pl.read_parquet(path).with_columns(edit=pl.lit(int(path.parent.name), pl.Int64))
@@ -125,22 +121,11 @@ def append(folder: Path, before: Mapping[str, pl.DataFrame], after: Mapping[str,
         keys = list(columns)
         added = after[name].join(before[name], on=keys, how="anti", nulls_equal=True).with_columns(added=pl.lit(True))
         withdrawn = before[name].join(after[name], on=keys, how="anti", nulls_equal=True).with_columns(added=pl.lit(False))
-        rows = pl.concat([withdrawn, added]).with_columns(known_at=pl.lit(known_at, MOMENT))
+        rows = pl.concat([withdrawn, added]).with_columns(known_at=pl.lit(known_at, TIMESTAMP))
         if rows.height:
-            path = draft / f"{name}.parquet"
-            rows.write_parquet(path)
-            _sync(path)
-    _sync(draft)
+            write_parquet(draft / f"{name}.parquet", rows)
     draft.rename(folder / f"{number:08}")
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(folder)
 
 
 def is_edited(registry: Path, folder: Path) -> bool:
@@ -161,15 +146,13 @@ def _digest(registry: Path) -> str:
 def take_over(
     bench: Workbench, connection: duckdb.DuckDBPyConnection, waiting: Sequence[date], mark: Callable[[set[date]], None]
 ) -> None:
-    """Take the files over as they are now, where they have changed. Raises `StoreAway`, `RegistryError`.
+    """Take the files over as they are now. The caller has asked `is_edited`. Raises `StoreAway`, `RegistryError`.
 
     `waiting`: days that no run has computed. `mark` lets the days that the edit concerns wait; it is called first, so that a kill
     leaves days to compute, never figures that are wrong.
     """
     folder = bench.site.registry_history
     digest = _digest(bench.site.registry)
-    if not is_edited(bench.site.registry, folder):
-        return
     before, now = current(folder), datetime.now(UTC)
     edit = compare(bench.site.registry, before, bench.zone, partial(_last_readings, bench, connection, waiting), now)
     stored = _stored(bench) if any(interval.is_new for interval in edit.intervals) else None
@@ -205,7 +188,7 @@ def _last_readings(
 
 def _of_day(bench: Workbench, day: date) -> pl.DataFrame:
     starts, ends = (calendar.midnight(day + timedelta(days=offset), bench.zone) for offset in (0, 1))
-    return bench.store.read(starts + TICK, ends)
+    return bench.store.read(starts + calendar.TICK, ends)
 
 
 def _stored(bench: Workbench) -> tuple[datetime, datetime] | None:
@@ -284,7 +267,7 @@ def _with_refused(rows: pl.DataFrame, before: pl.DataFrame, refused: Iterable[tu
 
 def _file_rows(terminals: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
     moments = {name: [_moment(text, zone) for text in terminals[name]] for name in ("valid_from", "valid_to")}
-    return terminals.with_columns(pl.Series(name, values, dtype=MOMENT) for name, values in moments.items()).select(list(SPAN))
+    return terminals.with_columns(pl.Series(name, values, dtype=TIMESTAMP) for name, values in moments.items()).select(list(SPAN))
 
 
 def _moment(text: str | None, zone: ZoneInfo) -> datetime | None:
@@ -343,7 +326,7 @@ class _Timeline:
     def _after_last(self, row: Row) -> datetime | None:
         """The instant after the last reading stored for a row; None where there is none."""
         last = self._last.of(row)
-        return last + TICK if last else None
+        return last + calendar.TICK if last else None
 
     def _end(self, row: Row, *, is_taken: bool) -> None:
         """End the span of a row that vanished. One that never had a reading makes room for the row that takes its place."""
@@ -430,7 +413,9 @@ def _relations(
     for row in gone:
         if row["valid_to"] is None:
             latest = last.meters.get(row["meter"])
-            end = ((latest - TICK).astimezone(zone).date() + timedelta(days=1)) if latest else now.astimezone(zone).date()
+            end = (
+                ((latest - calendar.TICK).astimezone(zone).date() + timedelta(days=1)) if latest else now.astimezone(zone).date()
+            )
             row["valid_to"] = replaced[row["meter"], row["kind"]] = max(end, row["valid_from"] or end)
     for row in rows:
         if row["valid_from"] is None and _relation(row) not in open_from:
@@ -453,7 +438,7 @@ def _intervals(before: pl.DataFrame, after: pl.DataFrame, zone: ZoneInfo) -> Ite
     )
     known_terminals = set(before["terminal"])
     for meter in sorted(set(changed["meter"])):
-        old, new = (list(_bounded(side.filter(pl.col("meter") == meter), zone)) for side in (before, after))
+        old, new = (_bounded(side.filter(pl.col("meter") == meter), zone).to_dicts() for side in (before, after))
         cuts = sorted({instant for row in (*old, *new) for instant in (row["valid_from"], row["valid_to"]) if instant})
         for start, end in zip((None, *cuts), (*cuts, None), strict=True):
             was, now = (
@@ -471,26 +456,14 @@ def _covers(row: Row, start: datetime | None, end: datetime | None) -> bool:
     return (begins is None or (start is not None and begins <= start)) and (ends is None or (end is not None and end <= ends))
 
 
-def _bounded(spans: pl.DataFrame, zone: ZoneInfo) -> Iterator[Row]:
-    """Spans within the dates of installation and removal; those of which nothing is left are not given."""
-    for row in spans.iter_rows(named=True):
-        starts = [row["valid_from"], calendar.midnight(row["installed_on"], zone) if row["installed_on"] else None]
-        removed = row["removed_on"]
-        ends = [row["valid_to"], calendar.midnight(removed + timedelta(days=1), zone) if removed else None]
-        start = max((instant for instant in starts if instant), default=None)
-        end = min((instant for instant in ends if instant), default=None)
-        if start is None or end is None or start < end:
-            yield {**row, "valid_from": start, "valid_to": end}
+def _bounded(spans: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
+    """Spans within the dates of installation and removal; those of which nothing is left are not given.
 
-
-def _bounded_columns(spans: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
-    """As `_bounded`, in columns: a fleet has a span a meter, and rows of Python would cost more than a day's figures."""
-    days = pl.concat([spans["installed_on"], spans["removed_on"]]).unique().drop_nulls()
-    starts = dict(zip(days, calendar.midnights(days, zone), strict=True))
-    ends = dict(zip(days, calendar.midnights(days, zone, later=1), strict=True))
+    In columns: a fleet has a span a meter, and rows of Python would cost more than a day's figures.
+    """
+    installed, removed = calendar.midnights(spans["installed_on"], zone), calendar.midnights(spans["removed_on"], zone, later=1)
     return spans.with_columns(
-        valid_from=pl.max_horizontal("valid_from", pl.col("installed_on").replace_strict(starts, return_dtype=MOMENT)),
-        valid_to=pl.min_horizontal("valid_to", pl.col("removed_on").replace_strict(ends, return_dtype=MOMENT)),
+        valid_from=pl.max_horizontal("valid_from", installed), valid_to=pl.min_horizontal("valid_to", removed)
     ).filter((pl.col("valid_from") < pl.col("valid_to")).fill_null(True))
 
 
@@ -529,7 +502,7 @@ def days_of(
         start, end = max(interval.start or first, first), min(interval.end or last, last)
         if start >= end:
             continue
-        reached = calendar.days_touched(start, end - TICK, reach, zone)
+        reached = calendar.days_touched(start, end - calendar.TICK, reach, zone)
         own = computed.filter((pl.col("meter") == interval.meter) & pl.col("day").is_between(reached[0], reached[-1]))
         days.update(own["day"])
         if interval.is_new:
@@ -542,7 +515,7 @@ def days_of(
 
 def timeline(spans: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
     """Spans with `first_day` and `last_day`, the local days that begin in them; a meter's first span has its first day whole."""
-    rows = list(_bounded(spans.sort("meter", "valid_from", nulls_last=False), zone))
+    rows = _bounded(spans.sort("meter", "valid_from", nulls_last=False), zone).to_dicts()
     begun: set[str] = set()
     for row in rows:
         start, end = row["valid_from"], row["valid_to"]
@@ -556,8 +529,8 @@ def _begun(instant: datetime | None, zone: ZoneInfo, *, is_first: bool) -> date 
     """The first local day whose beginning a span from `instant` on holds. A day begins just after its midnight."""
     if instant is None:
         return None
-    day = (instant - TICK).astimezone(zone).date() if not is_first else instant.astimezone(zone).date()
-    return day if is_first or instant - TICK <= calendar.midnight(day, zone) else day + timedelta(days=1)
+    day = (instant - calendar.TICK).astimezone(zone).date() if not is_first else instant.astimezone(zone).date()
+    return day if is_first or instant - calendar.TICK <= calendar.midnight(day, zone) else day + timedelta(days=1)
 
 
 def latest(spans: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
@@ -573,15 +546,15 @@ class Facts:
         """`reach`: the longest hole; readings so far beyond a day belong to its window."""
         is_alone = pl.col("meter").is_unique()
         rows = sorted(
-            _bounded(spans.filter(~is_alone), zone),
+            _bounded(spans.filter(~is_alone), zone).iter_rows(named=True),
             key=lambda row: (row["meter"], row["valid_from"] or datetime.min.replace(tzinfo=UTC)),
         )
         self._zone, self._reach = zone, reach
         several = pl.DataFrame(
-            [*_with_assignment(rows)], schema={**SPAN, "terminal_from": MOMENT, "terminal_to": MOMENT}, orient="row"
+            [*_with_assignment(rows)], schema={**SPAN, "terminal_from": TIMESTAMP, "terminal_to": TIMESTAMP}, orient="row"
         )
-        alone = _bounded_columns(spans.filter(is_alone), zone).with_columns(
-            terminal_from=pl.col("valid_from"), terminal_to=pl.col("valid_to") + TICK
+        alone = _bounded(spans.filter(is_alone), zone).with_columns(
+            terminal_from=pl.col("valid_from"), terminal_to=pl.col("valid_to") + calendar.TICK
         )
         self._spans = pl.concat([several, alone.select(several.columns).cast(several.schema)]).sort("meter", maintain_order=True)
 
@@ -593,11 +566,11 @@ class Facts:
         start, end = calendar.midnight(day, self._zone), calendar.midnight(day + timedelta(days=1), self._zone)
 
         def overlaps(begin: str, stop: str, margin: timedelta) -> pl.Expr:
-            first, last = pl.lit(start - margin, MOMENT), pl.lit(end + margin, MOMENT)
+            first, last = pl.lit(start - margin, TIMESTAMP), pl.lit(end + margin, TIMESTAMP)
             return (pl.col(begin).is_null() | (pl.col(begin) <= last)) & (pl.col(stop).is_null() | (pl.col(stop) > first))
 
         is_own = overlaps("valid_from", "valid_to", timedelta()) & (pl.col("valid_from").is_null() | (pl.col("valid_from") < end))
-        is_own &= pl.col("valid_to").is_null() | (pl.col("valid_to") > pl.lit(start + TICK, MOMENT))
+        is_own &= pl.col("valid_to").is_null() | (pl.col("valid_to") > pl.lit(start + calendar.TICK, TIMESTAMP))
         own = self._spans.filter(is_own)
         bounds = self._within_window(start - self._reach, end + self._reach)
         if own["meter"].n_unique() == own.height == self._spans.height:
@@ -637,4 +610,4 @@ def _with_assignment(rows: list[Row]) -> Iterator[Row]:
     for run in runs:
         end = run[-1]["valid_to"]
         for row in run:
-            yield {**row, "terminal_from": run[0]["valid_from"], "terminal_to": end + TICK if end else None}
+            yield {**row, "terminal_from": run[0]["valid_from"], "terminal_to": end + calendar.TICK if end else None}

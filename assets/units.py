@@ -316,14 +316,8 @@ def _changes(
     """Replacements that a step of this unit can hold, by meter and time."""
     place = facts.select("meter").with_row_index("place")
     listed = replacements.join(place, on="meter")
-    at, begins, ends = (
-        pl.Series(instants, dtype=pl.Datetime("us", "UTC"))
-        for instants in (
-            listed["replaced_at"],
-            calendar.midnights(listed["replaced_on"], zone),
-            calendar.midnights(listed["replaced_on"], zone, later=1),
-        )
-    )
+    at = listed["replaced_at"]
+    begins, ends = (calendar.midnights(listed["replaced_on"], zone, later=later) for later in (0, 1))
     listed = (
         listed.with_columns(begin=at.fill_null(begins).dt.timestamp("us"), until=at.fill_null(ends).dt.timestamp("us"))
         .filter((pl.col("until") >= int(edges[0]) - _us(max_hole)) & (pl.col("begin") <= int(edges[-1]) + _us(max_hole)))
@@ -337,7 +331,7 @@ def _changes(
 
 
 def _us(span: timedelta) -> int:
-    return span // timedelta(microseconds=1)
+    return span // calendar.TICK
 
 
 # --- results to tables --------------------------------------------------------------------------------------------------------

@@ -1,10 +1,11 @@
 """marts.duckdb: how it is opened and how a frame becomes rows of a partition. No formula, no order of work."""
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
+from typing import TypeAlias
 
 import duckdb
 import polars as pl
@@ -16,6 +17,9 @@ STORAGE_VERSION = "v1.4.0"
 
 ROW_GROUP = 8_192
 """Rows that are compressed and written as one: rows of `unit_interval` are whole days, of which the usual 122,880 are 600 MB."""
+
+
+Rows: TypeAlias = pl.DataFrame | pa.Table
 
 
 class WarehouseBusy(RuntimeError):
@@ -54,58 +58,45 @@ def exclusive(lock: Path) -> Iterator[None]:
         yield
 
 
-def replace_rows(warehouse: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame, column: str, keys: list[date]) -> int:
-    """Put the frame's rows in place of those whose `column` is one of `keys`, in one transaction; the table is made if absent."""
-    warehouse.register("incoming", frame)
-    warehouse.register("incoming_keys", pl.DataFrame({"key": keys}, schema={"key": pl.Date}))
+@contextmanager
+def registered(warehouse: duckdb.DuckDBPyConnection, name: str, rows: Rows) -> Iterator[None]:
+    """Let statements select from `rows` by this name."""
+    warehouse.register(name, rows)
     try:
+        yield
+    finally:
+        warehouse.unregister(name)
+
+
+def replace_rows(warehouse: duckdb.DuckDBPyConnection, table: str, rows: Rows, column: str, keys: Sequence[date]) -> int:
+    """Put the rows in place of those whose `column` is one of `keys`, in one transaction; the table is made if absent.
+
+    Gives the rows written.
+    """
+    with registered(warehouse, "incoming", rows):
         warehouse.execute(f"create table if not exists {table} as select * from incoming limit 0").fetchall()
         warehouse.execute("begin").fetchall()
-        warehouse.execute(f"delete from {table} where {column} in (select key from incoming_keys)").fetchall()
-        warehouse.execute(f"insert into {table} by name select * from incoming").fetchall()
-        warehouse.execute("commit").fetchall()
-    except duckdb.Error:
-        warehouse.execute("rollback").fetchall()
-        raise
-    finally:
-        warehouse.unregister("incoming")
-        warehouse.unregister("incoming_keys")
-    return frame.height
+        try:
+            warehouse.execute(f"delete from {table} where {column} in (select unnest(?::date[]))", [list(keys)]).fetchall()
+            ((written,),) = warehouse.execute(f"insert into {table} by name select * from incoming").fetchall()
+            warehouse.execute("commit").fetchall()
+        except duckdb.Error:
+            warehouse.execute("rollback").fetchall()
+            raise
+    return int(written)
 
 
-def replace_days(warehouse: duckdb.DuckDBPyConnection, table: str, rows: pa.Table, days: list[date]) -> int:
-    """Put the rows of some days in place of those that the table has of them, in one transaction."""
-    warehouse.register("incoming", rows)
-    try:
-        warehouse.execute("begin").fetchall()
-        warehouse.execute(f"delete from {table} where day in (select unnest(?))", [days]).fetchall()
-        warehouse.execute(f"insert into {table} by name select * from incoming").fetchall()
-        warehouse.execute("commit").fetchall()
-    except duckdb.Error:
-        warehouse.execute("rollback").fetchall()
-        raise
-    finally:
-        warehouse.unregister("incoming")
-    return int(rows.num_rows)
-
-
-def append(warehouse: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame) -> None:
-    """Add the frame's rows to the table, made if absent."""
-    warehouse.register("incoming", frame)
-    try:
+def append(warehouse: duckdb.DuckDBPyConnection, table: str, rows: Rows) -> None:
+    """Add the rows to the table, made if absent."""
+    with registered(warehouse, "incoming", rows):
         warehouse.execute(f"create table if not exists {table} as select * from incoming limit 0").fetchall()
         warehouse.execute(f"insert into {table} by name select * from incoming").fetchall()
-    finally:
-        warehouse.unregister("incoming")
 
 
-def replace_all(warehouse: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame | pa.Table) -> None:
-    """Make the table exactly the frame."""
-    warehouse.register("incoming", frame)
-    try:
+def replace_all(warehouse: duckdb.DuckDBPyConnection, table: str, rows: Rows) -> None:
+    """Make the table exactly these rows."""
+    with registered(warehouse, "incoming", rows):
         warehouse.execute(f"create or replace table {table} as select * from incoming").fetchall()
-    finally:
-        warehouse.unregister("incoming")
 
 
 def frame(warehouse: duckdb.DuckDBPyConnection, query: str) -> pl.DataFrame:
@@ -139,10 +130,7 @@ def drop_table_of(warehouse: duckdb.DuckDBPyConnection, name: str) -> None:
 
 def renew_where_other(warehouse: duckdb.DuckDBPyConnection, name: str, empty: pa.Table) -> None:
     """Make the table anew and empty where its columns are others than those of `empty`."""
-    warehouse.register("incoming", empty)
-    try:
+    with registered(warehouse, "incoming", empty):
         wanted = [row[:2] for row in warehouse.execute("describe incoming").fetchall()]
-        if columns_of(warehouse, name) != wanted:
-            warehouse.execute(f"create or replace table {name} as select * from incoming").fetchall()
-    finally:
-        warehouse.unregister("incoming")
+    if columns_of(warehouse, name) != wanted:
+        replace_all(warehouse, name, empty)

@@ -10,11 +10,11 @@ import polars as pl
 import psycopg
 import pytest
 
+from assets.publication import LEDGERS
+
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 COMMAND = [sys.executable, "-c", "from pipelines.cli.main import main; main()"]
 FREE_PORTS = {"MAINFLOW_DAEMON_DATA_PORT": "0", "MAINFLOW_DAEMON_ALARM_PORT": "0", "MAINFLOW_DAEMON_HEALTH_PORT": "0"}
-LEDGERS = ("run_ledger", "report_ledger", "expectation_result")
-"""Tables that say when something ran: they differ between two runs by nature."""
 
 
 def shared(name: str) -> Path:

@@ -18,6 +18,7 @@ from assets.quality import Finding
 from assets.tables import Made, Making, Step
 from assets.workbench import Workbench
 from ingest_daemon.contract.log import LOG
+from ingest_daemon.contract.schema import TIMESTAMP
 from ingest_daemon.operations import CommandSettings
 from pipelines.processes import dagster_home
 from pipelines.runs import touched
@@ -277,14 +278,13 @@ def record(
     connection: duckdb.DuckDBPyConnection, run_id: str, trigger: str, started: datetime, days: list[date], read: int, written: int
 ) -> None:
     """Add the run to `run_ledger`."""
-    instant = pl.Datetime("us", "UTC")
     row = pl.DataFrame(
         [(run_id, trigger, started, datetime.now(UTC), min(days), max(days), len(days), read, written)],
         schema={
             "run_id": pl.String,
             "trigger": pl.String,
-            "started_at": instant,
-            "finished_at": instant,
+            "started_at": TIMESTAMP,
+            "finished_at": TIMESTAMP,
             "first_day": pl.Date,
             "last_day": pl.Date,
             "days": pl.Int64,

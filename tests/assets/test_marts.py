@@ -89,7 +89,7 @@ def test_the_mart_of_the_case_is_what_the_case_expects(case: Path, tmp_path: Pat
         Partitions(tuple(params["days"]), zone).prepare(connection)
         if (case / "readings.csv").exists():
             for name, table in computed(case, params["days"], zone)._asdict().items():
-                warehouse.replace_days(connection, name, table, params["days"])
+                warehouse.replace_rows(connection, name, table, "day", params["days"])
         marts.build(mart, connection)
 
         columns = (case / "expect.csv").read_text(encoding="utf-8").splitlines()[0]

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 
-from assets import registry_history
+from assets import calendar, registry_history
 from assets.registry import FILES
 from assets.registry_history import Facts, Last
 
@@ -88,7 +88,7 @@ def test_an_exchanged_terminal_measures_from_after_the_last_reading_of_the_old_o
     assert history.on("2025-06-02") == [("1", "M1"), ("2", "M1")]
     assert history.on("2025-06-03") == [("2", "M1")]
     ends = history.spans.sort("terminal").select("valid_from", "valid_to").rows()
-    assert ends == [(None, LAST + registry_history.TICK), (LAST + registry_history.TICK, None)]
+    assert ends == [(None, LAST + calendar.TICK), (LAST + calendar.TICK, None)]
 
 
 def test_a_terminal_used_for_another_meter_leaves_the_first_its_past(history: History) -> None:

@@ -10,14 +10,14 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from assets import cleaned, warehouse
+from assets import cleaned, units, warehouse
 from assets.workers import WorkerEnded, results
 from ingest_daemon.stores import StoreAway
 from pipelines.runs import run
 from pipelines.runs.bench import workbench
 from tests.assets.test_lateness import START, make_site
 
-TABLES = (*cleaned.UNIT_TABLES, "latest_reading")
+TABLES = (*units.Tables._fields, "latest_reading")
 
 
 def square(number: int) -> int:
