@@ -4,13 +4,15 @@ A header lists all columns in order. An entry without a value is the shared word
 or completes it. Boards, headings of reports, the data dictionary and PostgreSQL's comments are made from this.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from assets.headers import SQL, read_header, read_yaml
-from assets.partitions import PARTITIONINGS
+from assets.partitions import PARTITIONINGS, Partitioning
 
 WORDS = ("zh", "en", "unit", "description")
 """What a column must have; `format` may be absent."""
@@ -36,7 +38,10 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table that is served: its PostgreSQL schema, what a row is, and its columns in order. `path`: the file of its header."""
+    """A table that is served: its PostgreSQL schema, what a row is, what it is made from, and its columns in order.
+
+    `path`: the file of its header. `query`: the select of a mart or view, else empty.
+    """
 
     name: str
     schema: str
@@ -48,6 +53,18 @@ class Table(NamedTuple):
     deps: tuple[str, ...]
     partitions: str
     columns: Mapping[str, Column]
+    query: str
+
+    @property
+    def partitioning(self) -> Partitioning:
+        """How the table is cut."""
+        return PARTITIONINGS[self.partitions]
+
+    @property
+    def version(self) -> str:
+        """A hash of what makes its rows: the select without its comments and line breaks, so that only another formula is one."""
+        plain = " ".join(re.sub(r"--[^\n]*", "", self.query).split())
+        return sha256(f"{self.partitions}\n{plain}".encode()).hexdigest()[:16]
 
 
 @cache
@@ -97,12 +114,12 @@ def describe(path: Path, name: str, own: Any, base: Mapping[str, Any]) -> Column
 @cache
 def tables() -> Mapping[str, Table]:
     """Every table with a header, by name: the marts of `sql/marts/`, the views of `sql/serving/`, the others of `sql/tables/`."""
-    headers = [(path, read_header(path)[0]) for folder in ("marts", "serving") for path in sorted((SQL / folder).glob("*.sql"))]
-    headers += [(path, read_yaml(path)) for path in sorted((SQL / "tables").glob("*.yaml"))]
-    return {path.stem: read_table(path, header) for path, header in headers}
+    headers = [(path, *read_header(path)) for folder in ("marts", "serving") for path in sorted((SQL / folder).glob("*.sql"))]
+    headers += [(path, read_yaml(path), "") for path in sorted((SQL / "tables").glob("*.yaml"))]
+    return {path.stem: read_table(path, header, query) for path, header, query in headers}
 
 
-def read_table(path: Path, header: Mapping[str, Any]) -> Table:
+def read_table(path: Path, header: Mapping[str, Any], query: str = "") -> Table:
     """The table that a header describes. Raises `ValueError` naming the file."""
     required = (*TABLE_KEYS, "partitions") if path.suffix == ".sql" and path.parent.name != "serving" else TABLE_KEYS
     if absent := [key for key in required if key not in header]:
@@ -123,6 +140,7 @@ def read_table(path: Path, header: Mapping[str, Any]) -> Table:
         tuple(header.get("deps", ())),
         header.get("partitions", ""),
         read(path, header),
+        query,
     )
 
 

@@ -133,8 +133,7 @@ def _figure(step: Step, days: dg.DailyPartitionsDefinition) -> dg.AssetsDefiniti
                 passed = [dg.AssetCheckResult(check_name=check.name, passed=True, description="nothing made") for check in checks]
                 return dg.MaterializeResult(metadata={"waits_for": absent}, check_results=passed)
             if days:
-                written = reports.make(step.name.removesuffix("_report"), days, run.bench, connection)
-                made = Made(0, written[0].rows, {str(report.file): report.rows for report in written})
+                made = tables.made_report(reports.make(step.name.removesuffix("_report"), days, run.bench, connection))
             else:
                 made = run.make(connection, step)
             results = [check_result(run.examine(connection, step))] if quality.rules(step.name) else []
@@ -154,7 +153,7 @@ def _figure(step: Step, days: dg.DailyPartitionsDefinition) -> dg.AssetsDefiniti
         name=step.name,
         group_name=step.group,
         description=f"{step.zh} · {step.description}",
-        deps=tables.needed_by(step),
+        deps=sorted(tables.needed_by(step)),
         kinds=KINDS.get(step.group, {"duckdb", "sql"}),
         owners=[OWNERS.get(step.group, "team:dispatch")],
         code_version=step.version or None,

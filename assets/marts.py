@@ -4,73 +4,19 @@ A file is a YAML header in a `/* */` comment and one `select`. Discovery is by f
 replaced follows `partitions`, a word of `assets.partitions`.
 """
 
-import re
-from collections.abc import Mapping
-from functools import cache
-from hashlib import sha256
-from typing import NamedTuple
-
 import duckdb
 
 from assets import columns
-from assets.columns import Column
-from assets.headers import SQL, read_header
-from assets.partitions import PARTITIONINGS, Partitioning
+from assets.columns import Table
 from assets.warehouse import columns_of
 
 
-class Mart(NamedTuple):
-    """One mart: what a row is (`grain`), what it is made from, how it is partitioned, its select and its columns in order.
-
-    `version`: a hash of what makes its rows.
-    """
-
-    name: str
-    group: str
-    zh: str
-    description: str
-    grain: tuple[str, ...]
-    deps: tuple[str, ...]
-    partitions: str
-    query: str
-    columns: Mapping[str, Column]
-    version: str
-
-    @property
-    def partitioning(self) -> Partitioning:
-        """How the table is cut."""
-        return PARTITIONINGS[self.partitions]
-
-
-@cache
-def all_marts() -> tuple[Mart, ...]:
+def all_marts() -> tuple[Table, ...]:
     """Every mart, by name. Raises `ValueError` naming a file whose header is wrong."""
-    found = {}
-    for path in sorted((SQL / "marts").glob("*.sql")):
-        header, query = read_header(path)
-        table = columns.read_table(path, header)
-        found[table.name] = Mart(
-            table.name,
-            table.group,
-            table.zh,
-            table.description,
-            table.grain,
-            table.deps,
-            table.partitions,
-            query,
-            table.columns,
-            _version(query, table.partitions),
-        )
-    return tuple(found.values())
+    return tuple(table for table in columns.tables().values() if table.path.parent.name == "marts")
 
 
-def _version(query: str, partitions: str) -> str:
-    """A hash of the select without its comments and line breaks: only another formula is another version."""
-    plain = " ".join(re.sub(r"--[^\n]*", "", query).split())
-    return sha256(f"{partitions}\n{plain}".encode()).hexdigest()[:16]
-
-
-def build(mart: Mart, warehouse: duckdb.DuckDBPyConnection, *, renew: bool = False) -> int:
+def build(mart: Table, warehouse: duckdb.DuckDBPyConnection, *, renew: bool = False) -> int:
     """Replace the mart's rows of the prepared partitions, in one transaction. Gives the number of rows written.
 
     `renew`: make the table anew, with the columns and types that its select has now.

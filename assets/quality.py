@@ -18,8 +18,9 @@ import duckdb
 import polars as pl
 
 from assets import calendar, warehouse
+from assets.columns import Table
 from assets.headers import SQL, read_header
-from assets.marts import Mart, all_marts
+from assets.marts import all_marts
 from assets.workbench import Workbench
 
 SHOWN = 10
@@ -84,7 +85,7 @@ def _rule(path: Path) -> Rule:
     return Rule(name, header["zh"], header["description"], header["severity"], header["because"], deps, query)
 
 
-def _unique(mart: Mart) -> Rule:
+def _unique(mart: Table) -> Rule:
     grain = ", ".join(mart.grain)
     query = (
         f"select {grain}, count(*) as times from {mart.name} where {mart.partitioning.condition} "

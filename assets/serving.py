@@ -4,50 +4,34 @@ What depends on the present instant, or on what the daemon writes to schema `ops
 rows whenever it is made. In the warehouse `ops.latest_reading` is empty, so that a view shows the computed figures alone.
 """
 
-from functools import cache
-from typing import NamedTuple
-
 import duckdb
 import psycopg
 from psycopg import sql
 
-from assets import warehouse
-from assets.headers import SQL, read_header
+from assets import columns, warehouse
+from assets.columns import Table
 from ingest_daemon.contract.latest_reading import COLUMNS, TABLE
 
 DUCKDB_TYPES = {"text": "varchar", "double precision": "double"}
 
 
-class View(NamedTuple):
-    """One view: what it is made from, and its select, with `{zone}` for the utility's zone."""
-
-    name: str
-    deps: tuple[str, ...]
-    query: str
-
-
-@cache
-def views() -> tuple[View, ...]:
-    """Every view that there is."""
-    found = []
-    for path in sorted((SQL / "serving").glob("*.sql")):
-        header, query = read_header(path)
-        found.append(View(path.stem, tuple(header["deps"]), query))
-    return tuple(found)
+def views() -> tuple[Table, ...]:
+    """Every view that there is; its select has `{zone}` for the utility's zone."""
+    return tuple(table for table in columns.tables().values() if table.path.parent.name == "serving")
 
 
 def create_in_warehouse(connection: duckdb.DuckDBPyConnection, zone: str) -> None:
     """Make the views whose tables are there."""
-    columns = ", ".join(f"{name} {DUCKDB_TYPES.get(kind, kind)}" for name, kind in COLUMNS.items())
+    listed = ", ".join(f"{name} {DUCKDB_TYPES.get(kind, kind)}" for name, kind in COLUMNS.items())
     connection.execute("create schema if not exists ops").fetchall()
-    connection.execute(f"create table if not exists ops.latest_reading ({columns})").fetchall()
+    connection.execute(f"create table if not exists ops.latest_reading ({listed})").fetchall()
     for view in views():
         if all(warehouse.has_table(connection, dep) for dep in view.deps):
             warehouse.drop_table_of(connection, view.name)  # of a version in which it was a mart
             connection.execute(f"create or replace view {view.name} as {view.query.format(zone=zone)}").fetchall()
 
 
-def create_served(view: View, zone: str, target: psycopg.Connection) -> None:
+def create_served(view: Table, zone: str, target: psycopg.Connection) -> None:
     """Make the view in PostgreSQL where its tables are there, in the transaction of `target`; others' views of it live on."""
     if target.execute("select to_regclass('ops.latest_reading')").fetchone() == (None,):
         target.execute(TABLE)

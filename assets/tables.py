@@ -5,7 +5,7 @@ registers) are here. `mainflow run` and the Dagster assets take the same steps i
 """
 
 import ast
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache, partial
 from graphlib import CycleError, TopologicalSorter
 from hashlib import sha256
@@ -30,6 +30,7 @@ from assets import (
     units,
     warehouse,
 )
+from assets.columns import Table
 from assets.headers import SQL
 from assets.kernel import UNCLEAN, Flag
 from assets.partitions import Partitions
@@ -119,13 +120,17 @@ def _register_bill(making: Making) -> Made:
     return Made(0, register_differences.make_bills(making.connection, making.bench.zone))
 
 
-def _mart(mart: marts.Mart, making: Making) -> Made:
+def _mart(mart: Table, making: Making) -> Made:
     return Made(0, marts.build(mart, making.connection, renew=making.renew))
 
 
 def _report(name: str, making: Making) -> Made:
     """The files of the month up to the newest day that has figures. Raises `NothingToReport`."""
-    written = reports.make(name, None, making.bench, making.connection)
+    return made_report(reports.make(name, None, making.bench, making.connection))
+
+
+def made_report(written: Sequence[reports.Report]) -> Made:
+    """What the step of a report did: the files of one report."""
     return Made(0, written[0].rows, {str(report.file): report.rows for report in written})
 
 
@@ -133,7 +138,7 @@ def _report(name: str, making: Making) -> Made:
 def steps() -> tuple[Step, ...]:
     """Every step, each after those that it and its checks need. Raises `ValueError` naming a circle or an unknown table."""
     found = {step.name: step for step in (*_own_steps(), *_mart_steps(), *_report_steps())}
-    deps = {name: _deps_of(step) for name, step in found.items()}
+    deps = {name: needed_by(step) for name, step in found.items()}
     for name, needed in deps.items():
         if unknown := needed - found.keys() - OUTSIDE:
             raise ValueError(f"{name} is made from {', '.join(sorted(unknown))}, which no step makes")
@@ -208,28 +213,18 @@ def _report_steps() -> Iterable[Step]:
         )
 
 
-def _deps_of(step: Step) -> set[str]:
-    """Tables that a step and the checks of its table need."""
+def needed_by(step: Step) -> set[str]:
+    """The tables that a step and the checks of its table need, by name."""
     return {*step.deps, *(dep for rule in quality.rules(step.name) for dep in rule.deps)} - {step.name}
-
-
-def needed_by(step: Step) -> list[str]:
-    """The tables that a step and its checks need, by name."""
-    return sorted(_deps_of(step))
 
 
 def made_from(names: Collection[str]) -> set[str]:
     """The steps that are made from some tables, directly or by way of others; the tables themselves are not among them."""
     reached = set(names)
     for step in steps():
-        if not reached.isdisjoint(_deps_of(step)):
+        if not reached.isdisjoint(needed_by(step)):
             reached.add(step.name)
     return reached - set(names)
-
-
-def of_groups(groups: Collection[str]) -> list[Step]:
-    """The steps of some groups, in order."""
-    return [step for step in steps() if step.group in groups]
 
 
 def figures() -> list[Step]:
@@ -268,15 +263,14 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
         null_handling=FunctionNullHandling.SPECIAL,
     )
     billing.ensure_tables(connection)
-    for name, table in units.EMPTY._asdict().items():
+    empty = {
+        **units.EMPTY._asdict(),
+        "latest_reading": pl.DataFrame(schema=cleaned.LATEST),
+        "register_bill": pl.DataFrame(schema=register_differences.REGISTER_BILL),
+    }
+    for name, rows in empty.items():
         if not warehouse.has_table(connection, name):
-            warehouse.replace_all(connection, name, table)
-    for name, schema in (
-        ("latest_reading", cleaned.LATEST),
-        ("register_bill", register_differences.REGISTER_BILL),
-    ):
-        if not warehouse.has_table(connection, name):
-            warehouse.replace_all(connection, name, pl.DataFrame(schema=schema))
+            warehouse.replace_all(connection, name, rows)
     warehouse.drop_table_of(connection, "interval_reading")  # of a version that kept the intervals as rows
     connection.execute(units.INTERVAL_READING).fetchall()
 

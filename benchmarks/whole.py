@@ -165,13 +165,13 @@ def _dagster_cpu_s(run: Run, more: int) -> float:
 
 def _run_day(demo: Path, more: int) -> float:
     """A run of the last finished day in this process, `more` copies of one mart beside those that there are."""
-    from assets import columns, headers, marts, quality
+    from assets import columns, headers, quality
 
     copied = Path(tempfile.mkdtemp(prefix="sql-", dir=demo.parent)) / "sql"
     shutil.copytree(headers.SQL, copied)
     for number in range(more):
         shutil.copy(copied / "marts" / "hourly_coefficient.sql", copied / "marts" / f"probe_{number:02}.sql")
-    for module in (headers, columns, marts, quality):
+    for module in (headers, columns, quality):
         module.SQL = copied  # type: ignore[attr-defined]
     os.environ |= {"MAINFLOW_SITE": str(demo)}
     import dagster as dg

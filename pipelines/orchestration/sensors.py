@@ -1,5 +1,6 @@
 """Dagster's sensors: runs for just the local days that wait, one sensor for the live figures and one for the analysis."""
 
+from collections.abc import Callable
 from datetime import date
 
 import dagster as dg
@@ -35,29 +36,34 @@ def sensors(days: dg.DailyPartitionsDefinition) -> list[dg.SensorDefinition]:
     the failed run again, in the pages or with `mainflow run`.
     """
 
-    @dg.sensor(
-        name="live_days",
-        job=LIVE,
-        minimum_interval_seconds=LIVE_EVERY_S,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        description="到数触发 · Days that got readings, as one run of the job live for each contiguous range.",
-    )
-    def live_days(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        waiting = _waiting(context, LIVE.name)
-        return waiting if isinstance(waiting, dg.SkipReason) else _requests(context, days, waiting.live, waiting.generation)
+    live = "到数触发 · Days that got readings, as one run of the job live for each contiguous range."
+    analysis = "分析触发 · Days whose live figures are made, as one run of the job analysis for each contiguous range."
+    return [
+        _sensor("live_days", LIVE.name, LIVE_EVERY_S, live, days, lambda waiting: waiting.live),
+        _sensor("analysis_days", ANALYSIS.name, ANALYSIS_EVERY_S, analysis, days, lambda waiting: waiting.analysis),
+    ]
 
-    @dg.sensor(
-        name="analysis_days",
-        job=ANALYSIS,
-        minimum_interval_seconds=ANALYSIS_EVERY_S,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        description="分析触发 · Days whose live figures are made, as one run of the job analysis for each contiguous range.",
-    )
-    def analysis_days(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        waiting = _waiting(context, ANALYSIS.name)
-        return waiting if isinstance(waiting, dg.SkipReason) else _requests(context, days, waiting.analysis, waiting.generation)
 
-    return [live_days, analysis_days]
+def _sensor(
+    name: str,
+    job: str,
+    every_s: int,
+    description: str,
+    cut: dg.DailyPartitionsDefinition,
+    wanted: Callable[[Waiting], list[date]],
+) -> dg.SensorDefinition:
+    @dg.sensor(
+        name=name,
+        job_name=job,
+        minimum_interval_seconds=every_s,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=description,
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        waiting = _waiting(context, job)
+        return waiting if isinstance(waiting, dg.SkipReason) else _requests(context, cut, wanted(waiting), waiting.generation)
+
+    return sensor
 
 
 def _waiting(context: dg.SensorEvaluationContext, job: str) -> Waiting | dg.SkipReason:

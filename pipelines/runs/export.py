@@ -4,7 +4,6 @@ from datetime import date
 
 from assets import reports, tables
 from assets.reports import Report
-from assets.tables import Made
 from assets.workbench import Workbench
 from pipelines.runs.run import Run, run_lock, show_in_catalogue
 
@@ -17,6 +16,5 @@ def export_report(bench: Workbench, name: str, days: tuple[date, date] | None) -
             written = reports.make(name, days, bench, connection)
             published = run.publish(connection)
             step = next(step for step in tables.steps() if step.name == f"{name}_report")
-            files = {str(report.file): report.rows for report in written}
-            show_in_catalogue(run, connection, [(step, Made(0, written[0].rows, files))], published)
+            show_in_catalogue(run, connection, [(step, tables.made_report(written))], published)
     return written

@@ -95,8 +95,7 @@ class Run:
 
         Raises `StoreAway`, `RegistryError`, `BillingError`.
         """
-        is_outdated = step.name in self._outdated
-        is_renewed = is_outdated and not self._is_made_from_outdated(step)
+        is_renewed = step.name in self._outdated and step.name not in tables.made_from(self._outdated - {step.name})
         partitions = self._all_partitions() if is_renewed else self.partitions
         if "raw_reading" in step.deps:
             # Taken before the first reading is read: later readings belong to a later generation.
@@ -160,9 +159,6 @@ class Run:
             self._recall(connection)
         if analysis <= self._made:
             touched.done_analysis(self.bench.site.state, days)
-
-    def _is_made_from_outdated(self, step: Step) -> bool:
-        return any(step.name in tables.made_from((name,)) for name in self._outdated - {step.name})
 
     def _all_partitions(self) -> Partitions:
         return Partitions(tuple(sorted({*self.days, *self._stored_days})), self.bench.zone, everything=True)
@@ -243,7 +239,7 @@ def _compute(run: Run, steps: list[Step], progress: Progress) -> Outcome:
     made: list[tuple[Step, Made]] = []
     with run.opened() as connection:
         for index, step in enumerate(steps, start=1):
-            blocked_by = set(broken).intersection(tables.needed_by(step))
+            blocked_by = tables.needed_by(step).intersection(broken)
             if blocked_by:
                 broken[step.name] = f"not made, because of {', '.join(sorted(blocked_by))}"
             elif not tables.absent(connection, step):

@@ -13,20 +13,20 @@ columns:
   terminal:
   customer_no:
   customer_name:
-  reading_at: {zh: 读数时间, en: Reading time, unit: "", format: "yyyy-mm-dd hh:mm", description: Device time of the latest reading.}
+  reading_at:
   day: {description: Local day of the latest reading.}
   register_m3:
   reverse_m3: {zh: 反向累计, en: Reverse register, description: Reverse register.}
   flow_m3h:
   pressure_mpa: {description: Last pressure that was measured.}
-  pressure_at: {zh: 压力时间, en: Pressure time, unit: "", format: "yyyy-mm-dd hh:mm", description: Device time of that pressure.}
+  pressure_at:
   pressure_low_mpa:
   battery_v:
   signal:
   status:
   day_m3: {zh: 当日水量, en: Volume of that day, unit: m³, description: Volume of the local day of the latest reading so far.}
   day_coverage: {zh: 当日覆盖率, en: Coverage of that day, unit: "", format: "0.0%", description: "Share of that whole day in which the curve is known, 0 to 1."}
-  month_m3: {zh: 本月水量, en: Month volume, unit: m³, description: Volume of the local month of the latest reading so far.}
+  month_m3:
   received_at:
   channel:
   stream:

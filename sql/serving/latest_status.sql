@@ -10,19 +10,19 @@ columns:
   meter:
   customer_no:
   customer_name:
-  reading_at: {zh: 读数时间, en: Reading time, unit: "", format: "yyyy-mm-dd hh:mm", description: Device time of the latest reading.}
+  reading_at:
   register_m3:
   reverse_m3: {zh: 反向累计, en: Reverse register, description: Reverse register.}
   flow_m3h:
   pressure_mpa: {description: Last pressure that was measured.}
-  pressure_at: {zh: 压力时间, en: Pressure time, unit: "", format: "yyyy-mm-dd hh:mm", description: Device time of that pressure.}
+  pressure_at:
   pressure_low_mpa:
   battery_v:
   signal:
   status:
   today_m3: {zh: 今日水量, en: Today, unit: m³, description: "Volume of the utility's today so far; missing where nothing came today."}
   today_coverage: {zh: 今日覆盖率, en: "Today's coverage", unit: "", format: "0.0%", description: "Share of the whole of today in which the curve is known, 0 to 1."}
-  month_m3: {zh: 本月水量, en: Month volume, unit: m³, description: Volume of the local month of the latest reading so far.}
+  month_m3:
   received_at:
   channel:
   stream:

@@ -1,5 +1,6 @@
 """Late data change what they must and nothing else, and a new day costs the same however long the history is."""
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from assets import quality
 from assets.calendar import days_between
+from assets.workbench import Workbench
 from ingest_daemon.contract.schema import READING
 from ingest_daemon.contract.settings import Settings
 from ingest_daemon.stores import open_store
@@ -111,30 +113,40 @@ def test_a_run_without_new_readings_does_nothing(tmp_path: Path) -> None:
     assert run.run_touched(bench, "test").days == []
 
 
-def test_a_mart_that_got_other_columns_is_made_anew_with_all_its_history(tmp_path: Path) -> None:
-    loaded = make_site(tmp_path / "site", list(range(5)))
-    bench = workbench(loaded)
+def of_another_formula(marts: Path, *names: str, statements: Sequence[str] = ()) -> None:
+    """Let a warehouse be one that another version made: these tables by another formula, and what `statements` change."""
+    with duckdb.connect(str(marts)) as connection:
+        for name in names:
+            connection.execute("update state.version set version = 'of another formula' where name = ?", [name])
+        for statement in statements:
+            connection.execute(statement)
+
+
+def computed(folder: Path, days: int) -> tuple[Workbench, dict[str, pl.DataFrame]]:
+    """A site whose first days are computed, and its tables."""
+    bench = workbench(make_site(folder, list(range(days))))
     run.run_touched(bench, "test")
-    before = tables(loaded.folder.marts)
-    with duckdb.connect(str(loaded.folder.marts)) as connection:
-        connection.execute("alter table daily_usage drop column coverage")
-        connection.execute("update state.version set version = 'of another formula' where name in ('daily_usage', 'customer')")
-        connection.execute("alter table customer add column once_known varchar")
+    return bench, tables(bench.site.marts)
+
+
+WITHOUT_COVERAGE = "alter table daily_usage drop column coverage"
+
+
+def test_a_mart_that_got_other_columns_is_made_anew_with_all_its_history(tmp_path: Path) -> None:
+    bench, before = computed(tmp_path / "site", 5)
+    changed = [WITHOUT_COVERAGE, "alter table customer add column once_known varchar"]
+    of_another_formula(bench.site.marts, "daily_usage", "customer", statements=changed)
     bench.store.write(day_of_readings(5))
     run.run_touched(bench, "test")
-    after = tables(loaded.folder.marts)
+    after = tables(bench.site.marts)
     assert after["daily_usage"].columns == before["daily_usage"].columns
     assert set(before["daily_usage"]["day"]) < set(after["daily_usage"]["day"])
     assert after["customer"].columns == before["customer"].columns
 
 
 def test_history_of_a_changed_mart_waits_when_the_run_that_found_it_makes_other_tables(tmp_path: Path) -> None:
-    bench = workbench(make_site(tmp_path / "site", list(range(3))))
-    run.run_touched(bench, "test")
-    before = tables(bench.site.marts)
-    with duckdb.connect(str(bench.site.marts)) as connection:
-        connection.execute("alter table daily_usage drop column coverage")
-        connection.execute("update state.version set version = 'of another formula' where name = 'daily_usage'")
+    bench, before = computed(tmp_path / "site", 3)
+    of_another_formula(bench.site.marts, "daily_usage", statements=[WITHOUT_COVERAGE])
     with run.Run(bench, [], "makes nothing").opened():
         pass
     renewed = run.run_touched(bench, "test")
@@ -143,13 +155,9 @@ def test_history_of_a_changed_mart_waits_when_the_run_that_found_it_makes_other_
 
 
 def test_another_formula_makes_all_days_of_its_mart_and_of_what_follows_anew_and_nothing_else(tmp_path: Path) -> None:
-    bench = workbench(make_site(tmp_path / "site", list(range(3))))
-    run.run_touched(bench, "test")
-    before = tables(bench.site.marts)
-    with duckdb.connect(str(bench.site.marts)) as connection:
-        connection.execute("update state.version set version = 'of another formula' where name = 'monthly_usage'")
-        for name in ("hourly_usage", "monthly_usage", "usage_comparison"):
-            connection.execute(f"update {name} set volume_m3 = -1")
+    bench, before = computed(tmp_path / "site", 3)
+    spoilt = [f"update {name} set volume_m3 = -1" for name in ("hourly_usage", "monthly_usage", "usage_comparison")]
+    of_another_formula(bench.site.marts, "monthly_usage", statements=spoilt)
     run.run_touched(bench, "test")
     after = tables(bench.site.marts)
     assert after["hourly_usage"]["volume_m3"].unique().to_list() == [-1.0], "no other mart is touched"
@@ -158,11 +166,8 @@ def test_another_formula_makes_all_days_of_its_mart_and_of_what_follows_anew_and
 
 
 def test_a_run_killed_while_it_makes_another_formula_is_taken_up_by_the_next(tmp_path: Path) -> None:
-    bench = workbench(make_site(tmp_path / "site", list(range(3))))
-    run.run_touched(bench, "test")
-    before = tables(bench.site.marts)
-    with duckdb.connect(str(bench.site.marts)) as connection:
-        connection.execute("update state.version set version = 'of another formula' where name = 'interval_reading'")
+    bench, before = computed(tmp_path / "site", 3)
+    of_another_formula(bench.site.marts, "interval_reading")
 
     def power_cut(made: str, step: int, of: int) -> None:
         if "daily_usage" in made:

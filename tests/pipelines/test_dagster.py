@@ -31,6 +31,7 @@ from pipelines.runs import touched
 from pipelines.runs.bench import workbench
 from pipelines.runs.run import Run, run_days
 from pipelines.settings import BillingSettings, ReportSettings
+from tests.cases import figure_site
 from tests.site_helpers import deliver, local_days, make_site, series
 
 REPOSITORY = Path(__file__).parents[2]
@@ -444,14 +445,7 @@ def test_a_sync_before_the_first_figures_has_no_bill_to_compare(site: Settings, 
     assert contents(site)["meter"].height == 2
 
 
-BILLING = """
-create table customer (customer_no text, name text, industry text, region text, address text, updated_at text);
-create table meter_card (meter_no text, customer_no text, dn_mm int, book_no text, installed_on text, removed_on text,
-    updated_at text);
-create table meter_read (read_id text, meter_no text, read_at text, register_m3 real, kind text, updated_at text);
-create table bill (bill_no text, customer_no text, meter_no text, period_start text, period_end text, billed_m3 real,
-    water_charge real, drainage_charge real, amount real, status text, updated_at text);
-create table payment (payment_id text, bill_no text, customer_no text, paid_on text, amount real, updated_at text);
+BILLING = f"""{figure_site.BILLING}
 insert into customer values ('C1', '一厂', 'factory', 'east', null, '2024-05-01 00:00:00');
 insert into meter_card values ('M1', 'C1', 150, 'B7', '2020-01-01', null, '2024-05-01 00:00:00');
 insert into bill values ('B1', 'C1', 'M1', '2024-05-01', '2024-05-04', 1200, 1, 1, 2, 'issued', '2024-05-04 00:00:00');
