@@ -106,7 +106,7 @@ def movement(
         (rise >= 0) & (rise <= possible),
         (rise >= 0) & (rise <= BURST_FACTOR * possible),
         rise >= 0,
-        (forward0_ul > ROLLOVER_FROM * limits.modulus_ul) & (rolled >= 0) & (rolled <= possible),
+        _rolled_over(forward0_ul, forward1_ul, possible, limits),
         (reverse != MISSING) & (reverse > 0) & (-rise <= possible) & (reverse >= -rise - 2 * limits.resolution_ul),
         -rise <= small,
     ]
@@ -127,6 +127,12 @@ def movement(
     found |= np.where((reverse != MISSING) & (reverse > 0), int(Flag.REVERSE), 0).astype(np.int32)
     cost = np.where(found & int(Flag.IMPOSSIBLE_RISE) > 0, BURST_COST * length_us, 0.0)
     return Movement(volume, np.where(is_changed, MISSING, reverse), found, cost)
+
+
+def _rolled_over(forward0_ul: Ints, forward1_ul: Ints, possible: Floats, limits: Limits) -> Mask:
+    """Whether registers near their modulus passed it."""
+    rolled = forward1_ul - forward0_ul + limits.modulus_ul
+    return np.asarray((forward0_ul > ROLLOVER_FROM * limits.modulus_ul) & (rolled >= 0) & (rolled <= possible))
 
 
 def _over_change(volume_ul: Ints, possible: Floats, limits: Limits) -> Ints:
@@ -258,17 +264,12 @@ def _false_zeros(register: _Register) -> Mask:
         while pending and pending[0].at_us <= at_us[place]:
             shown = pending.pop(0).new_initial_ul != 0
         if forward_ul[place] == 0:
-            shown = shown and not _rolls_over(forward_ul[last], at_us[place] - at_us[last], limits)
+            possible = limits.possible_ul(at_us[place] - at_us[last])
+            shown = shown and not _rolled_over(forward_ul[last], forward_ul[place], possible, limits)
             false[place] = shown
         else:
             shown, last = True, place
     return false
-
-
-def _rolls_over(forward_ul: np.int64, length_us: np.int64, limits: Limits) -> bool:
-    """Whether a register near its modulus may have come to 0 in the time."""
-    rest_ul = limits.modulus_ul - forward_ul
-    return bool(forward_ul > ROLLOVER_FROM * limits.modulus_ul and rest_ul <= limits.possible_ul(np.asarray(length_us)))
 
 
 class _Falls:

@@ -323,3 +323,9 @@ def test_a_register_that_rolls_over_to_exactly_zero_is_believed() -> None:
     assert kept(steps) == [0, 1, 2, 3, 4, 5]
     assert int(steps.flags[1]) & Flag.ROLLOVER
     assert steps.volume_ul.sum() == pytest.approx(0.8 * 1e9)
+
+
+def test_zeros_after_a_restart_are_refused_where_the_register_is_beyond_its_modulus() -> None:
+    beyond = limits()._replace(modulus_ul=1_000 * 10**9)  # digits typed too small
+    steps = believed([45_210.0, 45_210.2, *[0.0] * 40, 45_218.4, 45_218.6], of=beyond)
+    assert kept(steps) == [0, 1, 42, 43]
