@@ -44,34 +44,17 @@ READ_READINGS = 300_000
 """So many readings are read at a time, where days are small."""
 
 
-LATEST: dict[str, pl.DataType] = {
-    "meter": pl.String(),
-    "day": pl.Date(),
-    "reading_at": TIMESTAMP,
-    "register_m3": pl.Float64(),
-    "reverse_m3": pl.Float64(),
-    "flow_m3h": pl.Float64(),
-    "pressure_mpa": pl.Float64(),
-    "pressure_at": TIMESTAMP,
-    "battery_v": pl.Float64(),
-    "signal": pl.Int64(),
-    "status": pl.Int64(),
-    "received_at": TIMESTAMP,
-    "channel": pl.String(),
-    "stream": pl.String(),
-    "frame": pl.Int64(),
+LAST_ORIGIN = ("battery_v", "signal", "status", "received_at", "channel", "stream", "frame")
+"""Columns of `LATEST` that the figures do not read: they are looked up for the last readings only."""
+
+LATEST: dict[str, pl.DataType] = {name: dtype for name, dtype in units.LAST.items() if name != "terminal"} | {
+    name: READING[name] for name in LAST_ORIGIN
 }
 """The last reading of each meter as the device gave it, and its last pressure that can be believed."""
 
 
-LAST_ORIGIN = ("battery_v", "signal", "status", "received_at", "channel", "stream", "frame")
-"""Columns of `LATEST` that the figures do not read: they are looked up for the last readings only."""
-
-LAST = {name: dtype for name, dtype in LATEST.items() if name not in LAST_ORIGIN} | {"terminal": pl.String()}
-
-
 class Done(NamedTuple):
-    """What a block gives: its days' tables, the last reading of each meter in it (`LAST`), the number of readings read."""
+    """What a block gives: its days' tables, the last reading of each meter in it (`units.LAST`), the number of readings read."""
 
     days: Sequence[date]
     tables: units.Tables
@@ -85,7 +68,7 @@ def make(bench: Workbench, connection: duckdb.DuckDBPyConnection, touched: Seque
     Raises `StoreAway`, `WorkerEnded`.
     """
     read = written = 0
-    last = [pl.DataFrame(schema=LAST)]
+    last = [pl.DataFrame(schema=units.LAST)]
     waiting: list[Done] = []
     for done in computed(bench, connection, touched):
         waiting.append(done)
@@ -146,8 +129,9 @@ class _Block(NamedTuple):
             read += new
             meters = self.facts.of(day)
             for bucket, own in _buckets(meters, readings):
-                parts.append(units.compute(own, bucket, self.replacements, conflicts, day, self.zone, self.max_hole, look_back))
-            last.append(_last_of_day(readings, meters, day, self.zone))
+                unit = units.compute(own, bucket, self.replacements, conflicts, day, self.zone, self.max_hole, look_back)
+                parts.append(unit.tables)
+                last.append(unit.last)
         tables = units.Tables._make(pa.concat_tables(column) for column in zip(*(parts or [units.EMPTY]), strict=True))
         return Done(days, tables, _later(pl.concat(last)), read)
 
@@ -241,44 +225,6 @@ def _buckets(meters: pl.DataFrame, readings: pl.DataFrame) -> Iterator[tuple[pl.
             yield bucket, readings.slice(int(begins[0]) if count else 0, count)
         else:
             yield bucket, readings[np.concatenate([np.arange(*bounds) for bounds in zip(begins, ends_of, strict=True)])]
-
-
-def _last_of_day(readings: pl.DataFrame, meters: pl.DataFrame, day: date, zone: ZoneInfo) -> pl.DataFrame:
-    """The last reading of each meter within the day (see `LAST`), its last pressure that can be believed beside it."""
-    begins, ends = (calendar.microseconds(calendar.midnight(day + timedelta(days=later), zone)) for later in (0, 1))
-    runs = readings["terminal"].rle().struct.unnest().select(terminal="value", size="len").with_row_index("place")
-    assigned = (
-        meters.select(
-            "terminal",
-            "meter",
-            first_us=pl.max_horizontal(pl.lit(begins), pl.col("terminal_from").dt.timestamp("us") - 1),
-            last_us=pl.min_horizontal(pl.lit(ends), pl.col("terminal_to").dt.timestamp("us") - 1),
-        )
-        .join(runs, on="terminal", maintain_order="left")
-        .filter(pl.col("last_us") > pl.col("first_us"))
-    )
-    at_us = readings["ts"].to_physical().to_numpy()
-    origin = min(begins, int(at_us.min(initial=begins))) - 1
-    span = max(ends, int(at_us.max(initial=ends))) - origin + 1
-    key = np.repeat(runs["place"].to_numpy().astype(np.int64) * span, runs["size"].to_numpy()) + (at_us - origin)
-    of_terminal = assigned["place"].to_numpy().astype(np.int64) * span - origin
-    earliest = np.searchsorted(key, of_terminal + assigned["first_us"].to_numpy(), "right")
-    last = np.searchsorted(key, of_terminal + assigned["last_us"].to_numpy(), "right") - 1
-    found = last >= earliest
-    assigned, earliest, last = assigned.filter(found), earliest[found], last[found]
-    pressure = readings["pressure_mpa"]
-    is_measured = pressure.is_between(*units.PRESSURE_MPA).fill_null(False).to_numpy()
-    measured = np.maximum.accumulate(np.where(is_measured, np.arange(len(is_measured)), -1))[last] if len(last) else last
-    own_pressure = pl.Series(np.where(measured >= earliest, measured, 0)), pl.Series(measured >= earliest, dtype=pl.Boolean)
-    rows = readings[last].with_columns(
-        assigned["meter"],
-        day=pl.lit(day),
-        reading_at=pl.col("ts"),
-        register_m3=pl.col("forward_m3"),
-        pressure_mpa=pl.when(own_pressure[1]).then(pressure.gather(own_pressure[0])) if len(last) else None,
-        pressure_at=pl.when(own_pressure[1]).then(readings["ts"].gather(own_pressure[0])) if len(last) else None,
-    )
-    return _later(rows.select(pl.col(name).cast(dtype) for name, dtype in LAST.items()))
 
 
 def _later(rows: pl.DataFrame) -> pl.DataFrame:

@@ -15,25 +15,12 @@ import polars as pl
 import pyarrow as pa
 
 from assets import calendar, kernel
-from assets.kernel import MISSING, PER_M3, Changes, Day, Facts, Flag, Readings, Result, chain
-from assets.kernel.unit import HOUR_US, Floats, Indices, Ints
+from assets.kernel import MISSING, PER_M3, Changes, Day, Facts, Flag, Readings, Result, chain, raw
+from assets.kernel.unit import HOUR_US, Days, Floats, Indices, Ints, Mask
+from ingest_daemon.contract.schema import TIMESTAMP
 
-PRESSURE_MPA = (-0.05, 1.6)
-"""Pressures outside are refused (docs/domain.md#validation-rules, V14)."""
-
-REGISTER_M3 = 2e9
-"""Registers beyond (either sign) are refused: no meter has one, and differences of them would not fit into 64 bits."""
-
-OFF_GRID_US = 60_000_000
-MILLION = 1_000_000
 LOOKBACK = timedelta(days=8)
 """A register that begins a day at exactly 0, or makes a great rise for good: held against its readings of these days before."""
-
-LONE_RISE, LEAST_RESOLUTIONS = 5.0, 10
-"""A great rise is one that is impossible, or so many times as fast as any other of its day and of so many resolutions."""
-
-FEW_RISES = 3
-"""With more great rises in a day a limit is wrong, or water burst out: no fall came to its end."""
 
 LookBack = Callable[[list[str], datetime, datetime], pl.DataFrame]
 """Readings of some terminals between two instants."""
@@ -83,6 +70,27 @@ class Tables(NamedTuple):
     flow_histogram: pa.Table
 
 
+LAST: dict[str, pl.DataType] = {
+    "meter": pl.String(),
+    "day": pl.Date(),
+    "reading_at": TIMESTAMP,
+    "register_m3": pl.Float64(),
+    "reverse_m3": pl.Float64(),
+    "flow_m3h": pl.Float64(),
+    "pressure_mpa": pl.Float64(),
+    "pressure_at": TIMESTAMP,
+    "terminal": pl.String(),
+}
+"""The last reading of a meter in a day as the device gave it, and the last pressure of the day that can be believed."""
+
+
+class Unit(NamedTuple):
+    """What a unit gives: its rows of the tables, and the last reading of each meter (`LAST`)."""
+
+    tables: Tables
+    last: pl.DataFrame
+
+
 COLUMNS = ("terminal", "ts", "forward_m3", "reverse_m3", "flow_m3h", "pressure_mpa")
 """What of a reading the figures need."""
 
@@ -96,8 +104,8 @@ def compute(
     zone: ZoneInfo,
     max_hole: timedelta,
     look_back: LookBack,
-) -> Tables:
-    """The tables of one unit.
+) -> Unit:
+    """One unit.
 
     `readings`: `COLUMNS` of `schema.READING`, one row a (terminal, ts), sorted by both, covering the day and `max_hole` to either
     side. `meters`: facts of the day, a row a (terminal, meter) with `terminal_from`, `terminal_to` (null: unbounded).
@@ -105,13 +113,15 @@ def compute(
     """
     edges = edges_of(day, zone)
     facts_frame = meters.unique("meter", keep="first", maintain_order=True).sort("meter")
-    rows = _rows(readings.select(COLUMNS), meters, facts_frame, look_back, edges, max_hole)
     facts = _facts(facts_frame)
-    unit_day = Day(edges)
-    flags = _own_flags(rows, facts, conflicts, day, zone, edges)
-    arrays = _arrays(rows, flags)
-    result = kernel.compute(arrays, facts, _changes(replacements, facts_frame, edges, max_hole, zone), unit_day, _us(max_hole))
-    return _tables(result, facts_frame["meter"], day, edges)
+    rows = _rows(readings.select(COLUMNS), meters, facts_frame["meter"], facts, look_back, edges, max_hole)
+    forward, reverse, flow, pressure = (_column(rows.frame, name) for name in COLUMNS[2:])
+    local_us = _local(rows, zone, edges)
+    arrays = raw.readings_of(rows.meter, rows.at_us, local_us, forward, reverse, flow, pressure, facts)
+    if conflicts.height:
+        arrays.flags[_contradicted(rows.frame, conflicts)] |= int(Flag.CONFLICT)
+    result = kernel.compute(arrays, facts, _changes(replacements, facts_frame, edges, max_hole, zone), Day(edges), _us(max_hole))
+    return Unit(_tables(result, facts_frame["meter"], day, edges), _last(result.days, rows.frame, facts_frame["meter"], day))
 
 
 def edges_of(day: date, zone: ZoneInfo) -> Ints:
@@ -137,19 +147,21 @@ class _Rows(NamedTuple):
 def _rows(
     readings: pl.DataFrame,
     meters: pl.DataFrame,
-    facts: pl.DataFrame,
+    names: pl.Series,
+    facts: Facts,
     look_back: LookBack,
     edges: Ints,
     max_hole: timedelta,
 ) -> _Rows:
-    place = {meter: index for index, meter in enumerate(facts["meter"])}
+    place = {meter: index for index, meter in enumerate(names)}
     rows = _assigned(readings, meters, place)
-    zero, risen = (set(facts["meter"].gather(found)) for found in (_begin_at_zero(rows), _rise_for_good(rows, facts)))
+    doubtful = raw.doubtful(rows.meter, rows.at_us, _column(rows.frame, "forward_m3"), facts)
+    zero, risen = (set(names.gather(found)) for found in doubtful)
     if zero or risen:
         start = calendar.instant(int(edges[0])) - max_hole
-        names = meters.filter(pl.col("meter").is_in(zero | risen)).select("terminal", is_risen=pl.col("meter").is_in(risen))
-        earlier = look_back(names["terminal"].to_list(), start - LOOKBACK, start).filter(pl.col("ts") < start)
-        is_risen = pl.col("terminal").is_in(names.filter("is_risen")["terminal"].implode())
+        doubted = meters.filter(pl.col("meter").is_in(zero | risen)).select("terminal", is_risen=pl.col("meter").is_in(risen))
+        earlier = look_back(doubted["terminal"].to_list(), start - LOOKBACK, start).filter(pl.col("ts") < start)
+        is_risen = pl.col("terminal").is_in(doubted.filter("is_risen")["terminal"].implode())
         last = earlier.filter((pl.col("forward_m3") > 0) & ~is_risen).sort("ts").group_by("terminal", maintain_order=True).last()
         wider = pl.concat([readings, *(part.select(readings.columns) for part in (last, earlier.filter(is_risen)))])
         if wider.height > readings.height:
@@ -157,9 +169,14 @@ def _rows(
     return rows
 
 
+def _column(frame: pl.DataFrame, name: str) -> np.ndarray:
+    """A column of its own memory, NaN where null: compiled code is made for one kind of array."""
+    return frame[name].to_numpy(writable=True)
+
+
 def _assigned(readings: pl.DataFrame, meters: pl.DataFrame, place: dict[str, int]) -> _Rows:
     """Readings of registered terminals with their meter, as the assignments of that time say."""
-    at_us = readings["ts"].to_physical().to_numpy()
+    at_us = readings["ts"].to_physical().to_numpy(writable=True)
     if not len(at_us):
         return _Rows(readings, np.empty(0, np.int32), at_us)
     begin, end = pl.col("terminal_from").dt.timestamp("us"), pl.col("terminal_to").dt.timestamp("us")
@@ -189,121 +206,31 @@ def _assigned(readings: pl.DataFrame, meters: pl.DataFrame, place: dict[str, int
     return _Rows(readings, meter, at_us)
 
 
-def _begin_at_zero(rows: _Rows) -> Ints:
-    """Meters whose first register reading is exactly 0."""
-    register = rows.frame["forward_m3"].to_numpy()
-    measured = np.flatnonzero(~np.isnan(register))
-    first = measured[np.flatnonzero(np.diff(rows.meter[measured], prepend=-1))]
-    return np.asarray(rows.meter[first[register[first] == 0.0]], np.int64)
-
-
-def _rise_for_good(rows: _Rows, facts: pl.DataFrame) -> Ints:
-    """Meters with few great rises, one of which the next reading does not take back."""
-    meter, register, at_us = rows.meter, rows.frame["forward_m3"].to_numpy(), rows.at_us
-    measured = ~np.isnan(register)
-    if not measured.all():
-        meter, register, at_us = meter[measured], register[measured], at_us[measured]
-    borders = np.flatnonzero(meter[1:] != meter[:-1])
-    starts, ends = np.append(0, borders + 1), np.append(borders, len(meter) - 1)
-    starts, ends = starts[ends > starts], ends[ends > starts]
-    if not len(starts):
-        return starts
-    flow = np.diff(register) / np.diff(at_us)
-    flow[borders] = 0.0
-    best = np.maximum.reduceat(flow, starts)
-    is_fast = flow * LONE_RISE > np.repeat(best, np.diff(np.append(starts, len(flow))))
-    own = meter[starts]
-    limit = chain.RISE_FACTOR * facts["q4_m3h"].cast(pl.Float64).to_numpy()[own] / HOUR_US
-    is_lone = np.add.reduceat(is_fast, starts, dtype=np.int64) == 1
-    great = np.where(is_lone, np.minimum(limit, best / LONE_RISE), limit)
-    least = LEAST_RESOLUTIONS * facts["resolution_m3"].to_numpy()[own]
-    found = []
-    for place in np.flatnonzero(best > great):
-        shown = register[starts[place] : ends[place] + 1]
-        rises = np.flatnonzero((flow[starts[place] : ends[place]] > great[place]) & (np.diff(shown) > least[place]))
-        is_taken_back = shown[np.minimum(rises + 2, len(shown) - 1)] < shown[rises + 1]
-        if len(rises) <= FEW_RISES and not is_taken_back.all():
-            found.append(own[place])
-    return np.array(found, np.int64)
-
-
 def _facts(meters: pl.DataFrame) -> Facts:
     modulus, resolution = chain.sizes_ul(meters["digits"].to_numpy(), meters["resolution_m3"].to_numpy())
     return Facts(
-        (meters["reads"] == "flow").to_numpy(),
-        meters["q3_m3h"].cast(pl.Float64).fill_null(np.inf).to_numpy(),
-        meters["q4_m3h"].cast(pl.Float64).to_numpy(),
+        np.array(meters["reads"] == "flow", bool),
+        np.array(meters["q3_m3h"].cast(pl.Float64).fill_null(np.inf)),
+        np.array(meters["q4_m3h"].cast(pl.Float64)),
         modulus,
         resolution,
         meters["step_min"].to_numpy().astype(np.int64) * 60_000_000,
     )
 
 
-def _own_flags(
-    rows: _Rows,
-    facts: Facts,
-    conflicts: pl.DataFrame,
-    day: date,
-    zone: ZoneInfo,
-    edges: Ints,
-) -> Indices:
-    """Flags of one reading alone: off the grid of its meter in local time, contradicted, pressure or register out of range."""
-    offset = int((calendar.instant(int(edges[0])).astimezone(zone).utcoffset() or timedelta()).total_seconds()) * 1_000_000
-    local = rows.at_us + offset
+def _local(rows: _Rows, zone: ZoneInfo, edges: Ints) -> Ints:
+    """Times of readings on the local clock (µs)."""
     if (edges[-1] - edges[0]) != 24 * HOUR_US:  # the clock changes: each reading has the offset of its own time
-        local = rows.frame["ts"].dt.convert_time_zone(str(zone)).dt.replace_time_zone(None).to_physical().to_numpy()
-    grids = np.where(facts.step_us % HOUR_US == 0, HOUR_US, facts.step_us)
-    # Division by one number is several times faster than by a column.
-    grid = grids[0] if len(grids) and (grids == grids[0]).all() else grids[rows.meter]
-    moved = local + grid // 2
-    away = np.abs(moved - moved // grid * grid - grid // 2)
-    flags = np.where(away > OFF_GRID_US, int(Flag.OFF_GRID), 0).astype(np.int32)
-    pressure = rows.frame["pressure_mpa"].to_numpy()
-    low, high = PRESSURE_MPA
-    with np.errstate(invalid="ignore"):
-        flags[(pressure < low) | (pressure > high)] |= int(Flag.PRESSURE_RANGE)
-    for name in ("forward_m3", "reverse_m3"):
-        flags[np.abs(rows.frame[name].to_numpy()) > REGISTER_M3] |= int(Flag.REFUSED)
-    if conflicts.height:
-        contradicted = rows.frame.select("terminal", "ts").join(
-            conflicts.select("terminal", "ts", contradicted=True).unique(),
-            on=["terminal", "ts"],
-            how="left",
-            maintain_order="left",
-        )
-        flags[contradicted["contradicted"].fill_null(False).to_numpy()] |= int(Flag.CONFLICT)
-    return flags
+        local = rows.frame["ts"].dt.convert_time_zone(str(zone)).dt.replace_time_zone(None)
+        return np.array(local.to_physical(), np.int64)
+    offset = calendar.instant(int(edges[0])).astimezone(zone).utcoffset() or timedelta()
+    return rows.at_us + _us(offset)
 
 
-def _arrays(rows: _Rows, flags: Indices) -> Readings:
-    pressure = _millionths(rows.frame["pressure_mpa"])
-    pressure[(flags & int(Flag.PRESSURE_RANGE)) > 0] = MISSING
-    return Readings(
-        rows.meter,
-        rows.at_us,
-        _microlitres(rows.frame["forward_m3"]),
-        _microlitres(rows.frame["reverse_m3"]),
-        rows.frame["flow_m3h"].to_numpy(writable=True),
-        pressure,
-        flags,
-    )
-
-
-def _microlitres(column: pl.Series) -> Ints:
-    """A register in µL: its millionths of a m³ are exact in binary, so differences of large registers are, too."""
-    found = _millionths(column.set(column.abs() > REGISTER_M3, None))
-    return np.where(found == MISSING, MISSING, found * (PER_M3 // MILLION))
-
-
-def _millionths(column: pl.Series) -> Ints:
-    """Millionths as integers, MISSING where there is no value."""
-    if column.null_count() == len(column):
-        return np.full(len(column), MISSING)
-    values = np.asarray(column.to_numpy(), np.float64)
-    missing = np.isnan(values)
-    found: Ints = np.rint(np.where(missing, 0.0, values) * MILLION).astype(np.int64)
-    found[missing] = MISSING
-    return found
+def _contradicted(rows: pl.DataFrame, conflicts: pl.DataFrame) -> Mask:
+    marked = conflicts.select("terminal", "ts", contradicted=True).unique()
+    joined = rows.select("terminal", "ts").join(marked, on=["terminal", "ts"], how="left", maintain_order="left")
+    return joined["contradicted"].fill_null(False).to_numpy()
 
 
 def _changes(
@@ -324,7 +251,7 @@ def _changes(
         .sort("place", "begin", "until")
     )
     old, new = (
-        np.rint(np.clip(listed[name].to_numpy(), -REGISTER_M3, REGISTER_M3) * PER_M3).astype(np.int64)
+        np.rint(np.clip(listed[name].to_numpy(), -raw.REGISTER_M3, raw.REGISTER_M3) * PER_M3).astype(np.int64)
         for name in ("old_final_m3", "new_initial_m3")
     )
     return Changes(listed["place"].cast(pl.Int32).to_numpy(), listed["begin"].to_numpy(), listed["until"].to_numpy(), old, new)
@@ -345,6 +272,25 @@ def _tables(result: Result, meters: pl.Series, day: date, edges: Ints) -> Tables
         _day_table(result, names, day),
         _histogram_table(result, names, day),
     )
+
+
+def _last(days: Days, rows: pl.DataFrame, meters: pl.Series, day: date) -> pl.DataFrame:
+    read = np.flatnonzero(days.last != MISSING)
+    last, pressure = days.last[read], days.last_pressure[read]
+    has_pressure = pl.Series(pressure != MISSING, dtype=pl.Boolean)
+    of_pressure = rows.select("pressure_mpa", "ts")[np.where(pressure != MISSING, pressure, 0) if rows.height else pressure]
+    found = rows[last].select(
+        "terminal",
+        "reverse_m3",
+        "flow_m3h",
+        reading_at="ts",
+        register_m3="forward_m3",
+        meter=meters.gather(days.meter[read]),
+        day=pl.lit(day),
+        pressure_mpa=pl.when(has_pressure).then(of_pressure["pressure_mpa"]),
+        pressure_at=pl.when(has_pressure).then(of_pressure["ts"]),
+    )
+    return found.select(pl.col(name).cast(dtype) for name, dtype in LAST.items())
 
 
 def _named(names: pa.Array, meter: Indices) -> pa.Array:

@@ -89,7 +89,7 @@ def unit_tables(
     for day in days:
         start, end = calendar.midnight(day, zone), calendar.midnight(day + timedelta(days=1), zone)
         window = within(start - HOLE, end + HOLE)
-        parts.append(units.compute(window, meters, replacements, conflicts, day, zone, HOLE, look_back))
+        parts.append(units.compute(window, meters, replacements, conflicts, day, zone, HOLE, look_back).tables)
     return units.Tables._make(pa.concat_tables(column) for column in zip(*parts, strict=True))
 
 

@@ -1,9 +1,11 @@
 """Steps of a unit become its intervals, hours, day, peaks, pressure, quality counts and flow histogram."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
+from assets.kernel.compiled import compiled
 from assets.kernel.steps import Steps, steps_of
 from assets.kernel.unit import (
     HOUR_US,
@@ -36,12 +38,22 @@ BINS_PER_DECADE = 100
 
 LOWEST_M3H = 1e-4
 
+BINS = 20 * BINS_PER_DECADE + 2
 
-def bin_of(flow_m3h: Floats) -> Indices:
+_HOLE, _UNCLEAN, _REFUSED = int(Flag.HOLE), int(UNCLEAN), int(Flag.REFUSED)
+_FLAGS, _REFUSED_BIT = len(Flag), Flag.REFUSED.bit_length() - 1
+
+_OF_READINGS = int(Flag.OFF_GRID | Flag.CONFLICT | Flag.PRESSURE_RANGE)
+"""Flags of a reading, counted whether a step ends there or not; the others are counted once a step."""
+
+
+@compiled
+def bin_of(flow_m3h: float) -> int:
     """Class of a flow: 0 for none (or reverse), else 1 + the hundredths of decades above 10⁻⁴ m³/h; see `bin_edges`."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        place = np.floor(np.log10(flow_m3h / LOWEST_M3H) * BINS_PER_DECADE + 1e-9)
-    return np.where(flow_m3h > 0, np.clip(place, 0, 20 * BINS_PER_DECADE) + 1, 0).astype(np.int32)
+    if not flow_m3h > 0:
+        return 0
+    place = math.floor(math.log10(flow_m3h / LOWEST_M3H) * BINS_PER_DECADE + 1e-9)
+    return min(max(place, 0), BINS - 2) + 1
 
 
 def bin_edges(bins: Indices) -> tuple[Floats, Floats]:
@@ -52,438 +64,368 @@ def bin_edges(bins: Indices) -> tuple[Floats, Floats]:
 
 def compute(readings: Readings, facts: Facts, changes: Changes, day: Day, hole_us: int) -> Result:
     """All figures of a unit. `hole_us`: the longest hole that the register curve crosses."""
-    steps, refused = steps_of(readings, facts, changes, hole_us)
-    is_hole = (steps.flags & int(Flag.HOLE)) > 0
-    curve = _Curve(steps, is_hole)
-    pieces = _pieces(steps, is_hole, day)
-    own = np.flatnonzero((readings.at_us > day.start_us) & (readings.at_us <= day.end_us))
-    hours, start, end = _hours(curve, facts, day)
+    meters = len(facts.q4_m3h)
+    bounds = np.searchsorted(readings.meter, np.arange(meters + 1))
+    steps, refused = steps_of(readings, bounds, facts, changes, hole_us)
+    edges = day.edges_us
+    curve = _Curve.of(meters, len(edges) - 1)
+    _draw(readings.at_us, bounds, steps, edges, curve)
+    intervals = _intervals(readings, bounds, steps, refused, edges)
     return Result(
-        _intervals(readings, own, refused, pieces, day),
-        hours,
-        _days(readings, own, refused, facts, pieces, curve, start, end, day),
-        _histogram(pieces),
+        intervals,
+        _hours(curve, facts, edges),
+        _days(readings, bounds, steps, refused, facts, curve, edges),
+        _histogram(intervals.meter, intervals.length_us, intervals.volume_nl, intervals.flow_m3h),
     )
 
 
-class _Pieces(NamedTuple):
-    """Steps that the day shows, each clipped to it; `flow_m3h`: mean of the whole step, NaN where it is a hole or not known."""
-
-    steps: Steps
-    start_us: Ints
-    end_us: Ints
-    volume_nl: Ints
-    reverse_nl: Ints
-    flow_m3h: Floats
+# --- steps within the day -----------------------------------------------------------------------------------------------------
 
 
-def _pieces(steps: Steps, is_hole: Mask, day: Day) -> _Pieces:
-    """A hole that crosses an edge of the day belongs to no day."""
-    is_inside = (steps.end_us > day.start_us) & (steps.start_us < day.end_us)
-    holes = np.flatnonzero(is_hole & is_inside)
-    is_inside[holes[(steps.start_us[holes] < day.start_us) | (steps.end_us[holes] > day.end_us)]] = False
-    shown = np.flatnonzero(is_inside)
-    steps = Steps._make(column[shown] for column in steps)
-    start, end = np.maximum(steps.start_us, day.start_us), np.minimum(steps.end_us, day.end_us)
-    cut = np.flatnonzero((start != steps.start_us) | (end != steps.end_us))
-    length = steps.end_us - steps.start_us
-    early, late = (start[cut] - steps.start_us[cut]) / length[cut], (end[cut] - steps.start_us[cut]) / length[cut]
+@compiled
+def _is_shown(start_us: int, end_us: int, flags: int, first_us: int, last_us: int) -> bool:
+    """Whether the day shows the step: not a hole that crosses an edge of the day, which belongs to no day."""
+    if start_us >= end_us or end_us <= first_us or start_us >= last_us:
+        return False
+    return (flags & _HOLE) == 0 or (start_us >= first_us and end_us <= last_us)
 
-    def clipped(values_nl: Ints) -> Ints:
-        """The share of the day, as a difference of the curve at its edges, each rounded once."""
-        inner, whole = values_nl.copy(), values_nl[cut]
-        part = (np.rint(whole * late) - np.rint(whole * early)).astype(np.int64)
-        inner[cut] = np.where(whole == MISSING, MISSING, part)
-        return inner
 
+@compiled
+def _moved(volume_nl: int, start_us: int, end_us: int, at_us: int) -> int:
+    """What a step of this volume moved up to an instant in it: linear, rounded once, nothing at its start and all at its end."""
+    if at_us <= start_us or volume_nl == MISSING:
+        return 0
+    if at_us >= end_us:
+        return volume_nl
+    return int(np.rint(volume_nl * ((at_us - start_us) / (end_us - start_us))))
+
+
+@compiled
+def _within(volume_nl: int, start_us: int, end_us: int, first_us: int, last_us: int) -> int:
+    """What a step moved within the day, as a difference of the curve at its edges."""
+    if volume_nl == MISSING or (start_us >= first_us and end_us <= last_us):
+        return volume_nl
+    return _moved(volume_nl, start_us, end_us, last_us) - _moved(volume_nl, start_us, end_us, first_us)
+
+
+@compiled
+def _flow(volume_nl: int, start_us: int, end_us: int, flags: int) -> float:
+    """Mean flow (m³/h) of a whole step; NaN where it is a hole or not known."""
+    if volume_nl == MISSING or flags & _HOLE:
+        return np.nan
     # The quotient comes first, so that equal flows of steps of several lengths are equal bit for bit.
-    flow = steps.volume_nl / length * (HOUR_US / NL_PER_M3)
-    flow[(steps.volume_nl == MISSING) | is_hole[shown]] = np.nan
-    return _Pieces(steps, start, end, clipped(steps.volume_nl), clipped(steps.reverse_nl), flow)
+    return volume_nl / (end_us - start_us) * (HOUR_US / NL_PER_M3)
 
 
-class _Curve:
-    """What moved up to any instant, as sums over the steps of each meter; linear within a step."""
-
-    def __init__(self, steps: Steps, is_hole: Mask) -> None:
-        self.steps = steps
-        is_unknown = steps.volume_nl == MISSING
-        lacks_reverse = steps.reverse_nl == MISSING
-        self._drawn = ~(is_unknown | is_hole)
-        all_drawn = bool(self._drawn.all())
-        self._volume = _sums(steps.volume_nl if all_drawn else np.where(is_unknown, 0, steps.volume_nl))
-        self._drawn_volume = self._volume if all_drawn else _sums(np.where(self._drawn, steps.volume_nl, 0))
-        length = steps.end_us - steps.start_us
-        self._drawn_us = _sums(length if all_drawn else np.where(self._drawn, length, 0))
-        self._reverse = _sums(np.where(lacks_reverse, 0, steps.reverse_nl)) if not lacks_reverse.all() else _no_sums(len(length))
-        self._lacks_reverse = _counts(lacks_reverse)
-        self._unknown = _counts(is_unknown)
-        self._holes = _counts(is_hole)
-        self._unclean = _counts((steps.flags & int(UNCLEAN)) > 0)
-        # One sorted key for all meters, so that one search finds a place in any meter's steps.
-        self._origin = int(steps.start_us.min()) - 1 if len(steps.meter) else 0
-        self._span = int(steps.end_us.max()) - self._origin + 2 if len(steps.meter) else 1
-        offset = steps.meter.astype(np.int64) * self._span - self._origin
-        self._starts, self._ends = offset + steps.start_us, offset + steps.end_us
-
-    def _key(self, meter: Indices, instant_us: Ints) -> Ints:
-        return meter.astype(np.int64) * self._span + np.clip(instant_us - self._origin, 0, self._span - 1)
-
-    def at(self, meter: Indices, instant_us: Ints) -> "_Point":
-        """The curve of meters at instants (arrays of one shape)."""
-        key = self._key(meter, instant_us)
-        begun, ended = np.searchsorted(self._starts, key, "left"), np.searchsorted(self._ends, key, "right")
-        if not len(self.steps.meter):
-            nothing = np.zeros(key.shape, np.int64)
-            return _Point(begun, ended, nothing > 0, nothing, nothing, nothing, nothing)
-        steps = self.steps
-        last, following = np.maximum(begun - 1, 0), np.minimum(ended, len(self._starts) - 1)
-        is_own = (begun > 0) & (steps.meter[last] == meter)
-        end_us = steps.end_us[last]
-        is_at_end = is_own & (end_us == instant_us)
-        is_at_start = (ended < len(self._starts)) & (steps.meter[following] == meter) & (steps.start_us[following] == instant_us)
-        # Only instants within a step need its share; elsewhere the sums up to there are the curve.
-        within = np.flatnonzero(is_own & (end_us > instant_us))
-        place, instant = last.ravel()[within], np.broadcast_to(instant_us, key.shape).ravel()[within]
-        passed = instant - steps.start_us[place]
-        share = passed / (steps.end_us[place] - steps.start_us[place])
-
-        def up_to(sums: Ints, values: Ints, counted: Mask) -> Ints:
-            found = sums[begun]
-            part = np.rint(np.where(counted, values, 0) * share).astype(np.int64)
-            found.ravel()[within] = sums[place] + part
-            return found
-
-        is_drawn = self._drawn[place]
-        drawn_us = self._drawn_us[begun]
-        drawn_us.ravel()[within] = self._drawn_us[place] + np.where(is_drawn, passed, 0)
-        is_defined = is_at_end | is_at_start
-        is_defined.ravel()[within] |= is_drawn
-        volume, reverse = steps.volume_nl[place], steps.reverse_nl[place]
-        volume_nl = up_to(self._volume, volume, volume != MISSING)
-        return _Point(
-            begun,
-            ended,
-            is_defined,
-            volume_nl,
-            up_to(self._reverse, reverse, reverse != MISSING),
-            drawn_us,
-            volume_nl if self._drawn_volume is self._volume else up_to(self._drawn_volume, volume, is_drawn),
-        )
-
-    def between(self, first: "_Point", last: "_Point") -> "_Span":
-        """What lies between two instants of each meter."""
-        low, high = first.ended, np.maximum(last.begun, first.ended)
-        counts = (sums[high] - sums[low] for sums in (self._unknown, self._holes, self._unclean, self._lacks_reverse))
-        return _Span(
-            last.volume_nl - first.volume_nl,
-            last.reverse_nl - first.reverse_nl,
-            last.drawn_us - first.drawn_us,
-            last.drawn_volume_nl - first.drawn_volume_nl,
-            *counts,
-        )
+def _intervals(readings: Readings, bounds: Ints, steps: Steps, refused: Mask, edges_us: Ints) -> Intervals:
+    kinds = [np.int32, *[np.int64] * 4, np.float64, *[np.int64] * 2, np.float64, np.int32]
+    rows = Intervals(*(np.empty(len(readings.at_us), kind) for kind in kinds))
+    count = _show(readings, bounds, steps, refused, edges_us, rows)
+    return Intervals._make(column[:count] for column in rows)
 
 
-class _Point(NamedTuple):
-    """The curve at instants: steps begun before and ended by then, whether it is defined, and sums since the first step."""
+@compiled
+def _show(readings: Readings, bounds: Ints, steps: Steps, refused: Mask, edges_us: Ints, rows: Intervals) -> int:
+    """Fill the rows; gives their number."""
+    first, last = edges_us[0], edges_us[-1]
+    row = 0
+    for meter in range(len(bounds) - 1):
+        lone = -1
+        for place in range(bounds[meter], bounds[meter + 1]):
+            start, at, flags = steps.start_us[place], readings.at_us[place], steps.flags[place]
+            if _is_shown(start, at, flags, first, last):
+                if at > last and lone >= 0 and readings.at_us[lone] == last:
+                    # A reading at midnight that ends no step comes after the step that goes on.
+                    _lone(meter, lone, readings, refused, rows, row)
+                    into = row - 1
+                else:
+                    into = row
+                volume = steps.volume_nl[place]
+                rows.meter[into] = meter
+                rows.end_us[into] = min(at, last)
+                rows.length_us[into] = min(at, last) - max(start, first)
+                rows.volume_nl[into] = _within(volume, start, at, first, last)
+                rows.reverse_nl[into] = _within(steps.reverse_nl[place], start, at, first, last)
+                rows.flow_m3h[into] = _flow(volume, start, at, flags)
+                is_own = at <= last  # else its reading belongs to the next day
+                rows.register_ul[into] = readings.forward_ul[place] if is_own else MISSING
+                rows.pressure_pa[into] = readings.pressure_pa[place] if is_own else MISSING
+                rows.device_flow_m3h[into] = readings.flow_m3h[place] if is_own else np.nan
+                rows.flags[into] = flags
+            elif first < at <= last:
+                lone = place
+                _lone(meter, lone, readings, refused, rows, row)
+            else:
+                continue
+            row += 1
+    return row
 
-    begun: Ints
-    ended: Ints
+
+@compiled
+def _lone(meter: int, place: int, readings: Readings, refused: Mask, rows: Intervals, row: int) -> None:
+    """A reading that ends no step."""
+    rows.meter[row] = meter
+    rows.end_us[row] = readings.at_us[place]
+    rows.length_us[row] = 0
+    rows.volume_nl[row] = rows.reverse_nl[row] = MISSING
+    rows.flow_m3h[row] = np.nan
+    rows.register_ul[row] = MISSING if refused[place] else readings.forward_ul[place]
+    rows.pressure_pa[row] = readings.pressure_pa[place]
+    rows.device_flow_m3h[row] = readings.flow_m3h[place]
+    rows.flags[row] = readings.flags[place] | (_REFUSED if refused[place] else 0)
+
+
+# --- the curve at the edges of hours ------------------------------------------------------------------------------------------
+
+
+class _Curve(NamedTuple):
+    """What the register curve of each meter does in each hour.
+
+    (meters, hours): volumes and known time, `known_volume_nl` without holes, and whether a step that touches the hour is not
+    known, a hole, unclean, or without reverse volume. `is_defined`: (meters, hours + 1), at the hours' edges.
+    """
+
+    volume_nl: Ints
+    reverse_nl: Ints
+    known_us: Ints
+    known_volume_nl: Ints
+    is_unknown: Mask
+    has_hole: Mask
+    is_unclean: Mask
+    lacks_reverse: Mask
     is_defined: Mask
-    volume_nl: Ints
-    reverse_nl: Ints
-    drawn_us: Ints
-    drawn_volume_nl: Ints
+
+    @classmethod
+    def of(cls, meters: int, hours: int) -> "_Curve":
+        def sums() -> Ints:
+            return np.zeros((meters, hours), np.int64)
+
+        def marks(count: int) -> Mask:
+            return np.zeros((meters, count), bool)
+
+        return cls(sums(), sums(), sums(), sums(), marks(hours), marks(hours), marks(hours), marks(hours), marks(hours + 1))
 
 
-class _Span(NamedTuple):
-    """Between two instants: sums, and the numbers of steps that are unknown, holes, unclean, or without reverse volume."""
+@compiled
+def _draw(ends_us: Ints, bounds: Ints, steps: Steps, edges_us: Ints, curve: _Curve) -> None:
+    hours = len(edges_us) - 1
+    for meter in range(len(bounds) - 1):
+        edge = 0
+        for place in range(bounds[meter], bounds[meter + 1]):
+            start, end = steps.start_us[place], ends_us[place]
+            if start == end or end < edges_us[0] or start > edges_us[-1]:
+                continue
+            volume, reverse, flags = steps.volume_nl[place], steps.reverse_nl[place], steps.flags[place]
+            is_hole = (flags & _HOLE) > 0
+            is_drawn = volume != MISSING and not is_hole
+            while edges_us[edge] < start:
+                edge += 1
+            if edges_us[edge] == start:
+                curve.is_defined[meter, edge] = True
+            hour = edge if edges_us[edge] == start else edge - 1
+            begun, moved, moved_back = start, 0, 0
+            while begun < end and hour < hours:
+                until = min(end, edges_us[hour + 1])
+                if until == edges_us[hour + 1] and (is_drawn or until == end):
+                    curve.is_defined[meter, hour + 1] = True
+                passed = _moved(volume, start, end, until)
+                passed_back = _moved(reverse, start, end, until)
+                if hour >= 0:
+                    curve.volume_nl[meter, hour] += passed - moved
+                    curve.reverse_nl[meter, hour] += passed_back - moved_back
+                    if is_drawn:
+                        curve.known_us[meter, hour] += until - begun
+                        curve.known_volume_nl[meter, hour] += passed - moved
+                    curve.is_unknown[meter, hour] |= volume == MISSING
+                    curve.has_hole[meter, hour] |= is_hole
+                    curve.is_unclean[meter, hour] |= (flags & _UNCLEAN) > 0
+                    curve.lacks_reverse[meter, hour] |= reverse == MISSING
+                begun, moved, moved_back = until, passed, passed_back
+                hour += 1
 
-    volume_nl: Ints
-    reverse_nl: Ints
-    drawn_us: Ints
-    drawn_volume_nl: Ints
-    unknown: Ints
-    holes: Ints
-    unclean: Ints
-    lacks_reverse: Ints
 
-
-def _sums(values: Ints) -> Ints:
-    """Sums before each place, and the whole at the end. They may wrap: differences of them do not."""
-    sums = np.zeros(len(values) + 1, np.int64)
-    np.cumsum(values, out=sums[1:])
-    return sums
-
-
-def _counts(mask: Mask) -> Indices:
-    """How many are set before each place, and of all at the end."""
-    if not mask.any():
-        return _no_sums(len(mask), np.int32)
-    counts = np.zeros(len(mask) + 1, np.int32)
-    np.cumsum(mask, out=counts[1:])
-    return counts
-
-
-def _no_sums(count: int, dtype: type = np.int64) -> np.ndarray:
-    """Sums of nothing but zeros, without their memory."""
-    return np.broadcast_to(np.zeros(1, dtype), count + 1)
-
-
-def _intervals(readings: Readings, own: Ints, refused: Mask, pieces: _Pieces, day: Day) -> Intervals:
-    steps = pieces.steps
-    after = steps.after
-    goes_on = np.flatnonzero(steps.end_us > day.end_us)  # its reading belongs to the next day
-
-    def of_reading(column: np.ndarray, nothing: float) -> np.ndarray:
-        values = column[after]
-        values[goes_on] = nothing
-        return values
-
-    shown = Intervals(
-        steps.meter,
-        pieces.end_us,
-        pieces.end_us - pieces.start_us,
-        pieces.volume_nl,
-        pieces.reverse_nl,
-        pieces.flow_m3h,
-        of_reading(readings.forward_ul, MISSING),
-        of_reading(readings.pressure_pa, MISSING),
-        of_reading(readings.flow_m3h, np.nan),
-        steps.flags,
+def _hours(curve: _Curve, facts: Facts, edges_us: Ints) -> Hours:
+    is_whole = curve.is_defined[:, :-1] & curve.is_defined[:, 1:] & ~curve.has_hole & (curve.known_us == np.diff(edges_us))
+    is_known = ~curve.is_unknown & (facts.reads_flow[:, None] | is_whole)
+    meter, hour = np.nonzero((curve.known_us > 0) | curve.is_unknown)
+    return Hours(
+        meter.astype(np.int32),
+        hour.astype(np.int32),
+        np.where(is_known, curve.volume_nl, MISSING)[meter, hour],
+        np.where(is_known & ~curve.lacks_reverse, curve.reverse_nl, MISSING)[meter, hour],
+        curve.known_us[meter, hour],
+        ~curve.is_unclean[meter, hour],
     )
-    ends_none = np.ones(len(readings.meter), bool)
-    ends_none[after] = False
-    ends_none[after[goes_on]] = True
-    alone = own[ends_none[own]]
-    count = len(alone)
-    if not count:
-        return shown
-    no_volume = np.full(count, MISSING)
-    others = Intervals(
-        readings.meter[alone],
-        readings.at_us[alone],
-        np.zeros(count, np.int64),
-        no_volume,
-        no_volume,
-        np.full(count, np.nan),
-        np.where(refused[alone], MISSING, readings.forward_ul[alone]),
-        readings.pressure_pa[alone],
-        readings.flow_m3h[alone],
-        readings.flags[alone] | np.where(refused[alone], int(Flag.REFUSED), 0).astype(np.int32),
-    )
-    joined = Intervals(*(np.concatenate([one, two]) for one, two in zip(shown, others, strict=True)))
-    order = np.lexsort((-joined.length_us, joined.end_us, joined.meter))
-    return Intervals._make(column[order] for column in joined)
 
 
-def _hours(curve: _Curve, facts: Facts, day: Day) -> tuple[Hours, "_Point", "_Point"]:
-    """The hours, and the curve of every meter at the start and the end of the day."""
-    meters, hours = len(facts.q4_m3h), len(day.edges_us) - 1
-    meter = np.repeat(np.arange(meters, dtype=np.int32), hours + 1).reshape(meters, hours + 1)
-    points = curve.at(meter, np.broadcast_to(day.edges_us, meter.shape))
-    first, last = (_Point._make(column[:, place] for column in points) for place in (slice(0, -1), slice(1, None)))
-    start, end = (_Point._make(column[:, place] for column in points) for place in (0, -1))
-    span = curve.between(first, last)
-    is_whole = first.is_defined & last.is_defined & (span.holes == 0) & (span.drawn_us == np.diff(day.edges_us))
-    is_known = (span.unknown == 0) & (facts.reads_flow[:, None] | is_whole)
-    shown = np.flatnonzero((span.drawn_us > 0) | (span.unknown > 0))
-    where_meter, where_hour = np.divmod(shown, hours)
-    has_reverse = is_known & (span.lacks_reverse == 0)
-    found = Hours(
-        where_meter.astype(np.int32),
-        where_hour.astype(np.int32),
-        np.where(is_known, span.volume_nl, MISSING).ravel()[shown],
-        np.where(has_reverse, span.reverse_nl, MISSING).ravel()[shown],
-        span.drawn_us.ravel()[shown],
-        (span.unclean == 0).ravel()[shown],
-    )
-    return found, start, end
+# --- the day ------------------------------------------------------------------------------------------------------------------
 
 
-OF_READINGS = int(Flag.OFF_GRID | Flag.CONFLICT | Flag.PRESSURE_RANGE)
-"""Flags of a reading, counted whether a step ends there or not; the others are counted once a step."""
-
-
-def _flag_counts(readings: Readings, own: Ints, refused: Ints, steps: Steps, meters: int) -> Indices:
-    """How often each flag is set, by meter and bit; `refused`: readings of the day that are refused."""
-    counts = np.zeros((meters, len(Flag)), np.int32)
-    reading_flags = readings.flags[own]
-    marked = np.flatnonzero(reading_flags & OF_READINGS)
-    flagged = np.flatnonzero(steps.flags & ~(OF_READINGS | int(Flag.REFUSED)))
-    for meter, flags in (
-        (readings.meter[own[marked]], reading_flags[marked] & OF_READINGS),
-        (steps.meter[flagged], steps.flags[flagged]),
-    ):
-        for bit in range(len(Flag)):
-            is_set = (flags & (1 << bit)) > 0
-            if is_set.any() and (1 << bit) != Flag.REFUSED:
-                counts[:, bit] += np.bincount(meter[is_set], minlength=meters).astype(np.int32)
-    counts[:, Flag.REFUSED.bit_length() - 1] = np.bincount(readings.meter[refused], minlength=meters)
-    return counts
-
-
-def _days(
-    readings: Readings,
-    own: Ints,
-    refused: Mask,
-    facts: Facts,
-    pieces: _Pieces,
-    curve: _Curve,
-    start: "_Point",
-    end: "_Point",
-    day: Day,
-) -> Days:
-    meters, steps = len(facts.q4_m3h), pieces.steps
-    span = curve.between(start, end)
-    is_known = (span.unknown == 0) & np.where(facts.reads_flow, span.drawn_us > 0, start.is_defined & end.is_defined)
-    reading_meter = readings.meter[own]
-    is_refused = refused[own]
-    is_measured = (readings.forward_ul[own] != MISSING) | ~np.isnan(readings.flow_m3h[own]) | is_refused
-    counts = _flag_counts(readings, own, own[is_refused], steps, meters)
-    pressures = readings.pressure_pa[own]
-    has_pressure = np.flatnonzero(pressures != MISSING)
-    pressures, pressure_meter = pressures[has_pressure], reading_meter[has_pressure]
-    pressure = _extremes(pressure_meter, readings.at_us, own[has_pressure], pressures, meters)
+def _days(readings: Readings, bounds: Ints, steps: Steps, refused: Mask, facts: Facts, curve: _Curve, edges_us: Ints) -> Days:
+    meters = len(facts.q4_m3h)
+    known_us = curve.known_us.sum(axis=1)
+    is_defined = curve.is_defined[:, 0] & curve.is_defined[:, -1]
+    is_known = ~curve.is_unknown.any(axis=1) & np.where(facts.reads_flow, known_us > 0, is_defined)
     # The register resolves a step whose length is at least this; a meter that reports flow resolves every one.
     shortest_h = np.where(facts.reads_flow, 0.0, facts.resolution_ul / PER_M3 / (PEAK_RESOLUTION * facts.q3_m3h))
-    is_resolved = (steps.end_us - steps.start_us) >= np.floor(shortest_h * HOUR_US)[steps.meter]
-    peaks = np.flatnonzero(is_resolved & ~np.isnan(pieces.flow_m3h))
-    peak = _extremes(steps.meter[peaks], pieces.end_us, peaks, pieces.flow_m3h[peaks], meters)
-    known = _known_ends(readings, refused, facts, steps, curve, day)
-    present = np.zeros(meters, bool)
-    present[reading_meter] = True
-    present[steps.meter] = True
-    rows = np.flatnonzero(present)
-    columns = Days(
-        np.arange(meters, dtype=np.int32),
-        np.where(is_known, span.volume_nl, MISSING),
-        np.where(is_known & (span.lacks_reverse == 0), span.reverse_nl, MISSING),
-        span.drawn_us,
-        span.drawn_volume_nl,
-        (span.unclean == 0) & (counts[:, Flag.REFUSED.bit_length() - 1] == 0),
-        peak.highest,
-        peak.highest_at,
-        peak.lowest,
-        peak.lowest_at,
-        pressure.highest,
-        pressure.highest_at,
-        pressure.lowest,
-        pressure.lowest_at,
-        _totals(pressure_meter, pressures, meters),
-        np.bincount(pressure_meter, minlength=meters),
-        np.bincount(reading_meter[is_measured], minlength=meters),
-        counts,
-        *known,
+
+    def nothing() -> Ints:
+        return np.full(meters, MISSING)
+
+    def none() -> Ints:
+        return np.zeros(meters, np.int64)
+
+    found = Days(
+        meter=np.arange(meters, dtype=np.int32),
+        volume_nl=np.where(is_known, curve.volume_nl.sum(axis=1), MISSING),
+        reverse_nl=np.where(is_known & ~curve.lacks_reverse.any(axis=1), curve.reverse_nl.sum(axis=1), MISSING),
+        known_us=known_us,
+        known_volume_nl=curve.known_volume_nl.sum(axis=1),
+        clean=np.logical_not(curve.is_unclean.any(axis=1)),
+        flow_max_m3h=np.full(meters, np.nan),
+        flow_max_at_us=nothing(),
+        flow_min_m3h=np.full(meters, np.nan),
+        flow_min_at_us=nothing(),
+        pressure_max_pa=nothing(),
+        pressure_max_at_us=nothing(),
+        pressure_min_pa=nothing(),
+        pressure_min_at_us=nothing(),
+        pressure_sum_pa=none(),
+        pressure_count=none(),
+        readings=none(),
+        counts=np.zeros((meters, _FLAGS), np.int32),
+        first_at_us=nothing(),
+        first_ul=nothing(),
+        last_at_us=nothing(),
+        last_ul=nothing(),
+        between_nl=nothing(),
+        last=nothing(),
+        last_pressure=nothing(),
     )
-    return Days._make(column[rows] for column in columns)
+    is_present = np.zeros(meters, bool)
+    _fill(readings, bounds, steps, refused, facts, np.floor(shortest_h * HOUR_US), edges_us, found, is_present)
+    rows = np.flatnonzero(is_present)
+    return Days._make(column[rows] for column in found)
 
 
-def _begins(ascending: Indices) -> Ints:
-    """Where each run of equal values begins."""
-    if not len(ascending):
-        return np.empty(0, np.int64)
-    return np.concatenate([np.zeros(1, np.int64), np.flatnonzero(ascending[1:] != ascending[:-1]) + 1])
+@compiled
+def _fill(
+    readings: Readings,
+    bounds: Ints,
+    steps: Steps,
+    refused: Mask,
+    facts: Facts,
+    shortest_us: Floats,
+    edges_us: Ints,
+    days: Days,
+    is_present: Mask,
+) -> None:
+    """The columns of the day that are no sums of hours."""
+    start, end = edges_us[0], edges_us[-1]
+    for meter in range(len(bounds) - 1):
+        counts = days.counts[meter]
+        head = tail = alone = -1
+        moved, is_unknown = 0, False
+        for place in range(bounds[meter], bounds[meter + 1]):
+            at, step_start, flags = readings.at_us[place], steps.start_us[place], steps.flags[place]
+            if start < at <= end:
+                is_present[meter] = True
+                days.last[meter] = place
+                is_refused = refused[place]
+                if is_refused or readings.forward_ul[place] != MISSING or not np.isnan(readings.flow_m3h[place]):
+                    days.readings[meter] += 1
+                _count(readings.flags[place] & _OF_READINGS, counts)
+                if is_refused:
+                    counts[_REFUSED_BIT] += 1
+                    days.clean[meter] = False
+                pressure = readings.pressure_pa[place]
+                if pressure != MISSING:
+                    days.last_pressure[meter] = place
+                    days.pressure_count[meter] += 1
+                    days.pressure_sum_pa[meter] += pressure
+                    if days.pressure_max_at_us[meter] == MISSING or pressure > days.pressure_max_pa[meter]:
+                        days.pressure_max_pa[meter], days.pressure_max_at_us[meter] = pressure, at
+                    if days.pressure_min_at_us[meter] == MISSING or pressure < days.pressure_min_pa[meter]:
+                        days.pressure_min_pa[meter], days.pressure_min_at_us[meter] = pressure, at
+            if alone < 0 and start <= at <= end and readings.forward_ul[place] != MISSING and not refused[place]:
+                alone = place
+            if not _is_shown(step_start, at, flags, start, end):
+                continue
+            is_present[meter] = True
+            _count(flags & ~(_OF_READINGS | _REFUSED), counts)
+            volume = steps.volume_nl[place]
+            flow = _flow(volume, step_start, at, flags)
+            if not np.isnan(flow) and at - step_start >= shortest_us[meter]:
+                if days.flow_max_at_us[meter] == MISSING or flow > days.flow_max_m3h[meter]:
+                    days.flow_max_m3h[meter], days.flow_max_at_us[meter] = flow, min(at, end)
+                if days.flow_min_at_us[meter] == MISSING or flow < days.flow_min_m3h[meter]:
+                    days.flow_min_m3h[meter], days.flow_min_at_us[meter] = flow, min(at, end)
+            if volume == MISSING:
+                is_unknown = True
+            else:
+                moved += _within(volume, step_start, at, start, end)
+            if head < 0:
+                head = place
+            tail = place
+        if facts.reads_flow[meter]:
+            continue
+        if head >= 0:
+            days.first_at_us[meter] = max(steps.start_us[head], start)
+            days.last_at_us[meter] = min(readings.at_us[tail], end)
+            days.first_ul[meter], days.last_ul[meter] = steps.start_ul[head], readings.forward_ul[tail]
+            # At an edge inside a step the register follows from the reading on the day's side: a change within does not matter.
+            if steps.start_us[head] < start:
+                whole = 0 if steps.volume_nl[head] == MISSING else steps.volume_nl[head]
+                passed = _share_ul(whole, steps.start_us[head], readings.at_us[head], start)
+                days.first_ul[meter] = readings.forward_ul[head] - (whole // NL_PER_UL - passed)
+            if readings.at_us[tail] > end:
+                whole = 0 if steps.volume_nl[tail] == MISSING else steps.volume_nl[tail]
+                passed = _share_ul(whole, steps.start_us[tail], readings.at_us[tail], end)
+                days.last_ul[meter] = steps.start_ul[tail] + passed
+            if not is_unknown:
+                days.between_nl[meter] = moved
+        elif alone >= 0:
+            days.first_at_us[meter] = days.last_at_us[meter] = readings.at_us[alone]
+            days.first_ul[meter] = days.last_ul[meter] = readings.forward_ul[alone]
+            days.between_nl[meter] = 0
 
 
-def _totals(meter: Indices, values: Ints, meters: int) -> Ints:
-    """Sums by meter; `meter` ascends."""
-    totals, begins = np.zeros(meters, np.int64), _begins(meter)
-    if len(begins):
-        totals[meter[begins]] = np.add.reduceat(values, begins)
-    return totals
+@compiled
+def _count(flags: int, counts: Indices) -> None:
+    if flags:
+        for bit in range(_FLAGS):
+            if flags & (1 << bit):
+                counts[bit] += 1
 
 
-class _Extremes(NamedTuple):
-    """Highest and lowest value of each meter, and the first time of each; MISSING or NaN where there is none."""
-
-    highest: np.ndarray
-    highest_at: Ints
-    lowest: np.ndarray
-    lowest_at: Ints
+@compiled
+def _share_ul(volume_nl: int, start_us: int, end_us: int, at_us: int) -> int:
+    return int(np.rint(volume_nl * ((at_us - start_us) / (end_us - start_us)) / NL_PER_UL))
 
 
-def _extremes(meter: Indices, at_us: Ints, places: Ints, values: np.ndarray, meters: int) -> _Extremes:
-    """`meter` and `values`: of `places`, which ascend by meter and time; `at_us`: of all places."""
-    nothing = np.nan if values.dtype.kind == "f" else MISSING
-    found = _Extremes(
-        np.full(meters, nothing, values.dtype),
-        np.full(meters, MISSING),
-        np.full(meters, nothing, values.dtype),
-        np.full(meters, MISSING),
-    )
-    begins = _begins(meter)
-    if not len(begins):
-        return found
-    sizes = np.diff(np.append(begins, len(meter)))
-    for ufunc, into, into_at in ((np.maximum, found.highest, found.highest_at), (np.minimum, found.lowest, found.lowest_at)):
-        best = ufunc.reduceat(values, begins)
-        is_best = np.flatnonzero(values == np.repeat(best, sizes))
-        first = is_best[_begins(meter[is_best])]
-        into[meter[begins]] = best
-        into_at[meter[first]] = at_us[places[first]]
-    return found
+# --- the histogram ------------------------------------------------------------------------------------------------------------
 
 
-def _known_ends(
-    readings: Readings, refused: Mask, facts: Facts, steps: Steps, curve: _Curve, day: Day
-) -> tuple[Ints, Ints, Ints, Ints, Ints]:
-    """Of register meters: where the curve is known first and last in the day, the register there, the volume between."""
-    meters = len(facts.q4_m3h)
-    first_at, first_ul, last_at, last_ul, between = (np.full(meters, MISSING) for _ in range(5))
-    # All steps of a meter have registers, or none: it reads its register, or reports flow only.
-    begins = _begins(steps.meter)
-    ends = np.append(begins[1:], len(steps.meter)) - 1 if len(begins) else begins
-    has_register = steps.start_ul[begins] != MISSING
-    head, tail = begins[has_register], ends[has_register]
-    if len(head):
-        meter = steps.meter[head]
-
-        def part(place: Ints, instant_us: Ints) -> Ints:
-            length = steps.end_us[place] - steps.start_us[place]
-            moved = np.where(steps.volume_nl[place] == MISSING, 0, steps.volume_nl[place])
-            share = (instant_us - steps.start_us[place]) / length
-            return np.asarray(np.rint(moved * share / NL_PER_UL), np.int64)
-
-        first, last = np.maximum(steps.start_us[head], day.start_us), np.minimum(steps.end_us[tail], day.end_us)
-        first_at[meter], last_at[meter] = first, last
-        # At an edge inside a step the register follows from the reading on the day's own side: a change within does not matter.
-        inner = first > steps.start_us[head]
-        whole = np.where(steps.volume_nl[head] == MISSING, 0, steps.volume_nl[head] // NL_PER_UL)
-        first_ul[meter] = np.where(inner, steps.end_ul[head] - (whole - part(head, first)), steps.start_ul[head])
-        outer = last < steps.end_us[tail]
-        last_ul[meter] = np.where(outer, steps.start_ul[tail] + part(tail, last), steps.end_ul[tail])
-        span = curve.between(curve.at(meter, first), curve.at(meter, last))
-        between[meter] = np.where(span.unknown == 0, span.volume_nl, MISSING)
-    lacks = ~facts.reads_flow & (first_at == MISSING)
-    if lacks.any():
-        alone = np.flatnonzero(
-            lacks[readings.meter]
-            & (readings.forward_ul != MISSING)
-            & ~refused
-            & (readings.at_us >= day.start_us)
-            & (readings.at_us <= day.end_us)
-        )
-        only = alone[_begins(readings.meter[alone])]
-        meter = readings.meter[only]
-        first_at[meter] = last_at[meter] = readings.at_us[only]
-        first_ul[meter] = last_ul[meter] = readings.forward_ul[only]
-        between[meter] = 0
-    return first_at, first_ul, last_at, last_ul, between
-
-
-def _histogram(pieces: _Pieces) -> Histogram:
-    counted = np.flatnonzero(~np.isnan(pieces.flow_m3h))
-    bins = bin_of(pieces.flow_m3h[counted])
-    meter = pieces.steps.meter[counted]
-    # By meter and class: two stable sorts of 16-bit keys, which numpy counts instead of compares.
-    by_bin = np.argsort(bins.astype(np.uint16), kind="stable")
-    narrow = np.min_scalar_type(int(meter.max(initial=0)))
-    order = by_bin[np.argsort(meter[by_bin].astype(narrow), kind="stable")]
-    meter, bins, counted = meter[order], bins[order], counted[order]
-    begins = _begins(meter.astype(np.int64) * (20 * BINS_PER_DECADE + 2) + bins)
-    if not len(begins):
-        nothing = np.empty(0, np.int64)
-        return Histogram(nothing.astype(np.int32), nothing.astype(np.int32), nothing, nothing)
-    length = np.add.reduceat((pieces.end_us - pieces.start_us)[counted], begins)
-    return Histogram(meter[begins], bins[begins], length, np.add.reduceat(pieces.volume_nl[counted], begins))
+@compiled
+def _histogram(meters: Indices, lengths_us: Ints, volumes_nl: Ints, flows_m3h: Floats) -> Histogram:
+    """Of intervals by meter."""
+    meter, bins = np.empty(len(meters), np.int32), np.empty(len(meters), np.int32)
+    length, volume = np.empty(len(meters), np.int64), np.empty(len(meters), np.int64)
+    own_length, own_volume = np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
+    begin = rows = 0
+    for place in range(len(meters)):
+        if not np.isnan(flows_m3h[place]):
+            bin_ = bin_of(flows_m3h[place])
+            if own_length[bin_] == 0:
+                bins[rows] = bin_
+                rows += 1
+            own_length[bin_] += lengths_us[place]
+            own_volume[bin_] += volumes_nl[place]
+        if place + 1 == len(meters) or meters[place + 1] != meters[place]:
+            bins[begin:rows].sort()
+            for row in range(begin, rows):
+                bin_ = bins[row]
+                meter[row], length[row], volume[row] = meters[place], own_length[bin_], own_volume[bin_]
+                own_length[bin_] = own_volume[bin_] = 0
+            begin = rows
+    return Histogram(meter[:rows], bins[:rows], length[:rows], volume[:rows])

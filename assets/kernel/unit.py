@@ -161,6 +161,9 @@ class Days(NamedTuple):
     last_ul: Ints
     between_nl: Ints
     """Where the curve of a register meter is known first and last in the day, the register there, and the volume between."""
+    last: Ints
+    last_pressure: Ints
+    """Places of the last reading in the day, and of the last whose pressure can be believed; `MISSING`: there is none."""
 
 
 class Histogram(NamedTuple):
