@@ -1,9 +1,9 @@
-"""The unit tables of touched days: raw readings of each day and its edges through the kernel, by worker processes or in this one.
+"""The units of touched days: raw readings of each day and its edges through the kernel, by worker processes or in this one.
 
-    blocks of days ──`computed`, each in one worker──▶ unit tables, last readings ──`make`──▶ marts.duckdb
+    blocks of days ──`computed`, each in one worker──▶ intervals, histograms: a file a day (interval_files.py)
+                                                     ▶ hours, days, last readings ──`make`──▶ marts.duckdb
 
-A block reads its days one after the other and keeps of the readings only the window of the day that it computes. What comes out
-does not depend on how many workers there are.
+A block takes its days in stretches that read the archive once. What comes out does not depend on how many workers there are.
 """
 
 import math
@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from assets import calendar, registry_history, units, warehouse
+from assets import calendar, interval_files, registry_history, units, warehouse
 from assets.workbench import Workbench
 from assets.workers import results
 from ingest_daemon.contract.schema import READING, TIMESTAMP, Reason
@@ -28,21 +28,17 @@ from ingest_daemon.stores.points import point_keys
 BUCKET_METERS = 4_000
 """Meters of one unit: bounds its memory, and its arrays stay near the processor."""
 
-BLOCK_METER_DAYS, BLOCK_DAYS = 20_000, 16
-"""A block has about so many meters × days, and at most so many days; a large day stands alone."""
+STRETCH_METER_DAYS = 8_000
+"""So many meters × days are read at a time; a large day is read alone."""
 
-WRITTEN_METER_DAYS = 20_000
-"""So many are put into the warehouse at a time."""
-
-WRITE_MEMORY = "300MB"
-"""Of DuckDB while units are written; what does not fit lies beside the warehouse for that time."""
+BLOCK_METER_DAYS, BLOCK_DAYS = 80_000, 16
+"""A block has about so many meters × days, and at most so many days."""
 
 SHARED_METER_DAYS = 200_000
 """Fewer meters × days are not worth the seconds that workers take to start."""
 
-READ_READINGS = 300_000
-"""So many readings are read at a time, where days are small."""
-
+KEPT_TABLES = ("unit_hour", "unit_day")
+"""The tables of units that lie in the warehouse; the others are files."""
 
 LAST_ORIGIN = ("battery_v", "signal", "status", "received_at", "channel", "stream", "frame")
 """Columns of `LATEST` that the figures do not read: they are looked up for the last readings only."""
@@ -54,12 +50,14 @@ LATEST: dict[str, pl.DataType] = {name: dtype for name, dtype in units.LAST.item
 
 
 class Done(NamedTuple):
-    """What a block gives: its days' tables, the last reading of each meter in it (`units.LAST`), the number of readings read."""
+    """What a block gives: its days' rows of `KEPT_TABLES`, the last reading of each meter in it (`units.LAST`), the numbers of
+    readings read and of rows in files."""
 
     days: Sequence[date]
-    tables: units.Tables
+    rows: dict[str, pa.Table]
     last: pl.DataFrame
     readings: int
+    filed: int
 
 
 def make(bench: Workbench, connection: duckdb.DuckDBPyConnection, touched: Sequence[date]) -> tuple[int, int]:
@@ -69,26 +67,26 @@ def make(bench: Workbench, connection: duckdb.DuckDBPyConnection, touched: Seque
     """
     read = written = 0
     last = [pl.DataFrame(schema=units.LAST)]
-    waiting: list[Done] = []
     for done in computed(bench, connection, touched):
-        waiting.append(done)
         last.append(done.last)
         read += done.readings
-        if sum(each.tables.unit_day.num_rows for each in waiting) >= WRITTEN_METER_DAYS:
-            written += _write(connection, waiting)
-            waiting = []
-    if waiting:
-        written += _write(connection, waiting)
+        written += done.filed
+        connection.execute("set threads = 1").fetchall()  # several insert no faster, and cost a fifth more
+        for name, rows in done.rows.items():
+            written += warehouse.replace_rows(connection, name, rows, "day", done.days)
+        connection.execute("reset threads").fetchall()
+    interval_files.show(connection)
     _keep_latest(bench.store, connection, pl.concat(last), touched)
     return read, written
 
 
 def computed(bench: Workbench, connection: duckdb.DuckDBPyConnection, touched: Sequence[date]) -> Iterator[Done]:
-    """The results of the days, some at a time; nothing is written. Raises `StoreAway`, `WorkerEnded`."""
+    """The results of the days, some at a time; their intervals are in files. Raises `StoreAway`, `WorkerEnded`."""
     spans = warehouse.frame(connection, "select * from registry.span")
     meters = spans["meter"].n_unique()
     block = _Block(
         bench.store,
+        bench.site.units,
         bench.site.quarantine / f"{Reason.CONFLICT}.jsonl",
         bench.zone,
         bench.max_hole,
@@ -114,6 +112,7 @@ class _Block(NamedTuple):
     """What computing days needs."""
 
     store: RawStore
+    files: Path
     conflicts: Path
     zone: ZoneInfo
     max_hole: timedelta
@@ -122,18 +121,36 @@ class _Block(NamedTuple):
 
     def compute(self, days: Sequence[date]) -> Done:
         """Every unit of consecutive days. Raises `StoreAway`."""
-        parts, last, read = [], [], 0
+        kept, last, read, filed = [units.EMPTY], [pl.DataFrame(schema=units.LAST)], 0, 0
         look_back = _LookBack(self, calendar.midnight(days[-1], self.zone))
         conflicts = self._conflicts(self._window(days[0])[0], self._window(days[-1])[1])
-        for day, readings, new in self._windows(days):
+        for own_days, meters, readings, new in self._with_readings(self._stretches(days)):
             read += new
-            meters = self.facts.of(day)
+            found: dict[date, list[units.Unit]] = {day: [] for day in own_days}
             for bucket, own in _buckets(meters, readings):
-                unit = units.compute(own, bucket, self.replacements, conflicts, day, self.zone, self.max_hole, look_back)
-                parts.append(unit.tables)
-                last.append(unit.last)
-        tables = units.Tables._make(pa.concat_tables(column) for column in zip(*(parts or [units.EMPTY]), strict=True))
-        return Done(days, tables, _later(pl.concat(last)), read)
+                stretch = units.Stretch(own, bucket, self.replacements, conflicts, self.zone, self.max_hole)
+                for day in own_days:
+                    found[day].append(stretch.unit(day, look_back))
+            for day, of_day in found.items():
+                tables = units.joined([units.EMPTY, *(unit.tables for unit in of_day)])
+                filed += interval_files.write(self.files, day, tables)
+                kept.append(tables._replace(unit_interval=units.EMPTY.unit_interval, flow_histogram=units.EMPTY.flow_histogram))
+                last += [unit.last for unit in of_day]
+        rows = units.joined(kept)
+        return Done(days, {name: getattr(rows, name) for name in KEPT_TABLES}, _later(pl.concat(last)), read, filed)
+
+    def _stretches(self, days: Sequence[date]) -> Iterator[tuple[list[date], pl.DataFrame]]:
+        """Consecutive days in which no fact changes, as many as are read at a time, with the facts."""
+        stretch: list[date] = []
+        held = self.facts.of(days[0])
+        for day in days:
+            meters = self.facts.of(day)
+            if stretch and ((len(stretch) + 1) * meters.height > STRETCH_METER_DAYS or not meters.equals(held)):
+                yield stretch, held
+                stretch = []
+            stretch.append(day)
+            held = meters
+        yield stretch, held
 
     def _window(self, day: date) -> tuple[datetime, datetime]:
         """The day and the longest hole to either side."""
@@ -142,30 +159,26 @@ class _Block(NamedTuple):
             calendar.midnight(day + timedelta(days=1), self.zone) + self.max_hole,
         )
 
-    def _windows(self, days: Sequence[date]) -> Iterator[tuple[date, pl.DataFrame, int]]:
-        """Each day with the readings of its window, and how many of them were read for it.
+    def _with_readings(
+        self, stretches: Iterator[tuple[list[date], pl.DataFrame]]
+    ) -> Iterator[tuple[list[date], pl.DataFrame, pl.DataFrame, int]]:
+        """Each stretch with the readings of its window, and how many of them were read for it.
 
         Reads go up to the end of a UTC day, so that no file of the archive is opened twice.
         """
-        begin, end = self._window(days[0])[0], self._window(days[-1])[1]
-        ahead = timedelta()
-        held: list[pl.DataFrame] = []
-        until = begin - calendar.TICK
-        for day in days:
-            first, last = self._window(day)
+        held = pl.DataFrame(schema={name: READING[name] for name in units.COLUMNS})
+        until: datetime | None = None
+        for days, meters in stretches:
+            first, last = self._window(days[0])[0], self._window(days[-1])[1]
+            held = held.filter(pl.col("ts") >= first)
             new = 0
-            if until < last:
-                start = until + calendar.TICK
-                until = min(end, datetime.combine((last + ahead).date(), time.max, UTC))
-                held.append(self.store.read(start, until, columns=units.COLUMNS))
-                new = held[-1].height
-                small = READ_READINGS * (until - start) // max(1, new) - timedelta(days=1)
-                ahead = max(timedelta(), min(small, timedelta(days=BLOCK_DAYS)))
-            held = [part for part in held if part.height]
-            window = [part.filter(pl.col("ts").is_between(first, last)) for part in held]
-            yield day, _joined(window), new
-            following = self._window(day + timedelta(days=1))[0]
-            held = [part for part in held if part["ts"].max() >= following]  # type: ignore[operator]
+            if until is None or until < last:
+                start = first if until is None else until + calendar.TICK
+                until = datetime.combine(last.date(), time.max, UTC)
+                added = self.store.read(start, until, columns=units.COLUMNS)
+                new = added.height
+                held = _joined(held, added)
+            yield days, meters, held.filter(pl.col("ts") <= last), new
 
     def _conflicts(self, start: datetime, end: datetime) -> pl.DataFrame:
         """Times of readings that a later arrival contradicted: `terminal`, `ts`."""
@@ -197,13 +210,11 @@ class _LookBack:
         return self._readings.filter(pl.col("terminal").is_in(terminals) & pl.col("ts").is_between(start, end))
 
 
-def _joined(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+def _joined(earlier: pl.DataFrame, later: pl.DataFrame) -> pl.DataFrame:
     """Readings of times that follow each other, by terminal and time."""
-    if not parts:
-        return pl.DataFrame(schema={name: READING[name] for name in units.COLUMNS})
-    if len(parts) == 1:
-        return parts[0]
-    rows = pl.concat(parts, rechunk=True)
+    if earlier.is_empty() or later.is_empty():
+        return later if earlier.is_empty() else earlier
+    rows = pl.concat([earlier, later], rechunk=True)
     return rows[np.argsort(point_keys(rows), kind="stable")]
 
 
@@ -239,21 +250,6 @@ def _later(rows: pl.DataFrame) -> pl.DataFrame:
         .select(rows.columns)
         .sort("meter")
     )
-
-
-def _write(connection: duckdb.DuckDBPyConnection, done: Sequence[Done]) -> int:
-    """Replace the rows of the blocks' days; gives the rows written."""
-    days = [day for each in done for day in each.days]
-    connection.execute("set threads = 1").fetchall()  # several insert no faster, and cost a fifth more
-    connection.execute(f"set memory_limit = '{WRITE_MEMORY}'").fetchall()  # or it keeps all that was written until the run ends
-    try:
-        return sum(
-            warehouse.replace_rows(connection, name, pa.concat_tables(getattr(each.tables, name) for each in done), "day", days)
-            for name in units.Tables._fields
-        )
-    finally:
-        connection.execute("reset threads").fetchall()
-        connection.execute("reset memory_limit").fetchall()
 
 
 def _keep_latest(store: RawStore, connection: duckdb.DuckDBPyConnection, last: pl.DataFrame, days: Sequence[date]) -> None:

@@ -27,7 +27,7 @@ def create_in_warehouse(connection: duckdb.DuckDBPyConnection, zone: str) -> Non
     connection.execute(f"create table if not exists ops.latest_reading ({listed})").fetchall()
     for view in views():
         if all(warehouse.has_table(connection, dep) for dep in view.deps):
-            warehouse.drop_table_of(connection, view.name)  # of a version in which it was a mart
+            warehouse.drop(connection, view.name, "table")  # of a version in which it was a mart
             connection.execute(f"create or replace view {view.name} as {view.query.format(zone=zone)}").fetchall()
 
 

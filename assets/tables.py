@@ -20,6 +20,7 @@ from duckdb.func import FunctionNullHandling
 from assets import (
     billing,
     cleaned,
+    interval_files,
     kernel,
     marts,
     periods,
@@ -105,8 +106,9 @@ def _registry(making: Making) -> Made:
 
 def _units(making: Making) -> Made:
     if making.renew:
-        for name, table in units.EMPTY._asdict().items():
-            warehouse.renew_where_other(making.connection, name, table)
+        interval_files.renew(making.connection)
+        for name in cleaned.KEPT_TABLES:
+            warehouse.renew_where_other(making.connection, name, getattr(units.EMPTY, name))
     return Made(*cleaned.make(making.bench, making.connection, making.partitions.days))
 
 
@@ -264,14 +266,15 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
     )
     billing.ensure_tables(connection)
     empty = {
-        **units.EMPTY._asdict(),
+        **{name: getattr(units.EMPTY, name) for name in cleaned.KEPT_TABLES},
         "latest_reading": pl.DataFrame(schema=cleaned.LATEST),
         "register_bill": pl.DataFrame(schema=register_differences.REGISTER_BILL),
     }
     for name, rows in empty.items():
         if not warehouse.has_table(connection, name):
             warehouse.replace_all(connection, name, rows)
-    warehouse.drop_table_of(connection, "interval_reading")  # of a version that kept the intervals as rows
+    interval_files.show(connection)
+    warehouse.drop(connection, "interval_reading", "table")  # of a version that kept the intervals as rows
     connection.execute(units.INTERVAL_READING).fetchall()
 
 
@@ -284,7 +287,7 @@ def _silent_after_h(step_min: int, upload_min: int | None, link: str | None) -> 
 
 
 def outdated(connection: duckdb.DuckDBPyConnection) -> set[str]:
-    """The figures that were made by another formula or never, and all that is made from them.
+    """The figures that were made by another formula, never, or whose files are gone, and all that is made from them.
 
     They are noted as such before they are made anew: neither a kill nor a run that makes other tables forgets them.
     """
@@ -292,6 +295,8 @@ def outdated(connection: duckdb.DuckDBPyConnection) -> set[str]:
     connection.execute("create table if not exists state.version (name varchar primary key, version varchar)").fetchall()
     noted = dict(connection.execute("select name, version from state.version").fetchall())
     changed = {step.name for step in figures() if noted.get(step.name) != step.version}
+    if interval_files.are_lost(connection):
+        changed.add("interval_reading")
     found = (changed | made_from(changed)) & {step.name for step in figures()}
     for name in found:
         connection.execute("insert or replace into state.version values (?, null)", [name]).fetchall()

@@ -5,7 +5,7 @@ resolution of intervals; every mart starts from them. Volumes are integers of na
 microlitres (`_ul`), `NULL` where not known.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from assets import calendar, kernel
 from assets.kernel import MISSING, PER_M3, Changes, Day, Facts, Flag, Readings, Result, chain, raw
-from assets.kernel.unit import HOUR_US, Days, Floats, Indices, Ints, Mask
+from assets.kernel.unit import HOUR_US, Days, Floats, Indices, Ints, Mask, bounds_of
 from ingest_daemon.contract.schema import TIMESTAMP
 
 LOOKBACK = timedelta(days=8)
@@ -95,33 +95,84 @@ COLUMNS = ("terminal", "ts", "forward_m3", "reverse_m3", "flow_m3h", "pressure_m
 """What of a reading the figures need."""
 
 
-def compute(
-    readings: pl.DataFrame,
-    meters: pl.DataFrame,
-    replacements: pl.DataFrame,
-    conflicts: pl.DataFrame,
-    day: date,
-    zone: ZoneInfo,
-    max_hole: timedelta,
-    look_back: LookBack,
-) -> Unit:
-    """One unit.
+class Stretch:
+    """Some meters over consecutive days in which their facts do not change, their readings as arrays: `unit` computes a day."""
 
-    `readings`: `COLUMNS` of `schema.READING`, one row a (terminal, ts), sorted by both, covering the day and `max_hole` to either
-    side. `meters`: facts of the day, a row a (terminal, meter) with `terminal_from`, `terminal_to` (null: unbounded).
-    `replacements`: `meter`, `replaced_at` or `replaced_on`, `old_final_m3`, `new_initial_m3`. `conflicts`: `terminal`, `ts`.
-    """
-    edges = edges_of(day, zone)
-    facts_frame = meters.unique("meter", keep="first", maintain_order=True).sort("meter")
-    facts = _facts(facts_frame)
-    rows = _rows(readings.select(COLUMNS), meters, facts_frame["meter"], facts, look_back, edges, max_hole)
-    forward, reverse, flow, pressure = (_column(rows.frame, name) for name in COLUMNS[2:])
-    local_us = _local(rows, zone, edges)
-    arrays = raw.readings_of(rows.meter, rows.at_us, local_us, forward, reverse, flow, pressure, facts)
-    if conflicts.height:
-        arrays.flags[_contradicted(rows.frame, conflicts)] |= int(Flag.CONFLICT)
-    result = kernel.compute(arrays, facts, _changes(replacements, facts_frame, edges, max_hole, zone), Day(edges), _us(max_hole))
-    return Unit(_tables(result, facts_frame["meter"], day, edges), _last(result.days, rows.frame, facts_frame["meter"], day))
+    def __init__(
+        self,
+        readings: pl.DataFrame,
+        meters: pl.DataFrame,
+        replacements: pl.DataFrame,
+        conflicts: pl.DataFrame,
+        zone: ZoneInfo,
+        max_hole: timedelta,
+    ) -> None:
+        """`readings`: `COLUMNS` of `schema.READING`, one row a (terminal, ts), sorted by both, covering the days and `max_hole`
+        to either side. `meters`: the facts, a row a (terminal, meter) with `terminal_from`, `terminal_to` (null: unbounded).
+        `replacements`: `meter`, `replaced_at` or `replaced_on`, `old_final_m3`, `new_initial_m3`. `conflicts`: `terminal`, `ts`.
+        """
+        of_meters = meters.unique("meter", keep="first", maintain_order=True).sort("meter")
+        self._meters, self._conflicts, self._zone, self._hole_us = meters, conflicts, zone, _us(max_hole)
+        self._names = of_meters["meter"]
+        self._facts = _facts(of_meters)
+        self._changes = _changes(replacements, self._names, zone)
+        self._frame, self._readings = self._arrays(readings.select(COLUMNS))
+        self._bounds = bounds_of(self._readings.meter, len(self._names))
+
+    def unit(self, day: date, look_back: LookBack) -> Unit:
+        """The unit of a day."""
+        edges = edges_of(day, self._zone)
+        first, last = int(edges[0]) - self._hole_us, int(edges[-1]) + self._hole_us
+        changes = Changes._make(
+            column[(self._changes.until_us >= first) & (self._changes.at_us <= last)] for column in self._changes
+        )
+        within = raw.window(self._readings, self._bounds, first, last)
+        doubted, wider = self._wider(within, calendar.instant(first), look_back)
+        within.ends[doubted] = within.begins[doubted]
+        readings, places = raw.taken(self._readings, within)
+        found = [self._unit(day, edges, changes, readings, self._frame, places)]
+        if wider is not None:
+            frame, readings = self._arrays(wider)
+            found.append(self._unit(day, edges, changes, readings, frame, np.arange(frame.height)))
+        return Unit(joined(unit.tables for unit in found), pl.concat(unit.last for unit in found))
+
+    def _unit(self, day: date, edges: Ints, changes: Changes, readings: Readings, frame: pl.DataFrame, places: Ints) -> Unit:
+        result = kernel.compute(readings, self._facts, changes, Day(edges), self._hole_us)
+        return Unit(_tables(result, self._names, day, edges), _last(result.days, frame, places, self._names, day))
+
+    def _wider(self, within: raw.Window, start: datetime, look_back: LookBack) -> tuple[Ints, pl.DataFrame | None]:
+        """Meters whose readings of the day are to be held against earlier ones, and all these readings; else no meter."""
+        zero, risen = raw.doubtful(self._readings, within, self._facts)
+        meters = np.union1d(zero, risen)
+        nothing = np.empty(0, np.int64), None
+        if not len(meters):
+            return nothing
+        names = self._meters.filter(pl.col("meter").is_in(self._names.gather(meters).implode()))
+        is_risen = pl.col("terminal").is_in(
+            names.filter(pl.col("meter").is_in(self._names.gather(risen).implode()))["terminal"].implode()
+        )
+        earlier = look_back(names["terminal"].to_list(), start - LOOKBACK, start).filter(pl.col("ts") < start)
+        last = earlier.filter((pl.col("forward_m3") > 0) & ~is_risen).sort("ts").group_by("terminal", maintain_order=True).last()
+        further = pl.concat(part.select(COLUMNS) for part in (last, earlier.filter(is_risen)))
+        if further.is_empty():
+            return nothing
+        own = np.concatenate([np.arange(within.begins[meter], within.ends[meter]) for meter in meters])
+        return meters, pl.concat([self._frame[own], further]).sort("terminal", "ts")
+
+    def _arrays(self, readings: pl.DataFrame) -> tuple[pl.DataFrame, Readings]:
+        """The readings of these meters, by meter and time."""
+        rows = _assigned(readings, self._meters, {meter: index for index, meter in enumerate(self._names)})
+        forward, reverse, flow, pressure = (rows.frame[name].to_numpy(writable=True) for name in COLUMNS[2:])
+        local_us = _local(rows, self._zone)
+        arrays = raw.readings_of(rows.meter, rows.at_us, local_us, forward, reverse, flow, pressure, self._facts)
+        if self._conflicts.height:
+            arrays.flags[_contradicted(rows.frame, self._conflicts)] |= int(Flag.CONFLICT)
+        return rows.frame, arrays
+
+
+def joined(parts: Iterable[Tables]) -> Tables:
+    """The rows of all of them."""
+    return Tables._make(pa.concat_tables(tables) for tables in zip(*parts, strict=True))
 
 
 def edges_of(day: date, zone: ZoneInfo) -> Ints:
@@ -142,36 +193,6 @@ class _Rows(NamedTuple):
     frame: pl.DataFrame
     meter: Indices
     at_us: Ints
-
-
-def _rows(
-    readings: pl.DataFrame,
-    meters: pl.DataFrame,
-    names: pl.Series,
-    facts: Facts,
-    look_back: LookBack,
-    edges: Ints,
-    max_hole: timedelta,
-) -> _Rows:
-    place = {meter: index for index, meter in enumerate(names)}
-    rows = _assigned(readings, meters, place)
-    doubtful = raw.doubtful(rows.meter, rows.at_us, _column(rows.frame, "forward_m3"), facts)
-    zero, risen = (set(names.gather(found)) for found in doubtful)
-    if zero or risen:
-        start = calendar.instant(int(edges[0])) - max_hole
-        doubted = meters.filter(pl.col("meter").is_in(zero | risen)).select("terminal", is_risen=pl.col("meter").is_in(risen))
-        earlier = look_back(doubted["terminal"].to_list(), start - LOOKBACK, start).filter(pl.col("ts") < start)
-        is_risen = pl.col("terminal").is_in(doubted.filter("is_risen")["terminal"].implode())
-        last = earlier.filter((pl.col("forward_m3") > 0) & ~is_risen).sort("ts").group_by("terminal", maintain_order=True).last()
-        wider = pl.concat([readings, *(part.select(readings.columns) for part in (last, earlier.filter(is_risen)))])
-        if wider.height > readings.height:
-            rows = _assigned(wider.sort("terminal", "ts"), meters, place)
-    return rows
-
-
-def _column(frame: pl.DataFrame, name: str) -> np.ndarray:
-    """A column of its own memory, NaN where null: compiled code is made for one kind of array."""
-    return frame[name].to_numpy(writable=True)
 
 
 def _assigned(readings: pl.DataFrame, meters: pl.DataFrame, place: dict[str, int]) -> _Rows:
@@ -218,13 +239,17 @@ def _facts(meters: pl.DataFrame) -> Facts:
     )
 
 
-def _local(rows: _Rows, zone: ZoneInfo, edges: Ints) -> Ints:
+def _local(rows: _Rows, zone: ZoneInfo) -> Ints:
     """Times of readings on the local clock (µs)."""
-    if (edges[-1] - edges[0]) != 24 * HOUR_US:  # the clock changes: each reading has the offset of its own time
+    if not len(rows.at_us):
+        return rows.at_us
+    first, last = int(rows.at_us.min()), int(rows.at_us.max())
+    offsets = {calendar.instant(at).astimezone(zone).utcoffset() or timedelta() for at in range(first, last, 24 * HOUR_US)}
+    offsets.add(calendar.instant(last).astimezone(zone).utcoffset() or timedelta())
+    if len(offsets) > 1:  # the clock changes: each reading has the offset of its own time
         local = rows.frame["ts"].dt.convert_time_zone(str(zone)).dt.replace_time_zone(None)
         return np.array(local.to_physical(), np.int64)
-    offset = calendar.instant(int(edges[0])).astimezone(zone).utcoffset() or timedelta()
-    return rows.at_us + _us(offset)
+    return rows.at_us + _us(offsets.pop())
 
 
 def _contradicted(rows: pl.DataFrame, conflicts: pl.DataFrame) -> Mask:
@@ -233,23 +258,13 @@ def _contradicted(rows: pl.DataFrame, conflicts: pl.DataFrame) -> Mask:
     return joined["contradicted"].fill_null(False).to_numpy()
 
 
-def _changes(
-    replacements: pl.DataFrame,
-    facts: pl.DataFrame,
-    edges: Ints,
-    max_hole: timedelta,
-    zone: ZoneInfo,
-) -> Changes:
-    """Replacements that a step of this unit can hold, by meter and time."""
-    place = facts.select("meter").with_row_index("place")
-    listed = replacements.join(place, on="meter")
+def _changes(replacements: pl.DataFrame, meters: pl.Series, zone: ZoneInfo) -> Changes:
+    """Replacements by meter and time."""
+    listed = replacements.join(meters.to_frame().with_row_index("place"), on="meter")
     at = listed["replaced_at"]
     begins, ends = (calendar.midnights(listed["replaced_on"], zone, later=later) for later in (0, 1))
-    listed = (
-        listed.with_columns(begin=at.fill_null(begins).dt.timestamp("us"), until=at.fill_null(ends).dt.timestamp("us"))
-        .filter((pl.col("until") >= int(edges[0]) - _us(max_hole)) & (pl.col("begin") <= int(edges[-1]) + _us(max_hole)))
-        .sort("place", "begin", "until")
-    )
+    times = {"begin": at.fill_null(begins).dt.timestamp("us"), "until": at.fill_null(ends).dt.timestamp("us")}
+    listed = listed.with_columns(**times).sort("place", "begin", "until")
     old, new = (
         np.rint(np.clip(listed[name].to_numpy(), -raw.REGISTER_M3, raw.REGISTER_M3) * PER_M3).astype(np.int64)
         for name in ("old_final_m3", "new_initial_m3")
@@ -274,12 +289,14 @@ def _tables(result: Result, meters: pl.Series, day: date, edges: Ints) -> Tables
     )
 
 
-def _last(days: Days, rows: pl.DataFrame, meters: pl.Series, day: date) -> pl.DataFrame:
+def _last(days: Days, rows: pl.DataFrame, places: Ints, meters: pl.Series, day: date) -> pl.DataFrame:
+    """`places`: of the readings among the rows."""
     read = np.flatnonzero(days.last != MISSING)
-    last, pressure = days.last[read], days.last_pressure[read]
+    last = rows[places[days.last[read]]]
+    pressure = days.last_pressure[read]
     has_pressure = pl.Series(pressure != MISSING, dtype=pl.Boolean)
-    of_pressure = rows.select("pressure_mpa", "ts")[np.where(pressure != MISSING, pressure, 0) if rows.height else pressure]
-    found = rows[last].select(
+    of_pressure = rows.select("pressure_mpa", "ts")[places[np.where(pressure != MISSING, pressure, days.last[read])]]
+    found = last.select(
         "terminal",
         "reverse_m3",
         "flow_m3h",

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import duckdb
 import polars as pl
@@ -14,10 +14,6 @@ import pyarrow as pa
 
 STORAGE_VERSION = "v1.4.0"
 """The newest file format that every DuckDB since 1.4 reads; the library's default would shut older readers out."""
-
-ROW_GROUP = 8_192
-"""Rows that are compressed and written as one: rows of `unit_interval` are whole days, of which the usual 122,880 are 600 MB."""
-
 
 Rows: TypeAlias = pl.DataFrame | pa.Table
 
@@ -35,11 +31,11 @@ def opened(path: Path, zone: str) -> Iterator[duckdb.DuckDBPyConnection]:
     connection = duckdb.connect()
     try:
         try:
-            options = f"storage_version '{STORAGE_VERSION}', row_group_size {ROW_GROUP}"
-            connection.execute(f"attach '{path}' as marts ({options})").fetchall()
+            connection.execute(f"attach '{path}' as marts (storage_version '{STORAGE_VERSION}')").fetchall()
         except duckdb.IOException as error:
             raise WarehouseBusy(f"{path} is open in another program ({error}); close it, then try again") from None
         connection.execute("use marts").fetchall()
+        connection.execute(f"set file_search_path = '{path.parent}'").fetchall()
         connection.execute(f"set temp_directory = '{path}.tmp'").fetchall()
         connection.execute(f"set timezone = '{zone}'").fetchall()
         connection.execute("set preserve_insertion_order = true").fetchall()
@@ -121,11 +117,11 @@ def has_table(warehouse: duckdb.DuckDBPyConnection, table: str) -> bool:
     return bool(warehouse.execute(query, [schema or "main", name]).fetchall()[0][0])
 
 
-def drop_table_of(warehouse: duckdb.DuckDBPyConnection, name: str) -> None:
-    """Drop the table of this name, where it is one and no view."""
-    query = "select count(*) from duckdb_tables() where database_name = 'marts' and schema_name = 'main' and table_name = ?"
+def drop(warehouse: duckdb.DuckDBPyConnection, name: str, kind: Literal["table", "view"]) -> None:
+    """Drop what has this name, where it is of this kind."""
+    query = f"select count(*) from duckdb_{kind}s() where database_name = 'marts' and schema_name = 'main' and {kind}_name = ?"
     if warehouse.execute(query, [name]).fetchall() == [(1,)]:
-        warehouse.execute(f"drop table {name}").fetchall()
+        warehouse.execute(f"drop {kind} {name}").fetchall()
 
 
 def renew_where_other(warehouse: duckdb.DuckDBPyConnection, name: str, empty: pa.Table) -> None:

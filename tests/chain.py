@@ -2,7 +2,8 @@
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -45,17 +46,27 @@ def mainflow(
     return done
 
 
-def table_names(marts: Path) -> list[str]:
-    """The marts that must be the same after the same readings."""
+@contextmanager
+def opened(marts: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The warehouse of a site, to read, with the files beside it; times in UTC."""
     with duckdb.connect(str(marts), read_only=True) as connection:
-        rows = connection.execute("select table_name from duckdb_tables() where schema_name = 'main' order by 1").fetchall()
+        connection.execute(f"set file_search_path = '{marts.parent}'").fetchall()
+        connection.execute("set timezone = 'UTC'").fetchall()
+        yield connection
+
+
+def table_names(marts: Path) -> list[str]:
+    """The tables, in the warehouse or files beside it, that must be the same after the same readings."""
+    with opened(marts) as connection:
+        rows = connection.execute(
+            "select table_name from information_schema.tables where table_schema = 'main' order by 1"
+        ).fetchall()
     return [name for (name,) in rows if name not in LEDGERS]
 
 
 def table(marts: Path, name: str, without: tuple[str, ...] = ()) -> pl.DataFrame:
-    """All rows of a table in a fixed order, times in UTC."""
-    with duckdb.connect(str(marts), read_only=True) as connection:
-        connection.execute("set timezone = 'UTC'").fetchall()
+    """All rows of a table in a fixed order."""
+    with opened(marts) as connection:
         frame = connection.sql(f"select * from {name} order by all").pl()
     return frame.drop(*without, strict=False)
 

@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo
 
 import duckdb
 import polars as pl
-import pyarrow as pa
 
 from assets import calendar, marts, registry, registry_history, tables, units, warehouse
 from assets.partitions import Partitions
@@ -74,7 +73,7 @@ def unit_tables(
     changes: Sequence[dict[str, Any]] = (),
     conflicts: pl.DataFrame = NO_CONFLICTS,
 ) -> units.Tables:
-    """The unit tables of days, each from its own window of `rows` (one row a terminal and time), as a run makes them."""
+    """The unit tables of days, from `rows` (one row a terminal and time), as a run makes them."""
     meters = facts(terminals() if registry is None else registry)
     replacements = typed("replacements", changes)
     rows = rows.sort("terminal", "ts")
@@ -85,12 +84,9 @@ def unit_tables(
     def look_back(names: list[str], start: datetime, end: datetime) -> pl.DataFrame:
         return within(start, end).filter(pl.col("terminal").is_in(names))
 
-    parts = []
-    for day in days:
-        start, end = calendar.midnight(day, zone), calendar.midnight(day + timedelta(days=1), zone)
-        window = within(start - HOLE, end + HOLE)
-        parts.append(units.compute(window, meters, replacements, conflicts, day, zone, HOLE, look_back).tables)
-    return units.Tables._make(pa.concat_tables(column) for column in zip(*parts, strict=True))
+    start, end = calendar.midnight(min(days), zone), calendar.midnight(max(days) + timedelta(days=1), zone)
+    stretch = units.Stretch(within(start - HOLE, end + HOLE), meters, replacements, conflicts, zone, HOLE)
+    return units.joined(stretch.unit(day, look_back).tables for day in days)
 
 
 class Figures(NamedTuple):

@@ -28,6 +28,7 @@ from assets.kernel.unit import (
     Mask,
     Readings,
     Result,
+    bounds_of,
 )
 
 PEAK_RESOLUTION = 0.1
@@ -39,6 +40,7 @@ BINS_PER_DECADE = 100
 LOWEST_M3H = 1e-4
 
 BINS = 20 * BINS_PER_DECADE + 2
+_BINS_PER_E = BINS_PER_DECADE / math.log(10)
 
 _HOLE, _UNCLEAN, _REFUSED = int(Flag.HOLE), int(UNCLEAN), int(Flag.REFUSED)
 _FLAGS, _REFUSED_BIT = len(Flag), Flag.REFUSED.bit_length() - 1
@@ -52,7 +54,7 @@ def bin_of(flow_m3h: float) -> int:
     """Class of a flow: 0 for none (or reverse), else 1 + the hundredths of decades above 10⁻⁴ m³/h; see `bin_edges`."""
     if not flow_m3h > 0:
         return 0
-    place = math.floor(math.log10(flow_m3h / LOWEST_M3H) * BINS_PER_DECADE + 1e-9)
+    place = int(math.log(flow_m3h / LOWEST_M3H) * _BINS_PER_E + 1e-9)
     return min(max(place, 0), BINS - 2) + 1
 
 
@@ -65,7 +67,7 @@ def bin_edges(bins: Indices) -> tuple[Floats, Floats]:
 def compute(readings: Readings, facts: Facts, changes: Changes, day: Day, hole_us: int) -> Result:
     """All figures of a unit. `hole_us`: the longest hole that the register curve crosses."""
     meters = len(facts.q4_m3h)
-    bounds = np.searchsorted(readings.meter, np.arange(meters + 1))
+    bounds = bounds_of(readings.meter, meters)
     steps, refused = steps_of(readings, bounds, facts, changes, hole_us)
     edges = day.edges_us
     curve = _Curve.of(meters, len(edges) - 1)

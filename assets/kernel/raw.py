@@ -1,5 +1,7 @@
 """Raw readings of a unit: their integers, what one reading alone tells, and which meters need a look at earlier readings."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from assets.kernel import chain
@@ -74,45 +76,90 @@ def _microlitres(register_m3: float) -> int:
     return int(np.rint(register_m3 * MILLION)) * (PER_M3 // MILLION)
 
 
-def doubtful(meter: Indices, at_us: Ints, forward_m3: Floats, facts: Facts) -> tuple[Ints, Ints]:
+class Window(NamedTuple):
+    """Where the readings of each meter in a span of time begin and end among those of a longer time."""
+
+    begins: Ints
+    ends: Ints
+
+
+def window(readings: Readings, bounds: Ints, first_us: int, last_us: int) -> Window:
+    """The readings of each meter between two instants, both included. `bounds`: see `bounds_of`."""
+    found = Window(np.empty(len(bounds) - 1, np.int64), np.empty(len(bounds) - 1, np.int64))
+    _find(bounds, readings.at_us, first_us, last_us, found)
+    return found
+
+
+@compiled
+def _find(bounds: Ints, at_us: Ints, first_us: int, last_us: int, found: Window) -> None:
+    for meter in range(len(bounds) - 1):
+        own = at_us[bounds[meter] : bounds[meter + 1]]
+        found.begins[meter] = bounds[meter] + np.searchsorted(own, first_us, "left")
+        found.ends[meter] = bounds[meter] + np.searchsorted(own, last_us, "right")
+
+
+def taken(readings: Readings, within: Window) -> tuple[Readings, Ints]:
+    """The readings of a window, and the place of each among `readings`."""
+    count = int((within.ends - within.begins).sum())
+    found = Readings._make(np.empty(count, column.dtype) for column in readings)
+    places = np.empty(count, np.int64)
+    _take(readings, within, found, places)
+    return found, places
+
+
+@compiled
+def _take(readings: Readings, within: Window, found: Readings, places: Ints) -> None:
+    row = 0
+    for meter in range(len(within.begins)):
+        for place in range(within.begins[meter], within.ends[meter]):
+            places[row] = place
+            found.meter[row] = meter
+            found.at_us[row] = readings.at_us[place]
+            found.forward_ul[row] = readings.forward_ul[place]
+            found.reverse_ul[row] = readings.reverse_ul[place]
+            found.flow_m3h[row] = readings.flow_m3h[place]
+            found.pressure_pa[row] = readings.pressure_pa[place]
+            found.flags[row] = readings.flags[place]
+            row += 1
+
+
+def doubtful(readings: Readings, within: Window, facts: Facts) -> tuple[Ints, Ints]:
     """Meters whose first register is exactly 0, and meters with few great rises of which one is not taken back at once."""
-    meters = len(facts.q4_m3h)
-    bounds = np.searchsorted(meter, np.arange(meters + 1))
-    begins_at_zero, rises = np.zeros(meters, bool), np.zeros(meters, bool)
-    limit = chain.RISE_FACTOR * facts.q4_m3h / HOUR_US
-    _doubt(bounds, at_us, forward_m3, limit, LEAST_RESOLUTIONS * facts.resolution_ul / PER_M3, begins_at_zero, rises)
+    begins_at_zero, rises = np.zeros(len(within.begins), bool), np.zeros(len(within.begins), bool)
+    least_ul = LEAST_RESOLUTIONS * facts.resolution_ul
+    _doubt(within, readings.at_us, readings.forward_ul, chain.rate(facts.q4_m3h), least_ul, begins_at_zero, rises)
     return np.flatnonzero(begins_at_zero), np.flatnonzero(rises)
 
 
 @compiled
 def _doubt(
-    bounds: Ints, at_us: Ints, forward_m3: Floats, limit_m3us: Floats, least_m3: Floats, begins_at_zero: Mask, rises: Mask
+    within: Window, at_us: Ints, forward_ul: Ints, limit_ul_us: Floats, least_ul: Ints, begins_at_zero: Mask, rises: Mask
 ) -> None:
     shown = np.empty(len(at_us), np.int64)
-    for meter in range(len(bounds) - 1):
+    for meter in range(len(within.begins)):
         count = 0
-        for place in range(bounds[meter], bounds[meter + 1]):
-            if not np.isnan(forward_m3[place]):
+        for place in range(within.begins[meter], within.ends[meter]):
+            if forward_ul[place] != MISSING:
                 shown[count] = place
                 count += 1
-        begins_at_zero[meter] = count > 0 and forward_m3[shown[0]] == 0.0
+        begins_at_zero[meter] = count > 0 and forward_ul[shown[0]] == 0
         fastest, fast = -np.inf, 0
         for number in range(1, count):
-            fastest = max(fastest, _rise(shown, number, forward_m3) / _rise(shown, number, at_us))
+            fastest = max(fastest, _rise(shown, number, forward_ul) / _rise(shown, number, at_us))
         for number in range(1, count):
-            fast += _rise(shown, number, forward_m3) / _rise(shown, number, at_us) * LONE_RISE > fastest
-        great = min(limit_m3us[meter], fastest / LONE_RISE) if fast == 1 else limit_m3us[meter]
+            fast += _rise(shown, number, forward_ul) / _rise(shown, number, at_us) * LONE_RISE > fastest
+        great = min(limit_ul_us[meter], fastest / LONE_RISE) if fast == 1 else limit_ul_us[meter]
         if count < 2 or fastest <= great:
             continue
         great_rises, taken_back = 0, 0
         for number in range(1, count):
-            rise = _rise(shown, number, forward_m3)
-            if rise / _rise(shown, number, at_us) > great and rise > least_m3[meter]:
+            rise = _rise(shown, number, forward_ul)
+            if rise / _rise(shown, number, at_us) > great and rise > least_ul[meter]:
                 great_rises += 1
-                taken_back += number + 1 < count and forward_m3[shown[number + 1]] < forward_m3[shown[number]]
+                taken_back += number + 1 < count and forward_ul[shown[number + 1]] < forward_ul[shown[number]]
         rises[meter] = taken_back < great_rises <= FEW_RISES
 
 
 @compiled
-def _rise(shown: Ints, number: int, values: Ints | Floats) -> float:
-    return float(values[shown[number]] - values[shown[number - 1]])
+def _rise(shown: Ints, number: int, values: Ints) -> int:
+    return int(values[shown[number]] - values[shown[number - 1]])

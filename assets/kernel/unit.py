@@ -89,6 +89,11 @@ class Readings(NamedTuple):
     flags: Indices
 
 
+def bounds_of(meter: Indices, meters: int) -> Ints:
+    """Where the readings of each meter begin, and their end."""
+    return np.searchsorted(meter, np.arange(meters + 1, dtype=np.int32))
+
+
 class Day(NamedTuple):
     """A local day: its edges (µs since 1970 UTC): the day's start, the starts of its other local clock hours, its end."""
 

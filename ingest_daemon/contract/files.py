@@ -5,10 +5,13 @@ import os
 from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import polars as pl
+
+Compression = Literal["zstd", "lz4"]
+"""How Parquet is packed: small, or quick."""
 
 
 def sync_folder(folder: Path) -> None:
@@ -33,10 +36,10 @@ def replace_file(path: Path, pieces: Iterable[bytes | memoryview], *, durable: b
         sync_folder(path.parent)
 
 
-def write_parquet(path: Path, rows: "pl.DataFrame", *, row_group: int | None = None) -> None:
+def write_parquet(path: Path, rows: "pl.DataFrame", *, row_group: int | None = None, compression: "Compression" = "zstd") -> None:
     """Replace a Parquet file durably. `row_group`: rows that a reader takes or skips as one. Raises `OSError`."""
     buffer = BytesIO()
-    rows.write_parquet(buffer, compression="zstd", row_group_size=row_group)
+    rows.write_parquet(buffer, compression=compression, row_group_size=row_group)
     replace_file(path, [buffer.getbuffer()])
 
 

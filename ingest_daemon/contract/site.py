@@ -48,6 +48,11 @@ class Site:
         return self.root / "marts.duckdb"
 
     @property
+    def units(self) -> Path:
+        """Intervals and flow histograms, a folder a local day."""
+        return self.root / "units"
+
+    @property
     def postgres(self) -> Path:
         return self.root / "postgres"
 
