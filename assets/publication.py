@@ -12,7 +12,6 @@ copied as they are.
 """
 
 import hashlib
-import io
 import re
 from collections.abc import Callable, Collection, Mapping
 from datetime import date, timedelta
@@ -21,6 +20,7 @@ from typing import NamedTuple
 
 import duckdb
 import psycopg
+from pgpq import ArrowToPostgresBinaryEncoder
 from psycopg import errors, sql
 
 from assets import serving
@@ -128,17 +128,6 @@ class _Column(NamedTuple):
     def quoted(self) -> str:
         """The name as DuckDB's SQL has it."""
         return f'"{self.name}"'
-
-    @property
-    def copied(self) -> str:
-        """The expression that gives the column in a form whose text PostgreSQL reads exactly."""
-        if self.kind.endswith("[]"):
-            return f"replace(replace(cast({self.quoted} as varchar), '[', '{{'), ']', '}}')"
-        if self.type.startswith("numeric"):
-            return f"cast({self.quoted} as varchar)"
-        if self.kind.startswith("TIMESTAMP"):
-            return f"strftime({self.quoted} at time zone 'UTC', '%Y-%m-%d %H:%M:%S.%f+00')"
-        return self.quoted
 
     @property
     def refused(self) -> str:
@@ -447,19 +436,23 @@ def _copy(connection: duckdb.DuckDBPyConnection, target: psycopg.Connection, tab
     refused = _refused(connection, table, where)
     left_out = [f"not coalesce({column.refused}, false)" for column in table.columns if column.in_key and column in refused]
     selected = ", ".join(
-        f"case when {column.refused} then null else {column.copied} end as {column.quoted}"
+        f"case when {column.refused} then null else {column.quoted} end as {column.quoted}"
         if column in refused
-        else f"{column.copied} as {column.quoted}"
+        else column.quoted
         for column in table.columns
     )
     query = f"select {selected} from {table.name} where {' and '.join([f'({where})', *left_out])}"
     names = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
     has_arrays = any(column.kind.endswith("[]") for column in table.columns)
-    with target.cursor().copy(sql.SQL("copy {} ({}) from stdin (format csv)").format(table.target, names)) as stream:
+    rows = connection.sql(query).to_arrow_reader(2_000 if has_arrays else 100_000)
+    encoder = ArrowToPostgresBinaryEncoder(rows.schema)
+    with target.cursor().copy(sql.SQL("copy {} ({}) from stdin (format binary)").format(table.target, names)) as stream:
+        stream.write(encoder.write_header())
         written = 0
-        for batch in connection.sql(query).to_arrow_reader(2_000 if has_arrays else 100_000):
-            stream.write(_csv(batch))
+        for batch in rows:
+            stream.write(encoder.write_batch(batch))
             written += batch.num_rows
+        stream.write(encoder.finish())
     return written
 
 
@@ -490,14 +483,6 @@ def _refused(connection: duckdb.DuckDBPyConnection, table: _Table, where: str) -
             )
             refused.append(column)
     return refused
-
-
-def _csv(batch: object) -> bytes:
-    import pyarrow.csv
-
-    sink = io.BytesIO()
-    pyarrow.csv.write_csv(batch, sink, pyarrow.csv.WriteOptions(include_header=False, quoting_style="needed"))
-    return sink.getvalue()
 
 
 def _delete_keys(

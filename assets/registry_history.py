@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -292,11 +293,32 @@ def _spans(
     spans, others = before["span"].filter(concerned), before["span"].filter(~concerned)
     names = pl.concat([touched.select("terminal", "meter"), spans.select("terminal", "meter")])
     last = last_reading(set(names["terminal"]), set(names["meter"])) if before["span"].height else Last({}, {})
-    timeline = _Timeline(list(spans.iter_rows(named=True)), last, zone, now)
-    timeline.apply(
-        list(gone.iter_rows(named=True)), list(added.iter_rows(named=True)), list(rows.filter(concerned).iter_rows(named=True))
-    )
-    return pl.concat([others, pl.DataFrame(timeline.spans, schema=SPAN, orient="row")]).sort(keys, nulls_last=False)
+    found: list[Row] = []
+    parts = (frame.iter_rows(named=True) for frame in (spans, gone, added, rows.filter(concerned)))
+    for own, own_gone, own_added, own_rows in _connected(*map(list, parts)):
+        timeline = _Timeline(own, last, zone, now)
+        timeline.apply(own_gone, own_added, own_rows)
+        found += timeline.spans
+    return pl.concat([others, pl.DataFrame(found, schema=SPAN, orient="row")]).sort(keys, nulls_last=False)
+
+
+def _connected(*lists: list[Row]) -> Iterator[list[list[Row]]]:
+    """The lists cut into parts that share no terminal and no meter: every row of a part is held against all others of it."""
+    leader: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def found(name: tuple[str, str]) -> tuple[str, str]:
+        while (above := leader.setdefault(name, name)) != name:
+            leader[name] = leader[above]
+            name = above
+        return name
+
+    for row in chain.from_iterable(lists):
+        leader[found(("meter", row["meter"]))] = found(("terminal", row["terminal"]))
+    parts: dict[tuple[str, str], list[list[Row]]] = {}
+    for place, rows in enumerate(lists):
+        for row in rows:
+            parts.setdefault(found(("terminal", row["terminal"])), [[] for _ in lists])[place].append(row)
+    yield from parts.values()
 
 
 def _pair(row: Row) -> tuple[str, str]:
