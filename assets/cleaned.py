@@ -8,13 +8,12 @@ A block takes its days in stretches that read the archive once. What comes out d
 
 import math
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import duckdb
-import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -23,18 +22,14 @@ from assets.workbench import Workbench
 from assets.workers import results
 from ingest_daemon.contract.schema import READING, TIMESTAMP, Reason
 from ingest_daemon.stores import RawStore
-from ingest_daemon.stores.points import point_keys
-
-BUCKET_METERS = 4_000
-"""Meters of one unit: bounds its memory, and its arrays stay near the processor."""
 
 STRETCH_METER_DAYS = 8_000
-"""So many meters × days are read at a time; a large day is read alone."""
+"""So many meters × days are read and computed at a time: bounds the memory."""
 
-BLOCK_METER_DAYS, BLOCK_DAYS = 80_000, 16
+BLOCK_METER_DAYS, BLOCK_DAYS = 20_000, 16
 """A block has about so many meters × days, and at most so many days."""
 
-SHARED_METER_DAYS = 200_000
+SHARED_METER_DAYS = 100_000
 """Fewer meters × days are not worth the seconds that workers take to start."""
 
 KEPT_TABLES = ("unit_hour", "unit_day")
@@ -124,11 +119,13 @@ class _Block(NamedTuple):
         kept, last, read, filed = [units.EMPTY], [pl.DataFrame(schema=units.LAST)], 0, 0
         look_back = _LookBack(self, calendar.midnight(days[-1], self.zone))
         conflicts = self._conflicts(self._window(days[0])[0], self._window(days[-1])[1])
-        for own_days, meters, readings, new in self._with_readings(self._stretches(days)):
-            read += new
+        for own_days, meters in self._stretches(days):
+            first, end = self._window(own_days[0])[0], self._window(own_days[-1])[1]
             found: dict[date, list[units.Unit]] = {day: [] for day in own_days}
-            for bucket, own in _buckets(meters, readings):
-                stretch = units.Stretch(own, bucket, self.replacements, conflicts, self.zone, self.max_hole)
+            for own, terminals in self._buckets(meters):
+                readings = self.store.read(first, end, columns=units.COLUMNS, terminals=terminals)
+                read += readings.height
+                stretch = units.Stretch(readings, own, self.replacements, conflicts, self.zone, self.max_hole)
                 for day in own_days:
                     found[day].append(stretch.unit(day, look_back))
             for day, of_day in found.items():
@@ -159,26 +156,19 @@ class _Block(NamedTuple):
             calendar.midnight(day + timedelta(days=1), self.zone) + self.max_hole,
         )
 
-    def _with_readings(
-        self, stretches: Iterator[tuple[list[date], pl.DataFrame]]
-    ) -> Iterator[tuple[list[date], pl.DataFrame, pl.DataFrame, int]]:
-        """Each stretch with the readings of its window, and how many of them were read for it.
+    def _buckets(self, meters: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, list[str] | None]]:
+        """The meters cut into buckets for one stretch, with their terminals (None: all).
 
-        Reads go up to the end of a UTC day, so that no file of the archive is opened twice.
+        By terminals, so that each bucket reads its own part of a sorted file.
         """
-        held = pl.DataFrame(schema={name: READING[name] for name in units.COLUMNS})
-        until: datetime | None = None
-        for days, meters in stretches:
-            first, last = self._window(days[0])[0], self._window(days[-1])[1]
-            held = held.filter(pl.col("ts") >= first)
-            new = 0
-            if until is None or until < last:
-                start = first if until is None else until + calendar.TICK
-                until = datetime.combine(last.date(), time.max, UTC)
-                added = self.store.read(start, until, columns=units.COLUMNS)
-                new = added.height
-                held = _joined(held, added)
-            yield days, meters, held.filter(pl.col("ts") <= last), new
+        order = meters.group_by("meter").agg(pl.col("terminal").min()).sort("terminal", "meter")["meter"]
+        if len(order) <= STRETCH_METER_DAYS or not self.store.cuts_by_terminal:
+            yield meters, None
+            return
+        size = math.ceil(len(order) / math.ceil(len(order) / STRETCH_METER_DAYS))
+        for start in range(0, len(order), size):
+            own = meters.filter(pl.col("meter").is_in(order.slice(start, size).implode()))
+            yield own, own["terminal"].unique().to_list()
 
     def _conflicts(self, start: datetime, end: datetime) -> pl.DataFrame:
         """Times of readings that a later arrival contradicted: `terminal`, `ts`."""
@@ -208,34 +198,6 @@ class _LookBack:
             self._readings = pl.concat([self._readings, found])
             self._known |= new
         return self._readings.filter(pl.col("terminal").is_in(terminals) & pl.col("ts").is_between(start, end))
-
-
-def _joined(earlier: pl.DataFrame, later: pl.DataFrame) -> pl.DataFrame:
-    """Readings of times that follow each other, by terminal and time."""
-    if earlier.is_empty() or later.is_empty():
-        return later if earlier.is_empty() else earlier
-    rows = pl.concat([earlier, later], rechunk=True)
-    return rows[np.argsort(point_keys(rows), kind="stable")]
-
-
-def _buckets(meters: pl.DataFrame, readings: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-    """Meters with all their terminals, so many at a time, and the readings of those terminals."""
-    names = meters["meter"].unique(maintain_order=True)
-    if len(names) <= BUCKET_METERS:
-        yield meters, readings
-        return
-    runs = readings["terminal"].rle().struct.unnest()
-    ends = runs["len"].cum_sum()
-    runs = runs.select(terminal="value", begin=ends - runs["len"], end=ends)
-    for start in range(0, len(names), BUCKET_METERS):
-        bucket = meters.filter(pl.col("meter").is_in(names.slice(start, BUCKET_METERS).implode()))
-        own = runs.filter(pl.col("terminal").is_in(bucket["terminal"].implode()))
-        begins, ends_of = own["begin"].to_numpy(), own["end"].to_numpy()
-        count = int((ends_of - begins).sum())
-        if count == 0 or int(ends_of[-1] - begins[0]) == count:
-            yield bucket, readings.slice(int(begins[0]) if count else 0, count)
-        else:
-            yield bucket, readings[np.concatenate([np.arange(*bounds) for bounds in zip(begins, ends_of, strict=True)])]
 
 
 def _later(rows: pl.DataFrame) -> pl.DataFrame:

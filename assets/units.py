@@ -7,7 +7,7 @@ microlitres (`_ul`), `NULL` where not known.
 
 from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from assets import calendar, kernel
 from assets.kernel import MISSING, PER_M3, Changes, Day, Facts, Flag, Readings, Result, chain, raw
-from assets.kernel.unit import HOUR_US, Days, Floats, Indices, Ints, Mask, bounds_of
+from assets.kernel.unit import HOUR_US, Days, Floats, Histogram, Hours, Indices, Intervals, Ints, Mask, bounds_of
 from ingest_daemon.contract.schema import TIMESTAMP
 
 LOOKBACK = timedelta(days=8)
@@ -423,12 +423,18 @@ def _histogram_table(result: Result, names: pa.Array, day: date) -> pa.Table:
 
 
 def _nothing() -> Tables:
-    ints, floats, index = np.empty(0, np.int64), np.empty(0), np.empty(0, np.int32)
-    no_facts = Facts(np.empty(0, bool), floats, floats, ints, ints, ints)
-    no_readings = Readings(index, ints, ints, ints, floats, ints, index)
-    edges = np.array([0, HOUR_US], np.int64)
-    result = kernel.compute(no_readings, no_facts, Changes(index, ints, ints, ints, ints), Day(edges), HOUR_US)
-    return _tables(result, pl.Series("meter", [], dtype=pl.String), date(1970, 1, 1), edges)
+    def none(row: type[Any]) -> Any:
+        return row(*(np.empty(0, np.int64) for _ in row._fields))
+
+    days = none(Days)._replace(counts=np.empty((0, len(Flag)), np.int32), meter=np.empty(0, np.int32), clean=np.empty(0, bool))
+    index = {"meter": np.empty(0, np.int32)}
+    result = Result(
+        none(Intervals)._replace(**index, flags=np.empty(0, np.int32)),
+        none(Hours)._replace(**index, clean=np.empty(0, bool)),
+        days,
+        none(Histogram)._replace(**index, bin=np.empty(0, np.int32)),
+    )
+    return _tables(result, pl.Series("meter", [], dtype=pl.String), date(1970, 1, 1), np.array([0, HOUR_US], np.int64))
 
 
 EMPTY = _nothing()

@@ -44,6 +44,11 @@ class RawStore(Protocol):
         """
         ...
 
+    @property
+    def cuts_by_terminal(self) -> bool:
+        """Whether the readings of a tenth of the terminals cost about a tenth to read."""
+        ...
+
     def read(
         self, start: datetime, end: datetime, *, columns: Sequence[str] = ..., terminals: Collection[str] | None = None
     ) -> "pl.DataFrame":

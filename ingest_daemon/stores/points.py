@@ -3,6 +3,7 @@
 Pure functions on columns, so that two engines give identical answers; no file and no network here.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -101,30 +102,29 @@ def spans(times: pl.Series) -> pl.DataFrame:
     )
 
 
-def merge(rows: pl.DataFrame) -> pl.DataFrame:
+def merge(rows: pl.DataFrame, columns: Sequence[str] = ALL) -> pl.DataFrame:
     """One row a (terminal, ts), sorted by both: the later arrival wins field by field, and a null never overwrites.
 
-    Later is by `received_at`, then `frame`, then the order of the rows. This is InfluxDB's upsert, in columns.
+    Later is by `received_at`, then `frame`, then the order of the rows. This is InfluxDB's upsert, in columns. `columns`: of the
+    result, as far as the rows have them.
     """
-    rows = rows.select(name for name in READING if name in rows.columns)
+    wanted = [name for name in columns if name in rows.columns]
     key = point_keys(rows)
     if (key[1:] > key[:-1]).all():
-        return rows
+        return rows.select(wanted)
     # Files hold long sorted runs, of which a stable sort makes use.
     order = np.argsort(key, kind="stable")
     key = key[order]
     again = np.append(False, key[1:] == key[:-1])
+    found: pl.DataFrame = rows.select(wanted)[order[~again]]
     if not again.any():
-        return rows[order]
+        return found
     # Only the few rows that share a point are grouped: grouping every row would cost more than the whole read.
     shared = again | np.append(again[1:], False)
     groups = rows[order[shared]].sort(*KEY, *LATER, maintain_order=True).group_by(KEY, maintain_order=True)
-    merged = groups.agg(pl.all().drop_nulls().last()).select(rows.columns)
-    first = ~again
-    order, shared = order[first], shared[first]
-    order[shared] = rows.height + np.arange(merged.height)
-    found: pl.DataFrame = pl.concat([rows, merged], rechunk=True)[order]
-    return found
+    merged = groups.agg(pl.all().drop_nulls().last())
+    places = pl.Series(np.flatnonzero(shared[~again]))
+    return found.with_columns(found[name].scatter(places, merged[name]) for name in wanted if name not in KEY)
 
 
 def point_keys(rows: pl.DataFrame) -> NDArray[np.int64]:
