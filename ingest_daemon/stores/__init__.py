@@ -72,7 +72,10 @@ class RawStore(Protocol):
 def open_store(site: Site, settings: StoreSettings) -> RawStore:
     """The raw store that the site's settings name. Raises `ValueError` where the site has another layout."""
     check_layout(site)
-    from ingest_daemon.stores.influxdb import InfluxStore
+    if settings.kind == "influxdb":  # its client is imported only where it is used: it costs every command a third of a second
+        from ingest_daemon.stores.influxdb import InfluxStore
+
+        return InfluxStore(settings)
     from ingest_daemon.stores.parquet import ParquetStore
 
-    return InfluxStore(settings) if settings.kind == "influxdb" else ParquetStore(site.raw)
+    return ParquetStore(site.raw)

@@ -1,5 +1,6 @@
 """Late data change what they must and nothing else, and a new day costs the same however long the history is."""
 
+import shutil
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -142,6 +143,19 @@ def test_a_mart_that_got_other_columns_is_made_anew_with_all_its_history(tmp_pat
     assert after["daily_usage"].columns == before["daily_usage"].columns
     assert set(before["daily_usage"]["day"]) < set(after["daily_usage"]["day"])
     assert after["customer"].columns == before["customer"].columns
+
+
+@pytest.mark.parametrize("case", ["a warehouse that came back without its files", "files of a version with other columns"])
+def test_intervals_are_made_again_for(case: str, tmp_path: Path) -> None:
+    bench, before = computed(tmp_path / "site", 3)
+    if case.startswith("files"):
+        for file in bench.site.units.glob("*/unit_interval.parquet"):
+            pl.read_parquet(file, hive_partitioning=False).with_columns(once_known=pl.lit(1)).write_parquet(file)
+        of_another_formula(bench.site.marts, "interval_reading")
+    else:
+        shutil.rmtree(bench.site.units)
+    run.run_touched(bench, "test")
+    assert_same_tables(before, tables(bench.site.marts))
 
 
 def test_history_of_a_changed_mart_waits_when_the_run_that_found_it_makes_other_tables(tmp_path: Path) -> None:
