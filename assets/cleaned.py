@@ -29,6 +29,9 @@ STRETCH_METER_DAYS = 8_000
 BLOCK_METER_DAYS, BLOCK_DAYS = 20_000, 16
 """A block has about so many meters × days, and at most so many days."""
 
+WRITE_MEMORY = "300MB"
+"""Of DuckDB while units are written; what does not fit lies beside the warehouse for that time."""
+
 SHARED_METER_DAYS = 100_000
 """Fewer meters × days are not worth the seconds that workers take to start."""
 
@@ -66,13 +69,21 @@ def make(bench: Workbench, connection: duckdb.DuckDBPyConnection, touched: Seque
         last.append(done.last)
         read += done.readings
         written += done.filed
-        connection.execute("set threads = 1").fetchall()  # several insert no faster, and cost a fifth more
-        for name, rows in done.rows.items():
-            written += warehouse.replace_rows(connection, name, rows, "day", done.days)
-        connection.execute("reset threads").fetchall()
+        written += _write(connection, done)
     interval_files.show(connection)
     _keep_latest(bench.store, connection, pl.concat(last), touched)
     return read, written
+
+
+def _write(connection: duckdb.DuckDBPyConnection, done: Done) -> int:
+    """Replace the rows of the block's days in the warehouse; gives the rows written."""
+    connection.execute("set threads = 1").fetchall()  # several insert no faster, and cost a fifth more
+    connection.execute(f"set memory_limit = '{WRITE_MEMORY}'").fetchall()  # or it keeps all that was written until the run ends
+    try:
+        return sum(warehouse.replace_rows(connection, name, rows, "day", done.days) for name, rows in done.rows.items())
+    finally:
+        connection.execute("reset threads").fetchall()
+        connection.execute("reset memory_limit").fetchall()
 
 
 def computed(bench: Workbench, connection: duckdb.DuckDBPyConnection, touched: Sequence[date]) -> Iterator[Done]:
