@@ -26,6 +26,9 @@ from ingest_daemon.stores import RawStore
 STRETCH_METER_DAYS = 8_000
 """So many meters × days are read and computed at a time: bounds the memory."""
 
+BUCKETS = 4
+"""A day is read in so many parts at most: what came today is not sorted by terminal yet, so each part reads all of it."""
+
 BLOCK_METER_DAYS, BLOCK_DAYS = 20_000, 16
 """A block has about so many meters × days, and at most so many days."""
 
@@ -176,7 +179,7 @@ class _Block(NamedTuple):
         if len(order) <= STRETCH_METER_DAYS or not self.store.cuts_by_terminal:
             yield meters, None
             return
-        size = math.ceil(len(order) / math.ceil(len(order) / STRETCH_METER_DAYS))
+        size = math.ceil(len(order) / min(BUCKETS, math.ceil(len(order) / STRETCH_METER_DAYS)))
         for start in range(0, len(order), size):
             own = meters.filter(pl.col("meter").is_in(order.slice(start, size).implode()))
             yield own, own["terminal"].unique().to_list()
