@@ -27,6 +27,7 @@ from assets import serving
 from assets.marts import all_marts
 from assets.partitions import PARTITIONINGS, Partitioning, Partitions
 from assets.warehouse import columns_of, has_table
+from ingest_daemon.contract import ownership
 from ingest_daemon.contract.log import LOG
 
 TYPES = {
@@ -182,18 +183,22 @@ def publish(
     renewed: Collection[str] = (),
     interval_days: int = INTERVAL_DAYS,
     comments: Mapping[str, Mapping[str, str]] | None = None,
+    site_id: str = "",
 ) -> int:
     """Replace the prepared partitions in PostgreSQL; gives the rows copied. Raises `psycopg.Error`.
 
     A table that is absent, gained a column or changed a type is copied whole, as are those in `renewed`; one without partitions
     is copied where its content changed. `made`: steps whose tables are published, None: all; the ledgers always are.
     `interval_days`: days of intervals before the newest that are kept. `comments`: words of columns by table and column.
-    Raises `Hindered` at the end where a table could not take its new columns.
+    `site_id`: of the site, which claims the database or finds it its own (`ownership.py`); empty: nobody asks.
+    Raises `Hindered` at the end where a table could not take its new columns, `ForeignDatabase` where another site does.
     """
     rows = 0
     hindered: list[str] = []
     with psycopg.connect(dsn) as target:
         target.execute("set time zone 'UTC'")
+        if site_id:
+            ownership.claim(target, site_id)
         target.execute("create schema if not exists mart")
         target.execute("set client_min_messages = warning")
         target.execute(STATE)
@@ -537,6 +542,8 @@ def _grant(target: psycopg.Connection, role: sql.Identifier) -> None:
     ).fetchall()
     for (name,) in unread:
         target.execute(sql.SQL("grant select on {} to {}").format(sql.Identifier("mart", name), role))
+    if target.execute("select to_regclass('ops.alarm_event')").fetchone() != (None,):
+        target.execute(sql.SQL("grant usage on schema ops to {0}; grant select on ops.alarm_event to {0}").format(role))
 
 
 _told: set[tuple[str, str]] = set()

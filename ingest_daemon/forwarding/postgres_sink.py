@@ -2,6 +2,7 @@
 
 import psycopg
 
+from ingest_daemon.contract import ownership
 from ingest_daemon.contract.files import read_json
 from ingest_daemon.contract.log import LOG, RateLimitedLog
 from ingest_daemon.contract.site import Site
@@ -48,6 +49,7 @@ class PostgresSink(JournalThread):
         while True:
             try:
                 with psycopg.connect(self._address(), connect_timeout=5, tcp_user_timeout=10_000) as connection:
+                    ownership.check(connection, ownership.site_id(self._site))
                     wait_s = WAIT_S[0]
                     self._deliver(connection)
                 return

@@ -12,11 +12,12 @@ from typing import NamedTuple
 import duckdb
 import polars as pl
 
-from assets import columns, publication, quality, registry_history, serving, tables, warehouse
+from assets import columns, outbox, publication, quality, registry_history, serving, tables, warehouse
 from assets.partitions import Partitions
 from assets.quality import Finding
 from assets.tables import Made, Making, Step
 from assets.workbench import Workbench
+from ingest_daemon.contract import ownership
 from ingest_daemon.contract.log import LOG
 from ingest_daemon.contract.schema import TIMESTAMP
 from ingest_daemon.operations import CommandSettings
@@ -122,27 +123,36 @@ class Run:
     def publish(self, connection: duckdb.DuckDBPyConnection) -> int:
         """Note the run in the ledger, publish what was made, close its days. Gives the published rows. Raises `psycopg.Error`.
 
+        Where the site's own server does not run, what was made waits for the next publication.
         A table that kept its old columns is copied whole as soon as it can be: no day waits for it, but the run fails.
         """
         if self.days:
             record(connection, self.run_id, self._trigger, self._started, self.days, self.readings_read, self.rows_written)
-        self._prepare(connection, self.partitions)
         serving.create_in_warehouse(connection, str(self.bench.zone))
         dsn = self.bench.serving_dsn()
+        if dsn is None:
+            outbox.note(connection, self._made, self._renewed, self.days)
+            self._prepare(connection, self.partitions)
+            self._close_days(connection)
+            return 0
+        held = outbox.waiting(connection)
+        partitions = Partitions(tuple(sorted({*self.days, *held.days})), self.bench.zone)
+        self._prepare(connection, partitions)
         published, hindered = 0, None
-        if dsn:
-            try:
-                published = publication.publish(
-                    connection,
-                    dsn,
-                    self.partitions,
-                    made=self._made,
-                    renewed=self._renewed,
-                    interval_days=self.bench.interval_days,
-                    comments=columns.comments(),
-                )
-            except publication.Hindered as error:
-                hindered = error
+        try:
+            published = publication.publish(
+                connection,
+                dsn,
+                partitions,
+                made=self._made | held.made,
+                renewed=self._renewed | held.renewed,
+                interval_days=self.bench.interval_days,
+                comments=columns.comments(),
+                site_id=ownership.site_id(self.bench.site),
+            )
+        except publication.Hindered as error:
+            hindered = error
+        outbox.clear(connection)
         if self._made.issuperset(step.name for step in tables.synced()):
             connection.execute("delete from billing.changed_bill").fetchall()
         self._close_days(connection)
@@ -197,7 +207,7 @@ def run_touched(bench: Workbench, trigger: str, progress: Progress = lambda *_: 
         take_over_registry(bench)
         waiting = touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole)
         days = sorted({*waiting.live, *waiting.analysis})
-        if not days and not _is_outdated(bench):
+        if not days and not _is_left(bench):
             return Outcome([], 0, 0, 0, "")
         return _compute(Run(bench, days, trigger), tables.figures(), progress)
 
@@ -221,12 +231,14 @@ def run_sync(bench: Workbench, trigger: str) -> dict[str, int]:
         return run.parts
 
 
-def _is_outdated(bench: Workbench) -> bool:
-    """Whether there are figures by another formula than the present one."""
+def _is_left(bench: Workbench) -> bool:
+    """Whether there are figures by another formula than the present one, or such as a server can take now and did not get."""
     if not bench.site.marts.exists():
         return False
     with warehouse.opened(bench.site.marts, str(bench.zone)) as connection:
-        return warehouse.has_table(connection, "daily_usage") and bool(tables.outdated(connection))
+        if warehouse.has_table(connection, "daily_usage") and tables.outdated(connection):
+            return True
+        return outbox.waiting(connection) != outbox.NOTHING and bench.serving_dsn() is not None
 
 
 class RuleBroken(RuntimeError):
