@@ -83,8 +83,8 @@ def generate(folder: Path = GENERATED) -> list[Path]:
 def write(folder: Path, *, postgres_dsn: str, zone: str, language: str, http_port: int, webhooks: Mapping[str, Webhook]) -> Path:
     """Write `grafana.ini` and the provisioning tree into `folder` (of a site) and give the ini's path.
 
-    `zone`: IANA zone of the utility; `language`: `zh` or `en`; anonymous people on this machine may look. Nothing of it calls
-    the internet. Passwords lie in files of mode 0600; the administrator's is made once, in `admin_password`.
+    `zone`: IANA zone of the utility; `language`: `zh` or `en`. Nobody looks without a log-in, and nothing calls the internet.
+    Passwords lie in files of mode 0600; the administrator's is made once, in `admin_password`.
     """
     if language not in LANGUAGES:
         raise ValueError(f"language {language!r}: allowed: {', '.join(LANGUAGES)}")
@@ -115,19 +115,14 @@ def launch(home: Path, ini: Path, zone: str) -> tuple[list[str], dict[str, str]]
     return command, {**os.environ, "TZ": zone}
 
 
-def verify(url: str, password: str | None = None) -> list[Check]:
+def verify(url: str, password: str) -> list[Check]:
     """Whether the Grafana at `url` answers, reaches the marts, and has every board and rule without an error.
 
-    `password`: the administrator's; None looks as anybody may on the machine itself.
+    `password`: the administrator's.
     """
     place = urlsplit(url)
-    api = GrafanaFace(auth=("admin", password or ""), host=place.hostname, port=place.port, protocol=place.scheme).api
-    checks = []
-    if password is None:
-        api.auth = None
-    else:  # where anonymous people may look, a wrong password is silently one of them
-        checks.append(_check("login", partial(_login, api)))
-    checks.append(_check("datasource", partial(_datasource_health, api)))
+    api = GrafanaFace(auth=("admin", password), host=place.hostname, port=place.port, protocol=place.scheme).api
+    checks = [_check("login", partial(_login, api)), _check("datasource", partial(_datasource_health, api))]
     checks += [_check(f"board {name}", partial(_board_title, api, name)) for name in all_boards()]
     checks += [_check(f"rule {name}", partial(_rule_health, api, name)) for name in all_rules()]
     return checks
@@ -262,7 +257,7 @@ def _ini(folder: Path, secret: Path, zone: str, language: str, port: int) -> str
         "snapshots": {"external_enabled": "false"},
         "security": {"admin_user": "admin", "admin_password": f"$__file{{{secret}}}", "disable_gravatar": "true"},
         "users": {"allow_sign_up": "false", "default_language": language},
-        "auth.anonymous": {"enabled": "true", "org_role": "Viewer"},
+        "auth.anonymous": {"enabled": "false"},
         "date_formats": {"default_timezone": zone},
         "dashboards": {"default_home_dashboard_path": GENERATED / "boards" / "latest-data.json"},
         "log": {"mode": "console", "level": "warn"},

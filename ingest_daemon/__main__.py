@@ -24,7 +24,7 @@ from ingest_daemon.contract.settings import (
     find_sections,
     read_settings,
 )
-from ingest_daemon.contract.site import Site
+from ingest_daemon.contract.site import UMASK, Site
 from ingest_daemon.forwarding.alarm_sink import AlarmSink
 from ingest_daemon.forwarding.forwarder import Forwarder
 from ingest_daemon.forwarding.handover import Handover
@@ -259,6 +259,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m ingest_daemon", description="采集进程 / the daemon that terminals report to")
     parser.add_argument("--site", type=Path, required=True, help="站点目录 / site folder (mainflow init DIR)")
     site = Site(parser.parse_args(arguments).site.resolve())
+    os.umask(UMASK)
     sys.setswitchinterval(SWITCH_S)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
     find_sections("ingest_daemon")

@@ -86,7 +86,10 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     "site": {
         "daemon": {"bind": "0.0.0.0"},
         "store": {"kind": "influxdb", "influx_auth": "token"},
-        "postgres": {"dsn": "host=127.0.0.1 dbname=mainflow user=mainflow"},
+        "postgres": {
+            "dsn": "host=127.0.0.1 dbname=mainflow user=mainflow_owner",
+            "board_dsn": "host=127.0.0.1 dbname=mainflow user=mainflow_board",
+        },
     },
 }
 """Values of `mainflow init --profile` that differ from the defaults."""

@@ -173,10 +173,19 @@ def mart_server() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+BOARD_ROLE = """
+CREATE ROLE mainflow_board LOGIN;
+ALTER ROLE mainflow_board SET default_transaction_read_only = on;
+GRANT USAGE ON SCHEMA mart, ops TO mainflow_board;
+GRANT SELECT ON ALL TABLES IN SCHEMA mart, ops TO mainflow_board
+"""
+
+
 def fill(connection: psycopg.Connection) -> None:
-    """Make the tables and the invented rows."""
+    """Make the tables and the invented rows, and the role that reads them."""
     connection.execute("CREATE SCHEMA mart; CREATE SCHEMA ops")
     for name, columns in TABLES.items():
         connection.execute(f"CREATE TABLE {name} ({columns.replace('real8', 'double precision')})")
     connection.execute(INTERVALS)
     connection.execute(ROWS)
+    connection.execute(BOARD_ROLE)

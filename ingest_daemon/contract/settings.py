@@ -92,6 +92,12 @@ class PostgresSettings:
     """`[postgres]`: the database that serves marts and alarm events."""
 
     dsn: str = setting("", "connection string; empty: an embedded server of our own", "连接串；空为内置", secret=True)
+    board_dsn: str = setting(
+        "",
+        "connection string of boards, whose role only reads (mainflow_board); empty: that of the embedded server",
+        "看板连接串，只读角色；空为内置",
+        secret=True,
+    )
     port: int = setting(
         0, "TCP port of the embedded server on 127.0.0.1, 0 picks a free one", "内置库端口", minimum=0, maximum=65535
     )

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+UMASK = 0o027
+"""Of every process that writes in a site: journals, settings and figures name customers, and some hold secrets."""
+
 
 @dataclass(frozen=True, slots=True)
 class Site:

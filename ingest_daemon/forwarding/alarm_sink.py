@@ -42,7 +42,13 @@ create table if not exists ops.alarm_event (
     origin text not null check (origin in ('device', 'server')),
     frame bigint not null,
     primary key (terminal, code, state, event_at)
-)"""
+);
+do $$ begin
+    if exists (select from pg_roles where rolname = 'mainflow_board') then
+        grant usage on schema ops to mainflow_board;
+        grant select on ops.alarm_event to mainflow_board;
+    end if;
+end $$"""
 
 INSERT = """
 insert into ops.alarm_event

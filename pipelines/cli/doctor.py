@@ -11,7 +11,7 @@ from ingest_daemon import operations
 from ingest_daemon.contract.settings import PostgresSettings, Settings
 from ingest_daemon.operations import DaemonSettings
 from ingest_daemon.stores.settings import StoreSettings
-from pipelines.processes import servers
+from pipelines.processes import servers, supervisor
 from pipelines.settings import BillingSettings, ServerSettings
 
 LOW_DISK_GB = 5
@@ -31,6 +31,7 @@ class Finding(NamedTuple):
 def examine(settings: Settings) -> list[Finding]:
     """All findings, in the order of a reading's way through the product."""
     looks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+        _processes,
         _ports,
         _disk,
         _clock,
@@ -42,6 +43,15 @@ def examine(settings: Settings) -> list[Finding]:
         _grafana,
     )
     return [finding for look in looks for finding in look(settings)]
+
+
+def _processes(settings: Settings) -> Iterator[Finding]:
+    kept = supervisor.kept(settings.folder)
+    if kept is None:
+        yield Finding("进程 / processes", None, "no `mainflow up` runs")
+    for child in kept or []:
+        seen = f"started again {child.restarts} times; last end: {child.ended}" if child.ended else "runs"
+        yield Finding(f"进程 / process {child.name}", child.is_running, seen, f"see {settings.folder.logs / child.name}.log")
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:
@@ -179,10 +189,10 @@ def _grafana(settings: Settings) -> Iterator[Finding]:
     home = servers.grafana_home()
     port = settings[ServerSettings].grafana_port
     if servers.port_answers(port):
-        from dashboards.provisioning import verify
+        from dashboards.provisioning import admin_password, verify
 
         log = settings.folder.logs / "grafana.log"
-        for look in verify(f"http://127.0.0.1:{port}"):
+        for look in verify(f"http://127.0.0.1:{port}", admin_password(settings.folder.grafana)):
             yield Finding(f"Grafana {look.name}", look.ok, look.detail, "" if look.ok else f"see {log}")
     else:
         yield Finding(

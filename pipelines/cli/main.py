@@ -1,5 +1,6 @@
 """The `mainflow` command: arguments and output of each subcommand. The work is imported from elsewhere when needed."""
 
+import os
 import sys
 from datetime import date
 from pathlib import Path
@@ -9,6 +10,7 @@ import click
 from rich.table import Table
 
 from ingest_daemon import operations
+from ingest_daemon.contract.site import UMASK
 from pipelines.cli.arrivals import arrivals
 from pipelines.cli.ask import ask
 from pipelines.cli.console import console, progress_bar
@@ -37,6 +39,7 @@ class DayRange(click.ParamType[tuple[date, date]]):
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Mainflow 大用户用水监测 / major customer flow monitoring."""
+    os.umask(UMASK)
 
 
 main.add_command(journal)
@@ -73,6 +76,18 @@ def up(root: Path) -> None:
     from pipelines.settings import load
 
     run_all(load(root), console)
+
+
+@main.command(epilog=examples("mainflow down --site site"))
+@SITE
+@report_failures
+def down(root: Path) -> None:
+    """停止全部服务 / end the `mainflow up` of the site with all that it started."""
+    from ingest_daemon.contract.site import Site
+    from pipelines.processes import supervisor
+
+    ended = supervisor.down(Site(root.resolve()))
+    console.print("已停止 / stopped" if ended else "未在运行 / nothing runs")
 
 
 @main.command(epilog=examples("mainflow status --site site", "mainflow status --site site --terminals"))

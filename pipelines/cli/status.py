@@ -18,6 +18,7 @@ from ingest_daemon.contract.site import Site
 from ingest_daemon.operations import DaemonSettings
 from ingest_daemon.stores import open_store
 from ingest_daemon.stores.settings import StoreSettings
+from pipelines.processes import supervisor
 from pipelines.processes.servers import running_daemon
 
 LATEST = timedelta(days=1)
@@ -45,6 +46,9 @@ def report(settings: Settings) -> Table:
     ports = running_daemon(site)
     table = Table("", "", title=f"{settings[SiteSettings].utility} · {site.root}", show_header=False)
     table.add_row("接收进程 / daemon", f"端口 ports {ports.data}, {ports.alarm}" if ports else "未运行 / not running")
+    for child in supervisor.kept(site) or []:
+        again = f"，重启 started again {child.restarts} ×，{child.ended}" if child.ended else ""
+        table.add_row(f"进程 / process {child.name}", ("运行 runs" if child.is_running else "[red]停了 ended[/red]") + again)
     oldest = operations.waiting_since(site)
     for name, size in operations.backlog(site).items():
         if name != "bad":

@@ -7,16 +7,23 @@ from types import FrameType
 
 from rich.console import Console
 
+from ingest_daemon.contract.log import LOG
+from ingest_daemon.contract.secrets import without_secrets
 from ingest_daemon.contract.settings import PostgresSettings, Settings
 from ingest_daemon.operations import DaemonSettings
-from pipelines.processes import servers
+from pipelines.processes import servers, supervisor
 from pipelines.runs.bench import workbench
 from pipelines.runs.run import run_days
 
 
 def run_all(settings: Settings, console: Console) -> None:
-    """Start daemon, PostgreSQL, Dagster and Grafana (where there is one), print the addresses, wait. Raises `ServerError`."""
+    """Start daemon, PostgreSQL, Dagster and Grafana (where there is one), print the addresses, start again what dies.
+
+    Raises `ServerError`, `SupervisorBusy`.
+    """
+    supervisor.hold(settings.folder)
     stop = threading.Event()
+    children: list[supervisor.Child] = []
 
     def stopped(_: int, __: FrameType | None) -> None:
         stop.set()
@@ -24,8 +31,8 @@ def run_all(settings: Settings, console: Console) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stopped)
     with contextlib.ExitStack() as stack:
-        dsn = stack.enter_context(servers.postgres(settings))
-        ports = stack.enter_context(servers.daemon(settings.folder))
+        dsn = stack.enter_context(servers.postgres(settings, children=children))
+        ports = stack.enter_context(servers.daemon(settings.folder, children=children))
         # Registry and, on a new site, empty marts: boards and rules need their tables before the first reading arrives.
         run_days(workbench(settings), [], "start")
         console.print(
@@ -33,12 +40,14 @@ def run_all(settings: Settings, console: Console) -> None:
         )
         home = servers.grafana_home()
         if home:
-            console.print(f"Grafana             {stack.enter_context(servers.grafana(settings, home, dsn))}")
+            address = stack.enter_context(servers.grafana(settings, home, children=children))
+            secret = settings.folder.grafana / "admin_password"
+            console.print(f"Grafana             {address}  用户 user admin, 密码 password: {secret}")
         else:
             console.print("Grafana             没有找到 / not found: install it, or set GRAFANA_HOME to its folder")
-        console.print(f"Dagster             {stack.enter_context(servers.dagster(settings))}")
+        console.print(f"Dagster             {stack.enter_context(servers.dagster(settings, children=children))}")
         if not settings[PostgresSettings].dsn:
-            console.print(f"PostgreSQL          {dsn}")
+            console.print(f"PostgreSQL          {without_secrets(dsn)}")
         console.print(f"日志 / logs         {settings.folder.logs}\nCtrl-C 停止 / stops everything")
-        stop.wait()
+        supervisor.watch(settings.folder, tuple(children), stop, LOG.warning)
         console.print("正在停止 / stopping …")

