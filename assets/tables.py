@@ -287,14 +287,15 @@ def _silent_after_h(step_min: int, upload_min: int | None, link: str | None) -> 
 
 
 def outdated(connection: duckdb.DuckDBPyConnection) -> set[str]:
-    """The figures that were made by another formula, never, or whose files are gone, and all that is made from them.
+    """The figures that were made by another formula or in another zone, never, or whose files are gone, and all that is made from
+    them.
 
     They are noted as such before they are made anew: neither a kill nor a run that makes other tables forgets them.
     """
     connection.execute("create schema if not exists state").fetchall()
     connection.execute("create table if not exists state.version (name varchar primary key, version varchar)").fetchall()
     noted = dict(connection.execute("select name, version from state.version").fetchall())
-    changed = {step.name for step in figures() if noted.get(step.name) != step.version}
+    changed = {step.name for step in figures() if noted.get(step.name) != _version(connection, step)}
     if interval_files.are_lost(connection):
         changed.add("interval_reading")
     found = (changed | made_from(changed)) & {step.name for step in figures()}
@@ -305,7 +306,13 @@ def outdated(connection: duckdb.DuckDBPyConnection) -> set[str]:
 
 def note_version(connection: duckdb.DuckDBPyConnection, step: Step) -> None:
     """All rows of the step's table are by its present formula."""
-    connection.execute("insert or replace into state.version values (?, ?)", [step.name, step.version]).fetchall()
+    connection.execute("insert or replace into state.version values (?, ?)", [step.name, _version(connection, step)]).fetchall()
+
+
+def _version(connection: duckdb.DuckDBPyConnection, step: Step) -> str:
+    """What made the step's rows: its formula, and the zone in which days and months are civil ones."""
+    ((zone,),) = connection.execute("select current_setting('timezone')").fetchall()
+    return f"{step.version} {zone}"
 
 
 def _modules_of(package: ModuleType) -> list[Path]:

@@ -18,31 +18,64 @@ STORAGE_VERSION = "v1.4.0"
 Rows: TypeAlias = pl.DataFrame | pa.Table
 
 
+HELD = ("Could not set lock", "Unique file handle conflict", "already attached")
+"""What DuckDB says where somebody else has the file open."""
+
+
+DAMAGED = ("orrupt", "checksum", "read enough bytes", "magic bytes", "TProtocolException", "decompress")
+"""What DuckDB says of a spoilt database, or of a spoilt file beside it."""
+
+
 class WarehouseBusy(RuntimeError):
     """Another program has marts.duckdb open."""
 
 
+class WarehouseBroken(RuntimeError):
+    """marts.duckdb is no database any more; the text says what to do."""
+
+
 @contextmanager
-def opened(path: Path, zone: str) -> Iterator[duckdb.DuckDBPyConnection]:
+def opened(path: Path, zone: str, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection whose current database is `path` (made if absent), in the site's zone. One writer at a time.
 
-    Raises `WarehouseBusy`.
+    Raises `WarehouseBusy`, `WarehouseBroken`; for reading only also `FileNotFoundError`.
     """
+    if read_only and not path.exists():
+        raise FileNotFoundError(path)
     connection = duckdb.connect()
     try:
+        options = "read_only" if read_only else f"storage_version '{STORAGE_VERSION}'"
         try:
-            connection.execute(f"attach '{path}' as marts (storage_version '{STORAGE_VERSION}')").fetchall()
-        except duckdb.IOException as error:
-            raise WarehouseBusy(f"{path} is open in another program ({error}); close it, then try again") from None
+            connection.execute(f"attach '{_quoted(path)}' as marts ({options})").fetchall()
+        except duckdb.Error as error:
+            if any(words in str(error) for words in HELD):
+                raise WarehouseBusy(f"{path} is open in another program ({error}); close it, then try again") from None
+            raise _broken(path, error) from None
         connection.execute("use marts").fetchall()
-        connection.execute(f"set file_search_path = '{path.parent}'").fetchall()
-        connection.execute(f"set temp_directory = '{path}.tmp'").fetchall()
+        connection.execute(f"set file_search_path = '{_quoted(path.parent)}'").fetchall()
+        connection.execute(f"set temp_directory = '{_quoted(path)}.tmp'").fetchall()
         connection.execute(f"set timezone = '{zone}'").fetchall()
         connection.execute("set preserve_insertion_order = true").fetchall()
         connection.execute("set enable_progress_bar = false").fetchall()
         yield connection
+    except duckdb.Error as error:
+        if any(words in str(error) for words in DAMAGED):
+            raise _broken(path, error) from error
+        raise
     finally:
         connection.close()
+
+
+def _broken(path: Path, error: duckdb.Error) -> WarehouseBroken:
+    return WarehouseBroken(
+        f"{path} is damaged ({' '.join(str(error).split())[:300]}): make it again from the raw readings and the billing system "
+        f"with: mainflow rebuild --site {path.parent}"
+    )
+
+
+def _quoted(path: Path) -> str:
+    """A path within quotes of SQL."""
+    return str(path).replace("'", "''")
 
 
 @contextmanager

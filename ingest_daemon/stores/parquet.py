@@ -1,21 +1,25 @@
 """The embedded raw store: a folder of Parquet files by UTC day of the device time, and a list of arrivals.
 
-    readings/day=YYYY-MM-DD/<sequence>.parquet   every row as it was written; the merge of points is made when reading
+    readings/day=YYYY-MM-DD/<sequence>.<checksum>.parquet
+                                                 every row as it was written; the merge of points is made when reading
                                                  a day that is over is joined into one file, sorted by terminal and time
+                                                 checksum: CRC-32 of the file; those of before have none
     arrivals.csv                                 start,end of each span of event time; the byte offset is the cursor
 
 One process writes (the daemon); any number may read at any moment. `points.py` defines a point and which of two wins.
 """
 
 import os
+import zlib
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 
 import polars as pl
 
-from ingest_daemon.contract.files import sync_folder, whole_lines, write_parquet
+from ingest_daemon.contract.files import replace_file, sync_folder, whole_lines
 from ingest_daemon.contract.schema import READING, TIMESTAMP
 from ingest_daemon.stores import Arrivals, StoreAway
 from ingest_daemon.stores.points import ALL, KEY, LATER, POSITION, merge, sift, spans
@@ -45,6 +49,8 @@ class ParquetStore:
         self._readings = folder / "readings"
         self._arrivals = folder / "arrivals.csv"
         self._torn_line_cut = False
+        self._whole: set[tuple[Path, int, int]] = set()
+        """Files that were found whole, by their time and size: each is looked through once a process."""
 
     def write(self, readings: pl.DataFrame) -> pl.DataFrame:
         """See `RawStore.write`. Durable when it returns: files, their folders and the arrival are synced, in this order."""
@@ -59,7 +65,7 @@ class ParquetStore:
                 _make_folder(folder)
                 _write_file(folder, rows)
                 if len(_files(folder)) > FILES_PER_DAY:
-                    _join(folder, _newest(folder))
+                    self._join(folder, _newest(folder))
                 if begins:
                     self._finish_before(day)
             self._note(spans(good["ts"]))
@@ -70,6 +76,7 @@ class ParquetStore:
         with self._away("cannot be written"):
             for (day,), rows in points.with_columns(day=pl.col("ts").dt.date()).partition_by("day", as_dict=True).items():
                 files = _files(self._readings / f"day={day}")
+                self._look_through(files)
                 held = pl.read_parquet(files, hive_partitioning=False).unique(keep="last", maintain_order=True)
                 _write_file(
                     self._readings / f"day={day}", held.join(rows, on=[*KEY, *POSITION], how="anti", maintain_order="left")
@@ -95,6 +102,7 @@ class ParquetStore:
                 if not files:
                     return pl.DataFrame(schema=READING).select(columns)
                 try:
+                    self._look_through(files)
                     rows = pl.scan_parquet(files, hive_partitioning=False).filter(wanted).select(scanned).collect()
                 except FileNotFoundError:
                     if attempt == READ_TRIES:
@@ -142,7 +150,37 @@ class ParquetStore:
         for folder in self._day_folders(date.min, day - timedelta(days=OPEN_DAYS))[-1:]:
             files = _files(folder)
             if len(files) > 1:
-                _join(folder, files)
+                self._join(folder, files)
+
+    def _join(self, folder: Path, files: list[Path]) -> None:
+        """Join the newest `files` of a day into one, then delete them; a kill in between leaves duplicates, merged by every read.
+
+        Every distinct row is kept: a row that lost against a later one may still win a field against one that comes later
+        but was received before. Damaged files are left alone.
+        """
+        if not all(map(is_whole, files)):
+            return
+        rows = pl.read_parquet(files, hive_partitioning=False).unique(keep="last", maintain_order=True)
+        _write_file(folder, rows.sort("terminal", "ts", maintain_order=True))
+        for file in files:
+            file.unlink()
+
+    def damaged(self) -> list[Path]:
+        """Every file of the archive that is not as it was written. Raises `StoreAway`."""
+        with self._away("cannot be read"):
+            return [file for folder in self._day_folders(date.min, date.max) for file in _files(folder) if not is_whole(file)]
+
+    def _look_through(self, files: list[Path]) -> None:
+        """Raises `StoreAway` naming the files that are not as they were written."""
+        stats = {file: file.stat() for file in files}
+        new = {file: (file, stat.st_mtime_ns, stat.st_size) for file, stat in stats.items()}
+        looked = {file: seen for file, seen in new.items() if seen not in self._whole}
+        if bad := [file for file in looked if not is_whole(file)]:
+            raise StoreAway(
+                f"files of the Parquet archive are damaged (their bytes do not give the checksum in their names): "
+                f"{', '.join(map(str, bad))}; restore them from a backup, or move them away and run `mainflow journal replay`"
+            )
+        self._whole.update(looked.values())
 
     def _note(self, arrived: pl.DataFrame) -> None:
         """Append the spans; a line that a kill tore is cut off first, once a process."""
@@ -183,10 +221,19 @@ def _readable(file: Path) -> bool:
     return True
 
 
+def is_whole(file: Path) -> bool:
+    """Whether a file gives the checksum in its name; one of before, without one, whether it can be read. Raises `OSError`."""
+    checksum = file.name.split(".")[1]
+    return f"{zlib.crc32(file.read_bytes()):08x}" == checksum if checksum != "parquet" else _readable(file)
+
+
 def _write_file(folder: Path, rows: pl.DataFrame) -> None:
     files = _files(folder)
-    sequence = int(files[-1].stem) + 1 if files else 1
-    write_parquet(folder / f"{sequence:08}.parquet", rows, row_group=ROW_GROUP)
+    sequence = int(files[-1].name.split(".")[0]) + 1 if files else 1
+    buffer = BytesIO()
+    rows.write_parquet(buffer, compression="zstd", row_group_size=ROW_GROUP)
+    content = buffer.getbuffer()
+    replace_file(folder / f"{sequence:08}.{zlib.crc32(content):08x}.parquet", [content])
 
 
 def _newest(folder: Path) -> list[Path]:
@@ -200,18 +247,6 @@ def _newest(folder: Path) -> list[Path]:
             newest = files[index:]
         weight += size
     return newest
-
-
-def _join(folder: Path, files: list[Path]) -> None:
-    """Join the newest `files` of a day into one, then delete them; a kill in between leaves duplicates, which every read merges.
-
-    Every distinct row is kept: a row that lost against a later one may still win a field against one that comes later
-    but was received before.
-    """
-    rows = pl.read_parquet(files, hive_partitioning=False).unique(keep="last", maintain_order=True)
-    _write_file(folder, rows.sort("terminal", "ts", maintain_order=True))
-    for file in files:
-        file.unlink()
 
 
 def _make_folder(folder: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ingest_daemon import operations
-from ingest_daemon.contract.settings import PostgresSettings, Settings
+from ingest_daemon.contract.settings import PostgresSettings, Settings, SiteSettings
 from ingest_daemon.operations import DaemonSettings
 from ingest_daemon.stores.settings import StoreSettings
 from pipelines.processes import servers, supervisor
@@ -28,8 +28,8 @@ class Finding(NamedTuple):
     advice: str = ""
 
 
-def examine(settings: Settings) -> list[Finding]:
-    """All findings, in the order of a reading's way through the product."""
+def examine(settings: Settings, *, deep: bool = False) -> list[Finding]:
+    """All findings, in the order of a reading's way through the product. `deep`: every file of the archive is read as well."""
     looks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
         _processes,
         _ports,
@@ -38,6 +38,8 @@ def examine(settings: Settings) -> list[Finding]:
         _registry,
         _store,
         _store_limits,
+        *((_archive,) if deep else ()),
+        _warehouse,
         _postgres,
         _billing,
         _grafana,
@@ -148,6 +150,35 @@ def _retention(settings: Settings, retention_s: int | None) -> Finding:
         f"2.x: influx bucket update --name {name} --retention 0; then mainflow journal replay"
     )
     return Finding(title, days >= KEPT_DAYS, seen, advice)
+
+
+def _archive(settings: Settings) -> Iterator[Finding]:
+    from ingest_daemon.stores.parquet import ParquetStore
+
+    damaged = ParquetStore(settings.folder.raw).damaged()
+    yield Finding(
+        "归档文件 / archive files",
+        not damaged,
+        f"damaged: {', '.join(str(file.relative_to(settings.folder.raw / 'readings')) for file in damaged)}"
+        if damaged
+        else "every checksum is right",
+        "restore them from a backup, or move them away and run `mainflow journal replay`",
+    )
+
+
+def _warehouse(settings: Settings) -> Iterator[Finding]:
+    from assets import warehouse
+
+    name = "集市 / marts.duckdb"
+    try:
+        with warehouse.opened(settings.folder.marts, settings[SiteSettings].zone, read_only=True):
+            yield Finding(name, True, "opens")
+    except FileNotFoundError:
+        yield Finding(name, None, "is not there: the next run makes it")
+    except warehouse.WarehouseBusy:
+        yield Finding(name, True, "a run has it open")
+    except warehouse.WarehouseBroken as error:
+        yield Finding(name, False, str(error), f"mainflow rebuild --site {settings.folder.root}")
 
 
 def _postgres(settings: Settings) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,16 @@ def down(root: Path) -> None:
     console.print("已停止 / stopped" if ended else "未在运行 / nothing runs")
 
 
+@main.command(epilog=examples("mainflow rebuild --site site"))
+@SITE
+@report_failures
+def rebuild(root: Path) -> None:
+    """重建集市 / make marts.duckdb again from raw readings and billing; the old one is kept beside, boards go on meanwhile."""
+    from pipelines.runs import run as runs
+
+    _compute(root, "重建 rebuild", runs.rebuild)
+
+
 @main.command(epilog=examples("mainflow status --site site", "mainflow status --site site --terminals"))
 @SITE
 @click.option("--terminals", is_flag=True, help="逐终端 / each terminal: contact, clock, signal, battery; and unknown ones")
@@ -106,15 +117,16 @@ def status(root: Path, terminals: bool) -> None:
         console.print(strangers_table(settings))
 
 
-@main.command(epilog=examples("mainflow doctor --site site"))
+@main.command(epilog=examples("mainflow doctor --site site", "mainflow doctor --site site --deep"))
 @SITE
+@click.option("--deep", is_flag=True, help="逐个校验归档文件 / read every file of the archive and compare its checksum")
 @report_failures
-def doctor(root: Path) -> None:
+def doctor(root: Path, deep: bool) -> None:
     """体检 / check ports, disk, clock, stores, drivers and Grafana; says what is wrong and what to do."""
     from pipelines.cli.doctor import examine
     from pipelines.settings import load
 
-    findings = examine(load(root))
+    findings = examine(load(root), deep=deep)
     table = Table("项目 / check", "", "所见 / seen", "怎么办 / what to do")
     for finding in findings:
         mark = {True: "[green]✓[/green]", False: "[red]✗[/red]", None: "[yellow]–[/yellow]"}[finding.ok]
@@ -220,19 +232,23 @@ def delivery_line(delivery: Any) -> str:
 def run(root: Path, days: tuple[date, date] | None) -> None:
     """立即计算 / compute the touched local days and all that follows from them, and publish."""
     from assets.calendar import days_between
+    from pipelines.runs.run import run_days, run_touched
+
+    if days:
+        _compute(root, "计算 compute", lambda bench, step: run_days(bench, days_between(*days), "cli", step))
+    else:
+        _compute(root, "计算 compute", lambda bench, step: run_touched(bench, "cli", step))
+
+
+def _compute(root: Path, title: str, work: Callable[[Any, Callable[[str, int, int], None]], Any]) -> None:
+    """Run with a progress bar, and say what it did; the embedded PostgreSQL runs meanwhile."""
     from pipelines.processes import servers
     from pipelines.runs.bench import workbench
-    from pipelines.runs.run import run_days, run_touched
     from pipelines.settings import load
 
     settings = load(root)
-    with servers.postgres(settings), progress_bar("计算 compute", None) as told:
-        bench = workbench(settings)
-
-        def step(name: str, done: int, total: int) -> None:
-            told(done, f"{name} ({done}/{total})")
-
-        outcome = run_days(bench, days_between(*days), "cli", step) if days else run_touched(bench, "cli", step)
+    with servers.postgres(settings), progress_bar(title, None) as told:
+        outcome = work(workbench(settings), lambda name, done, total: told(done, f"{name} ({done}/{total})"))
     if not outcome.run_id:
         console.print("没有新数据 / nothing new: no day was touched since the last run")
         return

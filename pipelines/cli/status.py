@@ -16,7 +16,7 @@ from ingest_daemon.contract.settings import Settings, SiteSettings
 from ingest_daemon.contract.silence import silent_after_min
 from ingest_daemon.contract.site import Site
 from ingest_daemon.operations import DaemonSettings
-from ingest_daemon.stores import open_store
+from ingest_daemon.stores import StoreAway, open_store
 from ingest_daemon.stores.settings import StoreSettings
 from pipelines.processes import supervisor
 from pipelines.processes.servers import running_daemon
@@ -42,7 +42,6 @@ def report(settings: Settings) -> Table:
     """A table of the site's state, readable while everything or nothing runs."""
     site = settings.folder
     counters = _json(site.state / "counters.json")
-    waiting = _json(site.state / "touched.json")
     ports = running_daemon(site)
     table = Table("", "", title=f"{settings[SiteSettings].utility} · {site.root}", show_header=False)
     table.add_row("接收进程 / daemon", f"端口 ports {ports.data}, {ports.alarm}" if ports else "未运行 / not running")
@@ -74,8 +73,21 @@ def report(settings: Settings) -> Table:
     table.add_row("时钟偏差 / clocks off", f"{len(drifted):,}{_some(drifted)}")
     unknown = operations.unknown_terminals(site)
     table.add_row("未登记终端 / unknown terminals", f"{len(unknown):,}{_some(list(unknown))}")
-    table.add_row("待算天数 / days to compute", str(len(waiting.get("days", {}))))
+    table.add_row("待算天数 / days to compute", _waiting(settings))
     return table
+
+
+def _waiting(settings: Settings) -> str:
+    """The days that wait now, as the raw store says: not as it said when something asked last."""
+    from pipelines.runs import touched
+    from pipelines.settings import FigureSettings
+
+    try:
+        store = open_store(settings.folder, settings[StoreSettings])
+        days = touched.waiting(settings.folder.state, store, settings.zone, settings[FigureSettings].max_hole)
+    except StoreAway as error:
+        return f"[red]?[/red] {error}"
+    return f"{len(days.live)}，待分析 for the analysis {len(days.analysis)}"
 
 
 def contacts_of(site: Site, now_us: int | None = None) -> dict[str, Contact]:

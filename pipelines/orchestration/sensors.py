@@ -7,9 +7,10 @@ import dagster as dg
 
 from assets import calendar, registry_history
 from assets.registry import RegistryError
-from assets.warehouse import WarehouseBusy
+from assets.warehouse import WarehouseBroken, WarehouseBusy
 from ingest_daemon.contract.secrets import without_secrets
 from ingest_daemon.stores import StoreAway
+from pipelines.orchestration import retention
 from pipelines.orchestration.jobs import ANALYSIS, LIVE
 from pipelines.orchestration.resources import RANGE_END, RANGE_START, site_settings
 from pipelines.runs import touched
@@ -60,6 +61,8 @@ def _sensor(
         description=description,
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        if job == ANALYSIS.name:
+            retention.prune(context.instance)
         waiting = _waiting(context, job)
         return waiting if isinstance(waiting, dg.SkipReason) else _requests(context, cut, wanted(waiting), waiting.generation)
 
@@ -78,7 +81,7 @@ def _waiting(context: dg.SensorEvaluationContext, job: str) -> Waiting | dg.Skip
         return touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole)
     except StoreAway as error:
         return dg.SkipReason(f"原始库不可用 · the raw store is away: {without_secrets(str(error))}")
-    except (RegistryError, WarehouseBusy) as error:
+    except (RegistryError, WarehouseBusy, WarehouseBroken) as error:
         return dg.SkipReason(f"档案不可用 · the registry cannot be taken over: {error}")
 
 

@@ -3,10 +3,12 @@
 `mainflow run` and the Dagster assets both go through here; the steps themselves are `assets.tables`.
 """
 
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, date, datetime
+from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
@@ -85,7 +87,9 @@ class Run:
                 stored = "select day from unit_day" + (
                     " union select day from daily_usage" if warehouse.has_table(connection, "daily_usage") else ""
                 )
-                self._stored_days = [day for (day,) in connection.execute(f"select distinct day from ({stored})").fetchall()]
+                days = [day for (day,) in connection.execute(f"select distinct day from ({stored})").fetchall()]
+                # With the neighbours: in another zone the first and the last reading may belong to them.
+                self._stored_days = sorted({day + timedelta(days=near) for day in days for near in (-1, 0, 1)})
                 if "interval_reading" in self._outdated:
                     # Other columns of the unit tables make them empty first; a kill must not lose which days there were.
                     touched.mark(bench.site.state, self._stored_days)
@@ -216,6 +220,22 @@ def run_days(bench: Workbench, days: list[date], trigger: str, progress: Progres
     """Compute these days, touched or not, and take them from the waiting ones. Raises as `run_touched`."""
     with run_lock(bench):
         return _compute(Run(bench, days, trigger), tables.figures(), progress)
+
+
+def rebuild(bench: Workbench, progress: Progress = lambda *_: None) -> Outcome:
+    """Set the warehouse aside and make it again from the raw readings and the billing system; what is published stays till then.
+
+    Raises as `run_touched` and `run_sync`.
+    """
+    with run_lock(bench):
+        aside = f"{bench.site.marts}.{datetime.now(UTC):%Y%m%dT%H%M%S}"
+        for end in ("", ".wal"):
+            with suppress(FileNotFoundError):
+                Path(f"{bench.site.marts}{end}").rename(f"{aside}{end}")
+        shutil.rmtree(bench.site.units, ignore_errors=True)
+        touched.begin_again(bench.site.state)
+    run_sync(bench, "rebuild")
+    return run_touched(bench, "rebuild", progress)
 
 
 def run_sync(bench: Workbench, trigger: str) -> dict[str, int]:

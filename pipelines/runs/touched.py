@@ -20,6 +20,8 @@ from assets import calendar, registry_history
 from assets.warehouse import exclusive
 from assets.workbench import Workbench
 from ingest_daemon.contract.files import write_json
+from ingest_daemon.contract.log import LOG
+from ingest_daemon.contract.site import Site
 from ingest_daemon.stores import RawStore
 
 
@@ -34,6 +36,9 @@ class Waiting(NamedTuple):
 def waiting(state: Path, store: RawStore, zone: ZoneInfo, reach: timedelta) -> Waiting:
     """Every waiting day, after the store's arrivals since the last call. `reach`: the longest hole. Raises `StoreAway`."""
     with _edited(state) as content:
+        if content["cursor"] is not None and not Site(state.parent).marts.exists():
+            LOG.warning("marts.duckdb is not there: every day of the raw store is computed again")
+            content["cursor"] = None
         arrivals = store.arrivals(content["cursor"])
         touched = {
             day for start, end in arrivals.spans.unique().iter_rows() for day in calendar.days_touched(start, end, reach, zone)
@@ -54,6 +59,12 @@ def take_over_registry(bench: Workbench, connection: duckdb.DuckDBPyConnection) 
     if registry_history.is_edited(bench.site.registry, bench.site.registry_history):
         days = waiting(state, bench.store, bench.zone, bench.max_hole).live
         registry_history.take_over(bench, connection, days, lambda edited: mark(state, edited))
+
+
+def begin_again(state: Path) -> None:
+    """Let every day of the raw store wait."""
+    with _edited(state) as content:
+        content["cursor"] = None
 
 
 def mark(state: Path, days: Iterable[date]) -> None:
