@@ -58,6 +58,16 @@ class ReportSettings:
     cron: str = setting("0 7 * * *", "when the daily volume report is written, as cron in the site's zone", "报表时间 cron")
 
 
+@section("backup")
+@dataclass(frozen=True, slots=True)
+class BackupSettings:
+    """`[backup]`: the copy of the site from which it can be restored elsewhere."""
+
+    target: str = setting("", "folder of the backups, best on another disk; empty: none on schedule", "备份目录；空为不定时备份")
+    cron: str = setting("30 1 * * *", "when to back up, as cron in the site's zone", "备份时间 cron")
+    keep: int = setting(14, "newest backups that are kept; 0: all", "保留份数；0 为全部", minimum=0)
+
+
 @section("servers")
 @dataclass(frozen=True, slots=True)
 class ServerSettings:

@@ -91,6 +91,45 @@ def down(root: Path) -> None:
     console.print("已停止 / stopped" if ended else "未在运行 / nothing runs")
 
 
+@main.command(
+    epilog=examples("mainflow backup --site site /mnt/backup --keep 14", "mainflow backup --site site /mnt/backup --verify")
+)
+@SITE
+@click.argument("target", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--keep", type=click.IntRange(min=0), default=0, help="保留份数，0 为全部 / newest backups that stay; 0: all")
+@click.option("--verify", is_flag=True, help="只校验最新一份 / make none; compare the newest one with its checksums")
+@report_failures
+def backup(root: Path, target: Path, keep: int, verify: bool) -> None:
+    """备份 / copy the site to a new folder below TARGET while everything runs; what did not change is linked."""
+    from pipelines.runs import backup as backups
+    from pipelines.runs.bench import workbench
+    from pipelines.settings import load
+
+    if verify:
+        folder = backups.newest(target)
+        bad = backups.damaged(folder) if folder else []
+        for name in bad:
+            console.print(f"[red]{name}[/red]: 缺失或不符 / missing, or not as it was copied")
+        console.print(f"{folder}: {'✗' if bad else '✓'}" if folder else f"{target}: 没有备份 / no backup")
+        sys.exit(0 if folder and not bad else 1)
+    with progress_bar("备份 backup", None) as told:
+        done = backups.make(workbench(load(root)), target, keep=keep, progress=lambda part, files: told(files, part))
+    console.print(f"{done.folder}: {done.files:,} 文件 files, {done.size:,} B, 其中复制 of which copied {done.copied:,} B")
+
+
+@main.command(epilog=examples("mainflow restore /mnt/backup site", "mainflow restore /mnt/backup/20260102T013000.000000Z site"))
+@click.argument("source", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("site", type=click.Path(path_type=Path, file_okay=False))
+@report_failures
+def restore(source: Path, site: Path) -> None:
+    """恢复 / make the site of a backup (the newest below SOURCE) in the empty folder SITE, after its checksums."""
+    from pipelines.runs import backup as backups
+
+    with console.status("恢复 restore"):
+        folder = backups.restore(source, site.resolve())
+    console.print(f"{folder} → {site}\n下一步 / next: mainflow doctor --site {site}; mainflow up --site {site}")
+
+
 @main.command(epilog=examples("mainflow rebuild --site site"))
 @SITE
 @report_failures
@@ -243,11 +282,13 @@ def run(root: Path, days: tuple[date, date] | None) -> None:
 def _compute(root: Path, title: str, work: Callable[[Any, Callable[[str, int, int], None]], Any]) -> None:
     """Run with a progress bar, and say what it did; the embedded PostgreSQL runs meanwhile."""
     from pipelines.processes import servers
+    from pipelines.runs.backup import restore_ops
     from pipelines.runs.bench import workbench
     from pipelines.settings import load
 
     settings = load(root)
-    with servers.postgres(settings), progress_bar(title, None) as told:
+    with servers.postgres(settings) as dsn, progress_bar(title, None) as told:
+        restore_ops(settings.folder, dsn)
         outcome = work(workbench(settings), lambda name, done, total: told(done, f"{name} ({done}/{total})"))
     if not outcome.run_id:
         console.print("没有新数据 / nothing new: no day was touched since the last run")

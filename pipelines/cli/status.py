@@ -20,6 +20,7 @@ from ingest_daemon.stores import StoreAway, open_store
 from ingest_daemon.stores.settings import StoreSettings
 from pipelines.processes import supervisor
 from pipelines.processes.servers import running_daemon
+from pipelines.runs import backup
 
 LATEST = timedelta(days=1)
 """Limit of the age of readings for signal and battery."""
@@ -74,6 +75,8 @@ def report(settings: Settings) -> Table:
     unknown = operations.unknown_terminals(site)
     table.add_row("未登记终端 / unknown terminals", f"{len(unknown):,}{_some(list(unknown))}")
     table.add_row("待算天数 / days to compute", _waiting(settings))
+    last = backup.told(site)
+    table.add_row("上次备份 / last backup", f"{last['at']} {last['folder']}" if last else "没有 / none")
     return table
 
 

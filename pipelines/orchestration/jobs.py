@@ -1,9 +1,16 @@
 """Dagster's jobs: the assets made together, chosen by group. `schedules.py` and `sensors.py` start them."""
 
+from pathlib import Path
+
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from assets import tables
 from assets.graph import PUBLISHED
+from pipelines.orchestration.resources import site_settings
+from pipelines.runs import backup
+from pipelines.runs.bench import workbench
+from pipelines.settings import BackupSettings
 
 LIVE = dg.define_asset_job(
     "live",
@@ -38,4 +45,22 @@ EXPORT_REPORT = dg.define_asset_job(
     description="报表 · The reports of the month so far, or of the days given in the launchpad.",
 )
 
-JOBS = [LIVE, ANALYSIS, FIGURES, SYNC_BILLING, EXPORT_REPORT]
+
+@dg.op(description="备份 · Everything of the site copied to `[backup] target`; the oldest beyond `keep` go.")
+def copy_site(context: dg.OpExecutionContext) -> None:
+    """Raises `BackupError`."""
+    settings = site_settings()
+    wanted = settings[BackupSettings]
+    if not wanted.target:
+        raise backup.BackupError("[backup] target is empty: expected the folder of the backups")
+    done = backup.make(workbench(settings), Path(wanted.target), keep=wanted.keep)
+    context.log.info(f"{done.folder}: {done.files} files, {done.size:,} bytes, of which {done.copied:,} were copied")
+
+
+@dg.job(description="备份 · A copy of the site from which it can be restored.")
+def backup_site() -> None:
+    """The job of the schedule."""
+    copy_site()
+
+
+JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [LIVE, ANALYSIS, FIGURES, SYNC_BILLING, EXPORT_REPORT, backup_site]

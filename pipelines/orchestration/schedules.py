@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from pipelines.orchestration.jobs import EXPORT_REPORT, SYNC_BILLING
-from pipelines.settings import BillingSettings, ReportSettings
+from pipelines.orchestration.jobs import EXPORT_REPORT, SYNC_BILLING, backup_site
+from pipelines.settings import BackupSettings, BillingSettings, ReportSettings
 
 
 def schedules(
-    billing: BillingSettings, reports: ReportSettings, zone: str, days: dg.DailyPartitionsDefinition
+    billing: BillingSettings, reports: ReportSettings, backups: BackupSettings, zone: str, days: dg.DailyPartitionsDefinition
 ) -> list[dg.ScheduleDefinition]:
-    """The sync with billing (runs where a billing system is named) and the daily report."""
+    """The sync with billing (runs where a billing system is named), the daily report, the backup (where a folder is named)."""
     return [
         dg.ScheduleDefinition(
             name="sync_billing",
@@ -29,6 +29,14 @@ def schedules(
             execution_timezone=zone,
             default_status=dg.DefaultScheduleStatus.RUNNING,
             description="日用水量报表 · Daily volume report.",
+        ),
+        dg.ScheduleDefinition(
+            name="backup_site",
+            job=backup_site,
+            cron_schedule=backups.cron,
+            execution_timezone=zone,
+            default_status=dg.DefaultScheduleStatus.RUNNING if backups.target else dg.DefaultScheduleStatus.STOPPED,
+            description="备份 · Backup of the site.",
         ),
     ]
 

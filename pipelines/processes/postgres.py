@@ -84,6 +84,11 @@ def board_dsn(site: Site) -> str:
     return str(address["board_dsn"])
 
 
+def program_of_wheel(name: str) -> Path:
+    """A program of the newest PostgreSQL in the wheel, such as pg_dump."""
+    return Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION] / name)
+
+
 @contextlib.contextmanager
 def embedded(site: Site, port: int, *, children: list[Child] | None = None) -> Iterator[str]:
     """The owner's connection string of a server that runs for the time of the block. One that already runs is left running.

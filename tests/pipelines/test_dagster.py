@@ -30,7 +30,7 @@ from pipelines.processes import dagster_home
 from pipelines.runs import touched
 from pipelines.runs.bench import workbench
 from pipelines.runs.run import Run, run_days
-from pipelines.settings import BillingSettings, ReportSettings
+from pipelines.settings import BackupSettings, BillingSettings, ReportSettings
 from tests.cases import figure_site
 from tests.site_helpers import deliver, local_days, make_site, series
 
@@ -391,14 +391,16 @@ def test_the_sensor_says_that_the_raw_store_is_away(
     assert "127.0.0.1:9" in str(outcome.skip_message)
 
 
-@pytest.mark.parametrize(("connection", "running"), [("", False), ("DRIVER=SQLite3;Database=x", True)])
-def test_schedules_run_in_the_zone_of_the_site(connection: str, running: bool) -> None:
-    sync, report = schedules(
-        BillingSettings(connection=connection), ReportSettings(), "Europe/Rome", graph.partitions(ZoneInfo("Europe/Rome"), FIRST)
-    )
-    assert (sync.default_status is dg.DefaultScheduleStatus.RUNNING) == running
-    assert (sync.execution_timezone, report.execution_timezone) == ("Europe/Rome", "Europe/Rome")
-    assert (sync.cron_schedule, report.cron_schedule) == (BillingSettings().sync_cron, ReportSettings().cron)
+@pytest.mark.parametrize(
+    ("connection", "target", "running"), [("", "", False), ("DRIVER=SQLite3;Database=x", "/mnt/backup", True)]
+)
+def test_schedules_run_in_the_zone_of_the_site(connection: str, target: str, running: bool) -> None:
+    billing, reports, backups = BillingSettings(connection=connection), ReportSettings(), BackupSettings(target=target)
+    sync, report, backup = schedules(billing, reports, backups, "Europe/Rome", graph.partitions(ZoneInfo("Europe/Rome"), FIRST))
+    for schedule in (sync, backup):
+        assert (schedule.default_status is dg.DefaultScheduleStatus.RUNNING) == running
+    assert {each.execution_timezone for each in (sync, report, backup)} == {"Europe/Rome"}
+    assert [each.cron_schedule for each in (sync, report, backup)] == [billing.sync_cron, reports.cron, backups.cron]
 
 
 def test_a_scheduled_sync_names_a_day_that_is_a_partition() -> None:

@@ -1,0 +1,147 @@
+"""The drill: a site is backed up under load and restored elsewhere; nothing is missing, and nothing is doubled."""
+
+import json
+import os
+import shutil
+import threading
+import time
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from ingest_daemon.contract import ownership
+from ingest_daemon.contract.files import read_json
+from ingest_daemon.contract.site import Site
+from pipelines import settings
+from pipelines.processes.postgres import embedded
+from pipelines.runs import backup, run
+from pipelines.runs.backup import BackupError
+from pipelines.runs.bench import workbench
+from tests.assets.test_lateness import computed
+from tests.chain import assert_same_tables, mainflow, tables
+from tests.daemon_helpers import TERMINALS, Client, delivered, eventually, frame, make_site, minutes_ago, running
+
+VALUES = ["terminal", "ts", "forward_m3", "pressure_mpa"]
+
+
+class Load(threading.Thread):
+    """A terminal that reports minute after minute, as fast as it is answered."""
+
+    def __init__(self, port: int, terminal: str) -> None:
+        super().__init__(daemon=True)
+        self._client, self._terminal = Client(port), terminal
+        self._stopping = threading.Event()
+        self.acknowledged: list[bytes] = []
+
+    def run(self) -> None:
+        start = minutes_ago(60 * 24 * 20)
+        while not self._stopping.is_set():
+            number = len(self.acknowledged)
+            sent = frame(
+                self._terminal, start + timedelta(minutes=number), 100 + number / 10, sequence=number % 60000 + 1, sent_at=start
+            )
+            self._client.send(sent)
+            self._client.acknowledged(1)
+            self.acknowledged.append(sent)
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self.join(20)
+        self._client.close()
+
+
+def test_a_backup_under_load_restores_all_that_was_acknowledged_and_repeats_double_nothing(tmp_path: Path) -> None:
+    site, target = make_site(tmp_path / "site"), tmp_path / "backups"
+    with running(site) as daemon:
+        loads = [Load(daemon.data_port, terminal) for terminal in TERMINALS[:3]]
+        for load in loads:
+            load.start()
+        eventually(lambda: all(len(load.acknowledged) > 200 for load in loads), "some frames are acknowledged")
+        bench = workbench(settings.load(site.root))
+        first = backup.make(bench, target)
+        time.sleep(1)
+        before = [len(load.acknowledged) for load in loads]
+        second = backup.make(bench, target)
+        for load in loads:
+            load.stop()
+        all_frames = [sent for load in loads for sent in load.acknowledged]
+        original = delivered(site).select(VALUES)
+    assert second.copied < second.size, "what did not change is linked"
+    assert first.folder != second.folder
+    restored = Site(tmp_path / "elsewhere" / "site")
+    backup.restore(target, restored.root)
+    with running(restored) as daemon:
+        found = delivered(restored)
+        for load, terminal, count in zip(loads, TERMINALS, before, strict=False):
+            own = found.filter(found["terminal"] == terminal)
+            assert own.height >= count, "every acknowledged frame of before the backup is there"
+            assert own.height <= len(load.acknowledged)
+        client = Client(daemon.data_port)
+        for sent in all_frames:  # terminals repeat what they may have lost
+            client.send(sent)
+            client.acknowledged(1)
+        assert delivered(restored).select(VALUES).equals(original)
+
+
+def test_figures_alarms_and_registry_are_those_of_the_backup(tmp_path: Path) -> None:
+    bench, before = computed(tmp_path / "site", 3)
+    with embedded(bench.site, 0) as dsn:
+        served = replace(bench, serving_dsn=lambda: dsn)
+        run.run_touched(served, "test")
+        with psycopg.connect(dsn) as connection:
+            connection.execute("create table ops.alarm_event (meter text primary key, code text)")
+            connection.execute("insert into ops.alarm_event values ('M1', 'P_LO')")
+        backup.make(served, tmp_path / "backups")
+    restored = Site(tmp_path / "restored")
+    backup.restore(tmp_path / "backups", restored.root)
+    again = workbench(settings.load(restored.root))
+    assert run.run_touched(replace(again, serving_dsn=lambda: None), "test").run_id == "", "nothing has to be computed again"
+    assert_same_tables(before, tables(restored.marts))
+    assert ownership.site_id(restored) == ownership.site_id(bench.site)
+    with embedded(restored, 0) as dsn:
+        assert backup.restore_ops(restored, dsn)
+        assert not backup.restore_ops(restored, dsn)
+        with psycopg.connect(dsn) as connection:
+            assert connection.execute("select * from ops.alarm_event").fetchall() == [("M1", "P_LO")]
+        run.run_days(replace(again, serving_dsn=lambda: dsn), [], "test")
+        with psycopg.connect(dsn) as connection:
+            query = "select count(*) from mart.daily_usage"
+            assert connection.execute(query).fetchone() == (before["daily_usage"].height,)
+
+
+def test_only_a_whole_backup_is_restored_and_only_into_an_empty_folder(tmp_path: Path) -> None:
+    bench, _ = computed(tmp_path / "site", 1)
+    target = tmp_path / "backups"
+    with pytest.raises(BackupError, match="lies in the site itself"):
+        backup.make(bench, bench.site.root / "backups")
+    made = [backup.make(bench, target, keep=2).folder for _ in range(3)]
+    assert [folder.exists() for folder in made] == [False, True, True]
+    (made[2] / backup.MANIFEST).unlink()
+    assert backup.newest(target) == made[1], "one that was not finished is none"
+    with pytest.raises(BackupError, match="is not empty"):
+        backup.restore(target, bench.site.root)
+    spoilt = made[1] / "site" / "registry" / "terminals.csv"
+    copy = tmp_path / "apart"
+    shutil.copy2(spoilt, copy)
+    os.replace(copy, spoilt)  # not through the link that another backup may share
+    spoilt.write_bytes(spoilt.read_bytes().replace(b"0010000001", b"0010000009"))
+    with pytest.raises(BackupError, match=r"damaged, nothing was restored: site/registry/terminals\.csv"):
+        backup.restore(target, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_commands_back_up_verify_restore_and_tell(tmp_path: Path) -> None:
+    bench, _ = computed(tmp_path / "site", 1)
+    target = tmp_path / "backups"
+    assert "of which copied" in mainflow("backup", "--site", bench.site.root, target).stdout
+    assert "✓" in mainflow("backup", "--site", bench.site.root, target, "--verify").stdout
+    told = read_json(bench.site.state / "backup.json")
+    assert told["at"] in mainflow("status", "--site", bench.site.root).stdout
+    mainflow("restore", target, tmp_path / "new")
+    manifest = json.loads((Path(told["folder"]) / backup.MANIFEST).read_text())
+    here = {str(Path("site") / path.relative_to(tmp_path / "new")) for path in (tmp_path / "new").rglob("*") if path.is_file()}
+    assert here == set(manifest["files"])
+    assert not any("postgres-roles" in name or name.endswith(".lock") for name in here)
