@@ -1,15 +1,46 @@
 """The settings of a whole site: the daemon's sections and those of figures, billing, reports and servers."""
 
 import os
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from ingest_daemon.contract.settings import SECTIONS, Settings, find_sections, read_settings, sample, section, setting
+from ingest_daemon.contract.settings import (
+    SECTIONS,
+    SettingError,
+    Settings,
+    find_sections,
+    read_settings,
+    sample,
+    section,
+    setting,
+)
 from ingest_daemon.contract.site import Site
 
 find_sections("ingest_daemon")
+
+
+CRON = {"minute": (0, 59), "hour": (0, 23), "day of the month": (1, 31), "month": (1, 12), "day of the week": (0, 7)}
+"""The fields of a cron line."""
+
+
+def _check_cron(section: str, name: str, line: str) -> None:
+    """A schedule that Dagster cannot read would stop all of its schedules. Raises `SettingError`."""
+    fields = line.split()
+    wrong = None if len(fields) == len(CRON) else f"{len(fields)} fields"
+    for (field, (low, high)), text in zip(CRON.items(), fields, strict=False):
+        for part in text.split(","):
+            found = re.fullmatch(r"(?:\*|(\d+)(?:-(\d+))?)(?:/(\d+))?", part)
+            numbers = [int(number) for number in found.groups()[:2] if number] if found else []
+            is_right = found and all(low <= number <= high for number in numbers) and numbers == sorted(numbers)
+            if not is_right or (found and found[3] and int(found[3]) == 0):
+                wrong = wrong or f"{field} {part!r} (allowed: {low}–{high}, *, a-b, a,b, */n)"
+    if wrong:
+        raise SettingError(
+            f"[{section}] {name} = {line!r}: {wrong}; expected five fields: {', '.join(CRON)}; for example 30 5 * * * for 05:30"
+        )
 
 
 MOST_WORKERS = 8
@@ -49,6 +80,9 @@ class BillingSettings:
     overlap_days: int = setting(7, "days before the newest change that each sync reads again", "同步重叠天数", minimum=0)
     sync_cron: str = setting("30 5 * * *", "when to sync, as cron in the site's zone", "同步时间 cron")
 
+    def __post_init__(self) -> None:
+        _check_cron("billing", "sync_cron", self.sync_cron)
+
 
 @section("reports")
 @dataclass(frozen=True, slots=True)
@@ -56,6 +90,9 @@ class ReportSettings:
     """`[reports]`: scheduled reports."""
 
     cron: str = setting("0 7 * * *", "when the daily volume report is written, as cron in the site's zone", "报表时间 cron")
+
+    def __post_init__(self) -> None:
+        _check_cron("reports", "cron", self.cron)
 
 
 @section("backup")
@@ -66,6 +103,9 @@ class BackupSettings:
     target: str = setting("", "folder of the backups, best on another disk; empty: none on schedule", "备份目录；空为不定时备份")
     cron: str = setting("30 1 * * *", "when to back up, as cron in the site's zone", "备份时间 cron")
     keep: int = setting(14, "newest backups that are kept; 0: all", "保留份数；0 为全部", minimum=0)
+
+    def __post_init__(self) -> None:
+        _check_cron("backup", "cron", self.cron)
 
 
 @section("servers")

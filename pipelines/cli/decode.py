@@ -10,6 +10,9 @@ from ingest_daemon import operations
 from pipelines.cli.console import console, fields_table
 from pipelines.cli.options import examples, report_failures
 
+MOST_BYTES = 16_384
+"""Noise of this length is searched for frames within seconds."""
+
 
 @click.command(
     epilog=examples(
@@ -57,6 +60,10 @@ def decode(hexadecimal: tuple[str, ...], as_json: bool, readings: bool, protocol
 
 def _bytes(text: str) -> bytes:
     digits = "".join(text.split())
+    if len(digits) > 2 * MOST_BYTES:
+        raise ValueError(
+            f"{len(digits) // 2:,} bytes: expected at most {MOST_BYTES:,}, a few frames; cut the text, or use mainflow journal"
+        )
     try:
         return bytes.fromhex(digits)
     except ValueError:

@@ -38,7 +38,7 @@ REFUSED = {
     "a file of the server is read": "select pg_read_file('/etc/passwd')",
     "a folder of the server is listed": "select pg_ls_dir('/')",
     "a program is run": "copy (select 1) to program 'id'",
-    "a file is written": "copy (select 1) to '/var/tmp/written-by-a-board'",
+    "a file is written": "copy (select 1) to '/written-by-a-board'",
     "a large object is written": "select lo_from_bytea(0, 'x')",
     "a row is changed": "set default_transaction_read_only = off; update mart.daily_usage set meter = 'M2'",
     "a table is made": "set default_transaction_read_only = off; create table mart.mine (x int)",
