@@ -42,13 +42,16 @@ create table if not exists ops.alarm_event (
     origin text not null check (origin in ('device', 'server')),
     frame bigint not null,
     primary key (terminal, code, state, event_at)
-);
+)"""
+
+SHOWN = """
 do $$ begin
     if exists (select from pg_roles where rolname = 'mainflow_board') then
         grant usage on schema ops to mainflow_board;
         grant select on ops.alarm_event to mainflow_board;
     end if;
 end $$"""
+"""Boards read the table, where their role is there."""
 
 INSERT = """
 insert into ops.alarm_event
@@ -203,7 +206,7 @@ class AlarmSink(PostgresSink):
 
 def prepare(connection: psycopg.Connection) -> AlarmStateMachine:
     """Create the table where it is missing; returns the alarms that are raised."""
-    create_missing(connection, "ops.alarm_event", TABLE)
+    create_missing(connection, "ops.alarm_event", f"{TABLE}; {SHOWN}")
     states = AlarmStateMachine(connection.execute(LAST_STATES).fetchall())
     connection.commit()
     return states

@@ -2,8 +2,8 @@
 of the registry.
 
 A touched day waits for the live figures first, and then, when these are made, for the analysis. `state/touched.json` holds the
-store's cursor, the first day ever touched, and the waiting days of both, each with the generation in which it was last touched:
-a reading that arrives while its day is computed leaves the day waiting.
+store's cursor, whether the warehouse was there, the first day ever touched, and the waiting days of both, each with the generation
+in which it was last touched: a reading that arrives while its day is computed leaves the day waiting.
 """
 
 import json
@@ -36,9 +36,11 @@ class Waiting(NamedTuple):
 def waiting(state: Path, store: RawStore, zone: ZoneInfo, reach: timedelta) -> Waiting:
     """Every waiting day, after the store's arrivals since the last call. `reach`: the longest hole. Raises `StoreAway`."""
     with _edited(state) as content:
-        if content["cursor"] is not None and not Site(state.parent).marts.exists():
-            LOG.warning("marts.duckdb is not there: every day of the raw store is computed again")
+        is_there = Site(state.parent).marts.exists()
+        if content["warehouse"] and not is_there:
+            LOG.warning("marts.duckdb is not there any more: every day of the raw store is computed again")
             content["cursor"] = None
+        content["warehouse"] = is_there
         arrivals = store.arrivals(content["cursor"])
         touched = {
             day for start, end in arrivals.spans.unique().iter_rows() for day in calendar.days_touched(start, end, reach, zone)
@@ -111,7 +113,14 @@ def _edited(state: Path) -> Iterator[dict[str, Any]]:
     """The file's content, written back atomically."""
     path = state / "touched.json"
     with exclusive(state / "touched.lock"):
-        content: dict[str, Any] = {"cursor": None, "generation": 0, "first_day": None, "live": {}, "analysis": {}}
+        content: dict[str, Any] = {
+            "cursor": None,
+            "warehouse": False,
+            "generation": 0,
+            "first_day": None,
+            "live": {},
+            "analysis": {},
+        }
         if path.exists():
             content |= json.loads(path.read_text())
             content["live"] |= content.pop("days", {})  # of a version with one list

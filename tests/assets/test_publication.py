@@ -1,5 +1,7 @@
 """What is served is what was computed, to the last digit, and a reader never sees half of it. Against a real PostgreSQL."""
 
+import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -10,6 +12,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 import psycopg
 import pytest
+from psycopg import sql
 
 from assets import publication, serving
 from assets.partitions import Partitions
@@ -40,8 +43,11 @@ NAMES = [
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with embedded(Site(tmp_path_factory.mktemp("site")), 0) as dsn:
-        yield dsn
+    """Of the superuser, so that tests can make roles of others."""
+    site = Site(tmp_path_factory.mktemp("site"))
+    with embedded(site, 0) as dsn:
+        word = json.loads((site.state / "postgres-roles.json").read_text())["postgres"]
+        yield re.sub(r"user=\S+ password=\S+", f"user=postgres password={word}", dsn)
 
 
 @pytest.fixture
@@ -558,8 +564,9 @@ def test_where_roles_may_not_be_made_the_log_says_once_what_to_run(
     tmp_path: Path, dsn: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute("drop owned by mainflow_board; drop role mainflow_board; create role plain login")
-        connection.execute("grant create on database mainflow to plain")
+        connection.execute("drop owned by mainflow_board; drop role mainflow_board")
+        connection.execute(sql.SQL("create role plain login password {}").format(connection.info.password))
+        connection.execute("grant connect, create on database mainflow to plain")
         connection.execute(TABLE)  # the daemon's
         connection.execute("grant usage on schema ops to plain; grant select on ops.latest_reading to plain")
     try:
