@@ -2,8 +2,8 @@
 of the registry.
 
 A touched day waits for the live figures first, and then, when these are made, for the analysis. `state/touched.json` holds the
-store's cursor, whether the warehouse was there, the first day ever touched, and the waiting days of both, each with the generation
-in which it was last touched: a reading that arrives while its day is computed leaves the day waiting.
+store's cursor, whether the warehouse was there, the first day ever touched, and the waiting days of both, each with the
+generation in which it was last touched: a reading that arrives while its day is computed leaves the day waiting.
 """
 
 import json
