@@ -20,11 +20,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from assets import outbox, tables, warehouse
 from assets.workbench import Workbench
 from ingest_daemon.contract import ownership
 from ingest_daemon.contract.files import read_json, sync_folder, write_json
+from ingest_daemon.contract.settings import SiteSettings
 from ingest_daemon.contract.site import Site
 from pipelines.runs.run import run_lock
+from pipelines.settings import load
 
 MANIFEST = "manifest.json"
 DUMP = "ops.dump"
@@ -115,8 +118,13 @@ def restore(source: Path, root: Path) -> Path:
         raise BackupError(f"the backup {folder} is damaged, nothing was restored: {', '.join(bad[:20])}")
     root.mkdir(parents=True, exist_ok=True)
     shutil.copytree(folder / "site", root, dirs_exist_ok=True)
+    site = Site(root)
     if (folder / DUMP).exists():
-        shutil.copy2(folder / DUMP, Site(root).state / DUMP)
+        shutil.copy2(folder / DUMP, site.state / DUMP)
+    if site.marts.exists():  # what boards show is made from it: all of it waits for the first publication
+        names = {step.name for step in tables.figures()}
+        with warehouse.opened(site.marts, load(root)[SiteSettings].zone) as connection:
+            outbox.note(connection, names, names, ())
     return folder
 
 
