@@ -130,7 +130,8 @@ class _Block(NamedTuple):
 
     def compute(self, days: Sequence[date]) -> Done:
         """Every unit of consecutive days. Raises `StoreAway`."""
-        kept, last, read, filed = [units.EMPTY], [pl.DataFrame(schema=units.LAST)], 0, 0
+        kept = {name: [getattr(units.EMPTY, name)] for name in KEPT_TABLES}
+        last, read, filed = [pl.DataFrame(schema=units.LAST)], 0, 0
         look_back = _LookBack(self, calendar.midnight(days[-1], self.zone))
         conflicts = self._conflicts(self._window(days[0])[0], self._window(days[-1])[1])
         for own_days, meters in self._stretches(days):
@@ -145,18 +146,18 @@ class _Block(NamedTuple):
             for day, of_day in found.items():
                 tables = units.joined([units.EMPTY, *(unit.tables for unit in of_day)])
                 filed += interval_files.write(self.files, day, tables)
-                kept.append(tables._replace(unit_interval=units.EMPTY.unit_interval, flow_histogram=units.EMPTY.flow_histogram))
+                for name, parts in kept.items():
+                    parts.append(getattr(tables, name))
                 last += [unit.last for unit in of_day]
-        rows = units.joined(kept)
-        return Done(days, {name: getattr(rows, name) for name in KEPT_TABLES}, _later(pl.concat(last)), read, filed)
+        rows = {name: pa.concat_tables(parts) for name, parts in kept.items()}
+        return Done(days, rows, _later(pl.concat(last)), read, filed)
 
     def _stretches(self, days: Sequence[date]) -> Iterator[tuple[list[date], pl.DataFrame]]:
         """Consecutive days in which no fact changes, as many as are read at a time, with the facts."""
-        stretch: list[date] = []
-        held = self.facts.of(days[0])
-        for day in days:
+        stretch, held = [days[0]], self.facts.of(days[0])
+        for day in days[1:]:
             meters = self.facts.of(day)
-            if stretch and ((len(stretch) + 1) * meters.height > STRETCH_METER_DAYS or not meters.equals(held)):
+            if (len(stretch) + 1) * meters.height > STRETCH_METER_DAYS or not meters.equals(held):
                 yield stretch, held
                 stretch = []
             stretch.append(day)

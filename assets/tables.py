@@ -295,7 +295,8 @@ def outdated(connection: duckdb.DuckDBPyConnection) -> set[str]:
     connection.execute("create schema if not exists state").fetchall()
     connection.execute("create table if not exists state.version (name varchar primary key, version varchar)").fetchall()
     noted = dict(connection.execute("select name, version from state.version").fetchall())
-    changed = {step.name for step in figures() if noted.get(step.name) != _version(connection, step)}
+    zone = _zone(connection)
+    changed = {step.name for step in figures() if noted.get(step.name) != _version(step, zone)}
     if interval_files.are_lost(connection):
         changed.add("interval_reading")
     found = (changed | made_from(changed)) & {step.name for step in figures()}
@@ -306,13 +307,18 @@ def outdated(connection: duckdb.DuckDBPyConnection) -> set[str]:
 
 def note_version(connection: duckdb.DuckDBPyConnection, step: Step) -> None:
     """All rows of the step's table are by its present formula."""
-    connection.execute("insert or replace into state.version values (?, ?)", [step.name, _version(connection, step)]).fetchall()
+    connection.execute(
+        "insert or replace into state.version values (?, ?)", [step.name, _version(step, _zone(connection))]
+    ).fetchall()
 
 
-def _version(connection: duckdb.DuckDBPyConnection, step: Step) -> str:
+def _version(step: Step, zone: str) -> str:
     """What made the step's rows: its formula, and the zone in which days and months are civil ones."""
-    ((zone,),) = connection.execute("select current_setting('timezone')").fetchall()
     return f"{step.version} {zone}"
+
+
+def _zone(connection: duckdb.DuckDBPyConnection) -> str:
+    return str(connection.execute("select current_setting('timezone')").fetchall()[0][0])
 
 
 def _modules_of(package: ModuleType) -> list[Path]:

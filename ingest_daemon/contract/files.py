@@ -23,10 +23,15 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def replace_file(path: Path, pieces: Iterable[bytes | memoryview], *, durable: bool = True) -> None:
-    """Replace a file by the pieces in order; `durable`: it survives a power cut once this returns. Raises `OSError`."""
+def replace_file(path: Path, pieces: Iterable[bytes | memoryview], *, durable: bool = True, private: bool = False) -> None:
+    """Replace a file by the pieces in order; `durable`: it survives a power cut once this returns.
+
+    `private`: no other user may read it. Raises `OSError`.
+    """
     beside = path.with_name(path.name + ".new")
-    with beside.open("wb") as file:
+    if private:
+        beside.unlink(missing_ok=True)  # one that a kill left might be open to others
+    with open(beside, "wb", opener=_for_us_alone if private else None) as file:
         file.writelines(pieces)
         if durable:
             file.flush()
@@ -36,11 +41,20 @@ def replace_file(path: Path, pieces: Iterable[bytes | memoryview], *, durable: b
         sync_folder(path.parent)
 
 
-def write_parquet(path: Path, rows: "pl.DataFrame", *, row_group: int | None = None, compression: "Compression" = "zstd") -> None:
-    """Replace a Parquet file durably. `row_group`: rows that a reader takes or skips as one. Raises `OSError`."""
+def _for_us_alone(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def parquet_bytes(rows: "pl.DataFrame", *, row_group: int | None = None, compression: "Compression" = "zstd") -> memoryview:
+    """The content of a Parquet file. `row_group`: rows that a reader takes or skips as one."""
     buffer = BytesIO()
     rows.write_parquet(buffer, compression=compression, row_group_size=row_group)
-    replace_file(path, [buffer.getbuffer()])
+    return buffer.getbuffer()
+
+
+def write_parquet(path: Path, rows: "pl.DataFrame", *, row_group: int | None = None, compression: "Compression" = "zstd") -> None:
+    """Replace a Parquet file durably, see `parquet_bytes`. Raises `OSError`."""
+    replace_file(path, [parquet_bytes(rows, row_group=row_group, compression=compression)])
 
 
 def whole_lines(path: Path, step: int = 65536) -> int:
@@ -57,9 +71,9 @@ def whole_lines(path: Path, step: int = 65536) -> int:
     return 0
 
 
-def write_json(path: Path, value: Any, *, durable: bool) -> None:
-    """Replace a JSON file; `durable` as for `replace_file`. Raises `OSError`."""
-    replace_file(path, [json.dumps(value, ensure_ascii=False).encode()], durable=durable)
+def write_json(path: Path, value: Any, *, durable: bool, private: bool = False) -> None:
+    """Replace a JSON file; `durable` and `private` as for `replace_file`. Raises `OSError`."""
+    replace_file(path, [json.dumps(value, ensure_ascii=False).encode()], durable=durable, private=private)
 
 
 def read_json(path: Path) -> Any:

@@ -8,6 +8,7 @@ import uuid
 
 import psycopg
 
+from ingest_daemon.contract.ops_tables import create_missing
 from ingest_daemon.contract.site import Site
 
 TABLE = """
@@ -37,8 +38,7 @@ def site_id(site: Site) -> str:
 
 def claim(connection: psycopg.Connection, own: str) -> None:
     """Make the database this site's where it is nobody's, in the connection's transaction. Raises `ForeignDatabase`."""
-    if connection.execute("select to_regclass('ops.site')").fetchone() == (None,):
-        connection.execute(TABLE)
+    create_missing(connection, "ops.site", TABLE)
     connection.execute("insert into ops.site (site_id) values (%s) on conflict do nothing", [own])
     check(connection, own)
 

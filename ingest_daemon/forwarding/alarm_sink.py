@@ -12,11 +12,12 @@ import polars as pl
 import psycopg
 
 from ingest_daemon.contract.files import write_json
+from ingest_daemon.contract.ops_tables import create_missing
 from ingest_daemon.contract.schema import ALARMS
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding.attribution import attribute
 from ingest_daemon.forwarding.decoding import decode
-from ingest_daemon.forwarding.postgres_sink import PostgresSink, create_missing
+from ingest_daemon.forwarding.postgres_sink import PostgresSink
 from ingest_daemon.journal.reader import CURSORS, cursor_path
 from ingest_daemon.journal.records import ALARM, EVENT, Record
 from ingest_daemon.journal.writer import Journals

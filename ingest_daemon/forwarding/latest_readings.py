@@ -22,10 +22,11 @@ import psycopg
 
 from ingest_daemon.contract.files import read_json, write_json, write_parquet
 from ingest_daemon.contract.latest_reading import COLUMNS, FIELD_NAMES, TABLE
+from ingest_daemon.contract.ops_tables import create_missing
 from ingest_daemon.contract.schema import READING
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding.handover import Handover, newest
-from ingest_daemon.forwarding.postgres_sink import PostgresSink, create_missing
+from ingest_daemon.forwarding.postgres_sink import PostgresSink
 from ingest_daemon.forwarding.replay import ReplayRange, replayed
 from ingest_daemon.forwarding.settings import TimeSettings
 from ingest_daemon.forwarding.triage import TimeLimits, triage

@@ -14,15 +14,6 @@ WAIT_S = (0.5, 30.0)
 """First and longest pause before PostgreSQL is tried again."""
 
 
-def create_missing(connection: psycopg.Connection, table: str, statement: str) -> None:
-    """Create a table (`schema.name`) where it is missing, without committing.
-
-    It is asked for first: a user without the right to create may still write.
-    """
-    if connection.execute("select to_regclass(%s)", [table]).fetchone() == (None,):
-        connection.execute(statement)
-
-
 class PostgresSink(JournalThread):
     """The connection and its repair; what is delivered is up to `_deliver`."""
 

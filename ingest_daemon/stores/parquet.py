@@ -14,12 +14,11 @@ import zlib
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from io import BytesIO
 from pathlib import Path
 
 import polars as pl
 
-from ingest_daemon.contract.files import replace_file, sync_folder, whole_lines
+from ingest_daemon.contract.files import parquet_bytes, replace_file, sync_folder, whole_lines
 from ingest_daemon.contract.schema import READING, TIMESTAMP
 from ingest_daemon.stores import Arrivals, StoreAway
 from ingest_daemon.stores.points import ALL, KEY, LATER, POSITION, merge, sift, spans
@@ -230,9 +229,7 @@ def is_whole(file: Path) -> bool:
 def _write_file(folder: Path, rows: pl.DataFrame) -> None:
     files = _files(folder)
     sequence = int(files[-1].name.split(".")[0]) + 1 if files else 1
-    buffer = BytesIO()
-    rows.write_parquet(buffer, compression="zstd", row_group_size=ROW_GROUP)
-    content = buffer.getbuffer()
+    content = parquet_bytes(rows, row_group=ROW_GROUP)
     replace_file(folder / f"{sequence:08}.{zlib.crc32(content):08x}.parquet", [content])
 
 

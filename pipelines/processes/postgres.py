@@ -10,7 +10,6 @@ own server names it in `[postgres] dsn`. Passwords are made at the first start a
 """
 
 import contextlib
-import json
 import os
 import secrets
 import signal
@@ -28,7 +27,7 @@ from psycopg import sql
 
 from assets.publication import BOARD_ROLE
 from ingest_daemon.contract import ownership
-from ingest_daemon.contract.files import read_json
+from ingest_daemon.contract.files import read_json, write_json
 from ingest_daemon.contract.site import Site
 from pipelines.processes.death import ends_with_parent
 from pipelines.processes.supervisor import Child
@@ -99,6 +98,7 @@ def embedded(site: Site, port: int, *, children: list[Child] | None = None) -> I
     if dsn:
         yield dsn
         return
+    watched: list[Child] = [] if children is None else children
     server = _Server(site, port or _free_port())
     server.start()
     try:
@@ -106,13 +106,12 @@ def embedded(site: Site, port: int, *, children: list[Child] | None = None) -> I
         dsn = server.dsn(OWNER)
         with psycopg.connect(dsn) as connection:
             ownership.claim(connection, ownership.site_id(site))
-        _write_private(address_file(site), {"dsn": dsn, "board_dsn": server.dsn(BOARD_ROLE)})
-        if children is not None:
-            children.append(server)
+        write_json(address_file(site), {"dsn": dsn, "board_dsn": server.dsn(BOARD_ROLE)}, durable=False, private=True)
+        watched.append(server)
         yield dsn
     finally:
-        if children is not None and server in children:
-            children.remove(server)
+        if server in watched:
+            watched.remove(server)
         address_file(site).unlink(missing_ok=True)
         server.stop()
 
@@ -151,7 +150,8 @@ class _Server:
                     DATABASE_OF_ROLES,
                     given=f"alter role {SUPERUSER} password '{self._passwords[SUPERUSER]}'\n",
                 )
-            _write_private(self._roles_file, self._passwords)
+            self._roles_file.parent.mkdir(parents=True, exist_ok=True)
+            write_json(self._roles_file, self._passwords, durable=False, private=True)
             self._is_known = True
             if self._hba != HBA:
                 (self._folder / "pg_hba.conf").write_text(HBA)
@@ -282,25 +282,19 @@ class _Server:
     def _run(self, program: str, *arguments: str, given: str = "") -> None:
         """Run as the server's user, of no other group. Raises `subprocess.SubprocessError`, `PostgresError`."""
         command = [str(self._bin / program), *arguments]
-        with open(os.devnull, "wb") as nothing, _unnamed(given) as stdin, _unnamed("") as stderr:
+        with _unnamed(given) as stdin:
             try:
-                subprocess.run(
-                    command, stdin=stdin, stdout=nothing, stderr=stderr, check=True, timeout=CONTROL_S, **self._surroundings
-                )
+                subprocess.run(command, stdin=stdin, capture_output=True, check=True, timeout=CONTROL_S, **self._surroundings)
             except PermissionError as error:
                 raise PostgresError(
                     f"user {SERVER_USER}, as whom the server of root runs, may not run {command[0]} ({error}): run mainflow as "
                     "an ordinary user, install it where others may read it, or name a server in [postgres] dsn"
                 ) from None
-            except subprocess.CalledProcessError as error:
-                os.lseek(stderr, 0, os.SEEK_SET)
-                error.stderr = os.read(stderr, 1 << 16)
-                raise
 
 
 @contextlib.contextmanager
 def _unnamed(text: str) -> Iterator[int]:
-    """A file in memory with this text, at its beginning."""
+    """A file in memory with this text, at its beginning: a pipe of root's could not be opened again by the server's user."""
     handle = os.memfd_create("mainflow")
     try:
         os.write(handle, text.encode())
@@ -316,7 +310,7 @@ def _hand_over(connection: psycopg.Connection, schema: str) -> None:
         return
     owner = sql.Identifier(OWNER)
     connection.execute(sql.SQL("alter schema {} owner to {}").format(sql.Identifier(schema), owner))
-    kinds = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "S": "sequence"}
+    kinds = {"r": "table", "p": "table", "v": "view", "m": "materialized view"}
     found = connection.execute(
         "select relkind::text, relname from pg_class where relnamespace = %s::regnamespace and relkind in ('r', 'p', 'v', 'm') "
         "and pg_get_userbyid(relowner) <> %s",
@@ -331,17 +325,6 @@ def _hand_over(connection: psycopg.Connection, schema: str) -> None:
     ).fetchall()
     for (name,) in functions:
         connection.execute(sql.SQL(f"alter function {name} owner to {{}}").format(owner))
-
-
-def _write_private(path: Path, content: dict[str, str]) -> None:
-    """A JSON file that no other user may read."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".new")
-    beside.unlink(missing_ok=True)
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as file:
-        json.dump(content, file)
-    beside.replace(path)
 
 
 def _free_port() -> int:

@@ -17,11 +17,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ingest_daemon.contract import locks
 from ingest_daemon.contract.settings import PostgresSettings, Settings, SiteSettings
 from ingest_daemon.contract.site import Site
 from ingest_daemon.operations import SmsSettings
 from pipelines.processes.death import ends_with_parent
-from pipelines.processes.supervisor import Child, is_held
+from pipelines.processes.supervisor import Child
 from pipelines.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Ports(NamedTuple):
 
 def running_daemon(site: Site) -> Ports | None:
     """The ports of the site's daemon if it runs, else None."""
-    if not is_held(site.state / "daemon.lock"):
+    if not locks.is_held(site.state / "daemon.lock"):
         return None
     try:
         daemon = json.loads((site.state / "daemon.json").read_text())

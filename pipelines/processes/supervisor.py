@@ -3,7 +3,6 @@
 One supervisor a site: it holds `state/up.lock` as long as it lives, whatever ends it.
 """
 
-import fcntl
 import os
 import signal
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 from threading import Event
 from typing import NamedTuple, Protocol
 
+from ingest_daemon.contract import locks
 from ingest_daemon.contract.files import read_json, write_json
 from ingest_daemon.contract.site import Site
 
@@ -54,37 +54,18 @@ class Kept(NamedTuple):
 
 def hold(site: Site) -> int:
     """Hold the site's lock of supervisors until this process ends; gives the lock's handle. Raises `SupervisorBusy`."""
-    site.state.mkdir(parents=True, exist_ok=True)
-    handle = os.open(_lock(site), os.O_RDWR | os.O_CREAT, 0o640)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
+    handle = locks.take(_lock(site))
+    if handle is None:
         raise SupervisorBusy(
             f"此站点已由另一个 mainflow up 运行 / another `mainflow up` (process {_pid(site)}) runs {site.root}; "
             f"stop it with: mainflow down --site {site.root}"
-        ) from None
+        )
     return handle
-
-
-def is_held(lock: Path) -> bool:
-    """Whether a living process holds a lock file: a number of a process that ended may be another's by now."""
-    try:
-        handle = os.open(lock, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(handle)
-    return False
 
 
 def kept(site: Site) -> list[Kept] | None:
     """The processes of the running supervisor; None where there is none. One that no longer beats runs nothing."""
-    if not is_held(_lock(site)):
+    if not locks.is_held(_lock(site)):
         return None
     content = read_json(_state(site)) or {}
     is_alive = time.time() - content.get("at", 0) < 2 * BEAT_S
@@ -96,12 +77,12 @@ def kept(site: Site) -> list[Kept] | None:
 
 def down(site: Site) -> bool:
     """End the running supervisor and wait until it has; False where there is none. Raises `TimeoutError`."""
-    if not is_held(_lock(site)):
+    if not locks.is_held(_lock(site)):
         return False
     with suppress(ProcessLookupError, TypeError):
         os.kill(_pid(site), signal.SIGTERM)  # type: ignore[arg-type]
     deadline = time.monotonic() + DOWN_S
-    while is_held(_lock(site)):
+    while locks.is_held(_lock(site)):
         if time.monotonic() > deadline:
             raise TimeoutError(f"`mainflow up` (process {_pid(site)}) did not end within {DOWN_S:.0f} s; kill it")
         time.sleep(0.1)

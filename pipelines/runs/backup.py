@@ -94,8 +94,7 @@ def make(bench: Workbench, target: Path, *, keep: int = 0, progress: Progress = 
 
 def newest(target: Path) -> Path | None:
     """The newest whole backup below a folder."""
-    whole = sorted(path.parent for path in target.glob(f"*/{MANIFEST}"))
-    return whole[-1] if whole else None
+    return next(reversed(_whole(target)), None)
 
 
 def damaged(folder: Path) -> list[str]:
@@ -234,9 +233,13 @@ def _manifest(folder: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
+def _whole(target: Path) -> list[Path]:
+    """The finished backups below a folder, oldest first."""
+    return sorted(path.parent for path in target.glob(f"*/{MANIFEST}"))
+
+
 def _forget(target: Path, keep: int) -> None:
-    whole = sorted(path.parent for path in target.glob(f"*/{MANIFEST}"))
-    for folder in whole[:-keep] if keep else []:
+    for folder in _whole(target)[:-keep] if keep else []:
         (folder / MANIFEST).unlink()  # first: a torn rest is no backup
         shutil.rmtree(folder)
 

@@ -6,8 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 from ingest_daemon.contract.site import Site
 from pipelines.processes import supervisor
 from tests.chain import COMMAND, FREE_PORTS, mainflow
+from tests.daemon_helpers import eventually
 
 BACK_S = 10.0
 READY_S = 120.0
@@ -34,15 +34,6 @@ def up(site: Site) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [*COMMAND, "up", "--site", str(site.root)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-
-
-def until(is_so: Callable[[], object], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def pids(site: Site) -> dict[str, int | None]:
@@ -74,7 +65,7 @@ def started(site: Site) -> Iterator["subprocess.Popen[str]"]:
     (site.state / "up.json").unlink(missing_ok=True)
     process = up(site)
     try:
-        assert until(lambda: (site.state / "up.json").exists() or process.poll() is not None, READY_S)
+        eventually(lambda: (site.state / "up.json").exists() or process.poll() is not None, "everything is started", READY_S)
         assert process.poll() is None, process.stdout.read() if process.stdout else ""
         yield process
     finally:
@@ -91,15 +82,15 @@ def test_whatever_is_killed_is_back_and_a_second_up_is_refused(site: Site, start
     for name, pid in pids(site).items():
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        assert until(partial(has_another, site, name, pid), BACK_S), f"{name} is not back"
+        eventually(partial(has_another, site, name, pid), f"{name} is back", BACK_S)
     told = {kept.name: kept for kept in supervisor.kept(site) or []}
     assert all(kept.is_running and kept.restarts == 1 and kept.ended == "signal 9" for kept in told.values())
     dsn = json.loads((site.state / "postgres.json").read_text())["dsn"]
-    assert until(lambda: psycopg.connect(dsn).execute("select 1 from ops.site").fetchone(), BACK_S)
+    eventually(lambda: psycopg.connect(dsn).execute("select 1 from ops.site").fetchone(), "the database answers", BACK_S)
     status = mainflow("status", "--site", site.root).stdout
     assert status.count("signal 9") == 4
     assert "stopped" in mainflow("down", "--site", site.root).stdout
-    assert until(lambda: started.poll() is not None, 5)
+    eventually(lambda: started.poll() is not None, "the supervisor ends", 5)
     assert supervisor.kept(site) is None
 
 
@@ -107,11 +98,11 @@ def test_nothing_outlives_a_killed_supervisor_and_the_site_starts_again(site: Si
     children = [pid for pid in pids(site).values() if pid]
     started.kill()
     started.wait()
-    assert until(lambda: not any(map(is_alive, children)), 30), "children end with their supervisor"
+    eventually(lambda: not any(map(is_alive, children)), "children end with their supervisor", 30)
     assert "not running" in mainflow("status", "--site", site.root).stdout
     again = up(site)
     try:
-        assert until(lambda: supervisor.kept(site) and all(kept.is_running for kept in supervisor.kept(site) or []), READY_S)
+        eventually(lambda: (kept := supervisor.kept(site)) and all(child.is_running for child in kept), "all run again", READY_S)
     finally:
         again.send_signal(signal.SIGTERM)
         again.communicate(timeout=60)
