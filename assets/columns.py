@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from assets.headers import SQL, read_header, read_yaml
 from assets.partitions import PARTITIONINGS, Partitioning
+from assets.registry import FILES
 
 WORDS = ("zh", "en", "unit", "description")
 """What a column must have; `format` may be absent."""
@@ -59,6 +60,11 @@ class Table(NamedTuple):
     def partitioning(self) -> Partitioning:
         """How the table is cut."""
         return PARTITIONINGS[self.partitions]
+
+    @property
+    def criteria(self) -> tuple[str, ...]:
+        """Names of the criteria that the select asks for."""
+        return tuple(sorted(set(re.findall(r"\bcriterion\('([^']*)'", self.query))))
 
     @property
     def version(self) -> str:
@@ -129,7 +135,7 @@ def read_table(path: Path, header: Mapping[str, Any], query: str = "") -> Table:
         raise ValueError(f"{path}: partitions is {partitions!r}, allowed: {', '.join(PARTITIONINGS)}")
     if unknown := [key for key in header if key not in (*TABLE_KEYS, *OTHER_KEYS)]:
         raise ValueError(f"{path}: the header has unknown {', '.join(unknown)}; allowed: {', '.join((*TABLE_KEYS, *OTHER_KEYS))}")
-    return Table(
+    table = Table(
         path.stem,
         header.get("schema", "mart"),
         path,
@@ -142,6 +148,9 @@ def read_table(path: Path, header: Mapping[str, Any], query: str = "") -> Table:
         read(path, header),
         query,
     )
+    if strange := [name for name in table.criteria if name not in FILES["criteria"]["name"].allowed]:
+        raise ValueError(f"{path}: criterion {', '.join(strange)}: expected one of sql/rules/criteria.csv")
+    return table
 
 
 def check(table: str, names: Iterable[str]) -> None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from assets.headers import SQL
 from ingest_daemon.contract.files import replace_file
 from ingest_daemon.contract.registry_schema import (
     DAY,
@@ -27,12 +28,19 @@ from ingest_daemon.contract.registry_schema import (
 RELATION_KINDS = ("network", "line", "industry", "region", "group", "book")
 SHOWN = 20
 
+RULES = SQL / "rules"
+"""Rules as they are shipped: `criteria.csv`, `holidays.csv`, `segments.csv`; rows of the site's file of that name come first."""
+
 KEYS = {
     "terminals": ("terminal",),
     "replacements": ("meter", "replaced_at"),
     "customers": ("customer_no",),
     "relations": ("meter", "kind", "code", "valid_from"),
     "vocabulary": ("kind", "code"),
+    "points": ("meter",),
+    "criteria": ("name", "valid_from"),
+    "holidays": ("day",),
+    "segments": ("kind", "code", "from_h", "scope_kind", "scope_code", "valid_from"),
 }
 """What makes two rows of a file the same row."""
 
@@ -40,8 +48,18 @@ KEYS = {
 A_TIME = "a time like 2026-01-31T08:00:00+08:00"
 
 
+DATUMS = ("WGS84", "CGCS2000", "GCJ02", "BD09")
+DAY_KINDS = ("holiday", "work")
+
+
 class RegistryError(ValueError):
     """There is no registry to work with; the text lists what to mend where."""
+
+
+def _column(path: Path, name: str) -> list[str]:
+    """The cells of a column of a shipped file."""
+    table = read_csv(path.read_bytes())
+    return [row[table.columns.index(name)] for row in table.rows]
 
 
 FILES: dict[str, dict[str, Column]] = {
@@ -73,6 +91,39 @@ FILES: dict[str, dict[str, Column]] = {
         "zh": Column(TEXT, required=True),
         "en": Column(TEXT, required=True),
     },
+    "points": {
+        "meter": Column(TEXT, required=True),
+        "elevation_m": Column(NUMBER),
+        "latitude": Column(NUMBER),
+        "longitude": Column(NUMBER),
+        "datum": Column(TEXT, allowed=DATUMS),
+        "node": Column(TEXT),
+        "inlet_of": Column(TEXT),
+        "runs_always": Column(TEXT, allowed=("yes", "no")),
+    },
+    "criteria": {
+        "name": Column(TEXT, required=True, allowed=tuple(_column(RULES / "criteria.csv", "name"))),
+        "value": Column(NUMBER, required=True),
+        "valid_from": Column(DAY),
+    },
+    "holidays": {
+        "day": Column(DAY, required=True),
+        "kind": Column(TEXT, required=True, allowed=DAY_KINDS),
+        "zh": Column(TEXT, required=True),
+        "en": Column(TEXT, required=True),
+        "festival": Column(TEXT),
+    },
+    "segments": {
+        "kind": Column(TEXT, required=True),
+        "code": Column(TEXT, required=True),
+        "zh": Column(TEXT, required=True),
+        "en": Column(TEXT, required=True),
+        "from_h": Column(WHOLE, required=True),
+        "to_h": Column(WHOLE, required=True),
+        "scope_kind": Column(TEXT),
+        "scope_code": Column(TEXT),
+        "valid_from": Column(DAY),
+    },
 }
 """The files (`registry/<name>.csv`) and their columns: the one place that fixes them."""
 
@@ -85,6 +136,10 @@ class Registry(NamedTuple):
     customers: pl.DataFrame
     relations: pl.DataFrame
     vocabulary: pl.DataFrame
+    points: pl.DataFrame
+    criteria: pl.DataFrame
+    holidays: pl.DataFrame
+    segments: pl.DataFrame
 
 
 class Content(NamedTuple):
@@ -111,7 +166,7 @@ def read(folder: Path, known_meters: Iterable[str] = ()) -> Content:
         frame = _read(folder / f"{name}.csv", columns, problems, refused.setdefault(name, []))
         if frame is None:
             unread.add(name)
-        frames[name] = pl.DataFrame(schema=_schema(columns)) if frame is None else frame
+        frames[name] = pl.DataFrame(schema=schema(columns)) if frame is None else frame
     meters = {*frames["terminals"]["meter"], *(row[1] for row in refused["terminals"]), *known_meters}
     if "terminals" not in unread:
         # Without terminals every reference would be wrong, and the one problem that matters would drown.
@@ -153,7 +208,8 @@ def merge(folder: Path, additions: Mapping[str, pl.DataFrame]) -> dict[str, int]
     return added
 
 
-def _schema(columns: Mapping[str, Column]) -> dict[str, pl.DataType]:
+def schema(columns: Mapping[str, Column]) -> dict[str, pl.DataType]:
+    """The columns' types in a frame."""
     return {name: column.dtype for name, column in columns.items()}
 
 
@@ -163,7 +219,7 @@ def _read(
     """The right rows of a file; None where it is no table."""
     if not path.exists():
         if path.stem != "terminals":
-            return pl.DataFrame(schema=_schema(columns))
+            return pl.DataFrame(schema=schema(columns))
         problems.append(f"{path}: the file is absent; expected the columns {', '.join(columns)}")
         return None
     try:
@@ -182,7 +238,7 @@ def _read(
     text = text.select(list(columns)).with_row_index("row", offset=2)
     # A spreadsheet keeps rows that were emptied; the others keep the number that the spreadsheet shows.
     text = text.filter(~pl.all_horizontal(pl.col(list(columns)).is_null()))
-    typed = text.select("row", *(_typed(pl.col(name), column.dtype).alias(name) for name, column in columns.items()))
+    typed = text.select("row", *(typed_column(pl.col(name), column.dtype).alias(name) for name, column in columns.items()))
     wrong: dict[int, None] = {}
     for row, cells in enumerate(table.rows, 2):
         if any(cells[width:]):
@@ -234,7 +290,8 @@ def _texts(table: CsvTable) -> pl.DataFrame:
     return pl.DataFrame(cells, schema=dict.fromkeys(cells, pl.String))
 
 
-def _typed(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+def typed_column(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Text as the type of a registry column, null where it cannot be."""
     if isinstance(dtype, pl.Date):
         return column.str.to_date("%Y-%m-%d", strict=False)
     if isinstance(dtype, pl.Datetime):

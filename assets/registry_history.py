@@ -92,7 +92,12 @@ class Edit(NamedTuple):
 
 def current(folder: Path) -> dict[str, pl.DataFrame]:
     """Every table as last known; empty ones where nothing was ever read."""
-    return {name: _folded(name, changes(folder, name)) for name in TABLES}
+    return held(folder, TABLES)
+
+
+def held(folder: Path, tables: Iterable[str]) -> dict[str, pl.DataFrame]:
+    """Some of the tables as last known."""
+    return {name: _folded(name, changes(folder, name)) for name in tables}
 
 
 def changes(folder: Path, table: str) -> pl.DataFrame:
@@ -247,14 +252,15 @@ def _held(name: str, content: Content, before: pl.DataFrame) -> pl.DataFrame:
     rows: pl.DataFrame = getattr(content.rows, name)
     if name in content.unread:
         return before
-    keys = [key for key in KEYS[name] if key in ("meter", "customer_no", "kind", "code")]
+    keys = [key for key in KEYS[name] if key not in ("valid_from", "replaced_at")]
     places = [KEYS[name].index(key) for key in keys]
     refused = pl.DataFrame(
         [tuple(row[place] for place in places) for row in content.refused[name]],
         schema=dict.fromkeys(keys, pl.String),
         orient="row",
     ).unique()
-    kept = before.join(refused, on=keys, how="semi").join(rows, on=keys, how="anti")
+    texts = [pl.col(key).cast(pl.String) for key in keys]
+    kept = before.join(refused, left_on=texts, right_on=keys, how="semi").join(rows, on=keys, how="anti")
     return pl.concat([rows, kept]).unique(maintain_order=True)
 
 

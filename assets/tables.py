@@ -28,6 +28,7 @@ from assets import (
     register_differences,
     registry_history,
     reports,
+    rules,
     units,
     warehouse,
 )
@@ -66,6 +67,7 @@ class Step(NamedTuple):
     """One table: its place in the graph and how its partitions are made.
 
     `daily`: it is cut by days. `version`: a hash of what makes its rows; empty where rows do not depend on a formula.
+    `criteria`: names of those that its rows depend on.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Step(NamedTuple):
     daily: bool
     build: Callable[[Making], Made]
     version: str = ""
+    criteria: tuple[str, ...] = ()
 
 
 def _billing(making: Making) -> Made:
@@ -96,7 +99,7 @@ def _registry(making: Making) -> Made:
     held = registry_history.current(history)
     connection.execute("create schema if not exists registry").fetchall()
     for name, frame in held.items():
-        if name not in ("file", "span"):
+        if name not in ("file", "span", *rules.REPLACED_BY):
             warehouse.replace_all(connection, f"registry.{name}", frame)
     warehouse.replace_all(connection, "registry.terminals", registry_history.latest(held["span"], bench.zone))
     warehouse.replace_all(connection, "registry.span", held["span"])
@@ -204,7 +207,7 @@ def _mart_steps() -> Iterable[Step]:
     for mart in marts.all_marts():
         is_daily = bool(mart.partitioning.rows)
         build = partial(_mart, mart)
-        yield Step(mart.name, mart.group, mart.zh, mart.description, mart.deps, is_daily, build, mart.version)
+        yield Step(mart.name, mart.group, mart.zh, mart.description, mart.deps, is_daily, build, mart.version, mart.criteria)
 
 
 def _report_steps() -> Iterable[Step]:
@@ -265,6 +268,7 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
         null_handling=FunctionNullHandling.SPECIAL,
     )
     billing.ensure_tables(connection)
+    rules.prepare(connection)
     empty = {
         **{name: getattr(units.EMPTY, name) for name in cleaned.KEPT_TABLES},
         "latest_reading": pl.DataFrame(schema=cleaned.LATEST),
@@ -287,16 +291,15 @@ def _silent_after_h(step_min: int, upload_min: int | None, link: str | None) -> 
 
 
 def outdated(connection: duckdb.DuckDBPyConnection) -> set[str]:
-    """The figures that were made by another formula or in another zone, never, or whose files are gone, and all that is made from
-    them.
+    """The figures that were made by another formula, by other rules or in another zone, never, or whose files are gone, and all
+    that is made from them.
 
     They are noted as such before they are made anew: neither a kill nor a run that makes other tables forgets them.
     """
     connection.execute("create schema if not exists state").fetchall()
     connection.execute("create table if not exists state.version (name varchar primary key, version varchar)").fetchall()
     noted = dict(connection.execute("select name, version from state.version").fetchall())
-    zone = _zone(connection)
-    changed = {step.name for step in figures() if noted.get(step.name) != _version(step, zone)}
+    changed = {step.name for step in figures() if noted.get(step.name) != _version(connection, step)}
     if interval_files.are_lost(connection):
         changed.add("interval_reading")
     found = (changed | made_from(changed)) & {step.name for step in figures()}
@@ -307,14 +310,12 @@ def outdated(connection: duckdb.DuckDBPyConnection) -> set[str]:
 
 def note_version(connection: duckdb.DuckDBPyConnection, step: Step) -> None:
     """All rows of the step's table are by its present formula."""
-    connection.execute(
-        "insert or replace into state.version values (?, ?)", [step.name, _version(step, _zone(connection))]
-    ).fetchall()
+    connection.execute("insert or replace into state.version values (?, ?)", [step.name, _version(connection, step)]).fetchall()
 
 
-def _version(step: Step, zone: str) -> str:
-    """What made the step's rows: its formula, and the zone in which days and months are civil ones."""
-    return f"{step.version} {zone}"
+def _version(connection: duckdb.DuckDBPyConnection, step: Step) -> str:
+    """What made the step's rows: its formula, the zone in which days and months are civil ones, and the rules that it goes by."""
+    return f"{step.version} {_zone(connection)} {rules.version(connection, step.criteria, step.deps)}".rstrip()
 
 
 def _zone(connection: duckdb.DuckDBPyConnection) -> str:

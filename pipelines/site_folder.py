@@ -54,6 +54,7 @@ EXAMPLES: dict[str, list[tuple[object, ...]]] = {
     "customers": [("示例客户", "示例大客户 Example customer", "factory", "east", "示例路 1 号")],
     "relations": [("示例-1", "network", "N1", "2026-01-01", "")],
     "vocabulary": [("network", "N1", "一号管网", "Network 1")],
+    "points": [("示例-1", 12.5, 31.2304, 121.4737, "WGS84", "J-101", "", "no")],
 }
 """Example rows of a new registry, to be replaced."""
 
@@ -70,7 +71,7 @@ def create(root: Path, profile: str, values: dict[str, dict[str, Any]], *, examp
     site.registry.mkdir(parents=True, exist_ok=True)
     site.state.mkdir(parents=True, exist_ok=True)
     for name, columns in FILES.items():
-        rows = EXAMPLES[name] if examples else []
+        rows = EXAMPLES.get(name, []) if examples else []
         lines = [",".join(columns), *(",".join(map(str, row)) for row in rows)]
         (site.registry / f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8-sig")
     site.settings.write_text(sample_file(profile, values), encoding="utf-8")

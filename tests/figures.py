@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 import polars as pl
 
-from assets import calendar, marts, registry, registry_history, tables, units, warehouse
+from assets import calendar, marts, registry, registry_history, rules, tables, units, warehouse
 from assets.partitions import Partitions
 from ingest_daemon.contract.schema import READING
 
@@ -114,7 +114,7 @@ def empty_warehouse(path: Path, days: Sequence[date], zone: ZoneInfo) -> Iterato
     """A warehouse prepared for these days whose every table is there and has no row."""
     with warehouse.opened(path, str(zone)) as connection:
         connection.execute("create schema registry").fetchall()
-        for name in registry.FILES:
+        for name in registry.FILES.keys() - rules.REPLACED_BY.keys():
             warehouse.replace_all(connection, f"registry.{name}", typed(name, []))
         spans = pl.DataFrame(schema=registry_history.SPAN)
         warehouse.replace_all(connection, "registry.span", spans)

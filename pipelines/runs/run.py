@@ -14,7 +14,7 @@ from typing import NamedTuple
 import duckdb
 import polars as pl
 
-from assets import columns, outbox, publication, quality, registry_history, serving, tables, warehouse
+from assets import columns, outbox, publication, quality, registry_history, rules, serving, tables, warehouse
 from assets.partitions import Partitions
 from assets.quality import Finding
 from assets.tables import Made, Making, Step
@@ -81,7 +81,7 @@ class Run:
         bench = self.bench
         with warehouse.opened(bench.site.marts, str(bench.zone)) as connection:
             touched.take_over_registry(bench, connection)
-            tables.prepare(connection)
+            _prepare(bench, connection)
             self._outdated = tables.outdated(connection)
             if self._outdated:
                 stored = "select day from unit_day" + (
@@ -251,11 +251,18 @@ def run_sync(bench: Workbench, trigger: str) -> dict[str, int]:
         return run.parts
 
 
+def _prepare(bench: Workbench, connection: duckdb.DuckDBPyConnection) -> None:
+    """What the selects need of a connection, by the rules of the site as they are now."""
+    rules.lay(connection, registry_history.held(bench.site.registry_history, rules.REPLACED_BY))
+    tables.prepare(connection)
+
+
 def _is_left(bench: Workbench) -> bool:
     """Whether there are figures by another formula than the present one, or such as a server can take now and did not get."""
     if not bench.site.marts.exists():
         return False
     with warehouse.opened(bench.site.marts, str(bench.zone)) as connection:
+        _prepare(bench, connection)
         if warehouse.has_table(connection, "daily_usage") and tables.outdated(connection):
             return True
         return outbox.waiting(connection) != outbox.NOTHING and bench.serving_dsn() is not None
