@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from assets import macros
 from assets.headers import SQL, read_header, read_yaml
 from assets.partitions import PARTITIONINGS, Partitioning
 from assets.registry import FILES
@@ -68,9 +69,10 @@ class Table(NamedTuple):
 
     @property
     def version(self) -> str:
-        """A hash of what makes its rows: the select without its comments and line breaks, so that only another formula is one."""
+        """A hash of what makes its rows: the select without its comments and line breaks, so that only another formula is one,
+        and the macros that it calls."""
         plain = " ".join(re.sub(r"--[^\n]*", "", self.query).split())
-        return sha256(f"{self.partitions}\n{plain}".encode()).hexdigest()[:16]
+        return sha256(f"{self.partitions}\n{plain}{macros.used_by(plain)}".encode()).hexdigest()[:16]
 
 
 @cache

@@ -139,6 +139,15 @@ def _next_year(first_day: date) -> date:
     return first_day.replace(year=first_day.year + 1)
 
 
+def _fit_months(partitions: Partitions) -> str:
+    """The months whose window of meter fit holds a touched month."""
+    return (
+        "select distinct cast(month + to_months(cast(ahead as integer)) as date) as month from ("
+        "select month, unnest(generate_series(0, cast(criterion('fit.months', month) as bigint) - 1)) as ahead from touched_month"
+        ") where month + to_months(cast(ahead as integer)) <= (select max(day) from unit_day)"
+    )
+
+
 def _bills(partitions: Partitions) -> str:
     """Bills whose period holds a touched day, and those that the billing system has changed or taken back."""
     touched = "exists (select 1 from touched_day where day >= period_start and day < period_end)"
@@ -155,6 +164,7 @@ PARTITIONINGS = {
     "year": Partitioning("touched_year", ("year",), _years),
     "comparison": Partitioning("touched_period", ("grain", "period"), _compared),
     "peak": Partitioning("touched_peak", ("grain", "period"), _peaks),
+    "fit": Partitioning("touched_fit_month", ("month",), _fit_months),
     "bill": Partitioning("touched_bill", ("bill_no",), _bills),
 }
 """By the word that a mart's header has for it."""

@@ -29,7 +29,7 @@ RELATION_KINDS = ("network", "line", "industry", "region", "group", "book")
 SHOWN = 20
 
 RULES = SQL / "rules"
-"""Rules as they are shipped: `criteria.csv`, `holidays.csv`, `segments.csv`; rows of the site's file of that name come first."""
+"""Rules as they are shipped: criteria, holidays, segments, catalogue; rows of the site's file of that name come first."""
 
 KEYS = {
     "terminals": ("terminal",),
@@ -41,6 +41,7 @@ KEYS = {
     "criteria": ("name", "valid_from"),
     "holidays": ("day",),
     "segments": ("kind", "code", "from_h", "scope_kind", "scope_code", "valid_from"),
+    "catalogue": ("standard", "technology", "class", "dn_mm"),
 }
 """What makes two rows of a file the same row."""
 
@@ -124,6 +125,18 @@ FILES: dict[str, dict[str, Column]] = {
         "scope_code": Column(TEXT),
         "valid_from": Column(DAY),
     },
+    "catalogue": {
+        "standard": Column(TEXT, required=True),
+        "technology": Column(TEXT, required=True),
+        "class": Column(TEXT, required=True),
+        "dn_mm": Column(WHOLE, required=True, positive=True),
+        "q1_m3h": Column(NUMBER, required=True, positive=True),
+        "q2_m3h": Column(NUMBER, required=True, positive=True),
+        "q3_m3h": Column(NUMBER, required=True, positive=True),
+        "q4_m3h": Column(NUMBER, required=True, positive=True),
+        "price_cny": Column(NUMBER, positive=True),
+        "assumed": Column(TEXT, allowed=("yes", "no")),
+    },
 }
 """The files (`registry/<name>.csv`) and their columns: the one place that fixes them."""
 
@@ -140,6 +153,7 @@ class Registry(NamedTuple):
     criteria: pl.DataFrame
     holidays: pl.DataFrame
     segments: pl.DataFrame
+    catalogue: pl.DataFrame
 
 
 class Content(NamedTuple):

@@ -35,7 +35,7 @@ DAEMON_ONLY = ("protocol", "profile", "address", "phone", "password")
 """Columns that only the daemon uses: the history does not keep them."""
 
 FACTS = tuple(name for name in FILES["terminals"] if name not in (*DAEMON_ONLY, "valid_from", "valid_to"))
-SIZES = ("q3_m3h", "q4_m3h", "digits", "resolution_m3", "step_min", "reads")
+SIZES = ("q1_m3h", "q2_m3h", "q3_m3h", "q4_m3h", "digits", "resolution_m3", "step_min", "reads")
 """Facts that figures depend on."""
 
 SPAN: dict[str, pl.DataType] = {

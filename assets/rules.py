@@ -1,7 +1,8 @@
-"""Rules that a person may change: criteria, holidays, time segments.
+"""Rules that a person may change: criteria, holidays, time segments, the catalogue of meters.
 
     sql/rules/<name>.csv ──┐ shipped
-    registry/<name>.csv ───┴─▶ registry.<name> ──▶ marts `criterion`, `calendar`, `time_segment`; macro `criterion('name', day)`
+    registry/<name>.csv ───┴─▶ registry.<name> ──▶ marts `criterion`, `calendar`, `time_segment`, `meter_catalogue`
+                                               macro `criterion('name', day)`
 
 A row of the site comes before the shipped one of the same key. A table whose rows a rule makes is made anew when the rule changes
 (`version`).
@@ -19,19 +20,18 @@ from assets import warehouse
 from assets.registry import FILES, RULES, schema, typed_column
 from ingest_daemon.contract.registry_schema import read_csv
 
-REPLACED_BY = MappingProxyType({"criteria": ("name", "valid_from"), "holidays": ("day",), "segments": ("kind",)})
+REPLACED_BY = MappingProxyType(
+    {
+        "criteria": ("name", "valid_from"),
+        "holidays": ("day",),
+        "segments": ("kind",),
+        "catalogue": ("standard", "technology", "class", "dn_mm"),
+    }
+)
 """By file: the columns in which a row of the site and the shipped rows that it replaces are equal."""
 
-MART_OF = MappingProxyType({"holidays": "calendar", "segments": "time_segment"})
+MART_OF = MappingProxyType({"holidays": "calendar", "segments": "time_segment", "catalogue": "meter_catalogue"})
 """The mart that shows a file whole; single criteria are asked for by name."""
-
-CRITERION = """
-create or replace temp macro criterion(named, on_day) as (
-    select arg_max(value, coalesce(valid_from, date '0001-01-01'))
-    from registry.criteria
-    where name = named and (valid_from is null or valid_from <= on_day)
-)"""
-"""The value of a criterion on a day."""
 
 
 @cache
@@ -64,10 +64,9 @@ def lay(connection: duckdb.DuckDBPyConnection, own: dict[str, pl.DataFrame]) -> 
 
 
 def prepare(connection: duckdb.DuckDBPyConnection) -> None:
-    """What selects need: the macro `criterion`, and the shipped rules where no others are laid."""
+    """The shipped rules where no others are laid."""
     if not warehouse.has_table(connection, "registry.criteria"):
         lay(connection, {name: pl.DataFrame(schema=schema(FILES[name])) for name in REPLACED_BY})
-    connection.execute(CRITERION).fetchall()
 
 
 def version(connection: duckdb.DuckDBPyConnection, criteria: Collection[str], deps: Collection[str]) -> str:

@@ -22,6 +22,7 @@ from assets import (
     cleaned,
     interval_files,
     kernel,
+    macros,
     marts,
     periods,
     quality,
@@ -269,6 +270,7 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
     )
     billing.ensure_tables(connection)
     rules.prepare(connection)
+    macros.create(connection)
     empty = {
         **{name: getattr(units.EMPTY, name) for name in cleaned.KEPT_TABLES},
         "latest_reading": pl.DataFrame(schema=cleaned.LATEST),

@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from assets import calendar, kernel
 from assets.kernel import MISSING, PER_M3, Changes, Day, Facts, Flag, Readings, Result, chain, raw
-from assets.kernel.unit import HOUR_US, Days, Floats, Histogram, Hours, Indices, Intervals, Ints, Mask, bounds_of
+from assets.kernel.unit import HOUR_US, Days, Floats, Histogram, Hours, Indices, Intervals, Ints, Mask, Zones, bounds_of
+from assets.kernel.zones import ZONES
 from ingest_daemon.contract.schema import TIMESTAMP
 
 LOOKBACK = timedelta(days=8)
@@ -231,6 +232,8 @@ def _facts(meters: pl.DataFrame) -> Facts:
     modulus, resolution = chain.sizes_ul(meters["digits"].to_numpy(), meters["resolution_m3"].to_numpy())
     return Facts(
         np.array(meters["reads"] == "flow", bool),
+        np.array(meters["q1_m3h"].cast(pl.Float64).fill_null(np.inf)),
+        np.array(meters["q2_m3h"].cast(pl.Float64).fill_null(np.inf)),
         np.array(meters["q3_m3h"].cast(pl.Float64).fill_null(np.inf)),
         np.array(meters["q4_m3h"].cast(pl.Float64)),
         modulus,
@@ -405,8 +408,16 @@ def _day_table(result: Result, names: pa.Array, day: date) -> pa.Table:
             "last_at": _instants(rows.last_at_us),
             "last_ul": _integers(rows.last_ul),
             "between_nl": _integers(rows.between_nl),
+            "zone_us": _rows_of(result.zones.length_us),
+            "zone_nl": _rows_of(result.zones.volume_nl),
         }
     )
+
+
+def _rows_of(values: Ints) -> pa.Array:
+    """A list a row."""
+    rows, width = values.shape
+    return pa.ListArray.from_arrays(pa.array(np.arange(rows + 1, dtype=np.int32) * width), pa.array(values.ravel()))
 
 
 def _histogram_table(result: Result, names: pa.Array, day: date) -> pa.Table:
@@ -433,6 +444,7 @@ def _nothing() -> Tables:
         none(Hours)._replace(**index, clean=np.empty(0, bool)),
         days,
         none(Histogram)._replace(**index, bin=np.empty(0, np.int32)),
+        Zones(*(np.empty((0, ZONES), np.int64) for _ in Zones._fields)),
     )
     return _tables(result, pl.Series("meter", [], dtype=pl.String), date(1970, 1, 1), np.array([0, HOUR_US], np.int64))
 

@@ -10,6 +10,8 @@ import duckdb
 import polars as pl
 
 RELATIVE, ABSOLUTE_M3 = 1e-6, 1e-3
+BANDS = ("zero_or_negative", "below_q1", "q1_to_q2", "q2_to_q3", "q3_to_q4", "above_q4")
+"""Zones of flow as `meter_fit.csv` names them, in the order of `flow_distribution`."""
 PRINTED = 5e-7
 """The files are rounded to six decimals."""
 
@@ -37,6 +39,9 @@ def compare(marts: Path, expected: Path, zone: str) -> dict[str, Compared]:
             "select m.meter, month, m.volume_m3, complete, clean, change_pct, yoy_pct from monthly_usage as m "
             "left join usage_comparison as c on c.meter = m.meter and grain = 'month' and period = month"
         ).pl()
+        zones = connection.sql(
+            "select meter, unnest(range(6)) as zone, unnest(zone_h) as hours, unnest(zone_m3) as volume_m3 from flow_distribution"
+        ).pl()
     hours = hours.with_columns(pl.col("hour_start").dt.convert_time_zone("UTC"))
     hourly = _read(expected / "hourly.csv.gz").with_columns(
         hour_start=pl.col("hour_start_utc").str.to_datetime(time_zone="UTC", time_unit="us")
@@ -48,7 +53,8 @@ def compare(marts: Path, expected: Path, zone: str) -> dict[str, Compared]:
     good_days = daily.filter(pl.col("complete") & pl.col("clean"))
     unclean = daily.filter(~pl.col("clean"))
     good_months = monthly.filter(pl.col("complete") & pl.col("clean"))
-    return {
+    fit = _fit(expected / "meter_fit.csv", zones) if (expected / "meter_fit.csv").exists() else {}
+    return fit | {
         "hourly volume": _volumes(whole_hours, hours, ["meter", "hour_start"]),
         "hourly coefficient": _ratios(whole_hours, hours, ["meter", "hour_start"], "hour_coef", "coefficient"),
         "daily volume": _volumes(good_days, days, ["meter", "day"]),
@@ -58,6 +64,17 @@ def compare(marts: Path, expected: Path, zone: str) -> dict[str, Compared]:
         "year on year": _ratios(good_months.filter("yoy_both_complete"), months, ["meter", "month"], "yoy_pct", "yoy_pct"),
         "complete flag": _flags(daily, days, "complete"),
         "unclean days flagged": _flags(unclean, days, "clean"),
+    }
+
+
+def _fit(path: Path, zones: pl.DataFrame) -> dict[str, Compared]:
+    """Hours and volumes by zone of flow over the whole of the data."""
+    bands = pl.DataFrame({"band": BANDS, "zone": range(len(BANDS))})
+    found = zones.group_by("meter", "zone").agg(pl.col("hours", "volume_m3").sum()).join(bands, on="zone")
+    wanted = _read(path)
+    return {
+        "hours by zone of flow": _ratios(wanted, found, ["meter", "band"], "hours", "hours"),
+        "volume by zone of flow": _volumes(wanted, found, ["meter", "band"]),
     }
 
 

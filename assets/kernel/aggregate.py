@@ -28,8 +28,10 @@ from assets.kernel.unit import (
     Mask,
     Readings,
     Result,
+    Zones,
     bounds_of,
 )
+from assets.kernel.zones import zones_of
 
 PEAK_RESOLUTION = 0.1
 """A peak needs resolution ÷ length of its interval up to this share of Q3: a wheel that has just turned is no flow."""
@@ -73,11 +75,13 @@ def compute(readings: Readings, facts: Facts, changes: Changes, day: Day, hole_u
     curve = _Curve.of(meters, len(edges) - 1)
     _draw(readings.at_us, bounds, steps, edges, curve)
     intervals = _intervals(readings, bounds, steps, refused, edges)
+    days = _days(readings, bounds, steps, refused, facts, curve, edges)
     return Result(
         intervals,
         _hours(curve, facts, edges),
-        _days(readings, bounds, steps, refused, facts, curve, edges),
+        days,
         _histogram(intervals.meter, intervals.length_us, intervals.volume_nl, intervals.flow_m3h),
+        Zones._make(column[days.meter] for column in zones_of(intervals, facts)),
     )
 
 

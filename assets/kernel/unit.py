@@ -48,11 +48,13 @@ UNCLEAN = Flag.FALL | Flag.IMPOSSIBLE_RISE | Flag.BRIDGED | Flag.RESET | Flag.RE
 class Facts(NamedTuple):
     """Facts of a unit's meters on its day, by meter index.
 
-    `reads_flow`: the meter reports flow only. `q3_m3h`, `q4_m3h`: permanent and overload flow. `modulus_ul`, `resolution_ul`: of
-    the register (µL). `step_us`: expected time between readings.
+    `reads_flow`: the meter reports flow only. `q1_m3h` to `q4_m3h`: minimum, transitional, permanent and overload flow (infinite
+    where not known). `modulus_ul`, `resolution_ul`: of the register (µL). `step_us`: expected time between readings.
     """
 
     reads_flow: Mask
+    q1_m3h: Floats
+    q2_m3h: Floats
     q3_m3h: Floats
     q4_m3h: Floats
     modulus_ul: Ints
@@ -180,6 +182,13 @@ class Histogram(NamedTuple):
     volume_nl: Ints
 
 
+class Zones(NamedTuple):
+    """(meters, `zones.ZONES`): time and volume of the day by zone of flow."""
+
+    length_us: Ints
+    volume_nl: Ints
+
+
 class Result(NamedTuple):
     """Everything that needs the resolution of intervals, of one unit."""
 
@@ -187,3 +196,5 @@ class Result(NamedTuple):
     hours: Hours
     days: Days
     histogram: Histogram
+    zones: Zones
+    """A row a row of `days`."""

@@ -23,6 +23,8 @@ CELLS = {
         "hourly coefficient": 101108,
         "daily volume": 4213,
         "daily coefficient": 4213,
+        "hours by zone of flow": 36,
+        "volume by zone of flow": 36,
         "monthly volume": 28,
         "complete flag": 4876,
     },

@@ -49,6 +49,7 @@ def test_every_shipped_cell_is_of_its_type() -> None:
         ("criteria", ("night.nights", 5.0, None), ("night.start_h", 5.0, None)),
         ("holidays", (DAY, "holiday", "节", "Feast", None), None),
         ("segments", ("shift", "day", "白班", "Day", 7, 19, None, None, None), None),
+        ("catalogue", ("GB/T 778.1-2018", "ultrasonic", "R400", 100, 0.25, 0.4, 100.0, 125.0, 4000.0, "no"), None),
     ],
 )
 def test_a_rule_changes_the_version_of_what_is_made_by_it_alone(
@@ -56,7 +57,7 @@ def test_a_rule_changes_the_version_of_what_is_made_by_it_alone(
 ) -> None:
     with empty_warehouse(tmp_path / "marts.duckdb", [DAY], ZoneInfo("Asia/Shanghai")) as connection:
         empty = {file: own(file) for file in rules.REPLACED_BY}
-        users = ((("night.nights",), ()), ((), ("calendar",)), ((), ("time_segment",)))
+        users = ((("night.nights",), ()), ((), ("calendar",)), ((), ("time_segment",)), ((), ("meter_catalogue",)))
         user = users[list(rules.REPLACED_BY).index(name)]
 
         def version(rows: dict[str, pl.DataFrame]) -> list[str]:
