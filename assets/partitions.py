@@ -144,7 +144,8 @@ def _fit_months(partitions: Partitions) -> str:
     return (
         "select distinct cast(month + to_months(cast(ahead as integer)) as date) as month from ("
         "select month, unnest(generate_series(0, cast(criterion('fit.months', month) as bigint) - 1)) as ahead from touched_month"
-        ") where month + to_months(cast(ahead as integer)) <= (select max(day) from unit_day)"
+        ") where month + to_months(cast(ahead as integer)) <= greatest("
+        "(select max(day) from unit_day), (select max(day) from touched_day))"
     )
 
 

@@ -50,11 +50,13 @@ PLANTED = {
     ("meter", "has_customer"): "update meter set customer_no = null",
     ("meter", "sizes_fit_dn"): "update meter set dn_mm = 50",
     ("flow_distribution", "classes_add_up"): "update flow_distribution set zone_h = [1, 2, 3, 4, 5, 6]",
-    ("meter_fit", "shares"): "update meter_fit set time_zero = 0.5",
-    (
-        "meter_resize",
-        "covers_peak",
-    ): "insert into meter_resize (meter, candidate, passes, head_room) values ('M1', 'DN15', true, 0.4)",
+    ("meter_fit", "shares"): "update meter_fit set time_zero = time_zero + 0.5",
+    ("meter_catalogue", "in_order"): "update meter_catalogue set q1_m3h = q2_m3h",
+    ("meter_resize", "covers_peak"): "insert into meter_resize (meter, passes, head_room) values ('M1', true, 0.4)",
+    ("replacement_effect", "both_sides"): (
+        "insert into replacement_effect (meter, replaced_on, side, realised_m3_year) values ('M1', '2024-04-02', 'after', 1)"
+    ),
+    ("value_summary", "points"): "update value_summary set volume_m3_year = 1 where line = 'oversized'",
     ("data_quality", "readings_known"): "update data_quality set readings = 100 where day = '2024-04-02'",
 }
 """For each rule a change that breaks it."""
