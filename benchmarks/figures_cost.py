@@ -191,7 +191,7 @@ def _prepared(task: Task) -> Iterator[tuple["Workbench", "duckdb.DuckDBPyConnect
     """A workbench on the archive with a warehouse that knows the fleet and has no figures yet."""
     import polars as pl
 
-    from assets import registry, registry_history, tables, warehouse
+    from assets import registry, registry_history, rules, tables, warehouse
     from assets.workbench import Workbench
     from benchmarks import archive
     from ingest_daemon.contract.site import Site
@@ -204,9 +204,10 @@ def _prepared(task: Task) -> Iterator[tuple["Workbench", "duckdb.DuckDBPyConnect
         bench = Workbench(site, "", archive.ZONE, timedelta(hours=2), store, lambda: None, "", 0, workers=task.workers)
         with warehouse.opened(site.marts, str(archive.ZONE)) as connection:
             connection.execute("create schema registry").fetchall()
-            for table, columns in registry.FILES.items():
-                empty = pl.DataFrame(schema={column: kind.dtype for column, kind in columns.items()})
-                warehouse.replace_all(connection, f"registry.{table}", empty)
+            for table in registry.FILES.keys() - rules.REPLACED_BY.keys():
+                warehouse.replace_all(
+                    connection, f"registry.{table}", pl.DataFrame(schema=registry.schema(registry.FILES[table]))
+                )
             spans = archive.spans(task.meters)
             warehouse.replace_all(connection, "registry.span", spans)
             warehouse.replace_all(connection, "registry.timeline", registry_history.timeline(spans, archive.ZONE))
