@@ -257,7 +257,7 @@ def keep_history(warehouse: duckdb.DuckDBPyConnection) -> None:
     """Add the customers and cards that are others than last known to their histories.
 
     The first state holds since ever, a later one from after the last reading that the figures have of the meter (of a customer:
-    of any meter), so that what was reported does not move.
+    of any meter), or from now on where there is none, so that what was reported does not move.
     """
     has_figures = warehouse.execute("select count(*) from duckdb_tables() where table_name = 'latest_reading'").fetchall() == [
         (1,)
@@ -278,7 +278,7 @@ def keep_history(warehouse: duckdb.DuckDBPyConnection) -> None:
             dated as (
                 select
                     *,
-                    case when {key} in (select {key} from last) then {last} + interval 1 microsecond end as valid_from
+                    case when {key} in (select {key} from last) then coalesce({last} + interval 1 microsecond, now()) end as valid_from
                 from fresh
             )
             select *, date_trunc('day', valid_from - interval 2 microseconds)::date + 1 as first_day, now() as known_at from dated

@@ -26,6 +26,11 @@ from ingest_daemon.contract.registry_schema import (
 )
 
 RELATION_KINDS = ("network", "line", "industry", "region", "group", "book")
+"""Kinds of relation that `relations.csv` may have; a row of `vocabulary.csv` with the kind `kind` declares a further one."""
+
+DERIVED_KINDS = ("dn", "vendor", "source")
+"""Kinds of relation that follow from terminals.csv and billing alone."""
+
 SHOWN = 20
 
 RULES = SQL / "rules"
@@ -81,7 +86,7 @@ FILES: dict[str, dict[str, Column]] = {
     },
     "relations": {
         "meter": Column(TEXT, required=True),
-        "kind": Column(TEXT, required=True, allowed=RELATION_KINDS),
+        "kind": Column(TEXT, required=True),
         "code": Column(TEXT, required=True),
         "valid_from": Column(DAY),
         "valid_to": Column(DAY),
@@ -160,33 +165,46 @@ class Content(NamedTuple):
     """The files as they are now: right rows, a line for each problem, and what the problems leave open.
 
     `refused`: by file, the texts of the key columns of each refused row. `unread`: files that are refused as a whole.
+    `strangers`: meters that rows name and nobody knows.
     """
 
     rows: Registry
     problems: list[str]
     refused: dict[str, list[tuple[str | None, ...]]]
     unread: set[str]
+    strangers: set[str]
 
 
 def read(folder: Path, known_meters: Iterable[str] = ()) -> Content:
     """Read `folder/*.csv`. A wrong row is refused alone; a file that is no table is refused as a whole.
 
-    `known_meters`: meters that rows may name although `terminals.csv` has them no more.
+    `known_meters`: meters that rows may name although `terminals.csv` has them no more or never had.
     """
     problems: list[str] = []
     refused: dict[str, list[tuple[str | None, ...]]] = {}
     frames, unread = {}, set()
-    for name, columns in FILES.items():
+    for name in sorted(FILES, key=lambda name: name != "vocabulary"):
+        columns = FILES[name]
+        if name == "relations":
+            columns = columns | {"kind": columns["kind"]._replace(allowed=_relation_kinds(frames["vocabulary"]))}
         frame = _read(folder / f"{name}.csv", columns, problems, refused.setdefault(name, []))
         if frame is None:
             unread.add(name)
         frames[name] = pl.DataFrame(schema=schema(columns)) if frame is None else frame
     meters = {*frames["terminals"]["meter"], *(row[1] for row in refused["terminals"]), *known_meters}
+    strangers: set[str] = set()
     if "terminals" not in unread:
         # Without terminals every reference would be wrong, and the one problem that matters would drown.
-        for name in ("replacements", "relations"):
+        for name in ("replacements", "relations", "points"):
+            strangers |= set(frames[name]["meter"]) - meters
             frames[name] = _referring(name, frames[name], meters, problems, refused[name])
-    return Content(Registry(**frames), problems, refused, unread)
+    return Content(Registry(**frames), problems, refused, unread, strangers)
+
+
+def _relation_kinds(vocabulary: pl.DataFrame) -> tuple[str, ...]:
+    """The kinds that a row of relations.csv may have."""
+    declared = vocabulary.filter(pl.col("kind") == "kind")["code"]
+    return (*RELATION_KINDS, *(kind for kind in declared if kind not in (*RELATION_KINDS, *DERIVED_KINDS)))
 
 
 def load(folder: Path) -> Registry:
@@ -342,11 +360,12 @@ def _is_moment(text: str) -> bool:
 def _referring(
     name: str, rows: pl.DataFrame, meters: set[str], problems: list[str], refused: list[tuple[str | None, ...]]
 ) -> pl.DataFrame:
-    """The rows whose meter is registered."""
+    """The rows whose meter is known."""
     is_known = pl.col("meter").is_in(list(meters))
     strangers = rows.filter(~is_known)
     refused.extend(strangers.select(pl.col(list(KEYS[name])).cast(pl.String)).iter_rows())
     problems.extend(
-        f"{name}.csv: meter {meter} is not in terminals.csv" for meter in strangers["meter"].unique(maintain_order=True)
+        f"{name}.csv: meter {meter} is not in terminals.csv, and billing has no card for it"
+        for meter in strangers["meter"].unique(maintain_order=True)
     )
     return rows.filter(is_known)

@@ -9,6 +9,7 @@ to when; the others are the files of the same names.
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from hashlib import sha256
@@ -26,9 +27,10 @@ from assets.workbench import Workbench
 from ingest_daemon.contract.files import read_json, sync_folder, write_json, write_parquet
 from ingest_daemon.contract.log import LOG
 from ingest_daemon.contract.schema import TIMESTAMP
+from ingest_daemon.contract.site import Site
 
 LAST_READ = "last-read.json"
-"""Digest of the files as last read."""
+"""Digest of the files as last read, and the meters that they named and nobody knew."""
 
 BOUNDS = ("installed_on", "removed_on")
 DAEMON_ONLY = ("protocol", "profile", "address", "phone", "password")
@@ -85,6 +87,7 @@ class Edit(NamedTuple):
     intervals: list[Interval]
     replaced: list[tuple[datetime, datetime]]
     problems: list[str]
+    strangers: set[str]
 
 
 # --- what is kept -------------------------------------------------------------------------------------------------------------
@@ -139,6 +142,27 @@ def is_edited(registry: Path, folder: Path) -> bool:
     return bool(_digest(registry) != (read_json(folder / LAST_READ) or {}).get("sha256", ""))
 
 
+def is_met(connection: duckdb.DuckDBPyConnection, folder: Path) -> bool:
+    """Whether billing has a card now for a meter that the files named and nobody knew."""
+    return not cards(connection).isdisjoint((read_json(folder / LAST_READ) or {}).get("strangers", ()))
+
+
+def cards(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    """The meters for which billing has a card."""
+    if not warehouse.has_table(connection, "billing.meter_card"):
+        return set()
+    return set(warehouse.frame(connection, "select meter_no from billing.meter_card")["meter_no"])
+
+
+def known_meters(site: Site, zone: str) -> set[str]:
+    """The meters that the history or billing knows; those of billing only while no run works."""
+    found = set(held(site.registry_history, ["span"])["span"]["meter"])
+    with suppress(FileNotFoundError, warehouse.WarehouseBusy, warehouse.WarehouseBroken):
+        with warehouse.opened(site.marts, zone, read_only=True) as connection:
+            found |= cards(connection)
+    return found
+
+
 def _digest(registry: Path) -> str:
     digest = sha256()
     for name in FILES:
@@ -152,7 +176,7 @@ def _digest(registry: Path) -> str:
 def take_over(
     bench: Workbench, connection: duckdb.DuckDBPyConnection, waiting: Sequence[date], mark: Callable[[set[date]], None]
 ) -> None:
-    """Take the files over as they are now. The caller has asked `is_edited`. Raises `StoreAway`, `RegistryError`.
+    """Take the files over as they are now. The caller has asked `is_edited` or `is_met`. Raises `StoreAway`, `RegistryError`.
 
     `waiting`: days that no run has computed. `mark` lets the days that the edit concerns wait; it is called first, so that a kill
     leaves days to compute, never figures that are wrong.
@@ -160,7 +184,8 @@ def take_over(
     folder = bench.site.registry_history
     digest = _digest(bench.site.registry)
     before, now = current(folder), datetime.now(UTC)
-    edit = compare(bench.site.registry, before, bench.zone, partial(_last_readings, bench, connection, waiting), now)
+    last_reading = partial(_last_readings, bench, connection, waiting)
+    edit = compare(bench.site.registry, before, bench.zone, last_reading, now, cards(connection))
     stored = _stored(bench) if any(interval.is_new for interval in edit.intervals) else None
     mark(days_of(edit, bench.max_hole, bench.zone, _computed(connection), partial(_is_read, bench), stored))
     if any(not edit.tables[name].equals(before[name]) for name in TABLES):
@@ -168,7 +193,7 @@ def take_over(
     for problem in edit.problems[:SHOWN]:
         LOG.warning("registry: %s", problem)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / LAST_READ, {"sha256": digest}, durable=True)
+    write_json(folder / LAST_READ, {"sha256": digest, "strangers": sorted(edit.strangers)}, durable=True)
 
 
 def _last_readings(
@@ -228,9 +253,19 @@ def history_of(log: pl.DataFrame, meter: str, zone: ZoneInfo) -> Iterator[str]:
 # --- an edit ------------------------------------------------------------------------------------------------------------------
 
 
-def compare(registry: Path, before: Mapping[str, pl.DataFrame], zone: ZoneInfo, last_reading: LastReading, now: datetime) -> Edit:
-    """What the files change of what was known. Raises `RegistryError` where there is nothing to work with."""
-    content = read(registry, before["span"]["meter"])
+def compare(
+    registry: Path,
+    before: Mapping[str, pl.DataFrame],
+    zone: ZoneInfo,
+    last_reading: LastReading,
+    now: datetime,
+    billed: Iterable[str] = (),
+) -> Edit:
+    """What the files change of what was known. `billed`: meters with a card of billing.
+
+    Raises `RegistryError` where there is nothing to work with.
+    """
+    content = read(registry, [*before["span"]["meter"], *billed])
     if before["span"].is_empty() and content.rows.terminals.is_empty() and content.problems:
         raise RegistryError(problems_text(content.problems))
     after = {name: _held(name, content, before[name]) for name in FILES if name != "terminals"}
@@ -244,7 +279,7 @@ def compare(registry: Path, before: Mapping[str, pl.DataFrame], zone: ZoneInfo, 
     is_first = before["span"].is_empty()
     intervals = [] if is_first else list(_intervals(before["span"], after["span"], zone))
     replaced = [] if is_first else list(_replaced(before["replacements"], after["replacements"], zone))
-    return Edit(after, intervals, replaced, content.problems)
+    return Edit(after, intervals, replaced, content.problems, content.strangers)
 
 
 def _held(name: str, content: Content, before: pl.DataFrame) -> pl.DataFrame:

@@ -285,9 +285,9 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(units.INTERVAL_READING).fetchall()
 
 
-def _silent_after_h(step_min: int, upload_min: int | None, link: str | None) -> float:
-    """Hours after the last reading from which a meter counts as silent."""
-    return silent_after_min(step_min, upload_min, is_polled=bool(link)) / 60
+def _silent_after_h(step_min: int | None, upload_min: int | None, link: str | None) -> float | None:
+    """Hours after the last reading from which a meter counts as silent; None where no terminal reads it."""
+    return None if step_min is None else silent_after_min(step_min, upload_min, is_polled=bool(link)) / 60
 
 
 # --- versions -----------------------------------------------------------------------------------------------------------------

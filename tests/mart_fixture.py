@@ -55,13 +55,14 @@ TABLES = {
         "silent_after_h real8"
     ),
     "mart.customer": "customer_no text, name text, industry text, region text, address text, meters bigint, source text, "
-    "industry_name text, region_name text",
+    "industry_name text, region_name text, meters_manual bigint",
     "mart.meter": (
         "meter text, terminal text, customer_no text, customer_name text, dn_mm bigint, technology text, q1_m3h real8,"
         "q2_m3h real8,"
         "q3_m3h real8, q4_m3h real8, digits bigint, resolution_m3 real8, step_min bigint, reads text, pressure_low_mpa real8,"
         "pressure_high_mpa real8, installed_on date, removed_on date, book_no text, in_billing boolean,"
-        "silent_after_h real8"
+        "silent_after_h real8, source text, vendor text, elevation_m real8, latitude real8, longitude real8, datum text, node text,"
+        "inlet_of text, runs_always boolean"
     ),
     "mart.data_quality": (
         "meter text, day date, readings bigint, expected_readings bigint, coverage real8, holes bigint, falls bigint,"
@@ -89,13 +90,13 @@ INSERT INTO mart.customer VALUES
   ('C1', '第一纺织厂', '纺织', '城东', '东路 1 号', 1, 'billing'), ('C2', '市人民医院', '医疗', '城西', NULL, 2, 'registry');
 INSERT INTO mart.meter VALUES
   ('M1', '0001', 'C1', '第一纺织厂', 150, 'electromagnetic', 0.625, 1, 250, 312.5, 8, 0.1, 15, 'register', 0.14,
-    0.6, '2024-03-01', NULL, 'B1', true, 36),
+    0.6, '2024-03-01', NULL, 'B1', true, 36, 'smart'),
   ('M2', '0002', 'C2', '市人民医院', 100, 'ultrasonic', 0.4, 0.64, 160, 200, 8, 0.1, 15, 'register', 0.14, 0.6,
-    '2024-03-01', NULL, 'B1', true, 36),
+    '2024-03-01', NULL, 'B1', true, 36, 'smart'),
   ('M3', '0003', 'C2', '市人民医院', 80, 'ultrasonic', NULL, NULL, 63, NULL, 8, 0.1, 15, 'register', NULL, NULL,
-    '2024-03-01', NULL, NULL, false, 36),
+    '2024-03-01', NULL, NULL, false, 36, 'smart'),
   ('M4', '0004', NULL, NULL, 80, NULL, NULL, NULL, NULL, NULL, 8, 0.1, 15, 'register', 0.14, NULL,
-    '2024-03-01', NULL, NULL, false, 36);
+    '2024-03-01', NULL, NULL, false, 36, 'smart');
 INSERT INTO mart.latest_status VALUES
   ('M1', 'C1', '第一纺织厂', now() - interval '10 min', 123456.7, 0, 42.4, 0.312, now() - interval '10 min', 0.14,
     3.61, 25, 0, 512.3, 0.98, 10123.4, now(), 'tcp', 'data', 1, 36),

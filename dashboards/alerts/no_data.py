@@ -1,4 +1,4 @@
-"""Alert NO_DATA: a meter that is in use has sent nothing for too long; it resolves with the next reading."""
+"""Alert NO_DATA: a terminal that is in use has sent nothing for too long; it resolves with the next reading."""
 
 from dashboards import Json, thresholds, uid
 from dashboards.alerts import at, math, number, rule, sql, threshold
@@ -8,7 +8,7 @@ _SILENT = """SELECT m.meter, coalesce(m.customer_no, '') AS customer_no, coalesc
   CAST(extract(epoch FROM {}) AS double precision) {} AS value
 FROM (
   SELECT DISTINCT ON (meter) meter, customer_no, customer_name, installed_on, silent_after_h
-  FROM mart.meter WHERE removed_on IS NULL ORDER BY meter, installed_on DESC NULLS LAST
+  FROM mart.meter WHERE removed_on IS NULL AND source <> 'manual' ORDER BY meter, installed_on DESC NULLS LAST
 ) AS m
 LEFT JOIN mart.latest_status AS s ON s.meter = m.meter
 WHERE s.reading_at IS NOT NULL OR m.installed_on IS NOT NULL"""

@@ -54,6 +54,7 @@ TERMINAL_COLUMNS: dict[str, Column] = {
     "phone": Column(TEXT, extra=True),
     "password": Column(TEXT, extra=True),
     "source": Column(TEXT, allowed=SOURCES, extra=True),
+    "vendor": Column(TEXT, extra=True),
     "valid_from": Column(TEXT, extra=True, moment=True),
     "valid_to": Column(TEXT, extra=True, moment=True),
 }

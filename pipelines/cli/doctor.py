@@ -96,9 +96,10 @@ def _clock(_: Settings) -> Iterator[Finding]:
 
 
 def _registry(settings: Settings) -> Iterator[Finding]:
+    from assets import registry_history
     from assets.registry import problems_text, read
 
-    content = read(settings.folder.registry)
+    content = read(settings.folder.registry, registry_history.known_meters(settings.folder, str(settings.zone)))
     if content.problems:
         yield Finding("档案 / registry", False, problems_text(content.problems), f"mend the files in {settings.folder.registry}")
     else:

@@ -35,14 +35,14 @@ def check(root: Path) -> None:
     from assets import registry_history
     from assets.registry import read
 
-    kept = registry_history.current(settings.folder.registry_history)
-    content = read(settings.folder.registry, kept["span"]["meter"])
+    known = registry_history.known_meters(settings.folder, str(settings.zone))
+    content = read(settings.folder.registry, known)
     console.print(f"统计不采用的行 / rows that the figures do not use: {len(content.problems):,}")
     for text in content.problems:
         click.echo(text)
     wrong = any(problem.row > 1 for problem in change.problems)
     # A file that only the daemon can use, on a site that never made figures, is well for the daemon.
-    is_for_figures = "terminals" not in content.unread or not kept["span"].is_empty()
+    is_for_figures = "terminals" not in content.unread or bool(known)
     raise SystemExit(1 if change.disbelief or wrong or (content.problems and is_for_figures) else 0)
 
 

@@ -16,6 +16,7 @@ columns:
   source: {zh: 资料来源, en: Source, unit: "", description: "Where the row comes from: billing or registry."}
   industry_name: {zh: 行业, en: Industry, unit: "", description: Industry as the vocabulary names it.}
   region_name: {zh: 区域, en: Region, unit: "", description: Region as the vocabulary names it.}
+  meters_manual: {zh: 人工抄表数, en: Read by hand, unit: "", format: "#,##0", description: Number of its meters that are read by hand.}
 */
 with known as (
     select customer_no, name, industry, region, address, 'billing' as source from billing.customer
@@ -23,14 +24,14 @@ with known as (
     select customer_no, name, industry, region, address, 'registry' from registry.customers
     where customer_no not in (select customer_no from billing.customer)
     union all
-    select distinct customer_no, customer_no, null, null, null, 'registry' from registry.terminals
+    select distinct customer_no, customer_no, null, null, null, 'registry' from meter
     where customer_no is not null
         and customer_no not in (select customer_no from billing.customer)
         and customer_no not in (select customer_no from registry.customers)
 ),
 
 owned as (
-    select customer_no, count(*) as meters from meter group by customer_no
+    select customer_no, count(*) as meters, count(*) filter (where source = 'manual') as meters_manual from meter group by customer_no
 )
 
 select
@@ -42,7 +43,8 @@ select
     coalesce(meters, 0) as meters,
     source,
     coalesce(industries.zh || ' ' || industries.en, industry) as industry_name,
-    coalesce(regions.zh || ' ' || regions.en, region) as region_name
+    coalesce(regions.zh || ' ' || regions.en, region) as region_name,
+    coalesce(meters_manual, 0) as meters_manual
 from known
 left join owned using (customer_no)
 left join registry.vocabulary as industries on industries.kind = 'industry' and industries.code = industry

@@ -2,7 +2,7 @@
 zh: 最新指标
 group: latest
 description: >-
-  The latest computed reading of each meter by event time, whenever it arrived, with the volume of its local day and month so far: the
+  The latest computed reading of each meter that a terminal reads, by event time, whenever it arrived, with the volume of its local day and month so far: the
   difference of the register where there is one, of a flow meter the sum of its days. Values that the latest reading lacks are missing; pressure
   is the last that was measured, with its time.
 grain: [meter]
@@ -81,3 +81,4 @@ left join latest_reading using (meter)
 left join that_day using (meter)
 left join month_so_far using (meter)
 left join register_month on register_month.meter = meter.meter and register_month.month = date_trunc('month', latest_reading.day)
+where terminal is not null or source is distinct from 'manual'

@@ -3,7 +3,7 @@ zh: 日用水量报表
 en: Daily volume report
 description: >-
   Volume of each meter and local day of the period. A meter that was there on a day has a row even where nothing is known of it: its volume is
-  then empty, never 0.
+  then empty, never 0. One that is read by hand has no daily volume and no row.
 grain: [meter, day]
 deps: [daily_usage, meter, meter_history]
 columns:
@@ -30,7 +30,8 @@ grid as (
         coalesce(history.dn_mm, meter.dn_mm) as dn_mm,
         day,
         meter.installed_on,
-        meter.removed_on
+        meter.removed_on,
+        coalesce(history.source, meter.source) as source
     from meter
     cross join days
     left join meter_history as history
@@ -52,5 +53,5 @@ from grid
 left join daily_usage on daily_usage.meter = grid.meter and daily_usage.day = grid.day
 where
     daily_usage.meter is not null
-    or (grid.day >= coalesce(grid.installed_on, grid.day) and grid.day <= coalesce(grid.removed_on, grid.day))
+    or (source <> 'manual' and grid.day >= coalesce(grid.installed_on, grid.day) and grid.day <= coalesce(grid.removed_on, grid.day))
 order by grid.customer_no nulls last, grid.meter, grid.day

@@ -56,7 +56,7 @@ def test_only_the_terminals_must_be_there(tmp_path: Path) -> None:
     (tmp_path / "terminals.csv").write_text(TERMINALS)
     registry = load(tmp_path)
     assert registry.terminals.height == 2
-    assert [frame.height for frame in registry[1:]] == [0, 0, 0, 0]
+    assert [frame.height for frame in registry[1:]] == [0] * (len(FILES) - 1)
     (tmp_path / "terminals.csv").unlink()
     with pytest.raises(RegistryError, match="absent"):
         load(tmp_path)

@@ -25,11 +25,12 @@ ZONE = ZoneInfo("Asia/Shanghai")
 UTILITY = "南城自来水 & Söhne"
 
 METERS = [
-    # meter, customer_no, customer_name, dn_mm, installed_on, removed_on
-    ("M1", "C2", "南城纺织印染厂", 150, None, None),
-    ("M2", "C1", "=SUM(A1:A9)", 80, None, None),
-    ("M3", None, None, None, date(2026, 10, 3), None),
-    ("M9", "C9", "gone before", 50, None, date(2026, 9, 30)),
+    # meter, customer_no, customer_name, dn_mm, installed_on, removed_on, source; what is read by hand has no daily volume
+    ("M1", "C2", "南城纺织印染厂", 150, None, None, "smart"),
+    ("M2", "C1", "=SUM(A1:A9)", 80, None, None, "smart"),
+    ("M3", None, None, None, date(2026, 10, 3), None, "smart"),
+    ("M9", "C9", "gone before", 50, None, date(2026, 9, 30), "amr"),
+    ("M8", "C1", "by hand", 50, None, None, "manual"),
 ]
 DAYS = [
     # meter, day, volume_m3, coverage, complete
@@ -46,14 +47,15 @@ DAYS = [
 def warehouse() -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect() as connection:
         connection.execute(
-            "create table meter (meter text, customer_no text, customer_name text, dn_mm int, installed_on date, removed_on date)"
+            "create table meter (meter text, customer_no text, customer_name text, dn_mm int, installed_on date, removed_on date, "
+            "source text)"
         )
-        connection.executemany("insert into meter values (?, ?, ?, ?, ?, ?)", METERS).fetchall()
+        connection.executemany("insert into meter values (?, ?, ?, ?, ?, ?, ?)", METERS).fetchall()
         connection.execute("create table daily_usage (meter text, day date, volume_m3 double, coverage double, complete boolean)")
         connection.executemany("insert into daily_usage values (?, ?, ?, ?, ?)", DAYS).fetchall()
         connection.execute(
             "create table meter_history (meter text, customer_no text, customer_name text, dn_mm int, "
-            "first_day date, last_day date)"
+            "first_day date, last_day date, source text)"
         )
         connection.register("empty_days", units.EMPTY.unit_day)
         connection.execute("create table unit_day as select * from empty_days")

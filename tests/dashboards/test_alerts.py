@@ -86,6 +86,12 @@ CASES = [
         "UPDATE mart.meter SET installed_on = current_date WHERE meter = 'M4'",
         {"M3"},
     ),
+    (
+        "no-data",
+        "a meter that is read by hand has nothing to send",
+        "UPDATE mart.meter SET source = 'manual', terminal = NULL WHERE meter = 'M4'",
+        {"M3"},
+    ),
     ("no-data", "an empty registry has nothing to say", "DELETE FROM mart.meter", set()),
 ]
 
