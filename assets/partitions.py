@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 import polars as pl
 
-from assets import calendar, warehouse
+from assets import calendar, changed_days, warehouse
 from ingest_daemon.contract.schema import TIMESTAMP
 
 
@@ -158,6 +158,26 @@ def _bills(partitions: Partitions) -> str:
     )
 
 
+def _customers(partitions: Partitions) -> str:
+    """Days, months and years of the days and of those on which meters are other customers' than they were: `grain`, `period`, `next`."""
+    return (
+        "with days as (select day from touched_day union "
+        f"select unit_day.day from unit_day join (select distinct * from {changed_days.TABLE}) on day between first_day and last_day) "
+        "select 'day' as grain, day as period, day + 1 as next from days union "
+        "select 'month', cast(date_trunc('month', day) as date), cast(date_trunc('month', day) + interval 1 month as date) from days "
+        "union select 'year', cast(date_trunc('year', day) as date), cast(date_trunc('year', day) + interval 1 year as date) from days"
+    )
+
+
+def _ranks(partitions: Partitions) -> str:
+    """The periods of customers and those after them, each with the one before: `grain`, `period`, `previous`."""
+    return (
+        "select grain, period, case when grain = 'day' then period - 1 else "
+        "cast(period - case when grain = 'month' then interval 1 month else interval 1 year end as date) end as previous "
+        "from (select grain, period from touched_customer union select grain, next from touched_customer)"
+    )
+
+
 PARTITIONINGS = {
     "whole": Partitioning("", (), None),
     "day": Partitioning("touched_day", ("day",), _days),
@@ -167,5 +187,7 @@ PARTITIONINGS = {
     "peak": Partitioning("touched_peak", ("grain", "period"), _peaks),
     "fit": Partitioning("touched_fit_month", ("month",), _fit_months),
     "bill": Partitioning("touched_bill", ("bill_no",), _bills),
+    "customer": Partitioning("touched_customer", ("grain", "period"), _customers),
+    "rank": Partitioning("touched_rank", ("grain", "period"), _ranks),
 }
 """By the word that a mart's header has for it."""

@@ -6,6 +6,7 @@ registers) are here. `mainflow run` and the Dagster assets take the same steps i
 
 import ast
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cache, partial
 from graphlib import CycleError, TopologicalSorter
 from hashlib import sha256
@@ -19,6 +20,7 @@ from duckdb.func import FunctionNullHandling
 
 from assets import (
     billing,
+    changed_days,
     cleaned,
     interval_files,
     kernel,
@@ -127,7 +129,10 @@ def _register_bill(making: Making) -> Made:
 
 
 def _mart(mart: Table, making: Making) -> Made:
-    return Made(0, marts.build(mart, making.connection, renew=making.renew))
+    # What follows from a mart that is renewed is renewed, too.
+    is_compared = mart.name in changed_days.MEMBERSHIPS and not making.renew and warehouse.has_table(making.connection, mart.name)
+    with changed_days.noted(making.connection, mart.name) if is_compared else nullcontext():
+        return Made(0, marts.build(mart, making.connection, renew=making.renew))
 
 
 def _report(name: str, making: Making) -> Made:
@@ -270,6 +275,7 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
         null_handling=FunctionNullHandling.SPECIAL,
     )
     billing.ensure_tables(connection)
+    changed_days.ensure(connection)
     rules.prepare(connection)
     macros.create(connection)
     empty = {

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import duckdb
 import polars as pl
 
-from assets import columns, outbox, publication, quality, registry_history, rules, serving, tables, warehouse
+from assets import changed_days, columns, marts, outbox, publication, quality, registry_history, rules, serving, tables, warehouse
 from assets.partitions import Partitions
 from assets.quality import Finding
 from assets.tables import Made, Making, Step
@@ -108,8 +108,8 @@ class Run:
             self._generation = touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole).generation
         self._prepare(connection, partitions)
         made = step.build(Making(self.bench, connection, partitions, is_renewed))
-        if step.name == "billing":
-            self._prepared = None  # the bills that it changed are touched now
+        if step.name == "billing" or step.name in changed_days.MEMBERSHIPS:
+            self._prepared = None  # the bills and days that it changed are touched now
         if is_renewed:
             tables.note_version(connection, step)
             self._outdated.discard(step.name)
@@ -135,7 +135,7 @@ class Run:
         serving.create_in_warehouse(connection, str(self.bench.zone))
         dsn = self.bench.serving_dsn()
         if dsn is None:
-            outbox.note(connection, self._made, self._renewed, self.days)
+            outbox.note(connection, self._made, self._renewed | self._settle(connection), self.days)
             self._prepare(connection, self.partitions)
             self._close_days(connection)
             return 0
@@ -157,12 +157,21 @@ class Run:
         except publication.Hindered as error:
             hindered = error
         outbox.clear(connection)
+        self._settle(connection)
         if self._made.issuperset(step.name for step in tables.synced()):
             connection.execute("delete from billing.changed_bill").fetchall()
         self._close_days(connection)
         if hindered:
             raise hindered
         return published
+
+    def _settle(self, connection: duckdb.DuckDBPyConnection) -> set[str]:
+        """Forget the days of changed master data once all that follows is made; gives the tables made beyond the run's days."""
+        followers = {mart.name for mart in marts.all_marts() if mart.partitioning.touched in changed_days.TOUCHED}
+        if not followers <= self._made or not changed_days.are_noted(connection):
+            return set()
+        changed_days.forget(connection)
+        return followers
 
     def _close_days(self, connection: duckdb.DuckDBPyConnection) -> None:
         analysis = {step.name for step in tables.analysis()}
