@@ -28,7 +28,10 @@ BILLS = """
 insert into billing.bill by name
 select 'B' || m as bill_no, 'C1' as customer_no, 'M' || m as meter_no, 7000 as billed_m3, 'issued' as status,
     date '2024-04-01' as period_start, date '2024-05-01' as period_end
-from (values (1), (2)) as meters (m)
+from (values (1), (2)) as meters (m);
+insert into billing.meter_card by name
+select 'M' || m as meter_no, 'C1' as customer_no, 100 as dn_mm, 'B' || m as book_no from (values (1), (2), (3)) as meters (m);
+insert into billing.meter_card_history by name select * exclude (updated_at) from billing.meter_card;
 """
 
 PLANTED = {
@@ -58,9 +61,16 @@ PLANTED = {
     ),
     ("value_summary", "points"): "update value_summary set volume_m3_year = 1 where line = 'oversized'",
     ("metering_point", "one_source"): "insert into metering_point select * replace ('manual' as source, date '2024-04-02' as first_day) from metering_point",
+    ("metering_point", "one_source"): (
+        "insert into metering_point select * replace ('manual' as source, date '2024-04-02' as first_day) from metering_point"
+    ),
     ("customer_usage", "adds_up"): "update customer_usage set volume_m3 = volume_m3 + 1 where grain = 'day' and period = '2024-04-02'",
     ("usage_rank", "shares"): "update usage_rank set share = share / 2 where grain = 'month'",
     ("major_customer", "reaches_limit"): "update major_customer set value = 1",
+    ("billing_match", "share"): "update billing_match set matched = counted + 1",
+    ("registry_gap", "known"): "update registry_gap set gap = 'no_card', meter = 'nobody'",
+    ("verification_due", "after_installation"): "update verification_due set due_on = in_use_since",
+    ("cycle", "no_overlap"): "insert into cycle select * replace (date '2024-04-15' as period_start) from cycle",
     ("data_quality", "readings_known"): "update data_quality set readings = 100 where day = '2024-04-02'",
 }
 """For each rule a change that breaks it."""
