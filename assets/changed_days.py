@@ -35,7 +35,7 @@ pieces as (select {keys}, day as first_day, lead(day) over (partition by {keys} 
 select distinct pieces.first_day, pieces.last_day
 from pieces
 join own on {joined} and own.first_day <= pieces.first_day and own.last_day >= pieces.last_day
-group by all, {pieces}
+group by {pieces}, pieces.first_day, pieces.last_day
 having count(distinct is_new) = 1"""
 
 
