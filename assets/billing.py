@@ -278,7 +278,9 @@ def keep_history(warehouse: duckdb.DuckDBPyConnection) -> None:
             dated as (
                 select
                     *,
-                    case when {key} in (select {key} from last) then coalesce({last} + interval 1 microsecond, now()) end as valid_from
+                    case
+                        when {key} in (select {key} from last) then coalesce({last} + interval 1 microsecond, now())
+                    end as valid_from
                 from fresh
             )
             select *, date_trunc('day', valid_from - interval 2 microseconds)::date + 1 as first_day, now() as known_at from dated

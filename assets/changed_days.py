@@ -21,7 +21,8 @@ TOUCHED = ("touched_customer", "touched_rank")
 
 BEFORE = """
 create or replace temp table held_before as
-select {keys}, coalesce(first_day, date '0001-01-01') as first_day, coalesce(last_day, date '9999-12-30') as last_day from {mart}"""
+select {keys}, coalesce(first_day, date '0001-01-01') as first_day, coalesce(last_day, date '9999-12-30') as last_day
+from {mart}"""
 
 CHANGED = """
 insert into {table}

@@ -159,21 +159,27 @@ def _bills(partitions: Partitions) -> str:
 
 
 def _customers(partitions: Partitions) -> str:
-    """Days, months and years of the days and of those on which meters are other customers' than they were: `grain`, `period`, `next`."""
+    """Days, months and years of the days, and of those on which meters are other customers' than they were.
+
+    `grain`, `period`, and `next`, the day after it. The days are those of `touched_day`.
+    """
+    changed = f"(select distinct * from {changed_days.TABLE})"
+    periods = (
+        f"select '{grain}' as grain, cast(date_trunc('{grain}', day) as date) as period, "
+        f"cast(date_trunc('{grain}', day) + interval 1 {grain} as date) as next from days"
+        for grain in ("day", "month", "year")
+    )
     return (
-        "with days as (select day from touched_day union "
-        f"select unit_day.day from unit_day join (select distinct * from {changed_days.TABLE}) on day between first_day and last_day) "
-        "select 'day' as grain, day as period, day + 1 as next from days union "
-        "select 'month', cast(date_trunc('month', day) as date), cast(date_trunc('month', day) + interval 1 month as date) from days "
-        "union select 'year', cast(date_trunc('year', day) as date), cast(date_trunc('year', day) + interval 1 year as date) from days"
+        f"with days as (select day from touched_day union "
+        f"select unit_day.day from unit_day join {changed} on day between first_day and last_day) {' union '.join(periods)}"
     )
 
 
 def _ranks(partitions: Partitions) -> str:
     """The periods of customers and those after them, each with the one before: `grain`, `period`, `previous`."""
     return (
-        "select grain, period, case when grain = 'day' then period - 1 else "
-        "cast(period - case when grain = 'month' then interval 1 month else interval 1 year end as date) end as previous "
+        "select grain, period, cast(period - case grain when 'day' then interval 1 day when 'month' then interval 1 month "
+        "else interval 1 year end as date) as previous "
         "from (select grain, period from touched_customer union select grain, next from touched_customer)"
     )
 

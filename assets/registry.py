@@ -182,7 +182,8 @@ def read(folder: Path, known_meters: Iterable[str] = ()) -> Content:
     """
     problems: list[str] = []
     refused: dict[str, list[tuple[str | None, ...]]] = {}
-    frames, unread = {}, set()
+    frames: dict[str, pl.DataFrame] = {}
+    unread: set[str] = set()
     for name in sorted(FILES, key=lambda name: name != "vocabulary"):
         columns = FILES[name]
         if name == "relations":

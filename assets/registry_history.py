@@ -157,9 +157,9 @@ def cards(connection: duckdb.DuckDBPyConnection) -> set[str]:
 def known_meters(site: Site, zone: str) -> set[str]:
     """The meters that the history or billing knows; those of billing only while no run works."""
     found = set(held(site.registry_history, ["span"])["span"]["meter"])
-    with suppress(FileNotFoundError, warehouse.WarehouseBusy, warehouse.WarehouseBroken):
-        with warehouse.opened(site.marts, zone, read_only=True) as connection:
-            found |= cards(connection)
+    away = suppress(FileNotFoundError, warehouse.WarehouseBusy, warehouse.WarehouseBroken)
+    with away, warehouse.opened(site.marts, zone, read_only=True) as connection:
+        found |= cards(connection)
     return found
 
 

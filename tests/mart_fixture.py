@@ -61,8 +61,8 @@ TABLES = {
         "q2_m3h real8,"
         "q3_m3h real8, q4_m3h real8, digits bigint, resolution_m3 real8, step_min bigint, reads text, pressure_low_mpa real8,"
         "pressure_high_mpa real8, installed_on date, removed_on date, book_no text, in_billing boolean,"
-        "silent_after_h real8, source text, vendor text, elevation_m real8, latitude real8, longitude real8, datum text, node text,"
-        "inlet_of text, runs_always boolean"
+        "silent_after_h real8, source text, vendor text, elevation_m real8, latitude real8, longitude real8, datum text,"
+        "node text, inlet_of text, runs_always boolean"
     ),
     "mart.data_quality": (
         "meter text, day date, readings bigint, expected_readings bigint, coverage real8, holes bigint, falls bigint,"

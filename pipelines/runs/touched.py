@@ -53,10 +53,9 @@ def waiting(state: Path, store: RawStore, zone: ZoneInfo, reach: timedelta) -> W
 
 
 def take_over_registry(bench: Workbench, connection: duckdb.DuckDBPyConnection) -> None:
-    """Let the days wait that an edit of the registry concerns, or a card of billing for a meter that it named. The caller holds the
-    run's lock.
+    """Let the days wait that an edit of the registry concerns, or a card of billing for a meter that it named.
 
-    Raises `StoreAway`, `RegistryError`.
+    The caller holds the run's lock. Raises `StoreAway`, `RegistryError`.
     """
     state, history = bench.site.state, bench.site.registry_history
     if registry_history.is_edited(bench.site.registry, history) or registry_history.is_met(connection, history):

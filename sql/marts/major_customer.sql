@@ -3,16 +3,17 @@ zh: 大客户
 group: metrics
 description: >-
   Who is a major customer, why and from when to when, by the criteria of that time: dn, a meter of at least major.dn_mm; volume, a calendar year of at least
-  major.volume_m3_year, which counts for that year and the next. A customer is a major one on a day that any row holds.
+  major.volume_m3_year, which counts for that year and the next; flag, billing counts the customer as one. A customer is a major one on a day that any
+  row holds.
 grain: [customer_no, reason, valid_from]
-deps: [meter_history, customer_usage, criterion]
+deps: [billing, meter_history, customer_usage, criterion]
 partitions: whole
 columns:
   customer_no:
-  reason: {zh: 认定依据, en: Reason, unit: "", description: "Why: dn or volume."}
+  reason: {zh: 认定依据, en: Reason, unit: "", description: "Why: dn, volume or flag."}
   valid_from: {format: yyyy-mm-dd}
   valid_to: {format: yyyy-mm-dd}
-  value: {zh: 数值, en: Value, unit: "", format: "#,##0", description: "Largest DN in mm, or volume of the year in m³."}
+  value: {zh: 数值, en: Value, unit: "", format: "#,##0", description: "Largest DN in mm, or volume of the year in m³; empty for a flag."}
   limit_value: {zh: 界限, en: Limit, unit: "", format: "#,##0", description: "The criterion, in the same unit."}
 */
 with limits as (
@@ -58,6 +59,17 @@ by_size as (
         limit_value
     from numbered
     group by customer_no, limit_value, number
+),
+
+states as (
+    select
+        customer_no,
+        first_day,
+        lead(first_day) over (partition by customer_no order by first_day nulls first) as next_day,
+        -- As JSON: a column that not every billing system has.
+        to_json(state) ->> 'major' = 'true' as is_major
+    from billing.customer_history as state
+    qualify row_number() over (partition by customer_no, first_day order by known_at desc) = 1
 )
 
 select
@@ -78,3 +90,7 @@ select
     criterion('major.volume_m3_year', period)
 from customer_usage
 where grain = 'year' and volume_m3 >= criterion('major.volume_m3_year', period)
+union all
+select customer_no, 'flag', first_day, next_day, null, null
+from states
+where is_major

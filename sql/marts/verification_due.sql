@@ -2,7 +2,7 @@
 zh: 检定到期
 group: quality
 description: >-
-  When a meter in service has to be verified or replaced for the first time after it was installed or replaced (JJG 162, docs/domain.md#meters). A meter whose
+  When a meter in service has to be verified or replaced for the first time after it was installed or replaced (JJG 162, docs/domain.md#verification). A meter whose
   size or date of installation nobody knows has no row.
 grain: [meter]
 deps: [registry, meter]

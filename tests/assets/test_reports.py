@@ -25,7 +25,7 @@ ZONE = ZoneInfo("Asia/Shanghai")
 UTILITY = "南城自来水 & Söhne"
 
 METERS = [
-    # meter, customer_no, customer_name, dn_mm, installed_on, removed_on, source; what is read by hand has no daily volume
+    # meter, customer_no, customer_name, dn_mm, installed_on, removed_on, source; one read by hand has no row
     ("M1", "C2", "南城纺织印染厂", 150, None, None, "smart"),
     ("M2", "C1", "=SUM(A1:A9)", 80, None, None, "smart"),
     ("M3", None, None, None, date(2026, 10, 3), None, "smart"),
