@@ -68,6 +68,7 @@ sizes as (
     from meter_history
     join touched_month on coalesce(first_day, date '0001-01-01') < month + interval 1 month
         and coalesce(last_day, date '9999-12-31') >= month
+    where source is distinct from 'manual'
     group by meter, month
 ),
 

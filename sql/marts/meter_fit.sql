@@ -58,6 +58,7 @@ history as (
         *,
         min(coalesce(first_day, date '0001-01-01')) over (partition by meter, dn_mm, q1_m3h, q2_m3h, q3_m3h, q4_m3h) as sized_from
     from meter_history
+    where source is distinct from 'manual'
 ),
 
 sizes as (

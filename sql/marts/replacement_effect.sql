@@ -30,6 +30,7 @@ with spans as (
         *,
         lag(struct_pack(dn_mm, technology, q1_m3h, q2_m3h, q3_m3h, q4_m3h)) over by_time as former
     from meter_history
+    where source is distinct from 'manual'
     window by_time as (partition by meter order by valid_from nulls first)
 ),
 

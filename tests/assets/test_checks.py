@@ -60,7 +60,10 @@ PLANTED = {
         "insert into replacement_effect (meter, replaced_on, side, realised_m3_year) values ('M1', '2024-04-02', 'after', 1)"
     ),
     ("value_summary", "points"): "update value_summary set volume_m3_year = 1 where line = 'oversized'",
-    ("metering_point", "one_source"): "insert into metering_point select * replace ('manual' as source, date '2024-04-02' as first_day) from metering_point",
+    (
+        "metering_point",
+        "one_source",
+    ): "insert into metering_point select * replace ('manual' as source, date '2024-04-02' as first_day) from metering_point",
     ("metering_point", "one_source"): (
         "insert into metering_point select * replace ('manual' as source, date '2024-04-02' as first_day) from metering_point"
     ),
