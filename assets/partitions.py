@@ -119,8 +119,14 @@ def _compared(partitions: Partitions) -> pl.DataFrame:
     return _periods(partitions.compared_days, partitions.compared_months, partitions.compared_years)
 
 
-def _peaks(partitions: Partitions) -> pl.DataFrame:
-    return _periods(partitions.days, (), ())
+def _grains(partitions: Partitions) -> pl.DataFrame:
+    """A row a day, month and year of the days: `grain`, `period`, and `next`, the day after it."""
+    rows = [
+        *(("day", day, day + timedelta(days=1)) for day in partitions.days),
+        *(("month", month, calendar.next_month(month)) for month in partitions.months),
+        *(("year", year, _next_year(year)) for year in partitions.years),
+    ]
+    return pl.DataFrame(rows, schema={"grain": pl.String, "period": pl.Date, "next": pl.Date}, orient="row")
 
 
 def _periods(days: Iterable[date], months: Iterable[date], years: Iterable[date]) -> pl.DataFrame:
@@ -163,7 +169,7 @@ PARTITIONINGS = {
     "month": Partitioning("touched_month", ("month",), _months),
     "year": Partitioning("touched_year", ("year",), _years),
     "comparison": Partitioning("touched_period", ("grain", "period"), _compared),
-    "peak": Partitioning("touched_peak", ("grain", "period"), _peaks),
+    "grain": Partitioning("touched_grain", ("grain", "period"), _grains),
     "fit": Partitioning("touched_fit_month", ("month",), _fit_months),
     "bill": Partitioning("touched_bill", ("bill_no",), _bills),
 }
