@@ -43,6 +43,7 @@ PLANTED = {
     ("daily_coefficient", "sums_to_days"): "delete from daily_coefficient where day = '2024-04-02'",
     ("peak_valley", "in_order"): "update peak_valley set flow_mean_m3h = flow_max_m3h + 1 where period = '2024-04-02'",
     ("group_usage", "adds_up"): "update group_usage set volume_m3 = volume_m3 + 1 where period = '2024-04-02'",
+    ("segment_usage", "adds_up_to_day"): "delete from segment_usage where day = '2024-04-02' and segment = 'peak'",
     ("peak_valley", "within_longer"): "update peak_valley set flow_max_m3h = 1 where grain = 'month'",
     ("usage_comparison", "rate"): "update usage_comparison set change_pct = 12 where period = '2024-04-02'",
     ("usage_comparison", "comparable"): "update usage_comparison set last_year_comparable = true where period = '2024-04-02'",
