@@ -16,6 +16,10 @@ from assets import calendar, warehouse
 from ingest_daemon.contract.schema import TIMESTAMP
 
 
+ALIGNED = timedelta(days=364)
+"""From a day to the one nearest a year later that is the same day of the week."""
+
+
 class Partitions(NamedTuple):
     """The partitions that a set of touched local days leads to.
 
@@ -38,12 +42,13 @@ class Partitions(NamedTuple):
 
     @property
     def compared_days(self) -> list[date]:
-        """The days whose comparison uses one of the days: itself, the next, and the same day a year later."""
+        """The days whose comparison uses one of the days: itself, the next, the same day a year later and 364 days later."""
         return sorted(
             {
                 *self.days,
                 *(day + timedelta(days=1) for day in self.days),
                 *(later for day in self.days for later in calendar.years_after(day)),
+                *(day + ALIGNED for day in self.days),
             }
         )
 
@@ -130,15 +135,14 @@ def _grains(partitions: Partitions) -> pl.DataFrame:
 
 
 def _periods(days: Iterable[date], months: Iterable[date], years: Iterable[date]) -> pl.DataFrame:
-    """A row a period: `grain`, `period`, and the periods that it is compared with, `previous` and `last_year`."""
+    """A row a period: `grain`, `period`, and the periods that it is compared with: `previous`, `last_year`, of a day `aligned`."""
     rows = [
-        *(("day", day, day - timedelta(days=1), calendar.year_before(day)) for day in days),
-        *(("month", month, calendar.previous_month(month), calendar.year_before(month)) for month in months),
-        *(("year", year, calendar.year_before(year), calendar.year_before(year)) for year in years),
+        *(("day", day, day - timedelta(days=1), calendar.year_before(day), day - ALIGNED) for day in days),
+        *(("month", month, calendar.previous_month(month), calendar.year_before(month), None) for month in months),
+        *(("year", year, calendar.year_before(year), calendar.year_before(year), None) for year in years),
     ]
-    return pl.DataFrame(
-        rows, schema={"grain": pl.String, "period": pl.Date, "previous": pl.Date, "last_year": pl.Date}, orient="row"
-    )
+    schema = {"grain": pl.String(), **dict.fromkeys(("period", "previous", "last_year", "aligned"), pl.Date())}
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def _next_year(first_day: date) -> date:

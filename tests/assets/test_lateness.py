@@ -80,8 +80,12 @@ def test_a_late_day_changes_exactly_the_days_and_months_that_it_must(tmp_path: P
     assert changed_periods(before, after, "daily_usage", "day") == closed
     assert changed_periods(before, after, "monthly_usage", "month") == {date(2025, 2, 1)}
     assert changed_periods(before, after, "daily_coefficient", "day") <= set(days_between(date(2025, 2, 1), date(2025, 2, 28)))
-    # The month's volume was known from the registers before and after the hole; only its measured part and coefficients move.
-    assert changed_periods(before, after, "usage_comparison", "period") == {*closed, day + timedelta(days=2)}
+    # The month's volume was known from the registers before and after the hole; only its coverage, measured part and coefficients
+    # move, and so does the part of it with which the month that goes on is compared.
+    gone_on = {date(2025, 1, 1), date(2025, 2, 1), date(2025, 3, 1)}
+    assert changed_periods(before, after, "usage_comparison", "period") == {*closed, day + timedelta(days=2), *gone_on}
+    assert changed_periods(before, after, "group_usage", "period") == {*closed, date(2025, 2, 1), date(2025, 1, 1)}
+    assert changed_periods(before, after, "segment_usage", "day") == closed
 
 
 def test_after_a_late_day_the_tables_are_those_of_readings_that_came_in_time(tmp_path: Path) -> None:
