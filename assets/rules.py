@@ -33,7 +33,9 @@ REPLACED_BY = MappingProxyType(
 MART_OF = MappingProxyType({"holidays": "calendar", "segments": "time_segment", "catalogue": "meter_catalogue"})
 """The mart that shows a file whole; single criteria are asked for by name."""
 
-MEMBERS = "select count(*) as members, sum(cast(hash(meter, kind, code, valid_from, valid_to) as hugeint)) as hashed from relation"
+MEMBERS = (
+    "select count(*) as members, sum(cast(hash(meter, kind, code, valid_from, valid_to) as hugeint)) as hashed from relation"
+)
 """Who belongs to what, whatever the order of the rows."""
 
 SCOPED = " semi join time_segment on relation.kind = scope_kind and relation.code = scope_code"
