@@ -149,6 +149,14 @@ def _next_year(first_day: date) -> date:
     return first_day.replace(year=first_day.year + 1)
 
 
+def _weekdays(partitions: Partitions) -> str:
+    """The days of the week of the touched days, each with the newest day that has figures."""
+    return (
+        "select cast(isodow(day) as integer) as weekday, max(day) as newest from unit_day group by weekday "
+        "having weekday in (select isodow(day) from touched_day)"
+    )
+
+
 def _fit_months(partitions: Partitions) -> str:
     """The months whose window of meter fit holds a touched month."""
     return (
@@ -174,6 +182,7 @@ PARTITIONINGS = {
     "year": Partitioning("touched_year", ("year",), _years),
     "comparison": Partitioning("touched_period", ("grain", "period"), _compared),
     "grain": Partitioning("touched_grain", ("grain", "period"), _grains),
+    "weekday": Partitioning("touched_weekday", ("weekday",), _weekdays),
     "fit": Partitioning("touched_fit_month", ("month",), _fit_months),
     "bill": Partitioning("touched_bill", ("bill_no",), _bills),
 }
