@@ -44,6 +44,7 @@ PLANTED = {
     ("peak_valley", "in_order"): "update peak_valley set flow_mean_m3h = flow_max_m3h + 1 where period = '2024-04-02'",
     ("group_usage", "adds_up"): "update group_usage set volume_m3 = volume_m3 + 1 where period = '2024-04-02'",
     ("segment_usage", "adds_up_to_day"): "delete from segment_usage where day = '2024-04-02' and segment = 'peak'",
+    ("cycle_usage", "equals_month"): "update cycle_usage set volume_m3 = volume_m3 + 1",
     ("usage_profile", "in_order"): "update usage_profile set p10_m3h = p90_m3h + 1",
     ("daily_pattern", "within_day"): "update daily_pattern set hours_active = 30 where day = '2024-04-02'",
     ("shift_type", "has_evidence"): "update shift_type set shift_type = 'night'",
