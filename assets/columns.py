@@ -126,7 +126,7 @@ def describe(path: Path, name: str, own: Any, base: Mapping[str, Any]) -> Column
 
 @cache
 def tables() -> Mapping[str, Table]:
-    """Every table with a header, by name: of `sql/marts/`, `sql/serving/` (views), `sql/functions/` and `sql/tables/` (others)."""
+    """Every table with a header by name: marts, views (`sql/serving/`), functions, and others (`sql/tables/`)."""
     headers = [(path, *read_header(path)) for folder in ("marts", *UNCUT) for path in sorted((SQL / folder).glob("*.sql"))]
     headers += [(path, read_yaml(path), "") for path in sorted((SQL / "tables").glob("*.yaml"))]
     return {path.stem: read_table(path, header, query) for path, header, query in headers}

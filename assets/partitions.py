@@ -15,7 +15,6 @@ import polars as pl
 from assets import calendar, warehouse
 from ingest_daemon.contract.schema import TIMESTAMP
 
-
 ALIGNED = timedelta(days=364)
 """From a day to the one nearest a year later that is the same day of the week."""
 
@@ -135,7 +134,7 @@ def _grains(partitions: Partitions) -> pl.DataFrame:
 
 
 def _periods(days: Iterable[date], months: Iterable[date], years: Iterable[date]) -> pl.DataFrame:
-    """A row a period: `grain`, `period`, and the periods that it is compared with: `previous`, `last_year`, of a day `aligned`."""
+    """A row a period: `grain`, `period`, and those that it is compared with: `previous`, `last_year`, of a day `aligned`."""
     rows = [
         *(("day", day, day - timedelta(days=1), calendar.year_before(day), day - ALIGNED) for day in days),
         *(("month", month, calendar.previous_month(month), calendar.year_before(month), None) for month in months),

@@ -516,7 +516,7 @@ def _comment(target: psycopg.Connection, comments: Mapping[str, Mapping[str, str
 
 
 def _let_boards_read(target: psycopg.Connection) -> None:
-    """The role `mainflow_board` and its right to read every table and call every function; where roles may not be made, the log says what to run."""
+    """The role `mainflow_board`, its right to read every table and to call every function; else the log says what to run."""
     try:
         with target.transaction():
             _grant(target, sql.Identifier(BOARD_ROLE))

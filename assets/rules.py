@@ -78,7 +78,7 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def version(connection: duckdb.DuckDBPyConnection, criteria: Collection[str], deps: Collection[str]) -> str:
-    """A hash of the rules that a table is made by: some criteria by name, the files whose marts it is made from, and relations."""
+    """A hash of the rules that a table is made by: some criteria by name, the files whose marts it is made from, relations."""
     frames = []
     if criteria:
         held = warehouse.frame(connection, "select name, valid_from, value from registry.criteria")

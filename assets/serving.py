@@ -5,8 +5,8 @@ A view is `sql/serving/<name>.sql`, one select for DuckDB and for PostgreSQL sch
 What depends on the present instant, or on what the daemon writes to schema `ops`, is a view and no mart: a mart gives the same
 rows whenever it is made. In the warehouse `ops.latest_reading` is empty, so that a view shows the computed figures alone.
 
-A function is `sql/functions/<name>.sql`, a `create or replace function mart.<name>` of PostgreSQL alone: figures of what a user moves, such
-as a line or a free period. Its columns are described as those of a table.
+A function is `sql/functions/<name>.sql`, a `create or replace function mart.<name>` of PostgreSQL alone: figures of what a user
+moves, such as a line or a free period. Its columns are described as those of a table.
 """
 
 from graphlib import TopologicalSorter

@@ -553,7 +553,10 @@ def test_functions_have_the_columns_of_their_headers_and_boards_may_call_them(tm
             other.execute("revoke execute on all functions in schema mart from public")
         publication.publish(connection, dsn, prepare(connection, FIRST))
     with psycopg.connect(dsn) as reader:
-        query = "select proname, cast(cast(proargtypes as regtype[]) as text[]) from pg_proc where pronamespace = 'mart'::regnamespace"
+        query = (
+            "select proname, cast(cast(proargtypes as regtype[]) as text[]) from pg_proc "
+            "where pronamespace = 'mart'::regnamespace"
+        )
         arguments = dict(reader.execute(query).fetchall())
     assert {function.name for function in serving.functions()} == set(arguments)
     with psycopg.connect(dsn, autocommit=True) as reader:
