@@ -22,7 +22,10 @@ WORDS = ("zh", "en", "unit", "description")
 TABLE_KEYS = ("zh", "group", "description", "grain", "columns")
 """What every header must have; a mart also `partitions`."""
 
-OTHER_KEYS = ("partitions", "deps", "schema")
+OTHER_KEYS = ("partitions", "deps", "schema", "parameters")
+
+UNCUT = ("serving", "functions")
+"""Folders of `sql/` whose files are asked for by PostgreSQL and not cut into partitions."""
 
 
 class Column(NamedTuple):
@@ -42,7 +45,8 @@ class Column(NamedTuple):
 class Table(NamedTuple):
     """A table that is served: its PostgreSQL schema, what a row is, what it is made from, and its columns in order.
 
-    `path`: the file of its header. `query`: the select of a mart or view, else empty.
+    `path`: the file of its header. `query`: the select of a mart or view, the statement of a function, else empty.
+    `parameters`: what a function takes, in its order, each with a sentence.
     """
 
     name: str
@@ -56,6 +60,7 @@ class Table(NamedTuple):
     partitions: str
     columns: Mapping[str, Column]
     query: str
+    parameters: Mapping[str, str]
 
     @property
     def partitioning(self) -> Partitioning:
@@ -121,15 +126,15 @@ def describe(path: Path, name: str, own: Any, base: Mapping[str, Any]) -> Column
 
 @cache
 def tables() -> Mapping[str, Table]:
-    """Every table with a header, by name: the marts of `sql/marts/`, the views of `sql/serving/`, the others of `sql/tables/`."""
-    headers = [(path, *read_header(path)) for folder in ("marts", "serving") for path in sorted((SQL / folder).glob("*.sql"))]
+    """Every table with a header by name: marts, views (`sql/serving/`), functions, and others (`sql/tables/`)."""
+    headers = [(path, *read_header(path)) for folder in ("marts", *UNCUT) for path in sorted((SQL / folder).glob("*.sql"))]
     headers += [(path, read_yaml(path), "") for path in sorted((SQL / "tables").glob("*.yaml"))]
     return {path.stem: read_table(path, header, query) for path, header, query in headers}
 
 
 def read_table(path: Path, header: Mapping[str, Any], query: str = "") -> Table:
     """The table that a header describes. Raises `ValueError` naming the file."""
-    required = (*TABLE_KEYS, "partitions") if path.suffix == ".sql" and path.parent.name != "serving" else TABLE_KEYS
+    required = (*TABLE_KEYS, "partitions") if path.suffix == ".sql" and path.parent.name not in UNCUT else TABLE_KEYS
     if absent := [key for key in required if key not in header]:
         raise ValueError(f"{path}: the header has no {', '.join(absent)}")
     partitions = header.get("partitions", "whole")
@@ -149,6 +154,7 @@ def read_table(path: Path, header: Mapping[str, Any], query: str = "") -> Table:
         header.get("partitions", ""),
         read(path, header),
         query,
+        header.get("parameters", {}),
     )
     if strange := [name for name in table.criteria if name not in FILES["criteria"]["name"].allowed]:
         raise ValueError(f"{path}: criterion {', '.join(strange)}: expected one of sql/rules/criteria.csv")

@@ -38,6 +38,7 @@ def _section(table: Table) -> list[str]:
         "一行 / one row": ", ".join(f"`{name}`" for name in table.grain),
         "组 / group": table.group,
         "分区 / partitions": table.partitions,
+        "参数 / parameters": "; ".join(f"`{name}` {text}" for name, text in table.parameters.items()),
         "来自 / made from": ", ".join(f"`{name}`" for name in table.deps),
         "文件 / file": f"`{table.path.relative_to(PAGE.parents[1]).as_posix()}`",
     }

@@ -15,6 +15,9 @@ import polars as pl
 from assets import calendar, changed_days, warehouse
 from ingest_daemon.contract.schema import TIMESTAMP
 
+ALIGNED = timedelta(days=364)
+"""From a day to the one nearest a year later that is the same day of the week."""
+
 
 class Partitions(NamedTuple):
     """The partitions that a set of touched local days leads to.
@@ -38,12 +41,13 @@ class Partitions(NamedTuple):
 
     @property
     def compared_days(self) -> list[date]:
-        """The days whose comparison uses one of the days: itself, the next, and the same day a year later."""
+        """The days whose comparison uses one of the days: itself, the next, the same day a year later and 364 days later."""
         return sorted(
             {
                 *self.days,
                 *(day + timedelta(days=1) for day in self.days),
                 *(later for day in self.days for later in calendar.years_after(day)),
+                *(day + ALIGNED for day in self.days),
             }
         )
 
@@ -119,24 +123,37 @@ def _compared(partitions: Partitions) -> pl.DataFrame:
     return _periods(partitions.compared_days, partitions.compared_months, partitions.compared_years)
 
 
-def _peaks(partitions: Partitions) -> pl.DataFrame:
-    return _periods(partitions.days, (), ())
+def _grains(partitions: Partitions) -> pl.DataFrame:
+    """A row a day, month and year of the days: `grain`, `period`, and `next`, the day after it."""
+    rows = [
+        *(("day", day, day + timedelta(days=1)) for day in partitions.days),
+        *(("month", month, calendar.next_month(month)) for month in partitions.months),
+        *(("year", year, _next_year(year)) for year in partitions.years),
+    ]
+    return pl.DataFrame(rows, schema={"grain": pl.String, "period": pl.Date, "next": pl.Date}, orient="row")
 
 
 def _periods(days: Iterable[date], months: Iterable[date], years: Iterable[date]) -> pl.DataFrame:
-    """A row a period: `grain`, `period`, and the periods that it is compared with, `previous` and `last_year`."""
+    """A row a period: `grain`, `period`, and those that it is compared with: `previous`, `last_year`, of a day `aligned`."""
     rows = [
-        *(("day", day, day - timedelta(days=1), calendar.year_before(day)) for day in days),
-        *(("month", month, calendar.previous_month(month), calendar.year_before(month)) for month in months),
-        *(("year", year, calendar.year_before(year), calendar.year_before(year)) for year in years),
+        *(("day", day, day - timedelta(days=1), calendar.year_before(day), day - ALIGNED) for day in days),
+        *(("month", month, calendar.previous_month(month), calendar.year_before(month), None) for month in months),
+        *(("year", year, calendar.year_before(year), calendar.year_before(year), None) for year in years),
     ]
-    return pl.DataFrame(
-        rows, schema={"grain": pl.String, "period": pl.Date, "previous": pl.Date, "last_year": pl.Date}, orient="row"
-    )
+    schema = {"grain": pl.String(), **dict.fromkeys(("period", "previous", "last_year", "aligned"), pl.Date())}
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def _next_year(first_day: date) -> date:
     return first_day.replace(year=first_day.year + 1)
+
+
+def _weekdays(partitions: Partitions) -> str:
+    """The days of the week of the touched days, each with the newest day that has figures."""
+    return (
+        "select cast(isodow(day) as integer) as weekday, max(day) as newest from unit_day group by weekday "
+        "having weekday in (select isodow(day) from touched_day)"
+    )
 
 
 def _fit_months(partitions: Partitions) -> str:
@@ -190,7 +207,8 @@ PARTITIONINGS = {
     "month": Partitioning("touched_month", ("month",), _months),
     "year": Partitioning("touched_year", ("year",), _years),
     "comparison": Partitioning("touched_period", ("grain", "period"), _compared),
-    "peak": Partitioning("touched_peak", ("grain", "period"), _peaks),
+    "grain": Partitioning("touched_grain", ("grain", "period"), _grains),
+    "weekday": Partitioning("touched_weekday", ("weekday",), _weekdays),
     "fit": Partitioning("touched_fit_month", ("month",), _fit_months),
     "bill": Partitioning("touched_bill", ("bill_no",), _bills),
     "customer": Partitioning("touched_customer", ("grain", "period"), _customers),

@@ -24,6 +24,7 @@ from pgpq import ArrowToPostgresBinaryEncoder
 from psycopg import errors, sql
 
 from assets import serving
+from assets.columns import Table
 from assets.marts import all_marts
 from assets.partitions import PARTITIONINGS, Partitioning, Partitions
 from assets.warehouse import columns_of, has_table
@@ -91,19 +92,6 @@ from
     unnest(u.end_ms, u.length_ms, u.volume_nl, u.reverse_nl, u.pressure_pa, u.register_ul, u.device_flow_m3h, u.flags)
         as i (end_ms, length_ms, volume_nl, reverse_nl, pressure_pa, register_ul, device_flow_m3h, flags)"""
 """`interval_reading` of marts.duckdb in PostgreSQL; a row-level security policy on `unit_interval` holds for it, too."""
-
-INTERVALS_OF = """
-create or replace function mart.intervals(meter text, from_at timestamptz, to_at timestamptz)
-returns setof mart.interval_reading
-language sql stable parallel safe as $$
-    select reading.*
-    from mart.interval_reading as reading
-    where
-        reading.meter = $1
-        and reading.day between cast($2 at time zone 'UTC' as date) - 1 and cast($3 at time zone 'UTC' as date) + 1
-        and reading.interval_end between $2 and $3
-$$"""
-"""The intervals of a meter that end between two instants. The days, at most one from those of UTC, let the key be used."""
 
 
 class Hindered(psycopg.Error):
@@ -222,6 +210,7 @@ def publish(
         zone = str(partitions.zone)
         views = {"interval_reading": _serve_intervals}
         views |= {view.name: partial(serving.create_served, view, zone) for view in serving.views()}
+        views |= {function.name: partial(_serve_function, function) for function in serving.functions()}
         for name, serve in views.items():
             try:
                 with target.transaction():
@@ -324,10 +313,10 @@ def _analyze(target: psycopg.Connection, table: _Table) -> None:
 
 
 def _serve_intervals(target: psycopg.Connection) -> None:
-    """The view `interval_reading` and the function `intervals`, where they are absent or of another version."""
+    """The view `interval_reading`, where it is absent or of another version."""
     if not _columns_there(target, INTERVALS):
         return
-    version = hashlib.sha256((INTERVAL_READING + INTERVALS_OF).encode()).hexdigest()
+    version = hashlib.sha256(INTERVAL_READING.encode()).hexdigest()
     is_view = _is_view(target)
     if is_view and _content(target, "interval_reading") == version:
         return
@@ -339,7 +328,6 @@ def _serve_intervals(target: psycopg.Connection) -> None:
     except errors.InvalidTableDefinition:  # columns that cannot be had by adding to the old ones
         target.execute("drop function if exists mart.intervals; drop view mart.interval_reading")
         target.execute(INTERVAL_READING)
-    target.execute(INTERVALS_OF)
     _note(target, "interval_reading", version)
 
 
@@ -352,6 +340,13 @@ def _hollow_view(target: psycopg.Connection) -> None:
         )
         target.execute(sql.SQL("create or replace view mart.interval_reading as select {}").format(nothing))
         _forget(target, "interval_reading")
+
+
+def _serve_function(function: Table, target: psycopg.Connection) -> None:
+    """The function, where it is absent or of another version."""
+    there = target.execute("select to_regproc(%s)", [f"mart.{function.name}"]).fetchone()
+    if (there == (None,) or _content(target, function.name) != function.version) and serving.create_function(function, target):
+        _note(target, function.name, function.version)
 
 
 def _is_view(target: psycopg.Connection) -> bool:
@@ -521,7 +516,7 @@ def _comment(target: psycopg.Connection, comments: Mapping[str, Mapping[str, str
 
 
 def _let_boards_read(target: psycopg.Connection) -> None:
-    """The role `mainflow_board` and its right to read every table; where roles may not be made, the log says what to run."""
+    """The role `mainflow_board`, its right to read every table and to call every function; else the log says what to run."""
     try:
         with target.transaction():
             _grant(target, sql.Identifier(BOARD_ROLE))
@@ -542,6 +537,13 @@ def _grant(target: psycopg.Connection, role: sql.Identifier) -> None:
     ).fetchall()
     for (name,) in unread:
         target.execute(sql.SQL("grant select on {} to {}").format(sql.Identifier("mart", name), role))
+    uncalled = target.execute(
+        "select cast(oid as regprocedure) from pg_proc where pronamespace = 'mart'::regnamespace "
+        "and pg_has_role(proowner, 'usage') and not has_function_privilege(%s, oid, 'execute')",
+        [BOARD_ROLE],
+    ).fetchall()
+    for (name,) in uncalled:
+        target.execute(sql.SQL("grant execute on function {} to {}").format(sql.SQL(name), role))
     if target.execute("select to_regclass('ops.alarm_event')").fetchone() != (None,):
         target.execute(sql.SQL("grant usage on schema ops to {0}; grant select on ops.alarm_event to {0}").format(role))
 

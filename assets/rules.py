@@ -34,6 +34,14 @@ REPLACED_BY = MappingProxyType(
 MART_OF = MappingProxyType({"holidays": "calendar", "segments": "time_segment", "catalogue": "meter_catalogue"})
 """The mart that shows a file whole; single criteria are asked for by name."""
 
+MEMBERS = (
+    "select count(*) as members, sum(cast(hash(meter, kind, code, valid_from, valid_to) as hugeint)) as hashed from relation"
+)
+"""Who belongs to what, whatever the order of the rows."""
+
+SCOPED = " semi join time_segment on relation.kind = scope_kind and relation.code = scope_code"
+"""Of tables that are cut by time segments only who has segments of its own matters."""
+
 
 @cache
 def shipped(name: str) -> pl.DataFrame:
@@ -78,10 +86,13 @@ def values(connection: duckdb.DuckDBPyConnection, criteria: Sequence[str], days:
 
 
 def version(connection: duckdb.DuckDBPyConnection, criteria: Collection[str], deps: Collection[str]) -> str:
-    """A hash of the rules that a table is made by: some criteria by name, and the files whose marts it is made from."""
+    """A hash of the rules that a table is made by: some criteria by name, the files whose marts it is made from, relations."""
     frames = []
     if criteria:
         held = warehouse.frame(connection, "select name, valid_from, value from registry.criteria")
         frames.append(held.filter(pl.col("name").is_in(list(criteria))).sort("name", "valid_from", nulls_last=False))
     frames += [warehouse.frame(connection, f"select * from registry.{file}") for file, mart in MART_OF.items() if mart in deps]
+    if "relation" in deps and warehouse.has_table(connection, "relation"):
+        is_cut = "time_segment" in deps and warehouse.has_table(connection, "time_segment")
+        frames.append(warehouse.frame(connection, MEMBERS + (SCOPED if is_cut else "")))
     return hashlib.sha256("".join(frame.write_csv() for frame in frames).encode()).hexdigest()[:16] if frames else ""

@@ -1,12 +1,19 @@
-"""Views beside the marts: `sql/serving/<name>.sql`, one select for DuckDB and for PostgreSQL schema `mart`.
+"""Views and functions beside the marts.
+
+A view is `sql/serving/<name>.sql`, one select for DuckDB and for PostgreSQL schema `mart`.
 
 What depends on the present instant, or on what the daemon writes to schema `ops`, is a view and no mart: a mart gives the same
 rows whenever it is made. In the warehouse `ops.latest_reading` is empty, so that a view shows the computed figures alone.
+
+A function is `sql/functions/<name>.sql`, a `create or replace function mart.<name>` of PostgreSQL alone: figures of what a user
+moves, such as a line or a free period. Its columns are described as those of a table.
 """
+
+from graphlib import TopologicalSorter
 
 import duckdb
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 
 from assets import columns, warehouse
 from assets.columns import Table
@@ -45,3 +52,26 @@ def create_served(view: Table, zone: str, target: psycopg.Connection) -> None:
     target.execute("set local search_path to mart")
     target.execute(sql.SQL("create or replace view {} as ").format(name) + sql.SQL(view.query.format(zone=zone)))
     target.execute("set local search_path to default")
+
+
+def functions() -> tuple[Table, ...]:
+    """Every function that there is, each after those that it calls."""
+    found = {table.name: table for table in columns.tables().values() if table.path.parent.name == "functions"}
+    order = TopologicalSorter({name: sorted(found.keys() & function.deps) for name, function in sorted(found.items())})
+    return tuple(found[name] for name in order.static_order())
+
+
+def create_function(function: Table, target: psycopg.Connection) -> bool:
+    """Make the function in PostgreSQL where all that it reads is there; False where something is not."""
+    called = {other.name for other in functions()}
+    for dep in function.deps:
+        there = "to_regproc" if dep in called else "to_regclass"
+        if target.execute(f"select {there}(%s)", [f"mart.{dep}"]).fetchone() == (None,):
+            return False
+    try:
+        with target.transaction():
+            target.execute(sql.SQL(function.query))
+    except errors.InvalidFunctionDefinition:  # parameters or columns of another version
+        target.execute(sql.SQL("drop function {}").format(sql.Identifier("mart", function.name)))
+        target.execute(sql.SQL(function.query))
+    return True

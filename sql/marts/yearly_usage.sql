@@ -14,6 +14,7 @@ columns:
   days_complete:
   complete:
   clean:
+  coverage: {description: "Share of the year in which the curve is known, 0 to 1: the mean of its days."}
 */
 select
     meter,
@@ -22,7 +23,8 @@ select
     sum(measured_m3 order by month) as measured_m3,
     sum(days_complete)::bigint as days_complete,
     count(*) filter (where monthly_usage.complete) = 12 as complete,
-    bool_and(clean) as clean
+    bool_and(clean) as clean,
+    sum(coverage * days_in_month order by month) / date_diff('day', year, cast(year + interval 1 year as date)) as coverage
 from monthly_usage
 join touched_year on month >= year and month < year + interval 1 year
 group by meter, year

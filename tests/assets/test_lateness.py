@@ -80,8 +80,33 @@ def test_a_late_day_changes_exactly_the_days_and_months_that_it_must(tmp_path: P
     assert changed_periods(before, after, "daily_usage", "day") == closed
     assert changed_periods(before, after, "monthly_usage", "month") == {date(2025, 2, 1)}
     assert changed_periods(before, after, "daily_coefficient", "day") <= set(days_between(date(2025, 2, 1), date(2025, 2, 28)))
-    # The month's volume was known from the registers before and after the hole; only its measured part and coefficients move.
-    assert changed_periods(before, after, "usage_comparison", "period") == {*closed, day + timedelta(days=2)}
+    # The month's volume was known from the registers before and after the hole; only its coverage, measured part and coefficients
+    # move, and so does the part of it with which the month that goes on is compared.
+    gone_on = {date(2025, 1, 1), date(2025, 2, 1), date(2025, 3, 1)}
+    assert changed_periods(before, after, "usage_comparison", "period") == {*closed, day + timedelta(days=2), *gone_on}
+    assert changed_periods(before, after, "group_usage", "period") == {*closed, date(2025, 2, 1)}
+    assert changed_periods(before, after, "segment_usage", "day") == closed
+
+
+def test_a_meter_that_was_put_into_another_group_moves_with_all_its_history(tmp_path: Path) -> None:
+    loaded = make_site(tmp_path / "site", [0, 1, 2])
+    relations = loaded.folder.registry / "relations.csv"
+    bench = workbench(loaded)
+
+    def groups() -> dict[str, set[date]]:
+        """The days of each network."""
+        rows = tables(loaded.folder.marts)["group_usage"].filter((pl.col("kind") == "network") & (pl.col("grain") == "day"))
+        return {code: set(own["period"]) for (code,), own in rows.partition_by("code", as_dict=True).items()}
+
+    first, new = START.date(), (START + timedelta(days=3)).date()
+    relations.write_text("meter,kind,code,valid_from,valid_to\nM-001,network,N1,,\n")
+    run.run_touched(bench, "test")
+    assert groups().keys() == {"N1"}
+    relations.write_text(f"meter,kind,code,valid_from,valid_to\nM-001,network,N1,,{new}\nM-001,network,N2,{first},\n")
+    bench.store.write(day_of_readings(3))
+    run.run_touched(bench, "test")
+    run.run_touched(bench, "test")
+    assert groups() == {"N1": {first, *days_between(first, new - timedelta(days=1))}, "N2": {*days_between(first, new)}}
 
 
 def test_after_a_late_day_the_tables_are_those_of_readings_that_came_in_time(tmp_path: Path) -> None:

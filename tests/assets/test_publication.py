@@ -543,6 +543,156 @@ def test_a_view_on_intervals_survives_new_columns_and_a_policy_holds_through_it(
         assert reader.execute(span.format("'M2'")).fetchall() == []
 
 
+# Functions
+
+
+def test_functions_have_the_columns_of_their_headers_and_boards_may_call_them(tmp_path: Path, dsn: str) -> None:
+    with warehouse(tmp_path) as connection:
+        publication.publish(connection, dsn, prepare(connection, FIRST))
+        with psycopg.connect(dsn) as other:
+            other.execute("revoke execute on all functions in schema mart from public")
+        publication.publish(connection, dsn, prepare(connection, FIRST))
+    with psycopg.connect(dsn) as reader:
+        query = (
+            "select proname, cast(cast(proargtypes as regtype[]) as text[]) from pg_proc "
+            "where pronamespace = 'mart'::regnamespace"
+        )
+        arguments = dict(reader.execute(query).fetchall())
+    assert {function.name for function in serving.functions()} == set(arguments)
+    with psycopg.connect(dsn, autocommit=True) as reader:
+        reader.execute("set role mainflow_board")
+        for function in serving.functions():
+            nulls = ", ".join(f"null::{kind}" for kind in arguments[function.name])
+            described = reader.execute(f"select * from mart.{function.name}({nulls})").description
+            assert described is not None
+            assert [column.name for column in described] == list(function.columns)
+            assert len(function.parameters) == nulls.count("null::")
+
+
+def test_a_function_of_another_version_is_replaced_and_one_that_somebody_uses_is_named(tmp_path: Path, dsn: str) -> None:
+    with warehouse(tmp_path) as connection:
+        publication.publish(connection, dsn, prepare(connection, FIRST))
+        with psycopg.connect(dsn) as other:
+            other.execute("drop function mart.crossings")
+            other.execute("create function mart.crossings(meter text) returns int language sql as 'select 1'")
+            other.execute("update mart.published set content = 'another' where table_name in ('crossings', 'compare_periods')")
+            other.execute("drop function mart.compare_periods")
+            other.execute(
+                "create function mart.compare_periods(meter text, a_first date, a_last date, b_first date, b_last date,"
+                " customer_no text) returns int language sql as 'select 1'"
+            )
+            other.execute("create view public.mine as select mart.compare_periods('M1', null, null, null, null, null)")
+        with pytest.raises(publication.Hindered, match=r"mart\.compare_periods keeps its old"):
+            publication.publish(connection, dsn, prepare(connection, FIRST))
+        with psycopg.connect(dsn) as other:
+            other.execute("drop view public.mine")
+            assert other.execute("select * from mart.crossings('M1', 1, now(), now())").fetchall() == []
+        publication.publish(connection, dsn, prepare(connection, FIRST))
+    with psycopg.connect(dsn) as reader:
+        assert reader.execute(
+            "select a_m3 from mart.compare_periods('M1', %s, %s, %s, %s)", [FIRST, FIRST, FIRST, FIRST]
+        ).fetchone()
+
+
+def test_crossings_list_each_time_above_the_line_and_another_line_changes_them(tmp_path: Path, dsn: str) -> None:
+    flows = [40, 52, 56, 50, 64, None, 64, 40]
+    end_ms = [900_000 * (place + 1) for place in range(len(flows))]
+    starts_at = datetime(2025, 5, 31, 16, tzinfo=UTC)
+    with warehouse(tmp_path) as connection:
+        connection.execute("delete from unit_interval").fetchall()
+        insert(
+            connection,
+            "unit_interval",
+            meter="M1",
+            day=FIRST,
+            starts_at=starts_at,
+            end_ms=end_ms,
+            length_ms=[900_000] * len(flows),
+            volume_nl=[None if flow is None else flow * 250_000_000_000 for flow in flows],
+            reverse_nl=[None] * len(flows),
+            pressure_pa=[None] * len(flows),
+            register_ul=[None] * len(flows),
+            device_flow_m3h=[None] * len(flows),
+            flags=[int(flow is None) for flow in flows],
+        )
+        publication.publish(connection, dsn, prepare(connection, FIRST))
+
+    def crossings(limit_m3h: float) -> list[tuple[int, float, float]]:
+        """Minutes from midnight to the start, minutes and volume above of each."""
+        query = "select * from mart.crossings('M1', %s, %s, %s)"
+        with psycopg.connect(dsn) as reader:
+            found = reader.execute(query, [limit_m3h, starts_at, starts_at + timedelta(days=1)]).fetchall()
+        assert all(ends_at - start == timedelta(minutes=minutes) for start, ends_at, minutes, *_ in found)
+        return [((start - starts_at) // timedelta(minutes=1), minutes, volume) for start, _, minutes, volume, _ in found]
+
+    assert crossings(50) == [(15, 30, 2.0), (60, 15, 3.5), (90, 15, 3.5)], "50 itself is not above, and a hole ends one"
+    assert crossings(60) == [(60, 15, 1.0), (90, 15, 1.0)]
+    assert crossings(64) == []
+
+
+def days_of_usage(connection: duckdb.DuckDBPyConnection, meter: str, first: date, volumes: list[float | None]) -> None:
+    connection.execute("delete from daily_usage where meter = ?", [meter]).fetchall()
+    for place, volume in enumerate(volumes):
+        is_known = volume is not None
+        row = {"volume_m3": volume, "coverage": 1.0 if is_known else 0.25, "complete": is_known, "clean": True}
+        insert(connection, "daily_usage", meter=meter, day=first + timedelta(days=place), **row)
+
+
+def test_any_two_periods_of_a_meter_or_a_customer_are_compared(tmp_path: Path, dsn: str) -> None:
+    with warehouse(tmp_path) as connection:
+        insert(connection, "criterion", name="coverage.period", valid_from=date.min, value=0.95, name_zh="", name_en="")
+        days_of_usage(connection, "M1", date(2025, 5, 1), [10, 20, None, 40])
+        days_of_usage(connection, "M2", date(2025, 5, 1), [1, 2, 3, 4])
+        moved = {"customer_no": "C1", "first_day": None, "last_day": date(2025, 5, 2)}
+        insert(connection, "meter_history", meter="M1", **moved)
+        insert(
+            connection,
+            "meter_history",
+            meter="M1",
+            valid_from=datetime(2025, 5, 3, tzinfo=UTC),
+            customer_no="C2",
+            first_day=date(2025, 5, 3),
+        )
+        insert(connection, "meter_history", meter="M2", customer_no="C1")
+        publication.publish(connection, dsn, prepare(connection, FIRST))
+    one, two, three, four = (date(2025, 5, day) for day in (1, 2, 3, 4))
+    cases = {
+        ("M1", two, two, one, one, None): (20, 10, 10, 100, 20, 10, 1, 1, True, False),
+        ("M1", one, two, three, four, None): (30, 40, -10, -25, 15, 40, 1, 0.625, False, True),
+        ("M1", four, four, three, three, None): (40, None, None, None, 40, None, 1, 0.25, False, True),
+        ("M9", four, four, three, three, None): (None, None, None, None, None, None, 0, 0, False, True),
+        (None, one, two, three, four, "C1"): (33, 7, 26, 100 * 26 / 7, 16.5, 3.5, 1, 1, True, False),
+    }
+    with psycopg.connect(dsn) as reader:
+        for arguments, wanted in cases.items():
+            found = reader.execute("select * from mart.compare_periods(%s::text, %s, %s, %s, %s, %s)", arguments).fetchone()
+            assert found == pytest.approx(wanted), arguments
+
+
+def test_the_total_row_of_any_days_is_that_of_all_their_intervals(tmp_path: Path, dsn: str) -> None:
+    at = datetime(2025, 6, 1, 8, tzinfo=UTC)
+    peaks = [(30.0, 2.0, 10.0, 24.0, 1.0), (40.0, 5.0, 20.0, 24.0, 1.0), (40.0, 2.0, 40.0, 6.0, 0.25)]
+    with warehouse(tmp_path) as connection:
+        for place, (highest, lowest, mean, known_h, coverage) in enumerate(peaks):
+            day = {"period": FIRST + timedelta(days=place), "coverage": coverage, "complete": coverage == 1}
+            flows = {"flow_max_m3h": highest, "flow_min_m3h": lowest, "flow_mean_m3h": mean, "known_h": known_h}
+            times = dict.fromkeys(("flow_max_at", "flow_min_at"), at + timedelta(days=place))
+            pressures = {"pressure_mean_mpa": 0.3 if place else None, "pressures": 96 * place}
+            insert(connection, "peak_valley", meter="M1", grain="day", **day, **flows, **times, **pressures)
+        insert(connection, "peak_valley", meter="M1", grain="month", period=FIRST, flow_max_m3h=99.0)
+        publication.publish(connection, dsn, prepare(connection, FIRST))
+    with psycopg.connect(dsn) as reader:
+        reader.execute("set time zone 'UTC'")
+        query = "select * from mart.peak_valley_between('M1', %s, %s)"
+        found = reader.execute(query, [FIRST, FIRST + timedelta(days=2)]).fetchone()
+        assert found is not None
+        flow, pressure, known = found[:5], found[5:10], found[10:]
+        assert flow == (40.0, at + timedelta(days=1), 2.0, at, pytest.approx(960 / 54))
+        assert pressure == (None, None, None, None, pytest.approx(0.3))
+        assert known == (0.75, False)
+        assert reader.execute(query, [FIRST, SECOND]).fetchone()[10:] == (1.0, True)  # type: ignore[index]
+
+
 # Rights and words
 
 
