@@ -14,7 +14,7 @@ from typing import NamedTuple
 import duckdb
 import polars as pl
 
-from assets import columns, outbox, publication, quality, registry_history, rules, serving, tables, warehouse
+from assets import billing, columns, outbox, publication, quality, registry_history, rules, serving, tables, warehouse
 from assets.partitions import Partitions
 from assets.quality import Finding
 from assets.tables import Made, Making, Step
@@ -158,7 +158,7 @@ class Run:
             hindered = error
         outbox.clear(connection)
         if self._made.issuperset(step.name for step in tables.synced()):
-            connection.execute("delete from billing.changed_bill").fetchall()
+            billing.forget_changes(connection)
         self._close_days(connection)
         if hindered:
             raise hindered
