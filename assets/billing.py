@@ -78,9 +78,12 @@ def _month(text: pl.Expr) -> pl.Expr:
 
 def _flag(text: pl.Expr) -> pl.Expr:
     plain = half_width(text).str.to_lowercase()
-    return pl.when(plain.is_in(["1", "yes", "y", "true", "t", "是"])).then(True).when(
-        plain.is_in(["0", "no", "n", "false", "f", "否"])
-    ).then(False)
+    return (
+        pl.when(plain.is_in(["1", "yes", "y", "true", "t", "是"]))
+        .then(True)
+        .when(plain.is_in(["0", "no", "n", "false", "f", "否"]))
+        .then(False)
+    )
 
 
 def _time(text: pl.Expr) -> pl.Expr:

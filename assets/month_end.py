@@ -36,7 +36,11 @@ COLUMNS = {
 vendor."""
 
 SUMS = tuple(name for name in (*COUNTS, "volume_m3", "estimated_m3", *AMOUNTS) if name not in ("customers", "payers"))
-MAY_LACK = ("volume_m3", "overdue", *(f"{name}_{part}" for name in ("billed", "opening", "received", "closing") for part in ("water", "drainage")))
+MAY_LACK = (
+    "volume_m3",
+    "overdue",
+    *(f"{name}_{part}" for name in ("billed", "opening", "received", "closing") for part in ("water", "drainage")),
+)
 """Sums that are null where nothing of the kind is known; the others are 0 then."""
 
 OVERLAPPING = ("group", "network", "line")

@@ -83,7 +83,7 @@ select
     coalesce(charges.drainage_charge, bill.drainage_charge) as drainage_charge,
     other_charge,
     received,
-    if(is_cancelled(status), 0, charges.amount - received) as outstanding,
+    cast(if(is_cancelled(status), 0, charges.amount - received) as decimal(18, 4)) as outstanding,
     last_paid_on,
     case when is_cancelled(status) then 'cancelled' when is_credit(status, billed_m3, bill.amount) then 'credit' else 'bill' end as state,
     is_estimate(status) as estimated,
