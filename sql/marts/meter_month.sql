@@ -78,7 +78,7 @@ before as (
 ),
 
 sources as (
-    select month, meter, max(source) as source
+    select month, meter, max(coalesce(source, 'smart')) as source
     from meter_history
     join touched_account on coalesce(first_day < next_month, true) and coalesce(last_day >= next_month - 1, true)
     group by all

@@ -174,10 +174,25 @@ shifts as (
     group by all
 ),
 
+-- What the bill before guessed this one sets right; what one bill has too much by a late read the next has too little.
+neighbours as (
+    select
+        own.bill_no,
+        own.meter,
+        bool_or(bill.estimated and r.period_end = own.period_start) as follows_estimate,
+        bool_or(abs(own.difference_m3 + r.difference_m3) <= 2 * own.tolerance) as is_made_good
+    from differing as own
+    join reconciliation as r
+        on r.meter = own.meter and r.bill_no <> own.bill_no
+        and (r.period_end = own.period_start or r.period_start = own.period_end)
+    left join bill on bill.bill_no = r.bill_no and bill.meter = r.meter
+    group by all
+),
+
 evidence as (
     select
         differing.*,
-        estimated or coalesce(finish.is_estimated, false) or coalesce(start.is_estimated, false) as is_estimated,
+        estimated or coalesce(follows_estimate, false) or coalesce(finish.is_estimated, false) or coalesce(start.is_estimated, false) as is_estimated,
         factor,
         partner,
         partner_m3,
@@ -195,7 +210,8 @@ evidence as (
                 and start.register_m3 between start_low_m3 - tolerance and start_high_m3 + tolerance
                 then (finish.register_m3 - end_m3) - (start.register_m3 - start_m3)
         end as register_shift_m3,
-        shifts.moved_m3 as day_shift_m3
+        shifts.moved_m3 as day_shift_m3,
+        if(is_made_good and abs(difference_m3) <= 2 * shift_days * measured_m3 / (period_end - period_start), difference_m3, null) as made_good_m3
     from differing
     left join reads as finish on finish.bill_no = differing.bill_no and finish.meter = differing.meter and finish.ending
     left join reads as start on start.bill_no = differing.bill_no and start.meter = differing.meter and not start.ending
@@ -205,6 +221,7 @@ evidence as (
     left join around as start_moved
         on start_moved.bill_no = differing.bill_no and start_moved.meter = differing.meter and not start_moved.ending
         and start_moved.days_off = start.days_off
+    left join neighbours on neighbours.bill_no = differing.bill_no and neighbours.meter = differing.meter
     left join registers on registers.bill_no = differing.bill_no and registers.meter = differing.meter
     left join factors on factors.bill_no = differing.bill_no and factors.meter = differing.meter
     left join partners on partners.bill_no = differing.bill_no and partners.meter = differing.meter
@@ -220,7 +237,7 @@ decided as (
             when factor is not null then 'factor'
             when partner is not null then 'swapped'
             when is_replaced then 'replacement'
-            when abs(difference_m3 - read_shift_m3) <= day_m3 or register_shift_m3 is not null or day_shift_m3 is not null then 'cut_off'
+            when abs(difference_m3 - read_shift_m3) <= day_m3 or coalesce(register_shift_m3, day_shift_m3, made_good_m3) is not null then 'cut_off'
             when hindrance = 'unclean' then 'missing_data'
             else 'unexplained'
         end as reason
@@ -234,7 +251,7 @@ parted as (
             when reason = 'factor' then (factor - 1) * measured_m3
             when reason = 'swapped' then partner_m3 - measured_m3
             when reason = 'cut_off' and not coalesce(abs(difference_m3 - read_shift_m3) <= day_m3, false)
-                then coalesce(register_shift_m3, day_shift_m3)
+                then coalesce(register_shift_m3, day_shift_m3, made_good_m3)
             else difference_m3
         end as part_m3
     from decided
@@ -244,7 +261,7 @@ parts as (
     select bill_no, meter, reason, part_m3, true as is_main, if(reason = 'swapped', partner, null) as partner, if(reason = 'factor', factor, null) as factor
     from parted
     union all
-    select bill_no, meter, if(abs(difference_m3 - part_m3) <= close, 'rounding', 'unexplained'), difference_m3 - part_m3, false, null, null
+    select bill_no, meter, if(abs(difference_m3 - part_m3) <= greatest(close, relative * abs(billed_m3)), 'rounding', 'unexplained'), difference_m3 - part_m3, false, null, null
     from parted
     where difference_m3 <> part_m3
     union all
