@@ -15,6 +15,7 @@ import polars as pl
 import pyodbc
 
 from assets.headers import SQL, read_header
+from assets.warehouse import ensure
 from ingest_daemon.contract.identifiers import half_width
 from ingest_daemon.contract.log import LOG
 from ingest_daemon.contract.secrets import without_secrets
@@ -68,6 +69,23 @@ def _day(text: pl.Expr) -> pl.Expr:
     return half_width(text).str.slice(0, 10).str.to_date("%Y-%m-%d", strict=False)
 
 
+def _month(text: pl.Expr) -> pl.Expr:
+    """The first day of a month written 2026-01, 202601, 2026/1, 2026年1月, or as a day in it."""
+    found = half_width(text).str.extract_groups(r"^(\d{4})[-/.年]?(\d{1,2})(?:[-/.月]|$)")
+    written = pl.format("{}-{}-01", found.struct.field("1"), found.struct.field("2").str.zfill(2))
+    return written.str.to_date("%Y-%m-%d", strict=False)
+
+
+def _flag(text: pl.Expr) -> pl.Expr:
+    plain = half_width(text).str.to_lowercase()
+    return (
+        pl.when(plain.is_in(["1", "yes", "y", "true", "t", "是"]))
+        .then(True)
+        .when(plain.is_in(["0", "no", "n", "false", "f", "否"]))
+        .then(False)
+    )
+
+
 def _time(text: pl.Expr) -> pl.Expr:
     plain = half_width(text)
     whole = (
@@ -86,7 +104,9 @@ NUMBER = Kind("DOUBLE", _number, "a number")
 WHOLE = Kind("BIGINT", _whole, "a whole number")
 MONEY = Kind("DECIMAL(18,4)", _money, "an amount")
 DATE = Kind("DATE", _day, "YYYY-MM-DD")
+MONTH = Kind("DATE", _month, "YYYY-MM")
 TIME = Kind("TIMESTAMP", _time, "YYYY-MM-DD HH:MM:SS")
+FLAG = Kind("BOOLEAN", _flag, "yes or no")
 
 TABLES: dict[str, dict[str, Kind]] = {
     "customer": {
@@ -95,6 +115,8 @@ TABLES: dict[str, dict[str, Kind]] = {
         "industry": TEXT,
         "region": TEXT,
         "address": TEXT,
+        "group_no": IDENTIFIER,
+        "major": FLAG,
         "updated_at": TIME,
     },
     "meter_card": {
@@ -104,6 +126,8 @@ TABLES: dict[str, dict[str, Kind]] = {
         "book_no": IDENTIFIER,
         "installed_on": DATE,
         "removed_on": DATE,
+        "vendor": TEXT,
+        "cycle_months": WHOLE,
         "updated_at": TIME,
     },
     "meter_read": {
@@ -125,6 +149,16 @@ TABLES: dict[str, dict[str, Kind]] = {
         "drainage_charge": MONEY,
         "amount": MONEY,
         "status": TEXT,
+        "issued_on": DATE,
+        "account_month": MONTH,
+        "due_on": DATE,
+        "updated_at": TIME,
+    },
+    "charge": {
+        "bill_no": IDENTIFIER,
+        "meter_no": IDENTIFIER,
+        "charge_kind": IDENTIFIER,
+        "amount": MONEY,
         "updated_at": TIME,
     },
     "payment": {
@@ -133,12 +167,25 @@ TABLES: dict[str, dict[str, Kind]] = {
         "customer_no": IDENTIFIER,
         "paid_on": DATE,
         "amount": MONEY,
+        "charge_kind": IDENTIFIER,
         "updated_at": TIME,
     },
 }
 """Columns and kinds of each table in the warehouse; the first column is its key."""
 
-KEYS = {"bill": ("bill_no", "meter_no")}
+OPTIONAL: dict[str, frozenset[str]] = {
+    "customer": frozenset({"group_no", "major"}),
+    "meter_card": frozenset({"vendor", "cycle_months"}),
+    "bill": frozenset({"issued_on", "account_month", "due_on"}),
+    "charge": frozenset(TABLES["charge"]),
+    "payment": frozenset({"charge_kind"}),
+}
+"""Columns that a billing system may lack: they are null then. A table of which every column is optional is empty."""
+
+OPTIONAL_LINE = "-- optional"
+"""Ends a line of a query that is left out where the billing system lacks its column."""
+
+KEYS = {"bill": ("bill_no", "meter_no"), "charge": ("bill_no", "meter_no", "charge_kind")}
 """Keys of several columns: a bill has a line for each of its meters. The first column must be filled, the others need not."""
 
 ASIDE = {
@@ -146,15 +193,53 @@ ASIDE = {
     "withdrawn": "table_name varchar, row_key varchar, withdrawn_at timestamp, source_row varchar, key varchar",
     "seen": "table_name varchar, key varchar, rows bigint",
     "changed_bill": "bill_no varchar",
+    "changed_month": "month date",
+    "delivered": "table_name varchar, columns varchar",
 }
-"""Beside the tables of billing: rows that cannot be used, rows gone in billing, how many rows billing has of each key, and the
-bills that changed since they were last compared."""
+"""Beside the tables of billing: rows that cannot be used, rows gone in billing, how many rows billing has of each key, the bills and
+the months of account that changed since figures were made of them, and the columns that billing delivered last."""
 
 KEPT_IN_TIME: dict[str, tuple[str, ...]] = {
-    "customer": ("customer_no", "name", "industry", "region", "address"),
-    "meter_card": ("meter_no", "customer_no", "dn_mm", "book_no", "installed_on", "removed_on"),
+    "customer": ("customer_no", "name", "industry", "region", "address", "group_no", "major"),
+    "meter_card": ("meter_no", "customer_no", "dn_mm", "book_no", "installed_on", "removed_on", "vendor", "cycle_months"),
 }
 """Tables of which `billing.<table>_history` keeps each state, and the columns that make a state; the first is the key."""
+
+TIMES = "valid_from timestamp with time zone, first_day date, known_at timestamp with time zone"
+"""Columns of a history beside those of a state."""
+
+STATUSES = (
+    """
+    create or replace temp macro is_cancelled(status) as lower(coalesce(status, '')) in (
+        'cancelled', 'canceled', 'cancellation', 'void', 'voided', 'deleted', 'reversed', 'withdrawn', 'invalid',
+        '作废', '已作废', '取消', '已取消', '撤销', '已撤销', '冲销', '已冲销', '删除', '已删除', '无效'
+    )""",
+    """
+    create or replace temp macro is_credit(status, volume, amount) as
+        coalesce(volume < 0 or amount < 0, false)
+        or lower(coalesce(status, '')) in ('credit', 'credited', 'credit note', '红冲', '冲红', '红字', '贷记')""",
+    """
+    create or replace temp macro is_estimate(kind) as lower(coalesce(kind, '')) in (
+        'estimated', 'estimate', 'e', '估抄', '估计', '估读', '估算', '暂估'
+    )""",
+    """
+    create or replace temp macro account_month_of(account_month, issued_on, period_end) as
+        cast(date_trunc('month', coalesce(account_month, issued_on, period_end - 1)) as date)""",
+    """
+    create or replace temp macro charge_code(kind) as case
+        when lower(kind) in ('water', '水费', '用水费') then 'water'
+        when lower(kind) in ('drainage', 'sewerage', '排水费', '污水费', '污水处理费') then 'drainage'
+        else lower(kind)
+    end""",
+    """
+    create or replace temp macro paid_part(paid, share_from, share_to) as cast(
+        round(coalesce(cast(paid as double), 0) * share_to, 4) - round(coalesce(cast(paid as double), 0) * share_from, 4)
+        as decimal(18, 4)
+    )""",
+)
+"""How billing's words and dates are read: a cancelled bill, a credit note, an estimate, the month to whose account a bill goes (as
+billing has it, else that of its issue, else that of the last day of its period), a kind of charge, and what of a payment falls to
+one charge: the parts of all charges add up to the payment exactly."""
 
 SESSIONS: dict[str, tuple[str, ...]] = {
     "SQLite": ("pragma query_only = on",),
@@ -177,11 +262,20 @@ class BillingError(RuntimeError):
 
 class Fetched(NamedTuple):
     """What a sync takes of one table: the good rows with the warehouse's types, those kept aside (columns of `billing.rejected`),
-    and every key that billing has with its number of rows (`key` null: rows without one)."""
+    every key that billing has with its number of rows (`key` null: rows without one), and the columns that billing delivers."""
 
     rows: pl.DataFrame
     rejected: pl.DataFrame
     keys: pl.DataFrame
+    columns: tuple[str, ...]
+
+
+class Known(NamedTuple):
+    """What the warehouse has of a table: the watermark, `key` and `rows` at the last sync, and the columns delivered then."""
+
+    watermark: str
+    seen: pl.DataFrame
+    columns: tuple[str, ...]
 
 
 def ensure_tables(warehouse: duckdb.DuckDBPyConnection) -> None:
@@ -192,39 +286,12 @@ def ensure_tables(warehouse: duckdb.DuckDBPyConnection) -> None:
     warehouse.execute("create schema if not exists billing").fetchall()
     wanted = {table: ", ".join(f"{name} {kind.sql}" for name, kind in columns.items()) for table, columns in TABLES.items()}
     for table, columns in (wanted | ASIDE).items():
-        _ensure(warehouse, f"billing.{table}", columns)
+        ensure(warehouse, f"billing.{table}", columns)
     for table, kept in KEPT_IN_TIME.items():
         listed = ", ".join(f"{name} {TABLES[table][name].sql}" for name in kept)
-        times = "valid_from timestamptz, first_day date, known_at timestamptz"
-        warehouse.execute(f"create table if not exists billing.{table}_history ({listed}, {times})").fetchall()
-
-
-def _ensure(warehouse: duckdb.DuckDBPyConnection, table: str, columns: str) -> None:
-    warehouse.execute(f"create table if not exists {table} ({columns})").fetchall()
-    warehouse.execute(f"create or replace temp table renewed ({columns})").fetchall()
-    there, wanted = (
-        warehouse.execute(f"select name, type from pragma_table_info('{name}')").fetchall() for name in (table, "temp.renewed")
-    )
-    if there != wanted or _has_key(warehouse, table):
-        shared = ", ".join(name for name, _ in there if name in dict(wanted))
-        for statement in (
-            "begin",
-            f"insert into renewed by name select {shared} from {table}",
-            f"drop table {table}",
-            f"create table {table} as select * from renewed",
-            "commit",
-        ):
-            warehouse.execute(statement).fetchall()
-    warehouse.execute("drop table renewed").fetchall()
-
-
-def _has_key(warehouse: duckdb.DuckDBPyConnection, table: str) -> bool:
-    """Whether the table has a primary key, as an earlier version's had: its key was one column."""
-    schema, name = table.split(".")
-    query = (
-        "select count(*) from duckdb_constraints() where schema_name = ? and table_name = ? and constraint_type = 'PRIMARY KEY'"
-    )
-    return bool(warehouse.execute(query, [schema, name]).fetchall()[0][0])
+        ensure(warehouse, f"billing.{table}_history", f"{listed}, {TIMES}")
+    for statement in STATUSES:
+        warehouse.execute(statement).fetchall()
 
 
 def sync(
@@ -237,18 +304,19 @@ def sync(
     transaction or none. Raises `BillingError`.
     """
     ensure_tables(warehouse)
-    since = {table: _watermark(warehouse, table, overlap_days) for table in TABLES}
-    seen = {table: _seen(warehouse, table) for table in TABLES}
-    fetched = _fetch_all(connection, queries, since, seen)
+    known = {table: _known(warehouse, table, overlap_days) for table in TABLES}
+    fetched = _fetch_all(connection, queries, known)
     warehouse.execute("begin").fetchall()
     try:
         withdrawn = sum(_store(warehouse, table, part) for table, part in fetched.items())
+        for table, part in fetched.items():
+            _complete_history(warehouse, table, set(part.columns) - set(known[table].columns))
         keep_history(warehouse)
         warehouse.execute("commit").fetchall()
     except BaseException:
         warehouse.execute("rollback").fetchall()
         raise
-    counts = {table: part.rows.height for table, part in fetched.items()}
+    counts = {table: part.rows.height for table, part in fetched.items() if part.columns}
     aside = {"rejected": sum(part.rejected.height for part in fetched.values()), "withdrawn": withdrawn}
     return counts | {name: count for name, count in aside.items() if count}
 
@@ -288,6 +356,16 @@ def keep_history(warehouse: duckdb.DuckDBPyConnection) -> None:
         ).fetchall()
 
 
+def _complete_history(warehouse: duckdb.DuckDBPyConnection, table: str, columns: set[str]) -> None:
+    """What a column that is delivered for the first time holds, holds since ever."""
+    for name in columns.intersection(KEPT_IN_TIME.get(table, ())[1:]):
+        key = KEPT_IN_TIME[table][0]
+        warehouse.execute(
+            f"update billing.{table}_history as held set {name} = fresh.{name} from billing.{table} as fresh "
+            f"where held.{key} = fresh.{key} and held.{name} is null"
+        ).fetchall()
+
+
 def key_columns(table: str) -> tuple[str, ...]:
     """The columns that make a row of the table the same row."""
     return KEYS.get(table, (next(iter(TABLES[table])),))
@@ -300,23 +378,27 @@ def _watermark(warehouse: duckdb.DuckDBPyConnection, table: str, overlap_days: i
     return max(last.strftime("%Y-%m-%d %H:%M:%S"), BEGINNING) if last else BEGINNING
 
 
-def _seen(warehouse: duckdb.DuckDBPyConnection, table: str) -> pl.DataFrame:
-    """`key`, `rows`: what billing had of each key at the last sync."""
-    rows: pl.DataFrame = warehouse.sql("select key, rows from billing.seen where table_name = $name", params={"name": table}).pl()
-    return rows.cast({"key": pl.String, "rows": pl.UInt32})
+def _known(warehouse: duckdb.DuckDBPyConnection, table: str, overlap_days: int) -> Known:
+    seen: pl.DataFrame = warehouse.sql("select key, rows from billing.seen where table_name = $name", params={"name": table}).pl()
+    columns = warehouse.execute("select columns from billing.delivered where table_name = ?", [table]).fetchall()
+    return Known(
+        _watermark(warehouse, table, overlap_days),
+        seen.cast({"key": pl.String, "rows": pl.UInt32}),
+        tuple(columns[0][0].split()) if columns else (),
+    )
 
 
-def _fetch_all(connection: str, queries: Path, since: Mapping[str, str], seen: Mapping[str, pl.DataFrame]) -> dict[str, Fetched]:
+def _fetch_all(connection: str, queries: Path, known: Mapping[str, Known]) -> dict[str, Fetched]:
     """Read every table in one session. A driver's error is told without its own text's secrets, and is not chained."""
     doing = "connect"
     try:
         with closing(pyodbc.connect(connection, timeout=LOGIN_TIMEOUT_S, readonly=True)) as session:
             _bound(session)
             fetched = {}
-            for table, watermark in since.items():
+            for table in TABLES:
                 file = queries / f"{table}.sql"
                 doing = str(file)
-                fetched[table] = _fetch(session, table, file, watermark, seen[table])
+                fetched[table] = _fetch(session, table, file, known[table])
             return fetched
     except pyodbc.Error as error:
         problem = _explained(error, doing)
@@ -341,19 +423,26 @@ def _bound(session: pyodbc.Connection) -> None:
     session.commit()
 
 
-def _fetch(session: pyodbc.Connection, table: str, file: Path, watermark: str, seen: pl.DataFrame) -> Fetched:
+def _fetch(session: pyodbc.Connection, table: str, file: Path, known: Known) -> Fetched:
     """Rows changed since the watermark, and those of keys that billing has more or fewer rows of than at the last sync.
 
-    A row with an old or no time of change is found by its key, as is one that is gone.
+    A row with an old or no time of change is found by its key, as is one that is gone. Where billing delivers other columns than
+    at the last sync, every row is read. Empty where billing has no such table and need not.
     """
+    key, seen = key_columns(table), known.seen
+    if not file.exists() and _may_be_absent(table):
+        return _typed(table, pl.DataFrame(schema={"key": pl.String}), seen.clear(), ())
     try:
         _, query = read_header(file)
     except (OSError, ValueError) as error:
         raise BillingError(f"query of billing table {table!r}: {error}") from None
-    wanted, key = tuple(TABLES[table]), key_columns(table)
+    query, wanted = _shape(session, table, file, query, known)
+    if not wanted:
+        return _typed(table, pl.DataFrame(schema={"key": pl.String}), seen.clear(), ())
+    watermark = known.watermark if wanted == known.columns else BEGINNING
     rows = _read(session, file, query, watermark, wanted).with_columns(key=_key_of(key))
     if watermark == BEGINNING:
-        return _typed(table, rows, _counted(rows))
+        return _typed(table, rows, _counted(rows), wanted)
     keys = _counted(_read_some(session, file, query, BEGINNING, key).with_columns(key=_key_of(key)))
     fetched = rows.select("key").unique()
     changed = keys.join(seen.rename({"rows": "before"}), on="key", how="left", nulls_equal=True).filter(
@@ -373,7 +462,53 @@ def _fetch(session: pyodbc.Connection, table: str, file: Path, watermark: str, s
                 every.join(needed, on="key", how="semi", nulls_equal=True),
             ]
         )
-    return _typed(table, rows, keys)
+    return _typed(table, rows, keys, wanted)
+
+
+def _may_be_absent(table: str) -> bool:
+    return OPTIONAL.get(table) == frozenset(TABLES[table])
+
+
+def _shape(session: pyodbc.Connection, table: str, file: Path, query: str, known: Known) -> tuple[str, tuple[str, ...]]:
+    """The query without the optional lines whose column billing lacks, and the columns of the table that it gives; none where
+    billing has no such table, need not have it and never had."""
+    lines = query.splitlines()
+    optional = [place for place, line in enumerate(lines) if line.rstrip().endswith(OPTIONAL_LINE)]
+
+    def without(places: Sequence[int]) -> str:
+        return "\n".join(line for place, line in enumerate(lines) if place not in places)
+
+    names = _names(session, query, known.watermark, may_lack=bool(optional) or (_may_be_absent(table) and not known.columns))
+    if names is None and _may_be_absent(table):
+        return query, ()
+    if names is None:
+        _names(session, without(optional), known.watermark)  # what must be there is: else the driver's own words tell
+        lacking = [
+            place
+            for place in optional
+            if _names(session, without([other for other in optional if other != place]), known.watermark, may_lack=True) is None
+        ]
+        query = without(lacking)
+        names = _names(session, query, known.watermark) or []
+    wanted, may_lack = TABLES[table], OPTIONAL.get(table, frozenset())
+    must = [name for name in wanted if name not in may_lack or _may_be_absent(table)]
+    if lacking_names := [name for name in must if name not in names]:
+        raise BillingError(
+            f"{file}: the query gives no column {', '.join(lacking_names)}; expected {', '.join(must)}; got {', '.join(names)}"
+        )
+    return query, tuple(name for name in wanted if name in names)
+
+
+def _names(session: pyodbc.Connection, query: str, watermark: str, *, may_lack: bool = False) -> list[str] | None:
+    """The columns that a query gives; None where it names one that is not there and `may_lack`."""
+    try:
+        with closing(session.execute(query, watermark)) as cursor:
+            return [column[0].lower() for column in cursor.description or ()]
+    except pyodbc.Error as error:
+        if not may_lack or not ABSENT.search(str(error.args[-1])):
+            raise
+        session.rollback()
+        return None
 
 
 def _key_of(columns: Sequence[str]) -> pl.Expr:
@@ -387,15 +522,11 @@ def _counted(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _read(session: pyodbc.Connection, file: Path, query: str, watermark: str, wanted: Sequence[str]) -> pl.DataFrame:
     """The query's rows as cleaned text."""
+    if _is_untyped(session):
+        return _read_some(session, file, query, watermark, wanted)
     with closing(session.execute(query, watermark)) as cursor:
         names = [column[0].lower() for column in cursor.description or ()]
-        if lacking := [name for name in wanted if name not in names]:
-            raise BillingError(
-                f"{file}: the query gives no column {', '.join(lacking)}; expected {', '.join(wanted)}; got {', '.join(names)}"
-            )
-        if not _is_untyped(session):
-            return _cleaned(file, wanted, [names.index(name) for name in wanted], cursor)
-    return _read_some(session, file, query, watermark, wanted)
+        return _cleaned(file, wanted, [names.index(name) for name in wanted], cursor)
 
 
 def _read_some(session: pyodbc.Connection, file: Path, query: str, watermark: str, columns: Sequence[str]) -> pl.DataFrame:
@@ -453,11 +584,12 @@ def _texts(file: Path, columns: Sequence[str], places: Sequence[int], rows: list
     )
 
 
-def _typed(table: str, rows: pl.DataFrame, keys: pl.DataFrame) -> Fetched:
-    """Texts become the table's types. Kept aside with the reason: a row in which one cannot, that has no key, or whose key a
-    newer row has as well."""
+def _typed(table: str, rows: pl.DataFrame, keys: pl.DataFrame, delivered: tuple[str, ...]) -> Fetched:
+    """Texts become the table's types, null in a column that is not delivered. Kept aside with the reason: a row in which one
+    cannot, that has no key, or whose key a newer row has as well."""
     columns = TABLES[table]
     first = key_columns(table)[0]
+    rows = rows.with_columns(pl.lit(None, pl.String).alias(name) for name in columns if name not in delivered)
     typed = rows.select(
         *(kind.parse(pl.col(name)).alias(name) for name, kind in columns.items()),
         pl.coalesce(
@@ -477,7 +609,7 @@ def _typed(table: str, rows: pl.DataFrame, keys: pl.DataFrame) -> Fetched:
     rejected = pl.concat([typed.filter(pl.col("reason").is_not_null()), older]).select(
         table_name=pl.lit(table), row_key=pl.col(first), reason="reason", source_row="source_row", key="key"
     )
-    return Fetched(newest.select(*columns, "key"), rejected, keys)
+    return Fetched(newest.select(*columns, "key"), rejected, keys, delivered)
 
 
 def _store(warehouse: duckdb.DuckDBPyConnection, table: str, part: Fetched) -> int:
@@ -494,7 +626,7 @@ def _store(warehouse: duckdb.DuckDBPyConnection, table: str, part: Fetched) -> i
             f"from billing.{table} as billed where {is_gone}"
         ).fetchall()
         for statement in (
-            *(_note_changed_bills(is_gone) if table == "bill" else ()),
+            *_notes_of_change(table, is_gone),
             f"delete from billing.{table} where {is_gone} or {own} in (select key from incoming)",
             f"insert into billing.{table} by name select * exclude (key) from incoming",
             f"delete from billing.withdrawn where table_name = '{table}' and key in (select key from incoming)",
@@ -506,6 +638,8 @@ def _store(warehouse: duckdb.DuckDBPyConnection, table: str, part: Fetched) -> i
             "insert into billing.rejected by name select * from incoming_rejected",
             f"delete from billing.seen where table_name = '{table}'",
             f"insert into billing.seen by name select '{table}' as table_name, key, rows from incoming_keys",
+            f"delete from billing.delivered where table_name = '{table}'",
+            f"insert into billing.delivered values ('{table}', '{' '.join(part.columns)}')",
         ):
             warehouse.execute(statement).fetchall()
     finally:
@@ -514,13 +648,35 @@ def _store(warehouse: duckdb.DuckDBPyConnection, table: str, part: Fetched) -> i
     return int(gone)
 
 
-def _note_changed_bills(is_gone: str) -> Iterator[str]:
-    """Bills of which a row is gone or other than it was; the overlap of two syncs brings many that are not."""
-    yield f"insert into billing.changed_bill select bill_no from billing.bill where {is_gone}"
-    yield (
-        "insert into billing.changed_bill select bill_no from "
-        "(select * exclude (key) from incoming except select * from billing.bill)"
-    )
+MONTH_OF = {
+    "bill": "account_month_of(account_month, issued_on, period_end)",
+    "payment": "cast(date_trunc('month', paid_on) as date)",
+    "meter_read": "cast(date_trunc('month', read_at - interval 1 microsecond) as date)",
+    "meter_card": "cast(date_trunc('month', coalesce(removed_on, installed_on)) as date)",
+}
+"""By table: the month of account whose figures a row changes first; those of later months follow."""
+
+
+def _notes_of_change(table: str, is_gone: str) -> Iterator[str]:
+    """Bills and months of account of which a row is gone or other than it was; the overlap of two syncs brings many that are not."""
+    own, fresh = f"select * from billing.{table}", "select * exclude (key) from incoming"
+    is_replaced = f"{_key_sql(table)} in (select key from incoming)"
+    changed = f"({own} where {is_gone}) union all ({fresh} except {own}) union all ({own} where {is_replaced} except {fresh})"
+    if table in ("bill", "charge", "payment"):
+        yield f"insert into billing.changed_bill select distinct bill_no from ({changed}) where bill_no is not null"
+    if table in MONTH_OF:
+        yield f"insert into billing.changed_month select distinct {MONTH_OF[table]} from ({changed})"
+    if table == "charge":
+        yield (
+            f"insert into billing.changed_month select distinct {MONTH_OF['bill']} from billing.bill "
+            f"where bill_no in (select bill_no from ({changed}))"
+        )
+
+
+def forget_changes(warehouse: duckdb.DuckDBPyConnection) -> None:
+    """Figures of every changed bill and month are made and published."""
+    for table in ("changed_bill", "changed_month"):
+        warehouse.execute(f"delete from billing.{table}").fetchall()
 
 
 def _key_sql(table: str) -> str:

@@ -201,6 +201,61 @@ def _ranks(partitions: Partitions) -> str:
     )
 
 
+SHIFT_DAYS = 10
+"""Days around a bill's period that tell why it differs from what was measured: its reads may be that far from the period's ends."""
+
+
+def _disputes(partitions: Partitions) -> str:
+    """Bills of the periods of touched bills, and of touched days shortly before or after, and those of the periods beside them:
+    meters that were swapped are found among the bills of one period, and what one bill has too much the next one sets right."""
+    near = f"exists (select 1 from touched_day where day >= period_start - {SHIFT_DAYS} and day < period_end + {SHIFT_DAYS})"
+    return f"""
+        with periods as (
+            select distinct period_start, period_end from billing.bill
+            where {"true" if partitions.everything else near} or bill_no in (select bill_no from touched_bill)
+        )
+        select bill_no from billing.bill where (period_start, period_end) in (select (period_start, period_end) from periods)
+            or period_end in (select period_start from periods) or period_start in (select period_end from periods)
+        union select bill_no from touched_bill"""
+
+
+ACCOUNT_YEARS = 10
+"""Months of account further back come from a date that is typed wrong."""
+
+
+def _account_months(partitions: Partitions) -> str:
+    """Months of account (`month`, `next_month`) of the days, and every month since the first in which billing changed something: what
+    is owed goes on from month to month. None before the first bill."""
+    own = "account_month_of(account_month, issued_on, period_end)"
+    changed = f"select {own} as month from billing.bill" if partitions.everything else "select month from billing.changed_month"
+    return f"""
+        with sound as (
+            select min(month) as first_month
+            from (select {own} as month from billing.bill)
+            where month between current_date - interval {ACCOUNT_YEARS} year and current_date
+        ),
+        changed as (
+            select greatest(min(month), first_month) as month
+            from ({changed}), sound
+            where month <= current_date
+            group by first_month
+        ),
+        touched as (
+            select month from touched_month, sound where month >= first_month
+            union
+            select cast(unnest(generate_series(month, date_trunc('month', current_date), interval 1 month)) as date) from changed
+        )
+        select month, cast(month + interval 1 month as date) as next_month from touched order by month"""
+
+
+def _account_years(_: Partitions) -> str:
+    """Years of the months of account, and the next ones, which compare with them."""
+    return """
+        select distinct cast(date_trunc('year', month) + to_years(later) as date) as year
+        from touched_account, (values (0), (1)) as years (later)
+        where date_trunc('year', month) + to_years(later) <= current_date"""
+
+
 PARTITIONINGS = {
     "whole": Partitioning("", (), None),
     "day": Partitioning("touched_day", ("day",), _days),
@@ -213,5 +268,8 @@ PARTITIONINGS = {
     "bill": Partitioning("touched_bill", ("bill_no",), _bills),
     "customer": Partitioning("touched_customer", ("grain", "period"), _customers),
     "rank": Partitioning("touched_rank", ("grain", "period"), _ranks),
+    "dispute": Partitioning("touched_dispute", ("bill_no",), _disputes),
+    "account": Partitioning("touched_account", ("month",), _account_months),
+    "account_year": Partitioning("touched_account_year", ("year",), _account_years),
 }
 """By the word that a mart's header has for it."""

@@ -23,7 +23,7 @@ import psycopg
 from pgpq import ArrowToPostgresBinaryEncoder
 from psycopg import errors, sql
 
-from assets import serving
+from assets import month_end, serving
 from assets.columns import Table
 from assets.marts import all_marts
 from assets.partitions import PARTITIONINGS, Partitioning, Partitions
@@ -144,8 +144,13 @@ class _Table(NamedTuple):
         return sql.Identifier("mart", self.name)
 
 
-LEDGERS = {"run_ledger": ("run_id",), "report_ledger": ("file", "run_id"), "expectation_result": ("source", "day", "expectation")}
-"""The tables that say what was done, with their keys; they are published whole."""
+LEDGERS = {
+    "run_ledger": ("run_id",),
+    "report_ledger": ("file", "run_id"),
+    "expectation_result": ("source", "day", "expectation"),
+    "month_end": month_end.KEY,
+}
+"""The tables that say what was done and found, with their keys; they are published whole."""
 
 MADE_AS = {INTERVALS: "interval_reading"}
 """The step that makes a table of another name."""

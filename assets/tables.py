@@ -26,6 +26,7 @@ from assets import (
     kernel,
     macros,
     marts,
+    month_end,
     periods,
     quality,
     register_differences,
@@ -90,7 +91,7 @@ def _billing(making: Making) -> Made:
     if not bench.billing:
         return Made(0, 0)
     counts = billing.sync(bench.billing, making.connection, overlap_days=bench.billing_overlap_days, queries=SQL / "billing")
-    return Made(0, sum(counts[table] for table in billing.TABLES), counts)
+    return Made(0, sum(counts.get(table, 0) for table in billing.TABLES), counts)
 
 
 def _registry(making: Making) -> Made:
@@ -126,6 +127,10 @@ def _register_month(making: Making) -> Made:
 
 def _register_bill(making: Making) -> Made:
     return Made(0, register_differences.make_bills(making.connection, making.bench.zone))
+
+
+def _month_end(making: Making) -> Made:
+    return Made(0, month_end.make(making.connection))
 
 
 def _mart(mart: Table, making: Making) -> Made:
@@ -208,6 +213,17 @@ def _own_steps() -> Iterable[Step]:
         _register_bill,
         difference_version,
     )
+    yield Step(
+        "month_end",
+        "revenue",
+        "账务月结",
+        "Counts, volumes and amounts of the accounts of each month by class, kept once the month is closed.",
+        ("billing", "registry", "relation", "meter_month", "bill", "bill_charge"),
+        True,
+        _month_end,
+        _version_of(month_end),
+        ("revenue.open_days",),
+    )
 
 
 def _mart_steps() -> Iterable[Step]:
@@ -278,6 +294,7 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
     changed_days.ensure(connection)
     rules.prepare(connection)
     macros.create(connection)
+    month_end.ensure(connection)
     empty = {
         **{name: getattr(units.EMPTY, name) for name in cleaned.KEPT_TABLES},
         "latest_reading": pl.DataFrame(schema=cleaned.LATEST),

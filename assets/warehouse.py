@@ -122,6 +122,35 @@ def append(warehouse: duckdb.DuckDBPyConnection, table: str, rows: Rows) -> None
         warehouse.execute(f"insert into {table} by name select * from incoming").fetchall()
 
 
+def ensure(warehouse: duckdb.DuckDBPyConnection, table: str, columns: str) -> None:
+    """Make the table where it is absent; one of an earlier version with other columns keeps its rows."""
+    warehouse.execute(f"create table if not exists {table} ({columns})").fetchall()
+    warehouse.execute(f"create or replace temp table renewed ({columns})").fetchall()
+    there, wanted = (
+        warehouse.execute(f"select name, type from pragma_table_info('{name}')").fetchall() for name in (table, "temp.renewed")
+    )
+    if there != wanted or _has_key(warehouse, table):
+        shared = ", ".join(name for name, _ in there if name in dict(wanted))
+        for statement in (
+            "begin",
+            f"insert into renewed by name select {shared} from {table}",
+            f"drop table {table}",
+            f"create table {table} as select * from renewed",
+            "commit",
+        ):
+            warehouse.execute(statement).fetchall()
+    warehouse.execute("drop table renewed").fetchall()
+
+
+def _has_key(warehouse: duckdb.DuckDBPyConnection, table: str) -> bool:
+    """Whether the table has a primary key, as an earlier version's had: its key was one column."""
+    schema, _, name = table.rpartition(".")
+    query = (
+        "select count(*) from duckdb_constraints() where schema_name = ? and table_name = ? and constraint_type = 'PRIMARY KEY'"
+    )
+    return bool(warehouse.execute(query, [schema or "main", name]).fetchall()[0][0])
+
+
 def replace_all(warehouse: duckdb.DuckDBPyConnection, table: str, rows: Rows) -> None:
     """Make the table exactly these rows."""
     with registered(warehouse, "incoming", rows):

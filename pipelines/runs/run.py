@@ -14,7 +14,20 @@ from typing import NamedTuple
 import duckdb
 import polars as pl
 
-from assets import changed_days, columns, marts, outbox, publication, quality, registry_history, rules, serving, tables, warehouse
+from assets import (
+    billing,
+    changed_days,
+    columns,
+    marts,
+    outbox,
+    publication,
+    quality,
+    registry_history,
+    rules,
+    serving,
+    tables,
+    warehouse,
+)
 from assets.partitions import Partitions
 from assets.quality import Finding
 from assets.tables import Made, Making, Step
@@ -159,7 +172,7 @@ class Run:
         outbox.clear(connection)
         self._settle(connection)
         if self._made.issuperset(step.name for step in tables.synced()):
-            connection.execute("delete from billing.changed_bill").fetchall()
+            billing.forget_changes(connection)
         self._close_days(connection)
         if hindered:
             raise hindered

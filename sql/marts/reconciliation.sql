@@ -29,15 +29,10 @@ columns:
 with bills as (
     select
         bill.*,
-        coalesce(billed_m3 < 0 or amount < 0, false)
-        or lower(coalesce(status, '')) in ('credit', 'credited', 'credit note', '红冲', '冲红', '红字', '贷记') as is_credit
+        is_credit(status, billed_m3, amount) as is_credit
     from billing.bill
     join touched_bill using (bill_no)
-    where
-        lower(coalesce(status, '')) not in (
-            'cancelled', 'canceled', 'cancellation', 'void', 'voided', 'deleted', 'reversed', 'withdrawn', 'invalid',
-            '作废', '已作废', '取消', '已取消', '撤销', '已撤销', '冲销', '已冲销', '删除', '已删除', '无效'
-        )
+    where not is_cancelled(status)
 ),
 
 taken_back as (

@@ -156,11 +156,13 @@ def test_the_first_sync_brings_everything_with_types_and_chinese_text(
     assert sync(source.connection, warehouse) == {"customer": 2, "meter_card": 1, "meter_read": 1, "bill": 1, "payment": 1}
     assert rows(warehouse, "from billing.customer order by customer_no")[0] == (
         *ROWS["customer"][0][:5],
+        None,
+        None,
         datetime(2026, 10, 1, 10),
     )
     assert rows(warehouse, "select length(name) from billing.customer where customer_no = 'C2'") == [(60,)]
     assert rows(warehouse, "from billing.meter_card") == [
-        ("M1", "C1", 150, "B07", date(2020, 3, 1), None, datetime(2026, 10, 1, 10))
+        ("M1", "C1", 150, "B07", date(2020, 3, 1), None, None, None, datetime(2026, 10, 1, 10))
     ]
     assert rows(warehouse, "select read_at, register_m3 from billing.meter_read") == [(datetime(2026, 10, 25), 1234.5)]
     bill = (date(2026, 9, 25), date(2026, 10, 25), 100.1, Decimal("250.25"), None, Decimal("345.35"))
@@ -299,7 +301,7 @@ def test_a_bill_with_no_or_an_absurd_time_of_change_is_taken_or_kept_aside(
 def test_keys_and_numbers_are_the_same_with_blanks_at_their_ends_and_in_full_width(
     source: Source, warehouse: duckdb.DuckDBPyConnection
 ) -> None:
-    for table in TABLES:
+    for table in DDL:
         columns = ", ".join(f"{column.split()[0]} varchar(40)" for column in DDL[table].split(", "))
         source.execute(f"drop table {table}")
         source.execute(f"create table {table} ({columns})")
@@ -310,9 +312,11 @@ def test_keys_and_numbers_are_the_same_with_blanks_at_their_ends_and_in_full_wid
     add(source, "payment", " P1", "B1  ", "C9  ", "2026-11-02 ", "+1,000,000.55", NOW)
     for _ in range(2):
         assert "rejected" not in sync(source.connection, warehouse)
-        assert rows(warehouse, "from billing.customer") == [("C9", "Mill（Nord）", None, None, None, datetime(2026, 10, 25, 10))]
+        assert rows(warehouse, "from billing.customer") == [
+            ("C9", "Mill（Nord）", None, None, None, None, None, datetime(2026, 10, 25, 10))
+        ]
         assert rows(warehouse, "select * exclude updated_at from billing.meter_card") == [
-            ("M1", "C9", 100, "B07", date(2020, 3, 1), None)
+            ("M1", "C9", 100, "B07", date(2020, 3, 1), None, None, None)
         ]
         assert rows(warehouse, "select read_id, meter_no, register_m3, kind from billing.meter_read") == [
             ("R1", "M1", 1234.5, "actual")
@@ -473,6 +477,84 @@ def test_the_tables_of_an_earlier_version_keep_their_rows(sqlite_source: Source,
     add(sqlite_source, "bill", *bill("B2", meter_no="M2"))
     assert sync(sqlite_source.connection, warehouse)["bill"] == 2
     assert rows(warehouse, "select count(*) from billing.bill") == [(2,)]
+
+
+OPTIONAL = {
+    "customer": {"group_no": "Ｇ１ ", "major": "是"},
+    "meter_card": {"vendor": "Sangao", "cycle_months": "2"},
+    "bill": {"issued_on": "2026-10-28", "account_month": "202610", "due_on": "2026-11-30"},
+    "payment": {"charge_kind": "用水费"},
+}
+
+
+def test_what_a_billing_system_may_lack_is_null_until_it_delivers_it_and_holds_since_ever_then(
+    source: Source, warehouse: duckdb.DuckDBPyConnection
+) -> None:
+    sync(source.connection, warehouse)
+    optional = "select issued_on, account_month, due_on from billing.bill"
+    assert rows(warehouse, optional) == [(None, None, None)]
+    for table, cells in OPTIONAL.items():
+        for name, cell in cells.items():
+            source.execute(f"alter table {table} add column {name} varchar(40)")
+            source.execute(f"update {table} set {name} = '{cell}'")
+    source.execute(
+        "create table charge (bill_no varchar(9), meter_no varchar(9), charge_kind varchar(9), amount numeric(9,2), updated_at varchar(19))"
+    )
+    source.execute("insert into charge values ('B1', 'M1', '用水费', 250.25, null), ('B1', 'M1', 'surcharge', 95.10, null)")
+    source.execute(f"update customer set major = 'perhaps', updated_at = '{NOW}' where customer_no = 'C2'")
+    for _ in range(2):
+        assert sync(source.connection, warehouse)["charge"] == 2
+        assert rows(warehouse, optional) == [(date(2026, 10, 28), date(2026, 10, 1), date(2026, 11, 30))]
+        assert rows(warehouse, "select customer_no, group_no, major from billing.customer") == [
+            ("C2", None, None),  # as last known
+            ("C1", "G1", True),
+        ]
+        assert rows(warehouse, "select reason from billing.rejected") == [("major is perhaps; expected yes or no",)]
+        assert rows(warehouse, "select charge_kind from billing.payment") == [("用水费",)]
+        assert rows(warehouse, "select meter_no, charge_kind, amount from billing.charge order by amount") == [
+            ("M1", "surcharge", Decimal("95.1")),
+            ("M1", "用水费", Decimal("250.25")),
+        ]
+        history = "select vendor, cycle_months, valid_from from billing.meter_card_history"
+        assert rows(warehouse, history) == [("Sangao", 2, None)]
+    source.execute("drop table charge")
+    with pytest.raises(BillingError, match=r"charge\.sql names a table or column that is not there"):
+        sync(source.connection, warehouse)
+    assert rows(warehouse, "select count(*) from billing.charge") == [(2,)]
+
+
+@pytest.mark.parametrize(
+    ("written", "month"), [("2026-10", 10), ("2026/9", 9), ("2026年09月", 9), ("202608", 8), ("2026-08-31", 8), ("2026-13", None)]
+)
+def test_a_month_of_account_is_read_however_it_is_written(
+    sqlite_source: Source, warehouse: duckdb.DuckDBPyConnection, written: str, month: int | None
+) -> None:
+    sqlite_source.execute(f"alter table bill add column account_month text default '{written}'")
+    sync(sqlite_source.connection, warehouse)
+    assert rows(warehouse, "select account_month from billing.bill") == ([(date(2026, month, 1),)] if month else [])
+    if not month:
+        assert rows(warehouse, "select reason from billing.rejected") == [("account_month is 2026-13; expected YYYY-MM",)]
+
+
+CHANGES = [
+    ("insert into payment values ('P2', 'B1', 'C1', '2026-11-20', '1', '2026-11-20 10:00:00')", ["B1"], [date(2026, 11, 1)]),
+    ("update bill set amount = 1, updated_at = '2026-11-20 10:00:00'", ["B1"], [date(2026, 10, 1)]),
+    ("delete from payment", ["B1"], [date(2026, 11, 1)]),
+    ("update customer set name = 'x', updated_at = '2026-11-20 10:00:00'", [], []),
+]
+
+
+@pytest.mark.parametrize(("change", "bills", "months"), CHANGES)
+def test_a_sync_notes_the_bills_and_months_of_account_that_it_changes(
+    sqlite_source: Source, warehouse: duckdb.DuckDBPyConnection, change: str, bills: list[str], months: list[date]
+) -> None:
+    sync(sqlite_source.connection, warehouse)
+    billing.forget_changes(warehouse)
+    sync(sqlite_source.connection, warehouse)
+    sqlite_source.execute(change)
+    sync(sqlite_source.connection, warehouse)
+    assert rows(warehouse, "select distinct bill_no from billing.changed_bill") == [(bill,) for bill in bills]
+    assert rows(warehouse, "select distinct month from billing.changed_month") == [(month,) for month in months]
 
 
 def with_query(folder: Path, table: str, query: str) -> Path:
