@@ -17,7 +17,7 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
-from assets import calendar, interval_files, registry_history, units, warehouse
+from assets import calendar, interval_files, registry_history, rules, units, warehouse
 from assets.workbench import Workbench
 from assets.workers import results
 from ingest_daemon.contract.schema import READING, TIMESTAMP, Reason
@@ -38,7 +38,7 @@ WRITE_MEMORY = "300MB"
 SHARED_METER_DAYS = 100_000
 """Fewer meters × days are not worth the seconds that workers take to start."""
 
-KEPT_TABLES = ("unit_hour", "unit_day")
+KEPT_TABLES = ("unit_hour", "unit_day", "reverse_interval")
 """The tables of units that lie in the warehouse; the others are files."""
 
 LAST_ORIGIN = ("battery_v", "signal", "status", "received_at", "channel", "stream", "frame")
@@ -101,6 +101,7 @@ def computed(bench: Workbench, connection: duckdb.DuckDBPyConnection, touched: S
         bench.max_hole,
         registry_history.Facts(spans, bench.zone, bench.max_hole),
         warehouse.frame(connection, "select * from registry.replacements"),
+        {day: units.Criteria(*values) for day, values in rules.values(connection, units.CRITERIA, touched).items()},
     )
     workers = bench.workers if meters * len(touched) >= SHARED_METER_DAYS else 1
     return results(block.compute, _blocks(touched, meters), workers)
@@ -127,6 +128,7 @@ class _Block(NamedTuple):
     max_hole: timedelta
     facts: registry_history.Facts
     replacements: pl.DataFrame
+    criteria: dict[date, units.Criteria]
 
     def compute(self, days: Sequence[date]) -> Done:
         """Every unit of consecutive days. Raises `StoreAway`."""
@@ -142,7 +144,7 @@ class _Block(NamedTuple):
                 read += readings.height
                 stretch = units.Stretch(readings, own, self.replacements, conflicts, self.zone, self.max_hole)
                 for day in own_days:
-                    found[day].append(stretch.unit(day, look_back))
+                    found[day].append(stretch.unit(day, self.criteria[day], look_back))
             for day, of_day in found.items():
                 tables = units.joined([units.EMPTY, *(unit.tables for unit in of_day)])
                 filed += interval_files.write(self.files, day, tables)

@@ -9,7 +9,8 @@ A row of the site comes before the shipped one of the same key. A table whose ro
 """
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from datetime import date
 from functools import cache
 from types import MappingProxyType
 
@@ -67,6 +68,13 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
     """The shipped rules where no others are laid."""
     if not warehouse.has_table(connection, "registry.criteria"):
         lay(connection, {name: pl.DataFrame(schema=schema(FILES[name])) for name in REPLACED_BY})
+
+
+def values(connection: duckdb.DuckDBPyConnection, criteria: Sequence[str], days: Sequence[date]) -> dict[date, tuple[float, ...]]:
+    """The values of some criteria on each of the days."""
+    columns = ", ".join(f"criterion('{name}', day)" for name in criteria)
+    rows = connection.execute(f"select day, {columns} from (select unnest(?::date[]) as day)", [list(days)]).fetchall()
+    return {day: tuple(found) for day, *found in rows}
 
 
 def version(connection: duckdb.DuckDBPyConnection, criteria: Collection[str], deps: Collection[str]) -> str:

@@ -181,6 +181,7 @@ def _own_steps() -> Iterable[Step]:
         True,
         _units,
         units_version,
+        units.CRITERIA,
     )
     yield Step(
         "register_month",

@@ -1,8 +1,8 @@
 """Units of the figures: the raw readings and the facts of a local day become the kernel's arrays, its results become tables.
 
-`unit_interval` (compact: one row a meter and day), `unit_hour`, `unit_day` and `flow_histogram` hold all that needs the
-resolution of intervals; every mart starts from them. Volumes are integers of nanolitres (`_nl`), registers of
-microlitres (`_ul`), `NULL` where not known.
+`unit_interval` (compact: one row a meter and day), `unit_hour`, `unit_day`, `flow_histogram` and `reverse_interval` hold all that
+needs the resolution of intervals; every mart starts from them. Volumes are integers of nanolitres (`_nl`), registers of
+microlitres (`_ul`), `NULL` where not known. An hour of which only pressure is known has no `coverage`.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,9 +16,24 @@ import pyarrow as pa
 
 from assets import calendar, kernel
 from assets.kernel import MISSING, PER_M3, Changes, Day, Facts, Flag, Readings, Result, chain, raw
-from assets.kernel.unit import HOUR_US, Days, Floats, Histogram, Hours, Indices, Intervals, Ints, Mask, Zones, bounds_of
+from assets.kernel.unit import (
+    HOUR_US,
+    Days,
+    Floats,
+    Histogram,
+    Hours,
+    Indices,
+    Intervals,
+    Ints,
+    Mask,
+    Reversals,
+    Zones,
+    bounds_of,
+)
 from assets.kernel.zones import ZONES
 from ingest_daemon.contract.schema import TIMESTAMP
+
+PA_PER_MPA = 1e6
 
 LOOKBACK = timedelta(days=8)
 """A register that begins a day at exactly 0, or makes a great rise for good: held against its readings of these days before."""
@@ -69,6 +84,7 @@ class Tables(NamedTuple):
     unit_hour: pa.Table
     unit_day: pa.Table
     flow_histogram: pa.Table
+    reverse_interval: pa.Table
 
 
 LAST: dict[str, pl.DataType] = {
@@ -96,6 +112,20 @@ COLUMNS = ("terminal", "ts", "forward_m3", "reverse_m3", "flow_m3h", "pressure_m
 """What of a reading the figures need."""
 
 
+class Criteria(NamedTuple):
+    """The criteria of a day that the kernel goes by, in the order of `CRITERIA`."""
+
+    pressure_low_mpa: float
+    pressure_drop_mpa: float
+    pressure_step_share: float
+    night_start_h: float
+    night_end_h: float
+
+
+CRITERIA = ("pressure.low_mpa", "pressure.drop_mpa", "pressure.step_share", "night.start_h", "night.end_h")
+"""Their names in `sql/rules/criteria.csv`."""
+
+
 class Stretch:
     """Some meters over consecutive days in which their facts do not change, their readings as arrays: `unit` computes a day."""
 
@@ -120,9 +150,13 @@ class Stretch:
         self._frame, self._readings = self._arrays(readings.select(COLUMNS))
         self._bounds = bounds_of(self._readings.meter, len(self._names))
 
-    def unit(self, day: date, look_back: LookBack) -> Unit:
+    def unit(self, day: date, criteria: Criteria, look_back: LookBack) -> Unit:
         """The unit of a day."""
         edges = edges_of(day, self._zone)
+        judged = _Judged(
+            self._facts._replace(pressure_low_pa=_limits_pa(self._facts.pressure_low_pa, criteria)),
+            _criteria_of(day, criteria, self._zone),
+        )
         first, last = int(edges[0]) - self._hole_us, int(edges[-1]) + self._hole_us
         changes = Changes._make(
             column[(self._changes.until_us >= first) & (self._changes.at_us <= last)] for column in self._changes
@@ -131,14 +165,23 @@ class Stretch:
         doubted, wider = self._wider(within, calendar.instant(first), look_back)
         within.ends[doubted] = within.begins[doubted]
         readings, places = raw.taken(self._readings, within)
-        found = [self._unit(day, edges, changes, readings, self._frame, places)]
+        found = [self._unit(day, edges, judged, changes, readings, self._frame, places)]
         if wider is not None:
             frame, readings = self._arrays(wider)
-            found.append(self._unit(day, edges, changes, readings, frame, np.arange(frame.height)))
+            found.append(self._unit(day, edges, judged, changes, readings, frame, np.arange(frame.height)))
         return Unit(joined(unit.tables for unit in found), pl.concat(unit.last for unit in found))
 
-    def _unit(self, day: date, edges: Ints, changes: Changes, readings: Readings, frame: pl.DataFrame, places: Ints) -> Unit:
-        result = kernel.compute(readings, self._facts, changes, Day(edges), self._hole_us)
+    def _unit(
+        self,
+        day: date,
+        edges: Ints,
+        judged: "_Judged",
+        changes: Changes,
+        readings: Readings,
+        frame: pl.DataFrame,
+        places: Ints,
+    ) -> Unit:
+        result = kernel.compute(readings, judged.facts, changes, Day(edges), judged.criteria, self._hole_us)
         return Unit(_tables(result, self._names, day, edges), _last(result.days, frame, places, self._names, day))
 
     def _wider(self, within: raw.Window, start: datetime, look_back: LookBack) -> tuple[Ints, pl.DataFrame | None]:
@@ -239,7 +282,30 @@ def _facts(meters: pl.DataFrame) -> Facts:
         modulus,
         resolution,
         meters["step_min"].to_numpy().astype(np.int64) * 60_000_000,
+        (meters["pressure_low_mpa"].cast(pl.Float64) * PA_PER_MPA).round().cast(pl.Int64).fill_null(MISSING).to_numpy(),
     )
+
+
+class _Judged(NamedTuple):
+    """The meters' facts and what they are judged by on a day."""
+
+    facts: Facts
+    criteria: kernel.Criteria
+
+
+def _limits_pa(own_pa: Ints, criteria: Criteria) -> Ints:
+    """Lower limits of pressure: that of the criterion for a meter without its own."""
+    return np.where(own_pa == MISSING, round(criteria.pressure_low_mpa * PA_PER_MPA), own_pa)
+
+
+def _criteria_of(day: date, criteria: Criteria, zone: ZoneInfo) -> kernel.Criteria:
+    """The criteria of a day as the kernel takes them: the night window by the clock on the wall, within the day."""
+    wall = datetime(day.year, day.month, day.day)
+    first, last = (
+        calendar.microseconds((wall + timedelta(hours=min(max(hour, 0.0), 24.0))).replace(tzinfo=zone))
+        for hour in (criteria.night_start_h, criteria.night_end_h)
+    )
+    return kernel.Criteria(first, last, criteria.pressure_step_share, round(criteria.pressure_drop_mpa * PA_PER_MPA))
 
 
 def _local(rows: _Rows, zone: ZoneInfo) -> Ints:
@@ -289,6 +355,7 @@ def _tables(result: Result, meters: pl.Series, day: date, edges: Ints) -> Tables
         _hour_table(result, names, day, edges),
         _day_table(result, names, day),
         _histogram_table(result, names, day),
+        _reversal_table(result.reversals, names, day),
     )
 
 
@@ -373,8 +440,11 @@ def _hour_table(result: Result, names: pa.Array, day: date, edges: Ints) -> pa.T
             "day": _days(len(rows.meter), day),
             "volume_nl": _integers(rows.volume_nl),
             "reverse_nl": _integers(rows.reverse_nl),
-            "coverage": pa.array(rows.known_us / length),
+            "coverage": pa.array(rows.known_us / length, mask=None if rows.has_curve.all() else ~rows.has_curve),
             "clean": pa.array(rows.clean),
+            "pressure_sum_pa": pa.array(rows.pressure_sum_pa),
+            "pressure_count": pa.array(rows.pressure_count.astype(np.int32)),
+            "pressure_min_pa": _integers(rows.pressure_min_pa, pa.int32()),
         }
     )
 
@@ -401,6 +471,16 @@ def _day_table(result: Result, names: pa.Array, day: date) -> pa.Table:
             "pressure_min_at": _instants(rows.pressure_min_at_us),
             "pressure_sum_pa": pa.array(rows.pressure_sum_pa),
             "pressure_count": pa.array(rows.pressure_count),
+            "pressure_low_count": pa.array(rows.pressure_low_count),
+            "night_min_nlh": _integers(rows.night_min_nlh),
+            "night_known_us": pa.array(rows.night_known_us),
+            "fit_n": pa.array(rows.fit_n),
+            "fit_p_sum": _floats(rows.fit_p_sum),
+            "fit_p2_sum": _floats(rows.fit_p2_sum),
+            "fit_q2_sum": _floats(rows.fit_q2_sum),
+            "fit_q4_sum": _floats(rows.fit_q4_sum),
+            "fit_pq2_sum": _floats(rows.fit_pq2_sum),
+            "drop_count": pa.array(rows.drop_count),
             "readings": pa.array(rows.readings),
             **counts,
             "first_at": _instants(rows.first_at_us),
@@ -433,6 +513,20 @@ def _histogram_table(result: Result, names: pa.Array, day: date) -> pa.Table:
     return pa.table({"meter": _named(names, rows.meter[begins]), "day": _days(len(begins), day), **lists})
 
 
+def _reversal_table(rows: Reversals, names: pa.Array, day: date) -> pa.Table:
+    pressures = ("pressure_before_pa", "pressure_pa", "pressure_after_pa")
+    return pa.table(
+        {
+            "meter": _named(names, rows.meter),
+            "day": _days(len(rows.meter), day),
+            "started_at": _instants(rows.start_us),
+            "ended_at": _instants(rows.end_us),
+            "reverse_nl": pa.array(rows.reverse_nl),
+            **{name: _integers(getattr(rows, name), pa.int32()) for name in pressures},
+        }
+    )
+
+
 def _nothing() -> Tables:
     def none(row: type[Any]) -> Any:
         return row(*(np.empty(0, np.int64) for _ in row._fields))
@@ -441,9 +535,10 @@ def _nothing() -> Tables:
     index = {"meter": np.empty(0, np.int32)}
     result = Result(
         none(Intervals)._replace(**index, flags=np.empty(0, np.int32)),
-        none(Hours)._replace(**index, clean=np.empty(0, bool)),
+        none(Hours)._replace(**index, clean=np.empty(0, bool), has_curve=np.empty(0, bool)),
         days,
         none(Histogram)._replace(**index, bin=np.empty(0, np.int32)),
+        none(Reversals)._replace(**index),
         Zones(*(np.empty((0, ZONES), np.int64) for _ in Zones._fields)),
     )
     return _tables(result, pl.Series("meter", [], dtype=pl.String), date(1970, 1, 1), np.array([0, HOUR_US], np.int64))

@@ -221,10 +221,10 @@ def _load_compiled_code() -> None:
     import numpy as np
 
     from assets import kernel
-    from assets.kernel import Changes, Day, Facts, Readings, raw
+    from assets.kernel import Changes, Criteria, Day, Facts, Readings, raw
 
     whole, half, index = np.zeros(2, np.int64), np.ones(2), np.zeros(2, np.int32)
-    facts = Facts(np.zeros(1, bool), half[:1], half[:1], half[:1], half[:1], whole[:1] + 1, whole[:1] + 1, whole[:1] + 60_000_000)
+    facts = Facts(np.zeros(1, bool), *[half[:1]] * 4, whole[:1] + 1, whole[:1] + 1, whole[:1] + 60_000_000, whole[:1])
     at_us = np.array([1, 60_000_001], np.int64)
     readings = raw.readings_of(index, at_us, at_us, half, half, half, half, facts)
     own = raw.window(readings, np.array([0, 2]), 0, 60_000_001)
@@ -232,7 +232,8 @@ def _load_compiled_code() -> None:
     taken: Readings
     taken, _ = raw.taken(readings, own)
     none = np.empty(0, np.int64)
-    kernel.compute(taken, facts, Changes(index[:0], none, none, none, none), Day(np.array([0, 60_000_001])), 7_200_000_000)
+    changes, day = Changes(index[:0], none, none, none, none), Day(np.array([0, 60_000_001]))
+    kernel.compute(taken, facts, changes, day, Criteria(0, 0, 0.1, 50_000), 7_200_000_000)
 
 
 def _kernel(task: Task) -> Used:

@@ -54,6 +54,9 @@ def readings(at: Sequence[datetime], terminal: str = "0010000001", **columns: Se
 
 
 HOLE = timedelta(hours=2)
+_SHIPPED = dict(rules.shipped("criteria").select("name", "value").iter_rows())
+CRITERIA = units.Criteria(*(_SHIPPED[name] for name in units.CRITERIA))
+"""The shipped ones."""
 NO_CONFLICTS = pl.DataFrame(schema={"terminal": pl.String(), "ts": pl.Datetime("us", "UTC")})
 
 
@@ -72,6 +75,7 @@ def unit_tables(
     registry: pl.DataFrame | None = None,
     changes: Sequence[dict[str, Any]] = (),
     conflicts: pl.DataFrame = NO_CONFLICTS,
+    criteria: units.Criteria = CRITERIA,
 ) -> units.Tables:
     """The unit tables of days, from `rows` (one row a terminal and time), as a run makes them."""
     meters = facts(terminals() if registry is None else registry)
@@ -86,7 +90,7 @@ def unit_tables(
 
     start, end = calendar.midnight(min(days), zone), calendar.midnight(max(days) + timedelta(days=1), zone)
     stretch = units.Stretch(within(start - HOLE, end + HOLE), meters, replacements, conflicts, zone, HOLE)
-    return units.joined(stretch.unit(day, look_back).tables for day in days)
+    return units.joined(stretch.unit(day, criteria, look_back).tables for day in days)
 
 
 class Figures(NamedTuple):

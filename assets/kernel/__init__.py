@@ -8,7 +8,20 @@ on the number of threads. A unit looks at no other unit. `compute` is the whole 
 """
 
 from assets.kernel.aggregate import compute
-from assets.kernel.unit import MISSING, NL_PER_M3, NL_PER_UL, PER_M3, UNCLEAN, Changes, Day, Facts, Flag, Readings, Result
+from assets.kernel.unit import (
+    MISSING,
+    NL_PER_M3,
+    NL_PER_UL,
+    PER_M3,
+    UNCLEAN,
+    Changes,
+    Criteria,
+    Day,
+    Facts,
+    Flag,
+    Readings,
+    Result,
+)
 
 __all__ = [
     "MISSING",
@@ -17,6 +30,7 @@ __all__ = [
     "PER_M3",
     "UNCLEAN",
     "Changes",
+    "Criteria",
     "Day",
     "Facts",
     "Flag",

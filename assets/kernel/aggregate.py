@@ -15,6 +15,7 @@ from assets.kernel.unit import (
     PER_M3,
     UNCLEAN,
     Changes,
+    Criteria,
     Day,
     Days,
     Facts,
@@ -28,6 +29,7 @@ from assets.kernel.unit import (
     Mask,
     Readings,
     Result,
+    Reversals,
     Zones,
     bounds_of,
 )
@@ -35,6 +37,9 @@ from assets.kernel.zones import zones_of
 
 PEAK_RESOLUTION = 0.1
 """A peak needs resolution ÷ length of its interval up to this share of Q3: a wheel that has just turned is no flow."""
+
+NIGHT_KNOWN = 0.75
+"""The share of the night window, and of an hour in it, that must be known: 6 of 8 quarters (docs/domain.md#night-flow)."""
 
 BINS_PER_DECADE = 100
 """Classes of the flow histogram: each is 2.3 % wide, fine enough for any Q1 to Q4."""
@@ -44,7 +49,9 @@ LOWEST_M3H = 1e-4
 BINS = 20 * BINS_PER_DECADE + 2
 _BINS_PER_E = BINS_PER_DECADE / math.log(10)
 
-_HOLE, _UNCLEAN, _REFUSED = int(Flag.HOLE), int(UNCLEAN), int(Flag.REFUSED)
+PA_PER_MPA = 1e6
+
+_HOLE, _UNCLEAN, _REFUSED, _REVERSE = (int(flag) for flag in (Flag.HOLE, UNCLEAN, Flag.REFUSED, Flag.REVERSE))
 _FLAGS, _REFUSED_BIT = len(Flag), Flag.REFUSED.bit_length() - 1
 
 _OF_READINGS = int(Flag.OFF_GRID | Flag.CONFLICT | Flag.PRESSURE_RANGE)
@@ -66,7 +73,7 @@ def bin_edges(bins: Indices) -> tuple[Floats, Floats]:
     return np.where(bins > 0, low, 0.0), np.where(bins > 0, low * 10 ** (1 / BINS_PER_DECADE), 0.0)
 
 
-def compute(readings: Readings, facts: Facts, changes: Changes, day: Day, hole_us: int) -> Result:
+def compute(readings: Readings, facts: Facts, changes: Changes, day: Day, criteria: Criteria, hole_us: int) -> Result:
     """All figures of a unit. `hole_us`: the longest hole that the register curve crosses."""
     meters = len(facts.q4_m3h)
     bounds = bounds_of(readings.meter, meters)
@@ -75,12 +82,14 @@ def compute(readings: Readings, facts: Facts, changes: Changes, day: Day, hole_u
     curve = _Curve.of(meters, len(edges) - 1)
     _draw(readings.at_us, bounds, steps, edges, curve)
     intervals = _intervals(readings, bounds, steps, refused, edges)
-    days = _days(readings, bounds, steps, refused, facts, curve, edges)
+    pressures = _Pressures.of(meters, len(edges) - 1)
+    days = _days(readings, bounds, steps, refused, facts, criteria, curve, pressures, edges)
     return Result(
         intervals,
-        _hours(curve, facts, edges),
+        _hours(curve, pressures, facts, edges),
         days,
         _histogram(intervals.meter, intervals.length_us, intervals.volume_nl, intervals.flow_m3h),
+        _reversals(readings, bounds, intervals, hole_us),
         Zones._make(column[days.meter] for column in zones_of(intervals, facts)),
     )
 
@@ -250,10 +259,24 @@ def _draw(ends_us: Ints, bounds: Ints, steps: Steps, edges_us: Ints, curve: _Cur
                 hour += 1
 
 
-def _hours(curve: _Curve, facts: Facts, edges_us: Ints) -> Hours:
+class _Pressures(NamedTuple):
+    """Pressures of each meter and hour, (meters, hours): their sum, number and least, `MISSING` where there is none."""
+
+    sum_pa: Ints
+    number: Ints
+    min_pa: Ints
+
+    @classmethod
+    def of(cls, meters: int, hours: int) -> "_Pressures":
+        size = (meters, hours)
+        return cls(np.zeros(size, np.int64), np.zeros(size, np.int64), np.full(size, MISSING))
+
+
+def _hours(curve: _Curve, pressures: _Pressures, facts: Facts, edges_us: Ints) -> Hours:
     is_whole = curve.is_defined[:, :-1] & curve.is_defined[:, 1:] & ~curve.has_hole & (curve.known_us == np.diff(edges_us))
     is_known = ~curve.is_unknown & (facts.reads_flow[:, None] | is_whole)
-    meter, hour = np.nonzero((curve.known_us > 0) | curve.is_unknown)
+    has_curve = (curve.known_us > 0) | curve.is_unknown
+    meter, hour = np.nonzero(has_curve | (pressures.number > 0))
     return Hours(
         meter.astype(np.int32),
         hour.astype(np.int32),
@@ -261,13 +284,25 @@ def _hours(curve: _Curve, facts: Facts, edges_us: Ints) -> Hours:
         np.where(is_known & ~curve.lacks_reverse, curve.reverse_nl, MISSING)[meter, hour],
         curve.known_us[meter, hour],
         ~curve.is_unclean[meter, hour],
+        has_curve[meter, hour],
+        *(column[meter, hour] for column in pressures),
     )
 
 
 # --- the day ------------------------------------------------------------------------------------------------------------------
 
 
-def _days(readings: Readings, bounds: Ints, steps: Steps, refused: Mask, facts: Facts, curve: _Curve, edges_us: Ints) -> Days:
+def _days(
+    readings: Readings,
+    bounds: Ints,
+    steps: Steps,
+    refused: Mask,
+    facts: Facts,
+    criteria: Criteria,
+    curve: _Curve,
+    pressures: _Pressures,
+    edges_us: Ints,
+) -> Days:
     meters = len(facts.q4_m3h)
     known_us = curve.known_us.sum(axis=1)
     is_defined = curve.is_defined[:, 0] & curve.is_defined[:, -1]
@@ -280,6 +315,9 @@ def _days(readings: Readings, bounds: Ints, steps: Steps, refused: Mask, facts: 
 
     def none() -> Ints:
         return np.zeros(meters, np.int64)
+
+    def sums() -> Floats:
+        return np.zeros(meters, np.float64)
 
     found = Days(
         meter=np.arange(meters, dtype=np.int32),
@@ -298,6 +336,16 @@ def _days(readings: Readings, bounds: Ints, steps: Steps, refused: Mask, facts: 
         pressure_min_at_us=nothing(),
         pressure_sum_pa=none(),
         pressure_count=none(),
+        pressure_low_count=none(),
+        night_min_nlh=nothing(),
+        night_known_us=none(),
+        fit_n=none(),
+        fit_p_sum=sums(),
+        fit_p2_sum=sums(),
+        fit_q2_sum=sums(),
+        fit_q4_sum=sums(),
+        fit_pq2_sum=sums(),
+        drop_count=none(),
         readings=none(),
         counts=np.zeros((meters, _FLAGS), np.int32),
         first_at_us=nothing(),
@@ -309,7 +357,9 @@ def _days(readings: Readings, bounds: Ints, steps: Steps, refused: Mask, facts: 
         last_pressure=nothing(),
     )
     is_present = np.zeros(meters, bool)
-    _fill(readings, bounds, steps, refused, facts, np.floor(shortest_h * HOUR_US), edges_us, found, is_present)
+    shortest_us = np.floor(shortest_h * HOUR_US)
+    _fill(readings, bounds, steps, refused, facts, shortest_us, criteria, edges_us, pressures, found, is_present)
+    _nights(readings.at_us, bounds, steps, criteria, found)
     rows = np.flatnonzero(is_present)
     return Days._make(column[rows] for column in found)
 
@@ -322,16 +372,18 @@ def _fill(
     refused: Mask,
     facts: Facts,
     shortest_us: Floats,
+    criteria: Criteria,
     edges_us: Ints,
+    pressures: _Pressures,
     days: Days,
     is_present: Mask,
 ) -> None:
-    """The columns of the day that are no sums of hours."""
+    """The columns of the day that are no sums of hours, and the pressures of its hours."""
     start, end = edges_us[0], edges_us[-1]
     for meter in range(len(bounds) - 1):
         counts = days.counts[meter]
-        head = tail = alone = -1
-        moved, is_unknown = 0, False
+        head = tail = alone = prior = -1
+        moved, is_unknown, hour = 0, False, 0
         for place in range(bounds[meter], bounds[meter + 1]):
             at, step_start, flags = readings.at_us[place], steps.start_us[place], steps.flags[place]
             if start < at <= end:
@@ -349,12 +401,20 @@ def _fill(
                     days.last_pressure[meter] = place
                     days.pressure_count[meter] += 1
                     days.pressure_sum_pa[meter] += pressure
+                    days.pressure_low_count[meter] += pressure < facts.pressure_low_pa[meter]
+                    while edges_us[hour + 1] < at:
+                        hour += 1
+                    pressures.number[meter, hour] += 1
+                    pressures.sum_pa[meter, hour] += pressure
+                    if pressures.number[meter, hour] == 1 or pressure < pressures.min_pa[meter, hour]:
+                        pressures.min_pa[meter, hour] = pressure
                     if days.pressure_max_at_us[meter] == MISSING or pressure > days.pressure_max_pa[meter]:
                         days.pressure_max_pa[meter], days.pressure_max_at_us[meter] = pressure, at
                     if days.pressure_min_at_us[meter] == MISSING or pressure < days.pressure_min_pa[meter]:
                         days.pressure_min_pa[meter], days.pressure_min_at_us[meter] = pressure, at
             if alone < 0 and start <= at <= end and readings.forward_ul[place] != MISSING and not refused[place]:
                 alone = place
+            before, prior = prior, (place if step_start < at else prior)
             if not _is_shown(step_start, at, flags, start, end):
                 continue
             is_present[meter] = True
@@ -366,6 +426,11 @@ def _fill(
                     days.flow_max_m3h[meter], days.flow_max_at_us[meter] = flow, min(at, end)
                 if days.flow_min_at_us[meter] == MISSING or flow < days.flow_min_m3h[meter]:
                     days.flow_min_m3h[meter], days.flow_min_at_us[meter] = flow, min(at, end)
+                if at <= end and readings.pressure_pa[place] != MISSING and not flags & _REVERSE:
+                    _add_to_fit(meter, readings.pressure_pa[place] / PA_PER_MPA, flow, days)
+                    days.drop_count[meter] += before >= 0 and _is_drop(
+                        before, place, readings, steps, flow, criteria, facts.q4_m3h[meter]
+                    )
             if volume == MISSING:
                 is_unknown = True
             else:
@@ -397,6 +462,30 @@ def _fill(
 
 
 @compiled
+def _is_drop(
+    before: int, place: int, readings: Readings, steps: Steps, flow_m3h: float, criteria: Criteria, q4_m3h: float
+) -> bool:
+    """Whether flow rises and pressure falls from the step that ends at `before` to the one that ends at `place`."""
+    pressure, start = readings.pressure_pa[before], readings.at_us[before]
+    # First what nearly no pair meets.
+    if pressure == MISSING or pressure - readings.pressure_pa[place] < criteria.drop_pa or start != steps.start_us[place]:
+        return False
+    flow_before = _flow(steps.volume_nl[before], steps.start_us[before], start, steps.flags[before])
+    return flow_m3h - flow_before >= criteria.drop_share * q4_m3h
+
+
+@compiled
+def _add_to_fit(meter: int, pressure_mpa: float, flow_m3h: float, days: Days) -> None:
+    square = flow_m3h * flow_m3h
+    days.fit_n[meter] += 1
+    days.fit_p_sum[meter] += pressure_mpa
+    days.fit_p2_sum[meter] += pressure_mpa * pressure_mpa
+    days.fit_q2_sum[meter] += square
+    days.fit_q4_sum[meter] += square * square
+    days.fit_pq2_sum[meter] += pressure_mpa * square
+
+
+@compiled
 def _count(flags: int, counts: Indices) -> None:
     if flags:
         for bit in range(_FLAGS):
@@ -407,6 +496,100 @@ def _count(flags: int, counts: Indices) -> None:
 @compiled
 def _share_ul(volume_nl: int, start_us: int, end_us: int, at_us: int) -> int:
     return int(np.rint(volume_nl * ((at_us - start_us) / (end_us - start_us)) / NL_PER_UL))
+
+
+# --- the night ----------------------------------------------------------------------------------------------------------------
+
+
+@compiled
+def _nights(ends_us: Ints, bounds: Ints, steps: Steps, criteria: Criteria, days: Days) -> None:
+    """The lowest mean of an hour in the night window: at its lowest the hour begins or ends where a step does."""
+    first, last = criteria.night_start_us, criteria.night_end_us
+    most = 0
+    for meter in range(len(bounds) - 1):
+        most = max(most, bounds[meter + 1] - bounds[meter])
+    at_us, volume_nl, known_us = np.zeros(2 * most + 2), np.zeros(2 * most + 2), np.zeros(2 * most + 2)
+    for meter in range(len(bounds) - 1):
+        # What flowed and how much time is known up to each edge of a step in the window; doubtful steps are not known.
+        count = 1
+        at_us[0], volume_nl[0], known_us[0] = first, 0.0, 0.0
+        begin = bounds[meter] + np.searchsorted(ends_us[bounds[meter] : bounds[meter + 1]], first, "right")
+        for place in range(begin, bounds[meter + 1]):
+            start, end = steps.start_us[place], ends_us[place]
+            if start == end:
+                continue
+            if start >= last:
+                break
+            if steps.volume_nl[place] == MISSING or steps.flags[place] & (_HOLE | _UNCLEAN):
+                continue
+            begun, until = max(start, first), min(end, last)
+            if begun > at_us[count - 1]:
+                at_us[count], volume_nl[count], known_us[count] = begun, volume_nl[count - 1], known_us[count - 1]
+                count += 1
+            at_us[count] = until
+            volume_nl[count] = volume_nl[count - 1] + steps.volume_nl[place] * ((until - begun) / (end - start))
+            known_us[count] = known_us[count - 1] + (until - begun)
+            count += 1
+        known = known_us[count - 1]
+        days.night_known_us[meter] = np.int64(known)
+        if last - first < HOUR_US or known < NIGHT_KNOWN * (last - first):
+            continue
+        lowest = np.inf
+        for edge in range(count):
+            for begun in (at_us[edge] - HOUR_US, at_us[edge]):
+                until = begun + HOUR_US
+                if begun < first or until > last:
+                    continue
+                time = _at(until, at_us[:count], known_us) - _at(begun, at_us[:count], known_us)
+                if time >= NIGHT_KNOWN * HOUR_US:
+                    volume = _at(until, at_us[:count], volume_nl) - _at(begun, at_us[:count], volume_nl)
+                    lowest = min(lowest, volume / time)
+        if lowest < np.inf:
+            days.night_min_nlh[meter] = np.int64(np.rint(lowest * HOUR_US))
+
+
+@compiled
+def _at(instant_us: float, at_us: Floats, values: Floats) -> float:
+    """A value between two edges, linear; the last one after the last edge."""
+    after = np.searchsorted(at_us, instant_us)
+    if after == len(at_us):
+        return float(values[after - 1])
+    if after == 0 or at_us[after] == instant_us:
+        return float(values[after])
+    share = (instant_us - at_us[after - 1]) / (at_us[after] - at_us[after - 1])
+    return float(values[after - 1] + (values[after] - values[after - 1]) * share)
+
+
+# --- reverse flow -------------------------------------------------------------------------------------------------------------
+
+
+def _reversals(readings: Readings, bounds: Ints, intervals: Intervals, hole_us: int) -> Reversals:
+    rows = np.flatnonzero(intervals.reverse_nl > 0)
+    end_us = intervals.end_us[rows]
+    start_us = end_us - intervals.length_us[rows]
+    meter = intervals.meter[rows]
+    before, after = (np.full(len(rows), MISSING) for _ in range(2))
+    _pressures_beside(readings, bounds, meter, start_us, end_us, hole_us, before, after)
+    return Reversals(meter, start_us, end_us, intervals.reverse_nl[rows], before, intervals.pressure_pa[rows], after)
+
+
+@compiled
+def _pressures_beside(
+    readings: Readings, bounds: Ints, meters: Indices, starts_us: Ints, ends_us: Ints, hole_us: int, before: Ints, after: Ints
+) -> None:
+    """Of each interval the last pressure at or before its start and the first after its end."""
+    for row in range(len(meters)):
+        first, last = bounds[meters[row]], bounds[meters[row] + 1]
+        place = first + np.searchsorted(readings.at_us[first:last], starts_us[row], "right") - 1
+        while place >= first and readings.pressure_pa[place] == MISSING:
+            place -= 1
+        if place >= first and starts_us[row] - readings.at_us[place] <= hole_us:
+            before[row] = readings.pressure_pa[place]
+        place = first + np.searchsorted(readings.at_us[first:last], ends_us[row], "right")
+        while place < last and readings.pressure_pa[place] == MISSING:
+            place += 1
+        if place < last and readings.at_us[place] - ends_us[row] <= hole_us:
+            after[row] = readings.pressure_pa[place]
 
 
 # --- the histogram ------------------------------------------------------------------------------------------------------------

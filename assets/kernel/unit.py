@@ -50,6 +50,7 @@ class Facts(NamedTuple):
 
     `reads_flow`: the meter reports flow only. `q1_m3h` to `q4_m3h`: minimum, transitional, permanent and overload flow (infinite
     where not known). `modulus_ul`, `resolution_ul`: of the register (µL). `step_us`: expected time between readings.
+    `pressure_low_pa`: lower limit of service pressure.
     """
 
     reads_flow: Mask
@@ -60,6 +61,7 @@ class Facts(NamedTuple):
     modulus_ul: Ints
     resolution_ul: Ints
     step_us: Ints
+    pressure_low_pa: Ints
 
 
 class Changes(NamedTuple):
@@ -110,6 +112,17 @@ class Day(NamedTuple):
         return int(self.edges_us[-1])
 
 
+class Criteria(NamedTuple):
+    """What a day is judged by: the night window (µs since 1970 UTC; empty where it does not end after it starts), and the rise of
+    flow (share of Q4) and fall of pressure from one reading to the next that count as a drop.
+    """
+
+    night_start_us: int
+    night_end_us: int
+    drop_share: float
+    drop_pa: int
+
+
 class Intervals(NamedTuple):
     """Intervals by (meter, end): steps clipped to the day, and readings that end no step (length 0, no volume).
 
@@ -130,7 +143,9 @@ class Intervals(NamedTuple):
 
 
 class Hours(NamedTuple):
-    """Hours with any known time. `hour` indexes `Day.edges_us`; volumes `MISSING` where the curve is not known throughout."""
+    """Hours with any known time or pressure. `hour` indexes `Day.edges_us`; volumes `MISSING` where the curve is not known
+    throughout. `has_curve`: a step touches the hour. `pressure_min_pa`: `MISSING` where none was measured.
+    """
 
     meter: Indices
     hour: Indices
@@ -138,6 +153,10 @@ class Hours(NamedTuple):
     reverse_nl: Ints
     known_us: Ints
     clean: Mask
+    has_curve: Mask
+    pressure_sum_pa: Ints
+    pressure_count: Ints
+    pressure_min_pa: Ints
 
 
 class Days(NamedTuple):
@@ -159,6 +178,21 @@ class Days(NamedTuple):
     pressure_min_at_us: Ints
     pressure_sum_pa: Ints
     pressure_count: Ints
+    pressure_low_count: Ints
+    """Pressures below the meter's limit."""
+    night_min_nlh: Ints
+    night_known_us: Ints
+    """Lowest mean of an hour in the night window (nL/h; `MISSING` where less than three quarters of it are known), and how much
+    of the window is known beyond doubt."""
+    fit_n: Ints
+    fit_p_sum: Floats
+    fit_p2_sum: Floats
+    fit_q2_sum: Floats
+    fit_q4_sum: Floats
+    fit_pq2_sum: Floats
+    """Sums over the intervals with a flow that the register resolves and a pressure: P (MPa), P², Q² (m³/h)², Q⁴, P·Q²."""
+    drop_count: Ints
+    """Intervals in which the flow rises and the pressure falls as `Criteria` has it."""
     readings: Ints
     counts: NDArray[np.int32]
     """(meters, 12): steps or readings with each flag, bit 0 first; a flag counts once a step, however many hours it crosses."""
@@ -182,6 +216,22 @@ class Histogram(NamedTuple):
     volume_nl: Ints
 
 
+class Reversals(NamedTuple):
+    """Intervals in which water flowed backwards, by (meter, end).
+
+    `pressure_before_pa`, `pressure_pa`, `pressure_after_pa`: the last at or before the interval's start, the one at its end, the
+    first after it; `MISSING` where none is within the longest hole.
+    """
+
+    meter: Indices
+    start_us: Ints
+    end_us: Ints
+    reverse_nl: Ints
+    pressure_before_pa: Ints
+    pressure_pa: Ints
+    pressure_after_pa: Ints
+
+
 class Zones(NamedTuple):
     """(meters, `zones.ZONES`): time and volume of the day by zone of flow."""
 
@@ -196,5 +246,6 @@ class Result(NamedTuple):
     hours: Hours
     days: Days
     histogram: Histogram
+    reversals: Reversals
     zones: Zones
     """A row a row of `days`."""

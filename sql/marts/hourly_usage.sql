@@ -24,3 +24,4 @@ select
     clean
 from unit_hour
 join touched_day using (day)
+where coverage is not null

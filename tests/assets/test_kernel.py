@@ -106,7 +106,7 @@ def _spoilt(random: np.random.Generator, values: Floats) -> Floats:
 
 def assert_same(first: Tables, second: Tables) -> None:
     for name, one, two in zip(Tables._fields, first, second, strict=True):
-        keys = [(key, "ascending") for key in ("meter", "day", "hour_start") if key in one.column_names]
+        keys = [(key, "ascending") for key in ("meter", "day", "hour_start", "started_at") if key in one.column_names]
         assert one.sort_by(keys).combine_chunks().equals(two.sort_by(keys).combine_chunks()), name
 
 
