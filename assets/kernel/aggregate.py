@@ -383,7 +383,8 @@ def _fill(
     for meter in range(len(bounds) - 1):
         counts = days.counts[meter]
         head = tail = alone = prior = -1
-        moved, is_unknown, hour = 0, False, 0
+        moved, is_unknown, hour, fit_n = 0, False, 0, 0
+        fit_p = fit_p2 = fit_q2 = fit_q4 = fit_pq2 = 0.0
         for place in range(bounds[meter], bounds[meter + 1]):
             at, step_start, flags = readings.at_us[place], steps.start_us[place], steps.flags[place]
             if start < at <= end:
@@ -426,11 +427,20 @@ def _fill(
                     days.flow_max_m3h[meter], days.flow_max_at_us[meter] = flow, min(at, end)
                 if days.flow_min_at_us[meter] == MISSING or flow < days.flow_min_m3h[meter]:
                     days.flow_min_m3h[meter], days.flow_min_at_us[meter] = flow, min(at, end)
-                if at <= end and readings.pressure_pa[place] != MISSING and not flags & _REVERSE:
-                    _add_to_fit(meter, readings.pressure_pa[place] / PA_PER_MPA, flow, days)
-                    days.drop_count[meter] += before >= 0 and _is_drop(
-                        before, place, readings, steps, flow, criteria, facts.q4_m3h[meter]
-                    )
+                pressure = readings.pressure_pa[place]
+                if at <= end and pressure != MISSING and not flags & _REVERSE:
+                    pressure_mpa, square = pressure / PA_PER_MPA, flow * flow
+                    fit_n += 1
+                    fit_p += pressure_mpa
+                    fit_p2 += pressure_mpa * pressure_mpa
+                    fit_q2 += square
+                    fit_q4 += square * square
+                    fit_pq2 += pressure_mpa * square
+                    # First what nearly no pair of readings meets.
+                    fell = before >= 0 and readings.pressure_pa[before] - pressure >= criteria.drop_pa
+                    if fell and readings.pressure_pa[before] != MISSING and readings.at_us[before] == step_start:
+                        flow_before = _flow(steps.volume_nl[before], steps.start_us[before], step_start, steps.flags[before])
+                        days.drop_count[meter] += flow - flow_before >= criteria.drop_share * facts.q4_m3h[meter]
             if volume == MISSING:
                 is_unknown = True
             else:
@@ -438,6 +448,8 @@ def _fill(
             if head < 0:
                 head = place
             tail = place
+        days.fit_n[meter], days.fit_p_sum[meter], days.fit_p2_sum[meter] = fit_n, fit_p, fit_p2
+        days.fit_q2_sum[meter], days.fit_q4_sum[meter], days.fit_pq2_sum[meter] = fit_q2, fit_q4, fit_pq2
         if facts.reads_flow[meter]:
             continue
         if head >= 0:
@@ -459,30 +471,6 @@ def _fill(
             days.first_at_us[meter] = days.last_at_us[meter] = readings.at_us[alone]
             days.first_ul[meter] = days.last_ul[meter] = readings.forward_ul[alone]
             days.between_nl[meter] = 0
-
-
-@compiled
-def _is_drop(
-    before: int, place: int, readings: Readings, steps: Steps, flow_m3h: float, criteria: Criteria, q4_m3h: float
-) -> bool:
-    """Whether flow rises and pressure falls from the step that ends at `before` to the one that ends at `place`."""
-    pressure, start = readings.pressure_pa[before], readings.at_us[before]
-    # First what nearly no pair meets.
-    if pressure == MISSING or pressure - readings.pressure_pa[place] < criteria.drop_pa or start != steps.start_us[place]:
-        return False
-    flow_before = _flow(steps.volume_nl[before], steps.start_us[before], start, steps.flags[before])
-    return flow_m3h - flow_before >= criteria.drop_share * q4_m3h
-
-
-@compiled
-def _add_to_fit(meter: int, pressure_mpa: float, flow_m3h: float, days: Days) -> None:
-    square = flow_m3h * flow_m3h
-    days.fit_n[meter] += 1
-    days.fit_p_sum[meter] += pressure_mpa
-    days.fit_p2_sum[meter] += pressure_mpa * pressure_mpa
-    days.fit_q2_sum[meter] += square
-    days.fit_q4_sum[meter] += square * square
-    days.fit_pq2_sum[meter] += pressure_mpa * square
 
 
 @compiled
