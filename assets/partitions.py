@@ -158,6 +158,36 @@ def _bills(partitions: Partitions) -> str:
     )
 
 
+def _spans(partitions: Partitions) -> pl.DataFrame:
+    """A row a period that holds a touched day: `grain`, `period`, `ends` (excluded)."""
+    rows = [
+        *(("day", day, day + timedelta(days=1)) for day in partitions.days),
+        *(("month", month, calendar.next_month(month)) for month in partitions.months),
+        *(("year", year, _next_year(year)) for year in partitions.years),
+    ]
+    return pl.DataFrame(rows, schema={"grain": pl.String, "period": pl.Date, "ends": pl.Date}, orient="row")
+
+
+def _nights(_: Partitions) -> str:
+    """The touched days, and the later ones whose baseline, or whose first suspect night, goes back to one of them."""
+    return _followed("2 * criterion('night.baseline_nights', day)")
+
+
+def _reversals(_: Partitions) -> str:
+    """The touched days, the ones before, from which an event may last, and the later ones whose hints look back to them."""
+    followed = _followed("criterion('reverse.history_days', day)")
+    return f"{followed} union select cast(day - 1 as date) from touched_day"
+
+
+def _followed(days: str) -> str:
+    """The touched days and so many days after each that have figures."""
+    return (
+        "select day from touched_day union "
+        f"select cast(day + cast(later as integer) as date) from touched_day, generate_series(1, cast({days} as bigint)) as after (later) "
+        "where day + cast(later as integer) <= (select max(unit_day.day) from unit_day)"
+    )
+
+
 PARTITIONINGS = {
     "whole": Partitioning("", (), None),
     "day": Partitioning("touched_day", ("day",), _days),
@@ -166,6 +196,9 @@ PARTITIONINGS = {
     "comparison": Partitioning("touched_period", ("grain", "period"), _compared),
     "peak": Partitioning("touched_peak", ("grain", "period"), _peaks),
     "fit": Partitioning("touched_fit_month", ("month",), _fit_months),
+    "period": Partitioning("touched_span", ("grain", "period"), _spans),
+    "night": Partitioning("touched_night", ("day",), _nights),
+    "reverse": Partitioning("touched_reverse", ("day",), _reversals),
     "bill": Partitioning("touched_bill", ("bill_no",), _bills),
 }
 """By the word that a mart's header has for it."""
