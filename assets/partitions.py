@@ -182,8 +182,8 @@ def _reversals(_: Partitions) -> str:
 def _followed(days: str) -> str:
     """The touched days and so many days after each that have figures."""
     return (
-        "select day from touched_day union "
-        f"select cast(day + cast(later as integer) as date) from touched_day, generate_series(1, cast({days} as bigint)) as after (later) "
+        "select day from touched_day union select cast(day + cast(later as integer) as date) "
+        f"from touched_day, generate_series(1, cast({days} as bigint)) as after (later) "
         "where day + cast(later as integer) <= (select max(unit_day.day) from unit_day)"
     )
 

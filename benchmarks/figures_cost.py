@@ -224,7 +224,8 @@ def _load_compiled_code() -> None:
     from assets.kernel import Changes, Criteria, Day, Facts, Readings, raw
 
     whole, half, index = np.zeros(2, np.int64), np.ones(2), np.zeros(2, np.int32)
-    facts = Facts(np.zeros(1, bool), *[half[:1]] * 4, whole[:1] + 1, whole[:1] + 1, whole[:1] + 60_000_000, whole[:1])
+    one, sizes = whole[:1] + 1, (half[:1], half[:1], half[:1], half[:1])
+    facts = Facts(np.zeros(1, bool), *sizes, one, one, whole[:1] + 60_000_000, whole[:1])
     at_us = np.array([1, 60_000_001], np.int64)
     readings = raw.readings_of(index, at_us, at_us, half, half, half, half, facts)
     own = raw.window(readings, np.array([0, 2]), 0, 60_000_001)
