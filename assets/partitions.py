@@ -256,6 +256,26 @@ def _account_years(_: Partitions) -> str:
         where date_trunc('year', month) + to_years(later) <= current_date"""
 
 
+def _nights(_: Partitions) -> str:
+    """The touched days, and the later ones whose baseline, or whose first suspect night, goes back to one of them."""
+    return _followed("2 * criterion('night.baseline_nights', day)")
+
+
+def _reversals(_: Partitions) -> str:
+    """The touched days, the ones before, from which an event may last, and the later ones whose hints look back to them."""
+    followed = _followed("criterion('reverse.history_days', day)")
+    return f"{followed} union select cast(day - 1 as date) from touched_day"
+
+
+def _followed(days: str) -> str:
+    """The touched days and so many days after each that have figures."""
+    return (
+        "select day from touched_day union select cast(day + cast(later as integer) as date) "
+        f"from touched_day, generate_series(1, cast({days} as bigint)) as after (later) "
+        "where day + cast(later as integer) <= (select max(unit_day.day) from unit_day)"
+    )
+
+
 PARTITIONINGS = {
     "whole": Partitioning("", (), None),
     "day": Partitioning("touched_day", ("day",), _days),
@@ -265,6 +285,8 @@ PARTITIONINGS = {
     "grain": Partitioning("touched_grain", ("grain", "period"), _grains),
     "weekday": Partitioning("touched_weekday", ("weekday",), _weekdays),
     "fit": Partitioning("touched_fit_month", ("month",), _fit_months),
+    "night": Partitioning("touched_night", ("day",), _nights),
+    "reverse": Partitioning("touched_reverse", ("day",), _reversals),
     "bill": Partitioning("touched_bill", ("bill_no",), _bills),
     "customer": Partitioning("touched_customer", ("grain", "period"), _customers),
     "rank": Partitioning("touched_rank", ("grain", "period"), _ranks),
