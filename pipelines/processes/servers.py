@@ -92,7 +92,7 @@ def dagster(settings: Settings, *, children: list[Child] | None = None) -> Itera
     workspace = prepare(site)
     environment = {"DAGSTER_HOME": str(site.dagster), "MAINFLOW_SITE": str(site.root)}
     port = settings[ServerSettings].dagster_port
-    web = [sys.executable, "-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(port), "-w", str(workspace)]
+    web = [sys.executable, "-m", "pipelines.processes.dagster_pages", "--port", str(port)]
     worker = [sys.executable, "-m", "dagster._daemon", "run", "-w", str(workspace)]
     own = _listed(children)
     with (

@@ -20,7 +20,7 @@ DEPLOY = ROOT / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
-KNOWN_COMMANDS = {"python", "mainflow", "dagster-webserver", "dagster-daemon"}
+KNOWN_COMMANDS = {"python", "mainflow", "dagster-daemon"}
 
 
 def unit(path: Path) -> configparser.ConfigParser:
