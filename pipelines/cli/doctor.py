@@ -218,12 +218,12 @@ def _billing(settings: Settings) -> Iterator[Finding]:
 
 def _grafana(settings: Settings) -> Iterator[Finding]:
     home = servers.grafana_home()
-    port = settings[ServerSettings].grafana_port
-    if servers.port_answers(port):
+    own = settings[ServerSettings]
+    if servers.port_answers(own.grafana_port):
         from dashboards.provisioning import admin_password, verify
 
         log = settings.folder.logs / "grafana.log"
-        for look in verify(f"http://127.0.0.1:{port}", admin_password(settings.folder.grafana)):
+        for look in verify(own.grafana_local, admin_password(settings.folder.grafana), wall=own.wall):
             yield Finding(f"Grafana {look.name}", look.ok, look.detail, "" if look.ok else f"see {log}")
     else:
         yield Finding(

@@ -2,8 +2,8 @@
 
     python -m pipelines.processes.dagster_pages --port 3010
 
-The guard refuses a foreign `Host` (a name that is made to point at this machine), a foreign `Origin` (websockets included), GraphQL
-by GET (a link or a picture would do) and frames. Programs without a browser send no `Origin` and are let in.
+The guard refuses a foreign `Host` (a name that was made to point at this machine), a foreign `Origin`, websockets too, GraphQL by
+GET (a link or a picture would do) and frames. Programs without a browser send no `Origin` and are let in.
 """
 
 import argparse

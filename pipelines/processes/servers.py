@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ingest_daemon.contract import locks
+from ingest_daemon.contract.log import LOG
 from ingest_daemon.contract.settings import PostgresSettings, Settings, SiteSettings
 from ingest_daemon.contract.site import Site
 from ingest_daemon.operations import SmsSettings
@@ -118,22 +119,42 @@ def grafana_home() -> Path | None:
 
 @contextlib.contextmanager
 def grafana(settings: Settings, home: Path, *, children: list[Child] | None = None) -> Iterator[str]:
-    """Grafana with our boards and rules, which reads as the role of boards; gives its address. Raises `ServerError`."""
+    """Grafana with our boards and rules, which reads as the role of boards; gives its address for people.
+
+    Raises `ServerError`.
+    """
     from dashboards.provisioning import launch, write
 
-    site, port = settings.folder, settings[ServerSettings].grafana_port
+    site, own = settings.folder, settings[ServerSettings]
+    postgres_dsn = _board_dsn(settings)
     ini = write(
         site.grafana,
-        postgres_dsn=_board_dsn(settings),
+        postgres_dsn=postgres_dsn,
         zone=settings[SiteSettings].zone,
         language=settings[SiteSettings].language,
-        http_port=port,
+        http_port=own.grafana_port,
         webhooks=_webhooks(settings),
+        link=own.grafana_link,
+        wall=own.wall,
     )
     command, environment = launch(home, ini, settings[SiteSettings].zone)
     with kept_running(Process("grafana", command, site, environment), _listed(children)) as started:
-        _await_port(port, started, site, "grafana")
-        yield f"http://127.0.0.1:{port}"
+        _await_port(own.grafana_port, started, site, "grafana")
+        if own.wall:
+            _make_wall(site, own.grafana_local, postgres_dsn)
+        yield own.grafana_link
+
+
+def _make_wall(site: Site, url: str, postgres_dsn: str) -> None:
+    """The wall's organisation; without it everything else runs, and nobody looks without a log-in."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    from dashboards.provisioning import FAILURES, admin_password, make_wall
+
+    try:
+        make_wall(url, admin_password(site.grafana), conninfo_to_dict(postgres_dsn))
+    except FAILURES as error:
+        LOG.warning("[servers] wall: Grafana does not take its organisation, so the wall stays closed: %s", error)
 
 
 def _board_dsn(settings: Settings) -> str:
@@ -154,7 +175,7 @@ def _webhooks(settings: Settings) -> "dict[str, Webhook]":
 
     webhooks = {}
     if settings[ServerSettings].alert_webhook:
-        webhooks[CONTACT] = Webhook(settings[ServerSettings].alert_webhook)
+        webhooks[CONTACT] = Webhook(settings[ServerSettings].alert_webhook, settings[ServerSettings].alert_webhook_token)
     if settings[SmsSettings].on and settings[SmsSettings].gateway_url:
         webhooks[SMS_CONTACT] = Webhook(f"http://127.0.0.1:{settings[SmsSettings].port}/alarms", settings[SmsSettings].secret)
     return webhooks
