@@ -148,8 +148,8 @@ def verify(url: str, password: str, *, wall: bool = False) -> list[Check]:
 def make_wall(url: str, password: str, postgres: Mapping[str, Any]) -> None:
     """Make the organisation `WALL` of the Grafana at `url`, with a data source of its own and the boards of now.
 
-    `password`: the administrator's; `postgres`: libpq keywords of the role that only reads. Files do not do it: Grafana provisions
-    only organisations that are there. Raises one of `FAILURES`.
+    `password`: the administrator's; `postgres`: libpq keywords of the role that only reads. Files do not do it: their
+    organisations must be there. Raises one of `FAILURES`.
     """
     api = _api(url, password)
     try:

@@ -6,14 +6,16 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from ingest_daemon import operations
 from ingest_daemon.contract.settings import PostgresSettings, Settings, SiteSettings
-from ingest_daemon.operations import DaemonSettings
+from ingest_daemon.operations import DaemonSettings, SmsSettings
 from ingest_daemon.stores.settings import StoreSettings
-from pipelines.processes import servers, supervisor
+from pipelines.processes import listening, servers, supervisor
 from pipelines.settings import BillingSettings, ServerSettings
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LOW_DISK_GB = 5
 KEPT_DAYS = 800
 """Shortest retention of readings: a month is compared with that of last year, and both may have to be recomputed."""
@@ -33,6 +35,7 @@ def examine(settings: Settings, *, deep: bool = False) -> list[Finding]:
     looks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
         _processes,
         _ports,
+        _outside,
         _disk,
         _clock,
         _registry,
@@ -74,6 +77,27 @@ def _ports(settings: Settings) -> Iterator[Finding]:
                 yield Finding(f"端口 / port {port}", True, f"free for {name}")
             except OSError as error:
                 yield Finding(f"端口 / port {port}", False, str(error), f"stop what uses it, or set [daemon] {name}_port")
+
+
+def _outside(settings: Settings) -> Iterator[Finding]:
+    """Other machines reach the ports of terminals only. A proxy before Grafana or SMS reaches them on 127.0.0.1."""
+    own, sms = settings[ServerSettings], settings[SmsSettings]
+    inner = {"Dagster": own.dagster_port, "Grafana": own.grafana_port, **servers.inner_ports(settings.folder)}
+    wide = {listener.port: str(listener.address) for listener in listening.listeners() if listener.is_wide}
+    reached = {f"{name} {port}": wide[port] for name, port in inner.items() if port in wide}
+    if sms.on and sms.bind not in LOOPBACK:
+        reached[f"SMS {sms.port}"] = sms.bind
+    for name, address in reached.items():
+        advice = (
+            "let it listen on 127.0.0.1; for others put a proxy with TLS before Grafana and SMS, a tunnel (ssh -L) to Dagster"
+        )
+        yield Finding(f"对外 / outside {name}", False, f"listens on {address}: others reach it", advice)
+    link = urlsplit(own.grafana_link)
+    if link.scheme == "http" and link.hostname not in LOOPBACK:
+        advice = "put a proxy with TLS before Grafana, and https:// in [servers] grafana_url"
+        yield Finding("对外 / outside Grafana", False, f"{own.grafana_link}: passwords cross the network in the clear", advice)
+    elif not reached:
+        yield Finding("对外 / outside", True, "only the ports of terminals")
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:

@@ -17,7 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from psycopg.conninfo import conninfo_to_dict
+
 from ingest_daemon.contract import locks
+from ingest_daemon.contract.files import read_json
 from ingest_daemon.contract.log import LOG
 from ingest_daemon.contract.settings import PostgresSettings, Settings, SiteSettings
 from ingest_daemon.contract.site import Site
@@ -53,6 +56,15 @@ def running_daemon(site: Site) -> Ports | None:
         return Ports(daemon["data_port"], daemon["alarm_port"])
     except (OSError, ValueError, KeyError):
         return None
+
+
+def inner_ports(site: Site) -> dict[str, int]:
+    """The ports of what runs here for this machine only: the daemon's health page and the embedded PostgreSQL."""
+    from pipelines.processes.postgres import address_file
+
+    health = (read_json(site.state / "daemon.json") or {}).get("health_port") if running_daemon(site) else None
+    dsn = (read_json(address_file(site)) or {}).get("dsn")
+    return ({"health": health} if health else {}) | ({"PostgreSQL": int(conninfo_to_dict(dsn)["port"])} if dsn else {})
 
 
 @contextlib.contextmanager
@@ -147,8 +159,6 @@ def grafana(settings: Settings, home: Path, *, children: list[Child] | None = No
 
 def _make_wall(site: Site, url: str, postgres_dsn: str) -> None:
     """The wall's organisation; without it everything else runs, and nobody looks without a log-in."""
-    from psycopg.conninfo import conninfo_to_dict
-
     from dashboards.provisioning import FAILURES, admin_password, make_wall
 
     try:
