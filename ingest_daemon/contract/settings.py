@@ -102,6 +102,23 @@ class PostgresSettings:
         0, "TCP port of the embedded server on 127.0.0.1, 0 picks a free one", "内置库端口", minimum=0, maximum=65535
     )
 
+    def __post_init__(self) -> None:
+        """Raises `SettingError` without the text, which drivers would print: a password is in it."""
+        from psycopg import ProgrammingError
+        from psycopg.conninfo import conninfo_to_dict
+
+        for name in ("dsn", "board_dsn"):
+            try:
+                is_right = "@" not in str(conninfo_to_dict(getattr(self, name)).get("host"))
+            except ProgrammingError:
+                is_right = False
+            if not is_right:
+                raise SettingError(
+                    f"[postgres] {name} cannot be read as a connection string: expected host=… dbname=… user=… password=…, a "
+                    "value with blanks in single quotes, or postgresql://user:password@host/dbname, in the password %40 for @, "
+                    "%25 for %"
+                )
+
 
 class Settings:
     """The settings of a site: `settings[StoreSettings]` is its section `[store]`."""

@@ -17,6 +17,7 @@ import pytest
 from ingest_daemon.contract.site import Site
 from pipelines.processes import supervisor
 from pipelines.processes.listening import listeners
+from pipelines.settings import sample_file
 from tests.chain import mainflow
 from tests.daemon_helpers import Client, eventually, frame, minutes_ago
 from tests.site_helpers import TERMINAL
@@ -77,15 +78,8 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
     """A site whose daemon listens to all, whose every password is marked; a terminal has spoken with a wrong one."""
     site = Site(tmp_path_factory.mktemp("outside") / "site")
     mainflow("init", site.root)
-    text = site.settings.read_text(encoding="utf-8")
-    for section, values in SECRETS.items():
-        head, _, rest = text.partition(f"[{section}]\n")
-        for key, value in values.items():
-            shown = json.dumps(value)
-            rest = "\n".join(f"{key} = {shown}" if line.startswith(f"{key} = ") else line for line in rest.split("\n"))
-        text = f"{head}[{section}]\n{rest}"
-    site.settings.write_text(text, encoding="utf-8")
-    row = {**TERMINAL, "terminal": SPEAKER, "meter": "M1", "password": LISTED}
+    site.settings.write_text(sample_file("embedded", SECRETS), encoding="utf-8")
+    row = {**TERMINAL, "terminal": SPEAKER, "meter": "M1", "password": LISTED, "removed_on": ""}
     (site.registry / "terminals.csv").write_text(f"{','.join(row)}\n{','.join(map(str, row.values()))}\n")
     port = free_port()
     with standing(site, MAINFLOW_DAEMON_BIND="0.0.0.0", MAINFLOW_SERVERS_DAGSTER_PORT=port) as process:
@@ -222,13 +216,7 @@ FAILING = {
             "MAINFLOW_STORE_KIND": "influxdb",
             "MAINFLOW_STORE_INFLUX_URL": "http://user:MARK-url@127.0.0.1:9",
         },
-        "PostgreSQL",
-    ),
-    "a sync": (["sync"], {}, "nowhere"),
-    "a run with a connection string that is none": (
-        ["run"],
-        {"MAINFLOW_POSTGRES_DSN": "host=127.0.0.1 password=MARK-pg MARK-and-a-blank dbname=d"},
-        "error",
+        "nowhere",
     ),
     "a setting of a wrong kind": (["status"], {"MAINFLOW_SMS_SECRET": "MARK-short"}, "secret"),
 }
