@@ -20,7 +20,7 @@ from pipelines.processes.listening import listeners
 from pipelines.settings import sample_file
 from tests.chain import mainflow
 from tests.daemon_helpers import Client, eventually, frame, minutes_ago
-from tests.site_helpers import TERMINAL
+from tests.site_helpers import TERMINAL, files_with, passwords_of_roles
 from tests.up_helpers import free_port, standing
 
 pytestmark = pytest.mark.timeout(300)
@@ -180,14 +180,10 @@ def failed_sync(outside: Outside) -> None:
     eventually(lambda: outside.graphql(query, number)["runOrError"]["status"] == "FAILURE", "the run fails", 120)
 
 
-def passwords_of_roles(site: Site) -> list[bytes]:
-    return [password.encode() for password in json.loads((site.state / "postgres-roles.json").read_text()).values()]
-
-
 def test_no_password_shows_in_a_log_a_run_or_the_list_of_processes(outside: Outside) -> None:
     failed_sync(outside)
     site, secrets = outside.site, [MARK, *passwords_of_roles(outside.site)]
-    holding = {path for path in site.root.rglob("*") if path.is_file() and any(secret in path.read_bytes() for secret in secrets)}
+    holding = files_with(site, secrets)
     assert {path.relative_to(site.root).parts[0] for path in holding} <= MAY_HOLD, holding
     assert [path for path in holding if path.stat().st_mode & stat.S_IRWXO] == []
     assert {site.settings, site.registry / "terminals.csv", site.state / "postgres.json"} <= holding, "this test finds nothing"
