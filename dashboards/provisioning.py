@@ -139,7 +139,10 @@ def verify(url: str, password: str, *, wall: bool = False) -> list[Check]:
     `password`: the administrator's; `wall`: whether who has no log-in is to see the organisation of the wall.
     """
     api = _api(url, password)
-    checks = [_check("login", partial(_login, api)), _check("datasource", partial(_datasource_health, api))]
+    login = _check("login", partial(_login, api))
+    if not login.ok:  # five wrong passwords would lock the administrator out
+        return [login]
+    checks = [login, _check("datasource", partial(_datasource_health, api))]
     checks += [_check(f"board {name}", partial(_board_title, api, name)) for name in all_boards()]
     checks += [_check(f"rule {name}", partial(_rule_health, api, name)) for name in all_rules()]
     return checks + ([_check("wall", partial(_seen_without_login, url))] if wall else [])
