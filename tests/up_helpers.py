@@ -12,7 +12,7 @@ from ingest_daemon.contract.site import Site
 from tests.chain import COMMAND, FREE_PORTS
 from tests.daemon_helpers import eventually
 
-READY_S = 120.0
+READY_S = 200.0
 
 
 def free_port() -> str:
