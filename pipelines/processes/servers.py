@@ -64,7 +64,7 @@ def inner_ports(site: Site) -> dict[str, int]:
 
     health = (read_json(site.state / "daemon.json") or {}).get("health_port") if running_daemon(site) else None
     dsn = (read_json(address_file(site)) or {}).get("dsn")
-    return ({"health": health} if health else {}) | ({"PostgreSQL": int(conninfo_to_dict(dsn)["port"])} if dsn else {})
+    return ({"health": health} if health else {}) | ({"PostgreSQL": int(str(conninfo_to_dict(dsn)["port"]))} if dsn else {})
 
 
 @contextlib.contextmanager
