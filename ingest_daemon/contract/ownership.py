@@ -8,12 +8,8 @@ import uuid
 
 import psycopg
 
-from ingest_daemon.contract.ops_tables import create_missing
+from ingest_daemon.contract.ops_tables import migrate
 from ingest_daemon.contract.site import Site
-
-TABLE = """
-create schema if not exists ops;
-create table if not exists ops.site (only_row boolean primary key default true check (only_row), site_id text not null)"""
 
 
 class ForeignDatabase(psycopg.OperationalError):
@@ -37,10 +33,18 @@ def site_id(site: Site) -> str:
 
 
 def claim(connection: psycopg.Connection, own: str) -> None:
-    """Make the database this site's where it is nobody's, in the connection's transaction. Raises `ForeignDatabase`."""
-    create_missing(connection, "ops.site", TABLE)
-    connection.execute("insert into ops.site (site_id) values (%s) on conflict do nothing", [own])
-    check(connection, own)
+    """Make the database this site's where it is nobody's, and schema `ops` this version's. Raises `ForeignDatabase`."""
+    open_ops(connection, own)
+    with connection.transaction():
+        connection.execute("insert into ops.site (site_id) values (%s) on conflict do nothing", [own])
+        check(connection, own)
+
+
+def open_ops(connection: psycopg.Connection, own: str) -> None:
+    """Bring schema `ops` to this version in a database that is no other site's. Raises `ForeignDatabase`, `NewerSchema`."""
+    with connection.transaction():
+        check(connection, own)
+    migrate(connection)
 
 
 def check(connection: psycopg.Connection, own: str) -> None:

@@ -21,8 +21,7 @@ import polars as pl
 import psycopg
 
 from ingest_daemon.contract.files import read_json, write_json, write_parquet
-from ingest_daemon.contract.latest_reading import COLUMNS, FIELD_NAMES, TABLE
-from ingest_daemon.contract.ops_tables import create_missing
+from ingest_daemon.contract.latest_reading import COLUMNS, FIELD_NAMES
 from ingest_daemon.contract.schema import READING
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding.handover import Handover, newest
@@ -128,8 +127,6 @@ class LatestReadings(PostgresSink):
         return min(position for reader, position in self._saved.items() if CURSORS[reader] == stream)
 
     def _deliver(self, connection: psycopg.Connection) -> None:
-        create_missing(connection, "ops.latest_reading", TABLE)
-        connection.commit()
         self._counters.health[self.PART] = "ok"
         self._rebuild = None
         while True:

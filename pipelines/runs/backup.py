@@ -24,6 +24,7 @@ from assets import outbox, tables, warehouse
 from assets.workbench import Workbench
 from ingest_daemon.contract import ownership
 from ingest_daemon.contract.files import read_json, sync_folder, write_json
+from ingest_daemon.contract.ops_tables import migrate
 from ingest_daemon.contract.settings import SiteSettings
 from ingest_daemon.contract.site import Site
 from pipelines.runs.run import run_lock
@@ -132,7 +133,14 @@ def restore_ops(site: Site, dsn: str) -> bool:
     dump = site.state / DUMP
     if not dump.exists():
         return False
-    _call("pg_restore", dsn, "--no-owner", "--no-privileges", "--clean", "--if-exists", "--single-transaction", str(dump))
+    import psycopg
+
+    with psycopg.connect(dsn) as connection:
+        # All of it: the backup may be of a version that had other tables. What others built on it is made by publication.
+        connection.execute("drop schema if exists ops cascade")
+    _call("pg_restore", dsn, "--no-owner", "--no-privileges", "--single-transaction", str(dump))
+    with psycopg.connect(dsn) as connection:
+        migrate(connection)
     dump.rename(dump.with_name(f"{DUMP}.restored"))
     return True
 
