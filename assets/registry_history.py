@@ -23,7 +23,7 @@ import polars as pl
 from assets import calendar, warehouse
 from assets.registry import FILES, KEYS, SHOWN, Content, RegistryError, problems_text, read
 from assets.workbench import Workbench
-from ingest_daemon.contract.files import read_json, sync_folder, write_json, write_parquet
+from ingest_daemon.contract.files import rebuilt_json, sync_folder, write_json, write_parquet
 from ingest_daemon.contract.log import LOG
 from ingest_daemon.contract.schema import TIMESTAMP
 
@@ -100,7 +100,13 @@ def changes(folder: Path, table: str) -> pl.DataFrame:
     schema = {**TABLES[table], "known_at": TIMESTAMP, "added": pl.Boolean(), "edit": pl.Int64()}
     frames = [pl.DataFrame(schema=schema)]
     for path in sorted(folder.glob(f"[0-9]*/{table}.parquet")):
-        part = pl.read_parquet(path).with_columns(edit=pl.lit(int(path.parent.name), pl.Int64))
+        try:
+            part = pl.read_parquet(path).with_columns(edit=pl.lit(int(path.parent.name), pl.Int64))
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise RegistryError(
+                f"{path} cannot be read ({error}): it holds what the registry said when, and nothing else does; restore it from "
+                "a backup (site/state/registry-history of the newest one)"
+            ) from None
         missing = [pl.lit(None, kind).alias(name) for name, kind in schema.items() if name not in part.columns]
         frames.append(part.with_columns(missing).select(list(schema)))
     return pl.concat(frames)
@@ -131,7 +137,7 @@ def append(folder: Path, before: Mapping[str, pl.DataFrame], after: Mapping[str,
 
 def is_edited(registry: Path, folder: Path) -> bool:
     """Whether the files are others than those last read."""
-    return bool(_digest(registry) != (read_json(folder / LAST_READ) or {}).get("sha256", ""))
+    return rebuilt_json(folder / LAST_READ, lambda value: str(value["sha256"]), "the registry is read again") != _digest(registry)
 
 
 def _digest(registry: Path) -> str:

@@ -29,7 +29,7 @@ from ingest_daemon.forwarding.alarm_sink import AlarmSink
 from ingest_daemon.forwarding.forwarder import Forwarder
 from ingest_daemon.forwarding.handover import Handover
 from ingest_daemon.forwarding.latest_readings import LatestReadings
-from ingest_daemon.journal.reader import backlog
+from ingest_daemon.journal.reader import backlog, restore_cursors
 from ingest_daemon.journal.records import ALARM, BAD, BAD_KIND, DATA, EVENT, FRAME_KIND, PART, STRANGER
 from ingest_daemon.journal.writer import Journals
 from ingest_daemon.monitoring import health
@@ -71,6 +71,7 @@ class Daemon:
         daemon = replace(daemon, connections=allowed_connections(daemon.connections))
         self._started_at = datetime.now(UTC)
         self._counters = Counters()
+        restore_cursors(site)
         self._journals = Journals(
             site,
             daemon.segment_mb << 20,

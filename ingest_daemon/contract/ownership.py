@@ -4,12 +4,17 @@ The number is made with the site (`state/site-id`) and goes with a copy of it.
 """
 
 import os
+import re
 import uuid
+from pathlib import Path
 
 import psycopg
 
+from ingest_daemon.contract.files import replace_file, set_aside
 from ingest_daemon.contract.ops_tables import migrate
 from ingest_daemon.contract.site import Site
+
+SITE_ID = re.compile("[0-9a-f]{32}")
 
 
 class ForeignDatabase(psycopg.OperationalError):
@@ -17,8 +22,8 @@ class ForeignDatabase(psycopg.OperationalError):
 
 
 def site_id(site: Site) -> str:
-    """The site's number, made at the first call. Raises `OSError`."""
-    path = site.state / "site-id"
+    """The site's number, made at the first call. Raises `OSError`, or `ValueError` where its file is damaged."""
+    path = _path(site)
     if not path.exists():
         site.state.mkdir(parents=True, exist_ok=True)
         own = path.with_name(f"site-id.{os.getpid()}")
@@ -29,7 +34,31 @@ def site_id(site: Site) -> str:
             pass
         finally:
             own.unlink()
-    return path.read_text().strip()
+    if not (path.is_file() and SITE_ID.fullmatch(text := path.read_text(errors="replace").strip())):
+        raise ValueError(
+            f"{path} is damaged: expected the site's number, 32 hexadecimal digits; restore it from a backup, or write there the "
+            "number that the site's database has (select site_id from ops.site); mainflow doctor --fix does so where it can"
+        )
+    return text
+
+
+def restore_site_id(site: Site, connection: psycopg.Connection) -> bool:
+    """Take a damaged number from a database that is the site's for certain; whether that was necessary and done."""
+    try:
+        site_id(site)
+    except ValueError:
+        if connection.execute("select to_regclass('ops.site')").fetchone() == (None,):
+            return False
+        row = connection.execute("select site_id from ops.site").fetchone()
+        if row:
+            set_aside(_path(site))
+            replace_file(_path(site), [row[0].encode()])
+        return row is not None
+    return False
+
+
+def _path(site: Site) -> Path:
+    return site.state / "site-id"
 
 
 def claim(connection: psycopg.Connection, own: str) -> None:

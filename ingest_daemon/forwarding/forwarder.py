@@ -11,7 +11,7 @@ from functools import partial
 
 import polars as pl
 
-from ingest_daemon.contract.files import read_json
+from ingest_daemon.contract.files import rebuilt_json
 from ingest_daemon.contract.log import LOG
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding import replay
@@ -198,11 +198,8 @@ class Forwarder(JournalThread):
 
     def _restore_state(self) -> None:
         """Read the saved state and bring it up to date with the frames that were forwarded since."""
-        try:
-            state = TerminalState(read_json(self._site.state / "terminals.json"))
-        except ValueError as error:
-            LOG.warning("%s; made again from the journal", error)
-            state = TerminalState()
+        path = self._site.state / "terminals.json"
+        state = rebuilt_json(path, TerminalState, "made again from the journal") or TerminalState()
         for stream in STREAMS:
             while (position := state.positions[stream]) < self._positions[stream]:
                 chunk = read(self._site.journal / stream, position, self._positions[stream], GROUP_BYTES)

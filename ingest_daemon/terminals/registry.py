@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from ingest_daemon.contract.files import read_json, replace_file, write_json
+from ingest_daemon.contract.files import glance, replace_file, write_json
 from ingest_daemon.contract.log import LOG
 from ingest_daemon.contract.registry_schema import read_csv
 from ingest_daemon.contract.site import Site
@@ -204,9 +204,7 @@ class Registry:
         return tuple(fingerprint)
 
     def _accepted_digest(self) -> str:
-        with suppress(ValueError):
-            return str((read_json(self._accepted) or {}).get("sha256", ""))
-        return ""
+        return glance(self._accepted, lambda value: str(value["sha256"])) or ""
 
 
 def accept(site: Site) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 
 import click
 from rich.table import Table
+from rich.text import Text
 
 from ingest_daemon import operations
 from ingest_daemon.contract.site import UMASK
 from pipelines.cli.arrivals import arrivals
 from pipelines.cli.ask import ask
-from pipelines.cli.console import console, progress_bar
+from pipelines.cli.console import coloured, console, progress_bar
 from pipelines.cli.decode import decode
 from pipelines.cli.journal import journal
 from pipelines.cli.options import SITE, examples, report_failures
@@ -109,7 +110,7 @@ def backup(root: Path, target: Path, keep: int, verify: bool) -> None:
         folder = backups.newest(target)
         bad = backups.damaged(folder) if folder else []
         for name in bad:
-            console.print(f"[red]{name}[/red]: 缺失或不符 / missing, or not as it was copied")
+            console.print(coloured("red", name, ": 缺失或不符 / missing, or not as it was copied"))
         console.print(f"{folder}: {'✗' if bad else '✓'}" if folder else f"{target}: 没有备份 / no backup")
         sys.exit(0 if folder and not bad else 1)
     with progress_bar("备份 backup", None) as told:
@@ -168,8 +169,8 @@ def doctor(root: Path, deep: bool) -> None:
     findings = examine(load(root), deep=deep)
     table = Table("项目 / check", "", "所见 / seen", "怎么办 / what to do")
     for finding in findings:
-        mark = {True: "[green]✓[/green]", False: "[red]✗[/red]", None: "[yellow]–[/yellow]"}[finding.ok]
-        table.add_row(finding.name, mark, finding.seen, finding.advice)
+        mark = {True: ("green", "✓"), False: ("red", "✗"), None: ("yellow", "–")}[finding.ok]
+        table.add_row(finding.name, coloured(*mark), finding.seen, finding.advice)
     console.print(table)
     sys.exit(1 if any(finding.ok is False for finding in findings) else 0)
 
@@ -254,14 +255,14 @@ def _deliver(settings: Any, ports: Any, plan: Any, total: int) -> Any:
     return delivery
 
 
-def delivery_line(delivery: Any) -> str:
+def delivery_line(delivery: Any) -> Text:
     """Counts of sent and acknowledged frames, in one line."""
     sent, answered = sum(delivery.readings_sent.values()), sum(delivery.readings_acknowledged.values())
-    lost = f", [red]放弃 given up: {', '.join(delivery.given_up)}[/red]" if delivery.given_up else ""
-    return (
+    lost = f", 放弃 given up: {', '.join(delivery.given_up)}" if delivery.given_up else ""
+    return Text(
         f"读数 readings: {sent:,} 发 sent, {answered:,} 确认 acknowledged; "
-        f"帧 frames: {delivery.sent:,} 发 sent, {delivery.repeated:,} 重发 repeated, {delivery.refused:,} 拒 refused{lost}"
-    )
+        f"帧 frames: {delivery.sent:,} 发 sent, {delivery.repeated:,} 重发 repeated, {delivery.refused:,} 拒 refused"
+    ).append(lost, "red")
 
 
 @main.command(epilog=examples("mainflow run --site site", "mainflow run --site site --days 2026-01-01..2026-01-31"))
@@ -317,7 +318,7 @@ def adopt(root: Path) -> None:
     if not done.frames:
         console.print("没有可补收的 / nothing to adopt: no terminal with frames kept aside has been registered since")
     for terminal, frames in done.left.items():
-        console.print(f"[yellow]{terminal}[/yellow]: 仍未登记 / still unknown, {frames:,} 帧 frames")
+        console.print(coloured("yellow", terminal, f": 仍未登记 / still unknown, {frames:,} 帧 frames"))
 
 
 @main.command(

@@ -4,7 +4,6 @@ A process that already runs is used and left running.
 """
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from psycopg.conninfo import conninfo_to_dict
 
 from ingest_daemon.contract import locks
-from ingest_daemon.contract.files import read_json
+from ingest_daemon.contract.files import glance
 from ingest_daemon.contract.log import LOG
 from ingest_daemon.contract.settings import PostgresSettings, Settings, SiteSettings
 from ingest_daemon.contract.site import Site
@@ -51,19 +50,15 @@ def running_daemon(site: Site) -> Ports | None:
     """The ports of the site's daemon if it runs, else None."""
     if not locks.is_held(site.state / "daemon.lock"):
         return None
-    try:
-        daemon = json.loads((site.state / "daemon.json").read_text())
-        return Ports(daemon["data_port"], daemon["alarm_port"])
-    except (OSError, ValueError, KeyError):
-        return None
+    return glance(site.state / "daemon.json", lambda address: Ports(int(address["data_port"]), int(address["alarm_port"])))
 
 
 def inner_ports(site: Site) -> dict[str, int]:
     """The ports of what runs here for this machine only: the daemon's health page and the embedded PostgreSQL."""
     from pipelines.processes.postgres import address_file
 
-    health = (read_json(site.state / "daemon.json") or {}).get("health_port") if running_daemon(site) else None
-    dsn = (read_json(address_file(site)) or {}).get("dsn")
+    health = glance(site.state / "daemon.json", lambda own: int(own["health_port"])) if running_daemon(site) else None
+    dsn = glance(address_file(site), lambda own: str(own["dsn"]))
     return ({"health": health} if health else {}) | ({"PostgreSQL": int(str(conninfo_to_dict(dsn)["port"]))} if dsn else {})
 
 

@@ -6,14 +6,14 @@ One supervisor a site: it holds `state/up.lock` as long as it lives, whatever en
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Event
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ingest_daemon.contract import locks
-from ingest_daemon.contract.files import read_json, write_json
+from ingest_daemon.contract.files import glance, write_json
 from ingest_daemon.contract.site import Site
 
 LOOK_S = 0.25
@@ -67,11 +67,14 @@ def kept(site: Site) -> list[Kept] | None:
     """The processes of the running supervisor; None where there is none. One that no longer beats runs nothing."""
     if not locks.is_held(_lock(site)):
         return None
-    content = read_json(_state(site)) or {}
-    is_alive = time.time() - content.get("at", 0) < 2 * BEAT_S
+    return glance(_state(site), _told) or []
+
+
+def _told(content: Mapping[str, Any]) -> list[Kept]:
+    is_alive = time.time() - content["at"] < 2 * BEAT_S
     return [
         Kept(name, is_alive and child["pid"] is not None, child["restarts"], child["ended"])
-        for name, child in content.get("children", {}).items()
+        for name, child in content["children"].items()
     ]
 
 
@@ -79,10 +82,13 @@ def down(site: Site) -> bool:
     """End the running supervisor and wait until it has; False where there is none. Raises `TimeoutError`."""
     if not locks.is_held(_lock(site)):
         return False
-    with suppress(ProcessLookupError, TypeError):
-        os.kill(_pid(site), signal.SIGTERM)  # type: ignore[arg-type]
     deadline = time.monotonic() + DOWN_S
+    told = None
     while locks.is_held(_lock(site)):
+        if (pid := _pid(site)) != told:
+            told = pid
+            with suppress(ProcessLookupError, TypeError):
+                os.kill(pid, signal.SIGTERM)  # type: ignore[arg-type]
         if time.monotonic() > deadline:
             raise TimeoutError(f"`mainflow up` (process {_pid(site)}) did not end within {DOWN_S:.0f} s; kill it")
         time.sleep(0.1)
@@ -96,9 +102,9 @@ def watch(site: Site, children: Sequence[Child], stop: Event, tell: Callable[[st
     while True:
         changed = [each.look(tell) for each in watched]
         if any(changed) or time.monotonic() - told > BEAT_S:
-            write_json(
-                _state(site), {"pid": os.getpid(), "at": time.time(), "children": dict(map(_Watched.row, watched))}, durable=False
-            )
+            state = {"pid": os.getpid(), "at": time.time(), "children": dict(map(_Watched.row, watched))}
+            with suppress(OSError):  # a full disk stops no process; the daemon says so
+                write_json(_state(site), state, durable=False)
             told = time.monotonic()
         if stop.wait(LOOK_S):
             return
@@ -154,4 +160,4 @@ def _state(site: Site) -> Path:
 
 
 def _pid(site: Site) -> int | None:
-    return (read_json(_state(site)) or {}).get("pid")
+    return glance(_state(site), lambda content: int(content["pid"]))

@@ -20,10 +20,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psycopg
+
 from assets import outbox, tables, warehouse
 from assets.workbench import Workbench
 from ingest_daemon.contract import ownership
-from ingest_daemon.contract.files import read_json, sync_folder, write_json
+from ingest_daemon.contract.files import glance, read_json, sync_folder, write_json
 from ingest_daemon.contract.ops_tables import migrate
 from ingest_daemon.contract.settings import SiteSettings
 from ingest_daemon.contract.site import Site
@@ -33,6 +35,9 @@ from pipelines.settings import load
 MANIFEST = "manifest.json"
 DUMP = "ops.dump"
 LAST = "backup.json"
+BEFORE = "ops_before_restore"
+"""Schema `ops` until the restored one is whole."""
+
 CHUNK = 1 << 20
 DUMP_S = 3600
 
@@ -133,16 +138,25 @@ def restore_ops(site: Site, dsn: str) -> bool:
     dump = site.state / DUMP
     if not dump.exists():
         return False
-    import psycopg
-
-    with psycopg.connect(dsn) as connection:
-        # All of it: the backup may be of a version that had other tables. What others built on it is made by publication.
-        connection.execute("drop schema if exists ops cascade")
-    _call("pg_restore", dsn, "--no-owner", "--no-privileges", "--single-transaction", str(dump))
-    with psycopg.connect(dsn) as connection:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        # All of it: the backup may be of a version that had other tables. What shows them is made again by publication.
+        if _has_schema(connection, "ops") and not _has_schema(connection, BEFORE):
+            connection.execute(f"alter schema ops rename to {BEFORE}")
+        connection.execute("drop schema if exists ops cascade")  # of a restore that a kill ended
+        try:
+            _call("pg_restore", dsn, "--no-owner", "--no-privileges", "--single-transaction", str(dump))
+        except BackupError:
+            if _has_schema(connection, BEFORE):
+                connection.execute(f"alter schema {BEFORE} rename to ops")
+            raise
+        connection.execute(f"drop schema if exists {BEFORE} cascade")
         migrate(connection)
     dump.rename(dump.with_name(f"{DUMP}.restored"))
     return True
+
+
+def _has_schema(connection: psycopg.Connection, name: str) -> bool:
+    return connection.execute("select to_regnamespace(%s)", [name]).fetchone() != (None,)
 
 
 # --- files --------------------------------------------------------------------------------------------------------------------
@@ -285,4 +299,4 @@ def _call(program: str, dsn: str, *arguments: str) -> None:
 
 def told(site: Site) -> dict[str, Any]:
     """When the last backup was made, where, its files and bytes; empty where there was none."""
-    return dict(read_json(site.state / LAST) or {})
+    return glance(site.state / LAST, lambda last: {"at": last["at"], "folder": last["folder"]}) or {}

@@ -159,7 +159,7 @@ def test_a_user_who_may_only_write_needs_no_more_until_there_is_a_new_file(conne
     connection.execute("set role somebody")
     migrate(connection)
     connection.execute(EVENT)
-    with pytest.raises(psycopg.OperationalError, match="needs 0099_new, and user .* may not change it"):
+    with pytest.raises(psycopg.OperationalError, match=r"needs 0099_new, and user .* may not change it"):
         migrate(connection, (*migrations(), Migration(99, "new", "create table ops.new (n int)")))
     connection.execute("reset role")
 
