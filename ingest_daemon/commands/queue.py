@@ -16,7 +16,7 @@ from typing import Any
 
 from ingest_daemon.codec_kit.api import Command, CommandType
 from ingest_daemon.commands.settings import CommandSettings
-from ingest_daemon.contract.files import make_folder, read_json, sync_folder, write_json
+from ingest_daemon.contract.files import make_folder, parsed_json, sync_folder, write_json
 from ingest_daemon.contract.log import RateLimitedLog
 from ingest_daemon.contract.schema import FIELDS
 from ingest_daemon.contract.site import Site
@@ -268,9 +268,9 @@ class CommandQueue:
 
     def _read(self, path: Path) -> QueuedCommand | None:
         try:
-            return _parsed(read_json(path))
-        except (ValueError, TypeError, KeyError, IsADirectoryError) as error:
-            self._limited.warn("asks", f"{path} is no question and is passed over: {error}; mend or remove it")
+            return parsed_json(path, _parsed)
+        except (ValueError, IsADirectoryError) as error:
+            self._limited.warn("asks", f"a question is passed over: {error}")
             return None
 
 

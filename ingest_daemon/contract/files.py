@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+MEND = "; mend or remove it"
+
 Compression = Literal["zstd", "lz4"]
 """How Parquet is packed: small, or quick."""
 
@@ -63,7 +65,7 @@ def set_aside(path: Path) -> Path:
     """Rename what is in a file's or folder's place, adding the time; gives the new path. Raises `OSError`."""
     aside = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}")
     path.rename(aside)
-    LOG.warning("%s is not what belongs there; it is kept as %s", path, aside.name)
+    LOG.warning("%s is set aside as %s", path, aside.name)
     return aside
 
 
@@ -121,11 +123,11 @@ def parsed_json(path: Path, parse: Callable[[Any], T]) -> T | None:
     except FileNotFoundError:
         return None
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON ({error}); mend or remove it") from None
+        raise ValueError(f"{path} is not JSON ({error}){MEND}") from None
     try:
         return parse(value)
     except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise ValueError(f"{path} has not the content that belongs there ({error!r}); mend or remove it") from None
+        raise ValueError(f"{path} has not the content that belongs there ({error!r}){MEND}") from None
 
 
 def rebuilt_json(path: Path, parse: Callable[[Any], T], instead: str) -> T | None:
@@ -136,7 +138,7 @@ def rebuilt_json(path: Path, parse: Callable[[Any], T], instead: str) -> T | Non
     try:
         return parsed_json(path, parse)
     except (ValueError, IsADirectoryError) as error:
-        LOG.warning("%s: %s", error, instead)
+        LOG.warning("%s: %s", str(error).removesuffix(MEND), instead)
         set_aside(path)
         return None
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ingest_daemon.contract.files import parsed_json, rebuilt_json, write_json
+from ingest_daemon.contract.files import glance, rebuilt_json, write_json
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding.decoding import senders
 from ingest_daemon.forwarding.quarantine import unadopted_entries
@@ -86,11 +86,11 @@ def reply(site: Site, request: ReplayRequest, done: ReplayResult) -> None:
 
 
 def answer(site: Site, name: str) -> ReplayResult | None:
-    """The answer to a request; None while there is none. Raises `ValueError` where it cannot be read."""
+    """The answer to a request; None while there is none."""
     for _, file in _FILES.values():
-        found = parsed_json(site.state / file, dict)
-        if found and found.pop("request", "") == name:
-            return ReplayResult(**found)
+        found = glance(site.state / file, _answer)
+        if found and found[0] == name:
+            return found[1]
     return None
 
 
@@ -121,6 +121,10 @@ def replayed(site: Site, span: ReplayRange, ends: Mapping[str, int]) -> Iterator
             yield from ((stream, record) for record in inside)
             if chunk.next_position >= end:
                 break
+
+
+def _answer(found: Mapping[str, Any]) -> tuple[str, ReplayResult]:
+    return found["request"], ReplayResult(**{key: value for key, value in found.items() if key != "request"})
 
 
 def _files(span: ReplayRange | None) -> tuple[str, str]:

@@ -63,7 +63,7 @@ def report_failures(function: Callable[..., Any]) -> Callable[..., Any]:
             code, what, text = _told(error, folder)
             if not code:
                 raise
-            console.print(coloured("red", f"{what}:", f" {text}"), highlight=False)
+            console.print(coloured("red", f"{what}:", f" {text}"), highlight=False, soft_wrap=True)
             sys.exit(code)
 
     return wrapped
