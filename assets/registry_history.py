@@ -101,7 +101,7 @@ def changes(folder: Path, table: str) -> pl.DataFrame:
     frames = [pl.DataFrame(schema=schema)]
     for path in sorted(folder.glob(f"[0-9]*/{table}.parquet")):
         try:
-            part = pl.read_parquet(path).with_columns(edit=pl.lit(int(path.parent.name), pl.Int64))
+            part = pl.read_parquet(path, glob=False).with_columns(edit=pl.lit(int(path.parent.name), pl.Int64))
         except (OSError, pl.exceptions.PolarsError) as error:
             raise RegistryError(
                 f"{path} cannot be read ({error}): it holds what the registry said when, and nothing else does; restore it from "

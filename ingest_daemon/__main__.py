@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ingest_daemon.commands.queue import CommandQueue
 from ingest_daemon.commands.settings import CommandSettings
+from ingest_daemon.contract import disk
 from ingest_daemon.contract.files import write_json
 from ingest_daemon.contract.log import LOG
 from ingest_daemon.contract.settings import (
@@ -209,7 +210,8 @@ class Daemon:
     def _give_up(self) -> int:
         error = self._broken.result()
         print(
-            f"日志无法写入磁盘，采集进程退出 / the journal cannot be kept on disk, the daemon ends: {error}",
+            f"日志无法写入磁盘，采集进程退出 / the journal cannot be kept on disk, the daemon ends: "
+            f"{disk.trouble(error, self._site.root) or error}",
             file=sys.stderr,
             flush=True,
         )
@@ -275,7 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with asyncio.Runner(loop_factory=_loop_factory(settings[DaemonSettings].event_loop)) as runner:
             return runner.run(Daemon(settings).run())
     except (SiteBusy, OSError, ValueError) as error:
-        print(error, file=sys.stderr)
+        print(disk.trouble(error, site.root) or error, file=sys.stderr)
         return FAILED
 
 

@@ -44,7 +44,7 @@ def trouble(error: BaseException, site: Path) -> str | None:
         if kind is None:
             continue
         named = getattr(cause, "filename", None) or next(iter(_PATH.findall(str(cause))), None)
-        path = Path(str(named)) if named else site
+        path = site if named is None or str(named).startswith("/proc/") else Path(str(named))
         return f"{kind.zh} / {kind.en}: {path}; {_free(path)}{kind.advice.format(user=getpass.getuser())}"
     return None
 

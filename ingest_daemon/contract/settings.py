@@ -145,6 +145,7 @@ def read_settings(folder: Site, *, all_sections: bool) -> Settings:
 
     `all_sections`: every section that exists is registered, so that another one in the file is an error.
     """
+    check_place(folder.root)
     tables = read_tables(folder.settings)
     for name, table in tables.items():
         if name not in SECTIONS:
@@ -153,6 +154,15 @@ def read_settings(folder: Site, *, all_sections: bool) -> Settings:
         elif not isinstance(table, dict):
             raise SettingError(f"{folder.settings}: {name} = …: expected a section [{name}] with keys below it")
     return Settings(folder, {kind: read_section(kind, name, tables) for name, kind in SECTIONS.items()})
+
+
+def check_place(root: Path) -> None:
+    """Raises `SettingError` where a site's path has a character that DuckDB or PostgreSQL would take for something else."""
+    if wrong := [char for char in str(root) if char in ",?*" or not char.isprintable()]:
+        raise SettingError(
+            f"站点路径中有不可用的字符 / the path of the site {str(root)!r} has {', '.join(map(repr, sorted({*wrong})))}: "
+            "expected none of , ? * and no control character; rename the folder"
+        )
 
 
 def read_tables(path: Path) -> Mapping[str, Any]:

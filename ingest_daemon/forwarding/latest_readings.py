@@ -132,7 +132,7 @@ class LatestReadings(PostgresSink):
         self._rebuilt = self._pending
         if self._pending_path.exists():
             try:
-                self._pending = pl.read_parquet(self._pending_path).select(*READING)
+                self._pending = pl.read_parquet(self._pending_path, glob=False).select(*READING)
             except (OSError, pl.exceptions.PolarsError) as error:
                 LOG.warning(
                     "%s cannot be read (%s): all latest readings are made again from the journal", self._pending_path, error

@@ -76,7 +76,7 @@ class ParquetStore:
             for (day,), rows in points.with_columns(day=pl.col("ts").dt.date()).partition_by("day", as_dict=True).items():
                 files = _files(self._readings / f"day={day}")
                 self._look_through(files)
-                held = pl.read_parquet(files, hive_partitioning=False).unique(keep="last", maintain_order=True)
+                held = pl.read_parquet(files, hive_partitioning=False, glob=False).unique(keep="last", maintain_order=True)
                 _write_file(
                     self._readings / f"day={day}", held.join(rows, on=[*KEY, *POSITION], how="anti", maintain_order="left")
                 )
@@ -102,7 +102,7 @@ class ParquetStore:
                     return pl.DataFrame(schema=READING).select(columns)
                 try:
                     self._look_through(files)
-                    rows = pl.scan_parquet(files, hive_partitioning=False).filter(wanted).select(scanned).collect()
+                    rows = pl.scan_parquet(files, hive_partitioning=False, glob=False).filter(wanted).select(scanned).collect()
                 except FileNotFoundError:
                     if attempt == READ_TRIES:
                         raise
@@ -159,7 +159,7 @@ class ParquetStore:
         """
         if not all(map(is_whole, files)):
             return
-        rows = pl.read_parquet(files, hive_partitioning=False).unique(keep="last", maintain_order=True)
+        rows = pl.read_parquet(files, hive_partitioning=False, glob=False).unique(keep="last", maintain_order=True)
         _write_file(folder, rows.sort("terminal", "ts", maintain_order=True))
         for file in files:
             file.unlink()
@@ -214,7 +214,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _readable(file: Path) -> bool:
     try:
-        pl.read_parquet(file, hive_partitioning=False)
+        pl.read_parquet(file, hive_partitioning=False, glob=False)
     except (pl.exceptions.PolarsError, OSError):
         return False
     return True

@@ -91,7 +91,7 @@ def _waiting(settings: Settings) -> Text:
     try:
         store = open_store(settings.folder, settings[StoreSettings])
         days = touched.waiting(settings.folder.state, store, settings.zone, settings[FigureSettings].max_hole)
-    except StoreAway as error:
+    except (StoreAway, OSError) as error:
         return coloured("red", "?", f" {error}")
     return Text(f"{len(days.live)}，待分析 for the analysis {len(days.analysis)}")
 

@@ -4,6 +4,7 @@ A process that already runs is used and left running.
 """
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 START_S = 60.0
 STOP_S = 20.0
+LEAST_FREE = 1 << 20
+"""Bytes without which no process starts."""
 
 
 class ServerError(RuntimeError):
@@ -266,4 +269,6 @@ def port_answers(port: int) -> bool:
 
 def _tail(site: Site, name: str) -> str:
     log = site.logs / f"{name}.log"
+    if shutil.disk_usage(site.root).free < LEAST_FREE:
+        return os.strerror(errno.ENOSPC)  # nor can it write its log
     return log.read_text(errors="replace")[-2000:] if log.exists() else "(no log)"

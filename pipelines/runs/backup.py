@@ -27,7 +27,7 @@ from assets.workbench import Workbench
 from ingest_daemon.contract import ownership
 from ingest_daemon.contract.files import glance, read_json, sync_folder, write_json
 from ingest_daemon.contract.ops_tables import migrate
-from ingest_daemon.contract.settings import SiteSettings
+from ingest_daemon.contract.settings import SiteSettings, check_place
 from ingest_daemon.contract.site import Site
 from pipelines.runs.run import run_lock
 from pipelines.settings import load
@@ -117,6 +117,7 @@ def restore(source: Path, root: Path) -> Path:
     folder = source if (source / MANIFEST).exists() else newest(source)
     if folder is None:
         raise BackupError(f"{source} holds no backup: expected a folder with {MANIFEST}, or one above such folders")
+    check_place(root)
     if root.exists() and any(root.iterdir()):
         raise BackupError(f"{root} is not empty: expected a new folder for the site")
     if bad := damaged(folder):

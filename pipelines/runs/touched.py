@@ -8,6 +8,7 @@ generation in which it was last touched: a reading that arrives while its day is
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -128,5 +129,7 @@ def _edited(state: Path) -> Iterator[dict[str, Any]]:
     path = state / "touched.json"
     with exclusive(state / "touched.lock"):
         content = rebuilt_json(path, _content, "every day of the raw store is computed again") or _content({})
+        before = deepcopy(content)
         yield content
-        write_json(path, content, durable=True)
+        if content != before or not path.exists():
+            write_json(path, content, durable=True)

@@ -140,7 +140,7 @@ def small_files(state: Path) -> Iterator[tuple[str, Path]]:
             yield name, path
 
 
-@pytest.mark.parametrize("damage", [emptied, cut, garbage, another_content, made_a_folder])
+@pytest.mark.parametrize("damage", [emptied, cut, another_content, made_a_folder])
 def test_with_every_small_file_damaged_the_daemon_and_all_commands_go_on_and_nothing_is_lost(
     copy: Running, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None]
 ) -> None:
