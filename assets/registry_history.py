@@ -8,6 +8,7 @@ to when; the others are the files of the same names.
 """
 
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -25,6 +26,7 @@ from assets.registry import FILES, KEYS, SHOWN, Content, RegistryError, problems
 from assets.workbench import Workbench
 from ingest_daemon.contract.files import rebuilt_json, sync_folder, write_json, write_parquet
 from ingest_daemon.contract.log import LOG
+from ingest_daemon.contract.registry_belief import accepted_path, disbelief
 from ingest_daemon.contract.schema import TIMESTAMP
 
 LAST_READ = "last-read.json"
@@ -35,6 +37,11 @@ DAEMON_ONLY = ("protocol", "profile", "address", "phone", "password")
 """Columns that only the daemon uses: the history does not keep them."""
 
 FACTS = tuple(name for name in FILES["terminals"] if name not in (*DAEMON_ONLY, "valid_from", "valid_to"))
+SETTLED_S = 1.0
+"""Seconds after which a file is believed to be saved whole."""
+LONGEST_SAVE_S = 30.0
+LOOK_S = 0.2
+
 SIZES = ("q3_m3h", "q4_m3h", "digits", "resolution_m3", "step_min", "reads")
 """Facts that figures depend on."""
 
@@ -137,11 +144,15 @@ def append(folder: Path, before: Mapping[str, pl.DataFrame], after: Mapping[str,
 
 def is_edited(registry: Path, folder: Path) -> bool:
     """Whether the files are others than those last read."""
-    return rebuilt_json(folder / LAST_READ, lambda value: str(value["sha256"]), "the registry is read again") != _digest(registry)
+    return rebuilt_json(folder / LAST_READ, lambda value: str(value["sha256"]), "the registry is read again") != _digest(
+        registry, folder
+    )
 
 
-def _digest(registry: Path) -> str:
-    digest = sha256()
+def _digest(registry: Path, folder: Path) -> str:
+    """Of the files, and of a person's word that one is meant so."""
+    accepted = accepted_path(folder.parent)
+    digest = sha256(accepted.read_bytes() if accepted.is_file() else b"")
     for name in FILES:
         path = registry / f"{name}.csv"
         digest.update(f"{name} {path.stat().st_size if path.exists() else -1}\n".encode())
@@ -159,9 +170,16 @@ def take_over(
     leaves days to compute, never figures that are wrong.
     """
     folder = bench.site.registry_history
-    digest = _digest(bench.site.registry)
     before, now = current(folder), datetime.now(UTC)
-    edit = compare(bench.site.registry, before, bench.zone, partial(_last_readings, bench, connection, waiting), now)
+    last = partial(_last_readings, bench, connection, waiting)
+    deadline_s = time.monotonic() + LONGEST_SAVE_S
+    while True:
+        digest = _digest(bench.site.registry, folder)
+        edit = compare(bench.site.registry, before, bench.zone, last, now, partial(disbelief, bench.site))
+        is_shorter = any(edit.tables[name].height < before[name].height for name in ("file", *FILES) if name in before)
+        if not (is_shorter and _is_being_saved(bench.site.registry)) or time.monotonic() > deadline_s:
+            break
+        time.sleep(LOOK_S)
     stored = _stored(bench) if any(interval.is_new for interval in edit.intervals) else None
     mark(days_of(edit, bench.max_hole, bench.zone, _computed(connection), partial(_is_read, bench), stored))
     if any(not edit.tables[name].equals(before[name]) for name in TABLES):
@@ -170,6 +188,12 @@ def take_over(
         LOG.warning("registry: %s", problem)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / LAST_READ, {"sha256": digest}, durable=True)
+
+
+def _is_being_saved(registry: Path) -> bool:
+    """Whether a file was written, or came or went, so lately that the save may go on."""
+    changed_s = max(path.stat().st_mtime for path in (registry, *registry.glob("*.csv")))
+    return abs(time.time() - changed_s) < SETTLED_S
 
 
 def _last_readings(
@@ -229,8 +253,18 @@ def history_of(log: pl.DataFrame, meter: str, zone: ZoneInfo) -> Iterator[str]:
 # --- an edit ------------------------------------------------------------------------------------------------------------------
 
 
-def compare(registry: Path, before: Mapping[str, pl.DataFrame], zone: ZoneInfo, last_reading: LastReading, now: datetime) -> Edit:
-    """What the files change of what was known. Raises `RegistryError` where there is nothing to work with."""
+def compare(
+    registry: Path,
+    before: Mapping[str, pl.DataFrame],
+    zone: ZoneInfo,
+    last_reading: LastReading,
+    now: datetime,
+    disbelief: Callable[[int, Sequence[str]], str] = lambda known, lost: "",
+) -> Edit:
+    """What the files change of what was known. Raises `RegistryError` where there is nothing to work with.
+
+    `disbelief`: why a file of terminals that loses some of the known ones is not taken over; empty where it is.
+    """
     content = read(registry, before["span"]["meter"])
     if before["span"].is_empty() and content.rows.terminals.is_empty() and content.problems:
         raise RegistryError(problems_text(content.problems))
@@ -240,6 +274,9 @@ def compare(registry: Path, before: Mapping[str, pl.DataFrame], zone: ZoneInfo, 
     else:
         rows = _file_rows(content.rows.terminals, zone)
         after["file"] = _with_refused(rows, before["file"], content.refused["terminals"])
+        if reason := disbelief(before["file"].height, _lost(before["file"], after["file"])):
+            content.problems.append(f"{reason}; the terminals known before stay in force")
+            after["file"] = before["file"]
         after["span"] = _spans(before, after["file"], zone, last_reading, now)
     after["relations"] = _relations(before["relations"], after["relations"], zone, last_reading, now)
     is_first = before["span"].is_empty()
@@ -270,6 +307,12 @@ def _with_refused(rows: pl.DataFrame, before: pl.DataFrame, refused: Iterable[tu
     named = pl.col("terminal").is_in(list(terminals)) | pl.col("meter").is_in(list(meters))
     is_free = ~pl.col("terminal").is_in(rows["terminal"].implode()) & ~pl.col("meter").is_in(rows["meter"].implode())
     return pl.concat([rows, before.filter(named & is_free)])
+
+
+def _lost(before: pl.DataFrame, after: pl.DataFrame) -> list[str]:
+    """The terminals that went with their meter: one that goes on under another number has had its RTU exchanged."""
+    gone = before.join(after, on="meter", how="anti").join(after, on="terminal", how="anti")
+    return sorted(gone["terminal"].unique())
 
 
 def _file_rows(terminals: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:

@@ -99,9 +99,10 @@ def decode_text(data: bytes) -> str:
 
 
 def read_csv(data: bytes) -> CsvTable:
-    """A whole CSV file whose cells are parted by commas, semicolons (also full-width ones) or tabs. Raises `ValueError` where it is none, or cut off.
+    """A whole CSV file whose cells are parted by tabs, commas or semicolons, full-width ones, too.
 
-    A file may lack the end of its last line, but not a cell or a closing quote of it: then it is still being written.
+    Raises `ValueError` where it is none, or cut off: a file may lack the end of its last line, but not a cell or a closing quote
+    of it: then it is still being written.
     """
     text = decode_text(data).replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():

@@ -185,11 +185,12 @@ def read_cursor(site: Site, name: str) -> int:
     return glance(cursor_path(site, name), _position) or 0
 
 
-def restore_cursors(site: Site) -> None:
-    """Let readers whose cursor is damaged begin again at the oldest record: what comes twice changes nothing. For the daemon.
+def restore_cursors(site: Site) -> list[str]:
+    """Let readers whose cursor is damaged begin again at the oldest record: what comes twice changes nothing; gives their names.
 
-    Raises `OSError`.
+    While no daemon runs, or by the daemon. Raises `OSError`.
     """
+    restored = []
     for name, stream in CURSORS.items():
         path = cursor_path(site, name)
         oldest = next((start for start, _ in segments(site.journal / stream)), 0)
@@ -199,6 +200,8 @@ def restore_cursors(site: Site) -> None:
         )
         if is_there and rebuilt_json(path, _position, instead) is None:
             write_json(path, {"position": oldest}, durable=True)
+            restored.append(name)
+    return restored
 
 
 def _position(value: Any) -> int:

@@ -157,16 +157,25 @@ def status(root: Path, terminals: bool) -> None:
         console.print(strangers_table(settings))
 
 
-@main.command(epilog=examples("mainflow doctor --site site", "mainflow doctor --site site --deep"))
+@main.command(
+    epilog=examples("mainflow doctor --site site", "mainflow doctor --site site --deep", "mainflow doctor --site site --fix")
+)
 @SITE
+@click.option("--fix", is_flag=True, help="修复可安全修复的 / mend stale addresses, left files, modes, damaged state; says each")
 @click.option("--deep", is_flag=True, help="逐个校验归档文件 / read every file of the archive and compare its checksum")
 @report_failures
-def doctor(root: Path, deep: bool) -> None:
+def doctor(root: Path, fix: bool, deep: bool) -> None:
     """体检 / check ports, disk, clock, stores, drivers and Grafana; says what is wrong and what to do."""
     from pipelines.cli.doctor import examine
     from pipelines.settings import load
 
-    findings = examine(load(root), deep=deep)
+    settings = load(root)
+    if fix:
+        from pipelines.cli.mend import mend
+
+        for text in mend(settings):
+            console.print(coloured("green", "已修 / mended", f" {text}"), soft_wrap=True)
+    findings = examine(settings, deep=deep)
     table = Table("项目 / check", "", "所见 / seen", "怎么办 / what to do")
     for finding in findings:
         mark = {True: ("green", "✓"), False: ("red", "✗"), None: ("yellow", "–")}[finding.ok]

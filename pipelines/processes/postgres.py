@@ -63,23 +63,23 @@ def running_dsn(site: Site) -> str | None:
 
     An address that a killed process left may be another site's by now.
     """
-    address = _address(site)
-    if address is None:
+    found = address(site)
+    if found is None:
         return None
     try:
-        with psycopg.connect(address["dsn"], connect_timeout=3) as connection:
+        with psycopg.connect(found["dsn"], connect_timeout=3) as connection:
             ownership.check(connection, ownership.site_id(site))
     except psycopg.Error:
         return None
     if glance(address_file(site), _known_address) is None:
-        write_json(address_file(site), address, durable=False, private=True)
-    return address["dsn"]
+        write_json(address_file(site), found, durable=False, private=True)
+    return found["dsn"]
 
 
-def _address(site: Site) -> dict[str, str] | None:
+def address(site: Site) -> dict[str, str] | None:
     """The content of the address file; where that is lost or damaged and the server runs, what belongs there."""
-    if address := glance(address_file(site), _known_address):
-        return address
+    if known := glance(address_file(site), _known_address):
+        return known
     words = glance(_roles_file(site), _passwords)
     with contextlib.suppress(OSError, ValueError, LookupError):
         port = int((site.postgres / "postmaster.pid").read_text().splitlines()[3])
@@ -102,10 +102,10 @@ def _roles_file(site: Site) -> Path:
 
 def board_dsn(site: Site) -> str:
     """The connection string of the running embedded server for boards. Raises `PostgresError` where it does not run."""
-    address = _address(site)
-    if address is None:
+    found = address(site)
+    if found is None:
         raise PostgresError(f"{address_file(site)} is not there: the embedded PostgreSQL does not run")
-    return address["board_dsn"]
+    return found["board_dsn"]
 
 
 def program_of_wheel(name: str) -> Path:
