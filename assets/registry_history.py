@@ -10,6 +10,7 @@ to when; the others are the files of the same names.
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from hashlib import sha256
@@ -155,10 +156,17 @@ def _digest(registry: Path, folder: Path) -> str:
     digest = sha256(accepted.read_bytes() if accepted.is_file() else b"")
     for name in FILES:
         path = registry / f"{name}.csv"
-        digest.update(f"{name} {path.stat().st_size if path.exists() else -1}\n".encode())
-        if path.exists():
-            digest.update(path.read_bytes())
+        content = _content(path)
+        digest.update(f"{name} {-1 if content is None else len(content)}\n".encode())
+        digest.update(content or b"")
     return digest.hexdigest()
+
+
+def _content(path: Path) -> bytes | None:
+    """None where the file is absent, or cannot be opened while a spreadsheet has it."""
+    with suppress(OSError):
+        return path.read_bytes()
+    return None
 
 
 def take_over(
@@ -176,7 +184,7 @@ def take_over(
     while True:
         digest = _digest(bench.site.registry, folder)
         edit = compare(bench.site.registry, before, bench.zone, last, now, partial(disbelief, bench.site))
-        is_shorter = any(edit.tables[name].height < before[name].height for name in ("file", *FILES) if name in before)
+        is_shorter = any(_open(edit.tables[name]) < _open(before[name]) for name in TABLES if name != "span")
         if not (is_shorter and _is_being_saved(bench.site.registry)) or time.monotonic() > deadline_s:
             break
         time.sleep(LOOK_S)
@@ -188,6 +196,11 @@ def take_over(
         LOG.warning("registry: %s", problem)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / LAST_READ, {"sha256": digest}, durable=True)
+
+
+def _open(table: pl.DataFrame) -> int:
+    """The rows that hold without an end."""
+    return table.filter(pl.col("valid_to").is_null()).height if "valid_to" in table.columns else table.height
 
 
 def _is_being_saved(registry: Path) -> bool:
