@@ -9,6 +9,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from ingest_daemon import operations
+from ingest_daemon.contract import disk
 from ingest_daemon.contract.settings import PostgresSettings, Settings, SiteSettings
 from ingest_daemon.operations import DaemonSettings, SmsSettings
 from ingest_daemon.stores.settings import StoreSettings
@@ -47,7 +48,15 @@ def examine(settings: Settings, *, deep: bool = False) -> list[Finding]:
         _billing,
         _grafana,
     )
-    return [finding for look in looks for finding in look(settings)]
+    return [finding for look in looks for finding in _looked(look, settings)]
+
+
+def _looked(look: Callable[[Settings], Iterator[Finding]], settings: Settings) -> Iterator[Finding]:
+    """The findings of a check; one that cannot go on is a bad finding, and the others are made all the same."""
+    try:
+        yield from look(settings)
+    except (OSError, ValueError, RuntimeError) as error:
+        yield Finding(look.__name__.strip("_"), False, disk.trouble(error, settings.folder.root) or str(error))
 
 
 def _processes(settings: Settings) -> Iterator[Finding]:

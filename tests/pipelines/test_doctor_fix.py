@@ -11,6 +11,7 @@ from ingest_daemon.contract import locks
 from ingest_daemon.contract.site import Site
 from ingest_daemon.journal.reader import read_cursor
 from pipelines.cli.main import main
+from pipelines.processes.postgres import embedded
 from tests.chain import FREE_PORTS
 from tests.daemon_helpers import Client, Daemon, delivered, frame, minutes_ago
 from tests.pipelines.test_places import METER, a_site
@@ -85,6 +86,16 @@ def test_everything_that_is_safe_is_mended_and_said_and_the_rest_stays(site: Sit
     assert read_cursor(site, "data") == 0
     assert kept(site) == before
     assert mended(site) == []
+
+
+def test_a_check_that_cannot_go_on_is_a_finding_and_the_others_are_made(site: Site) -> None:
+    with embedded(site, 0):
+        (site.state / "site-id").write_text("")
+        done = CliRunner(env={**FREE_PORTS, "COLUMNS": "300"}).invoke(main, ["doctor", "--site", str(site.root)])
+        assert done.exit_code == 1
+        assert "site-id is damaged" in done.output and "Grafana" in done.output
+        assert f"{site.state / 'site-id'} was damaged: written again from the site's own database" in mended(site)[0]
+        assert mended(site) == []
 
 
 def test_what_a_running_daemon_keeps_is_left_to_it(site: Site) -> None:
