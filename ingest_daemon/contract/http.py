@@ -179,7 +179,7 @@ def _surplus(new: _BoundedProtocol) -> _BoundedProtocol | None:
     Where all of them have a request in work it is the new one; None where there is room.
     """
     by_address: dict[str, list[_BoundedProtocol]] = {}
-    connections = [connection for connection in new.connections if not connection.transport.is_closing()]
+    connections = [each for each in new.connections if isinstance(each, _BoundedProtocol) and not each.transport.is_closing()]
     for connection in connections:
         by_address.setdefault(connection.address, []).append(connection)
     crowd = by_address[new.address]
