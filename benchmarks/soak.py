@@ -16,13 +16,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import mean, median
 
-import polars as pl
-
-from benchmarks import workload
+from benchmarks import callers, workload
 from benchmarks.parties import is_forwarded, wait_for
 from benchmarks.stack import Stack, memory_by_kind, up
-from benchmarks.workload import FIRST_TERMINAL
-from ingest_daemon.codecs import sl651
 from ingest_daemon.contract.site import Site
 from ingest_daemon.stores.parquet import ParquetStore
 
@@ -37,39 +33,12 @@ GROWN_MB = 64.0
 Sample = Mapping[str, float]
 
 
-async def _report(port: int, frames: list[bytes]) -> None:
-    """Each frame over a connection of its own, some at a time; returns once all are acknowledged."""
-    turns = asyncio.Semaphore(AT_A_TIME)
-
-    async def call(frame: bytes) -> None:
-        async with turns:
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(frame)
-            if not await asyncio.wait_for(reader.read(4096), LONG_S):
-                raise RuntimeError("the daemon closed a connection without an acknowledgement")
-            writer.close()
-
-    await asyncio.gather(*map(call, frames))
-
-
 def _hour(meters: int, hour: int, began: datetime) -> list[bytes]:
     """The frames of an hour: four readings of each meter."""
     start = began + timedelta(hours=hour)
     times = [start + timedelta(minutes=15 * step) for step in range(STEPS)]
     steps = [hour * STEPS + step for step in range(STEPS)]
-    frames = []
-    for number in range(meters):
-        flow = 5 + number % 40
-        readings = pl.DataFrame(
-            {
-                "ts": times,
-                "forward_m3": [round(1000 + number + flow * step / 4, 3) for step in steps],
-                "pressure_mpa": [round(0.3 + number % 10 / 100, 2)] * STEPS,
-            }
-        )
-        terminal = f"{FIRST_TERMINAL + number:010d}"
-        frames += sl651.reports(terminal, readings, sent_at=times[-1], sequence=hour + 1)
-    return frames
+    return [frame for number in range(meters) for frame in callers.day_report(number, times, steps, hour + 1)]
 
 
 def _sampled(stack: Stack, until_s: float) -> list[Sample]:
@@ -87,7 +56,7 @@ def soak(site: Site, meters: int, seconds: float) -> list[list[Sample]]:
     with up(site) as stack:
         for hour in range(HOURS):
             until_s = time.monotonic() + seconds / HOURS
-            asyncio.run(_report(stack.port, _hour(meters, hour, began)))
+            asyncio.run(callers.call("127.0.0.1", stack.port, _hour(meters, hour, began), AT_A_TIME))
             hours.append(_sampled(stack, until_s))
             print(f"{hour + 1:>2} h: {row(hours[-1])}", file=sys.stderr, flush=True)
         wait_for(lambda: is_forwarded(site), "all is forwarded", LONG_S)
