@@ -1,6 +1,10 @@
-"""Terminals in one cheap process: short calls that report and hang up. Frames are made before, so that sending costs little."""
+"""Terminals in one cheap process: short calls that report and hang up, and lines that stay. Frames are made before, so that
+sending costs little.
+"""
 
 import asyncio
+import random
+import time
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -10,6 +14,10 @@ from benchmarks.workload import FIRST_TERMINAL
 from ingest_daemon.codecs import sl651
 
 ANSWER_S = 600.0
+AT_ONCE = 200
+"""Lines that are opened at the same time."""
+OPENING_S = 5.0
+"""Seconds until the first frame, so that no line is still being opened then."""
 
 
 def day_report(number: int, times: Sequence[datetime], steps: Sequence[int], sequence: int) -> list[bytes]:
@@ -47,3 +55,49 @@ async def call(host: str, port: int, frames: Sequence[bytes], at_a_time: int) ->
 
     await asyncio.gather(*map(report, frames))
     return failed
+
+
+async def delays_ms(port: int, lines: Sequence[Sequence[bytes]], every_s: float) -> list[float]:
+    """Milliseconds from each frame to its acknowledgement; each line sends one of its frames every so many seconds.
+
+    Raises `RuntimeError` where an honest line is closed or not answered.
+    """
+    delays: list[float] = []
+    loop = asyncio.get_running_loop()
+    opening = asyncio.Semaphore(AT_ONCE)
+
+    async def stay(frames: Sequence[bytes], first_s: float) -> None:
+        async with opening:
+            line = _Line()
+            await loop.create_connection(lambda: line, "127.0.0.1", port)
+        for number, frame in enumerate(frames):
+            await asyncio.sleep(max(0.0, first_s + number * every_s - loop.time()))
+            delays.append(await asyncio.wait_for(line.acknowledged(frame), ANSWER_S))
+        line.transport.close()
+
+    begin_s = loop.time() + OPENING_S
+    await asyncio.gather(*(stay(frames, begin_s + random.uniform(0, every_s)) for frames in lines))
+    return delays
+
+
+class _Line(asyncio.Protocol):
+    """A line of a terminal."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: asyncio.Transport = transport  # type: ignore[assignment]
+        self._answer: asyncio.Future[float] | None = None
+
+    async def acknowledged(self, frame: bytes) -> float:
+        """Send a frame; gives the milliseconds to its acknowledgement."""
+        self._answer = asyncio.get_running_loop().create_future()
+        began_s = time.perf_counter()
+        self.transport.write(frame)
+        return (await self._answer - began_s) * 1000
+
+    def data_received(self, data: bytes) -> None:
+        if self._answer and not self._answer.done():
+            self._answer.set_result(time.perf_counter())
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._answer and not self._answer.done():
+            self._answer.set_exception(RuntimeError(f"an honest line was closed: {error}"))

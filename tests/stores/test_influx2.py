@@ -154,7 +154,7 @@ def test_a_bucket_that_forgets_is_told_by_the_doctor_and_what_it_refuses_is_kept
         time.sleep(1)
         with running(site) as daemon:
             client = Client(daemon.data_port)
-            for sequence, minutes in enumerate((3, 3 * 1440, 6), 1):
+            for sequence, minutes in enumerate((3, 9 * 1440, 6), 1):
                 client.send(frame(TERMINALS[7], minutes_ago(minutes), minutes, sequence=sequence))
             client.acknowledged(3)
             eventually(lambda: forwarded(site), "everything is forwarded")
