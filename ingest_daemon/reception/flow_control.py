@@ -12,6 +12,12 @@ PENDING_BYTES = 8 << 20
 BURST_S = 0.002
 """Work that a connection may cause at once before it has to take turns."""
 
+STRANGERS_BURST_S = 0.0005
+"""The same before a registered terminal was heard: a first frame, not one more credit for each connection of a flood."""
+
+READ_S = 0.003
+"""Most work that one read can cause; where it took longer, the processor was with another thread or process."""
+
 MOST_SHARE = 0.02
 """Share of the event loop's time that a connection may take without taking turns; less where that is more than its equal part."""
 
@@ -110,10 +116,11 @@ class FairShare:
     def worked(self, connection: Pausable, began_s: float) -> None:
         """Charge a connection for the work since `began_s`; one in debt waits for its turn."""
         now_s = time.monotonic()
-        connection.last_work_s = work_s = now_s - began_s
+        connection.last_work_s = work_s = min(now_s - began_s, READ_S)
         left_s = connection.work_s + (began_s - connection.worked_s) * self._share
-        if left_s > BURST_S:
-            left_s = BURST_S
+        burst_s = BURST_S if connection.is_known else STRANGERS_BURST_S
+        if left_s > burst_s:
+            left_s = burst_s
         connection.work_s = left_s = left_s - work_s
         connection.worked_s = now_s
         if left_s < 0:

@@ -14,7 +14,7 @@ import pytest
 
 from ingest_daemon.codecs import sl651
 from ingest_daemon.reception import proxy_protocol
-from ingest_daemon.reception.flow_control import BURST_S, STRANGERS_SHARE, FairShare, Pause
+from ingest_daemon.reception.flow_control import BURST_S, READ_S, STRANGERS_SHARE, FairShare, Pause
 from ingest_daemon.reception.proxy_protocol import ProxyHeader
 from tests.daemon_helpers import (
     STRANGER,
@@ -165,6 +165,15 @@ def test_connections_that_cause_much_work_are_read_one_a_turn_and_others_are_not
         assert [bool(worker.paused) for worker in busy] == [place > turn for place in range(3)]
 
 
+def test_a_connection_is_not_charged_for_the_time_of_other_processes() -> None:
+    share, worker = FairShare(), Worker()
+    share.divide(1)
+    share.start(lambda call: None, lambda seconds, call: None)
+    worker.worked_s -= 1000 * BURST_S
+    share.worked(worker, time.monotonic() - 1000 * BURST_S)
+    assert worker.work_s == pytest.approx(BURST_S - READ_S)
+
+
 def test_strangers_that_flood_rest_between_their_turns_and_hold_nobody_else() -> None:
     soon: list[object] = []
     later: list[tuple[float, Callable[[], None]]] = []
@@ -178,7 +187,7 @@ def test_strangers_that_flood_rest_between_their_turns_and_hold_nobody_else() ->
     assert [bool(worker.paused) for worker in (known, *strangers)] == [False, True, True]
     for turn in range(2):
         rest_s, call = later[turn]
-        assert rest_s >= 2 * BURST_S * (1 / STRANGERS_SHARE - 1)
+        assert rest_s == pytest.approx(READ_S * (1 / STRANGERS_SHARE - 1))
         call()
         assert [bool(worker.paused) for worker in strangers] == [place > turn for place in range(2)]
     assert len(later) == 2
