@@ -292,14 +292,16 @@ def run(root: Path, days: tuple[date, date] | None) -> None:
 def _compute(root: Path, title: str, work: Callable[[Any, Callable[[str, int, int], None]], Any]) -> None:
     """Run with a progress bar, and say what it did; the embedded PostgreSQL runs meanwhile."""
     from pipelines.processes import servers
-    from pipelines.runs.backup import restore_ops
+    from pipelines.runs.backup import restore_ops, restore_readings
     from pipelines.runs.bench import workbench
     from pipelines.settings import load
 
     settings = load(root)
     with servers.postgres(settings) as dsn, progress_bar(title, None) as told:
+        bench = workbench(settings)
         restore_ops(settings.folder, dsn)
-        outcome = work(workbench(settings), lambda name, done, total: told(done, f"{name} ({done}/{total})"))
+        restore_readings(settings.folder, bench.store)
+        outcome = work(bench, lambda name, done, total: told(done, f"{name} ({done}/{total})"))
     if not outcome.run_id:
         console.print("没有新数据 / nothing new: no day was touched since the last run")
         return

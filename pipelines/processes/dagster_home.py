@@ -14,8 +14,11 @@ nux:
   enabled: false
 concurrency:
   runs:
-    # One database file, one writer: a second run waits in the queue.
-    max_concurrent_runs: 1
+    # One database file, one writer: a second run waits in the queue. A backup works beside it.
+    max_concurrent_runs: 2
+    tag_concurrency_limits:
+    - {key: mainflow/queue, value: figures, limit: 1}
+    - {key: mainflow/queue, value: backup, limit: 1}
 run_monitoring:
   enabled: true
   # A run whose process died (power cut, kill) is closed as failed instead of blocking the queue.
