@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ingest_daemon.commands.queue import CommandQueue
 from ingest_daemon.commands.settings import CommandSettings
-from ingest_daemon.contract import disk
+from ingest_daemon.contract import disk, kept
 from ingest_daemon.contract.files import write_json
 from ingest_daemon.contract.log import LOG
 from ingest_daemon.contract.settings import (
@@ -56,6 +56,9 @@ SWITCH_S = 0.0005
 
 QUICK_S = 5.0
 """Seconds that a clean stop waits for the backlog to be forwarded."""
+
+PROCESSES_S = 1.0
+"""Seconds between two looks at the processes beside this one."""
 
 FAILED, MISUSED = 1, 2
 """Exit codes: a failure; a wrong setting or argument."""
@@ -135,6 +138,7 @@ class Daemon:
         counting = asyncio.create_task(self._update_counters(over))
         watched = asyncio.create_task(self._notify_watchdog())
         disk = asyncio.create_task(self._watch_disk())
+        processes = asyncio.create_task(self._watch_processes())
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait((stopping, self._broken), return_when=asyncio.FIRST_COMPLETED)
@@ -147,6 +151,7 @@ class Daemon:
             await counting
             watched.cancel()
             disk.cancel()
+            processes.cancel()
             await self._health.stop()
             (self._site.state / "daemon.json").unlink(missing_ok=True)
         return self._give_up() if self._broken.done() else 0
@@ -233,6 +238,12 @@ class Daemon:
             except OSError as error:
                 self._counters.health["disk"] = str(error)
             await asyncio.sleep(LOOK_S)
+
+    async def _watch_processes(self) -> None:
+        """Keep the health of the processes beside this one up to date, where `mainflow up` keeps them running."""
+        while True:
+            self._counters.health["processes"] = await asyncio.to_thread(kept.ended, self._site) or "ok"
+            await asyncio.sleep(PROCESSES_S)
 
     async def _update_counters(self, over: asyncio.Event) -> None:
         """Rewrite `state/counters.json` each second, but spend at most 5 % of the time on it."""

@@ -139,6 +139,7 @@ class Forwarder(JournalThread):
     def _forward(self, stream: str, chunk: Chunk) -> None:
         for gap in chunk.damaged if stream != STRANGER else ():  # there the journal drops the oldest, and logs it
             LOG.error("journal %s is damaged at %d: %d bytes hold no valid record and are passed over", stream, *gap)
+            self._counters.damaged_bytes[stream] += gap.length
         if chunk.records:
             # The store is asked before anything of a group is remembered, so a group that gives way can begin anew.
             self._sinks.gives_way = partial(self._has_alarms, stream)

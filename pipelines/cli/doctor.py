@@ -195,7 +195,7 @@ def _archive(settings: Settings) -> Iterator[Finding]:
         f"damaged: {', '.join(str(file.relative_to(settings.folder.raw / 'readings')) for file in damaged)}"
         if damaged
         else "every checksum is right",
-        "restore them from a backup, or move them away and run `mainflow journal replay`",
+        "restore them from a backup, or move them away, remove their day in raw/counts and run `mainflow journal replay`",
     )
 
 

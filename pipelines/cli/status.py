@@ -63,6 +63,8 @@ def report(settings: Settings) -> Table:
         table.add_row(f"另存 / kept {reason}", f"{count:,}")
     for reason, count in counters.get("bad", {}).items():
         table.add_row(f"坏帧 / bad {reason}", f"{count:,}")
+    for stream, size in counters.get("damaged_bytes", {}).items():
+        table.add_row(f"日志损坏 / journal {stream} damaged", f"{size:,} B passed over: mainflow journal verify")
     for part, state in counters.get("health", {}).items():
         if state != "ok":
             table.add_row(coloured("red", part), state)

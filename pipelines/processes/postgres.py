@@ -131,7 +131,9 @@ def embedded(site: Site, port: int, *, children: list[Child] | None = None) -> I
         dsn = server.dsn(OWNER)
         with psycopg.connect(dsn) as connection:
             ownership.restore_site_id(site, connection)
-            ownership.claim(connection, ownership.site_id(site))
+            own = ownership.site_id(site)
+            ownership.hand_over(connection, own)
+            ownership.claim(connection, own)
         write_json(address_file(site), {"dsn": dsn, "board_dsn": server.dsn(BOARD_ROLE)}, durable=False, private=True)
         watched.append(server)
         yield dsn
@@ -207,6 +209,7 @@ class _Server:
 
     def _serve(self) -> None:
         """Start it and wait until it answers; one of before that is just ending is waited for. Raises `PostgresError`."""
+        self._forget_original()
         own = [str(self._bin / "postgres"), "-h", "127.0.0.1", "-p", str(self._port), "-k", "", "-c", "max_wal_size=256MB"]
         deadline = time.monotonic() + CONTROL_S
         while time.monotonic() < deadline:
@@ -229,6 +232,14 @@ class _Server:
                 break
             time.sleep(0.2)
         raise PostgresError(f"the embedded PostgreSQL in {self._folder} does not start:\n{self._log_end()}")
+
+    def _forget_original(self) -> None:
+        """Remove the process number of a server that works in another folder: this one was copied while it ran."""
+        number = self._folder / "postmaster.pid"
+        with contextlib.suppress(OSError, IndexError):
+            process = number.read_text().split()[0]
+            if Path(f"/proc/{process}/cwd").resolve(strict=True) != self._folder.resolve():
+                number.unlink()
 
     def _is_another_ending(self) -> bool:
         """Whether the folder is still held by a server of before, whose parent has ended."""

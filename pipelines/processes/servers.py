@@ -25,6 +25,7 @@ from ingest_daemon.contract.log import LOG
 from ingest_daemon.contract.settings import PostgresSettings, Settings, SiteSettings
 from ingest_daemon.contract.site import Site
 from ingest_daemon.operations import SmsSettings
+from pipelines.processes import databases
 from pipelines.processes.death import ends_with_parent
 from pipelines.processes.supervisor import Child
 from pipelines.settings import ServerSettings
@@ -137,6 +138,9 @@ def grafana(settings: Settings, home: Path, *, children: list[Child] | None = No
 
     site, own = settings.folder, settings[ServerSettings]
     postgres_dsn = _board_dsn(settings)
+    database = site.grafana / "data" / "grafana.db"
+    if database.exists() and databases.is_damaged(database):
+        databases.set_aside(database, "users, and what was changed in the pages, are there only")
     ini = write(
         site.grafana,
         postgres_dsn=postgres_dsn,
