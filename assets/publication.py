@@ -30,6 +30,7 @@ from assets.partitions import PARTITIONINGS, Partitioning, Partitions
 from assets.warehouse import columns_of, has_table
 from ingest_daemon.contract import ownership
 from ingest_daemon.contract.log import LOG
+from ingest_daemon.contract.ops_tables import migrate
 
 TYPES = {
     "VARCHAR": "text",
@@ -189,9 +190,11 @@ def publish(
     rows = 0
     hindered: list[str] = []
     with psycopg.connect(dsn) as target:
-        target.execute("set time zone 'UTC'")
         if site_id:
             ownership.claim(target, site_id)
+        else:
+            migrate(target)
+        target.execute("set time zone 'UTC'")
         target.execute("create schema if not exists mart")
         target.execute("set client_min_messages = warning")
         target.execute(STATE)

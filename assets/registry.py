@@ -13,6 +13,7 @@ import polars as pl
 
 from assets.headers import SQL
 from ingest_daemon.contract.files import replace_file
+from ingest_daemon.contract.identifiers import EXPECTED, is_identifier
 from ingest_daemon.contract.registry_schema import (
     DAY,
     NUMBER,
@@ -71,40 +72,40 @@ def _column(path: Path, name: str) -> list[str]:
 FILES: dict[str, dict[str, Column]] = {
     "terminals": TERMINAL_COLUMNS,
     "replacements": {
-        "meter": Column(TEXT, required=True),
+        "meter": Column(TEXT, required=True, identifier=True),
         "replaced_at": Column(TIME),
         "replaced_on": Column(DAY, extra=True),
         "old_final_m3": Column(NUMBER, required=True),
         "new_initial_m3": Column(NUMBER, required=True),
     },
     "customers": {
-        "customer_no": Column(TEXT, required=True),
+        "customer_no": Column(TEXT, required=True, identifier=True),
         "name": Column(TEXT, required=True),
-        "industry": Column(TEXT),
-        "region": Column(TEXT),
+        "industry": Column(TEXT, identifier=True),
+        "region": Column(TEXT, identifier=True),
         "address": Column(TEXT),
     },
     "relations": {
-        "meter": Column(TEXT, required=True),
+        "meter": Column(TEXT, required=True, identifier=True),
         "kind": Column(TEXT, required=True),
-        "code": Column(TEXT, required=True),
+        "code": Column(TEXT, required=True, identifier=True),
         "valid_from": Column(DAY),
         "valid_to": Column(DAY),
     },
     "vocabulary": {
-        "kind": Column(TEXT, required=True),
-        "code": Column(TEXT, required=True),
+        "kind": Column(TEXT, required=True, identifier=True),
+        "code": Column(TEXT, required=True, identifier=True),
         "zh": Column(TEXT, required=True),
         "en": Column(TEXT, required=True),
     },
     "points": {
-        "meter": Column(TEXT, required=True),
+        "meter": Column(TEXT, required=True, identifier=True),
         "elevation_m": Column(NUMBER),
         "latitude": Column(NUMBER),
         "longitude": Column(NUMBER),
         "datum": Column(TEXT, allowed=DATUMS),
-        "node": Column(TEXT),
-        "inlet_of": Column(TEXT),
+        "node": Column(TEXT, identifier=True),
+        "inlet_of": Column(TEXT, identifier=True),
         "runs_always": Column(TEXT, allowed=("yes", "no")),
     },
     "criteria": {
@@ -121,7 +122,7 @@ FILES: dict[str, dict[str, Column]] = {
     },
     "segments": {
         "kind": Column(TEXT, required=True),
-        "code": Column(TEXT, required=True),
+        "code": Column(TEXT, required=True, identifier=True),
         "zh": Column(TEXT, required=True),
         "en": Column(TEXT, required=True),
         "from_h": Column(WHOLE, required=True),
@@ -257,7 +258,7 @@ def _read(
         return None
     try:
         table = read_csv(path.read_bytes())
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         problems.append(f"{path}: not a CSV file: {error}")
         return None
     problems.extend(f"{path} row {row}, {name}: NUL characters are left out" for row, name in table.with_nul)
@@ -342,6 +343,8 @@ def _cells(rows: pl.Series, text: pl.Series, typed: pl.Series, column: Column) -
                 yield row, "empty, expected a value"
         elif after is None:
             yield row, f"{before!r}, expected {expected.get(column.dtype, A_TIME)}"
+        elif column.identifier and not is_identifier(before):
+            yield row, f"{before[:80]!r}, expected an identifier: {EXPECTED}"
         elif column.moment and not _is_moment(before):
             yield row, f"{before!r}, expected a date like 2026-01-31 or {A_TIME}"
         elif column.allowed and before not in column.allowed:

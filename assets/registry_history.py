@@ -8,6 +8,7 @@ to when; the others are the files of the same names.
 """
 
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
@@ -24,8 +25,9 @@ import polars as pl
 from assets import calendar, warehouse
 from assets.registry import FILES, KEYS, SHOWN, Content, RegistryError, problems_text, read
 from assets.workbench import Workbench
-from ingest_daemon.contract.files import read_json, sync_folder, write_json, write_parquet
+from ingest_daemon.contract.files import glance, rebuilt_json, sync_folder, write_json, write_parquet
 from ingest_daemon.contract.log import LOG
+from ingest_daemon.contract.registry_belief import accepted_path, disbelief
 from ingest_daemon.contract.schema import TIMESTAMP
 from ingest_daemon.contract.site import Site
 
@@ -37,6 +39,11 @@ DAEMON_ONLY = ("protocol", "profile", "address", "phone", "password")
 """Columns that only the daemon uses: the history does not keep them."""
 
 FACTS = tuple(name for name in FILES["terminals"] if name not in (*DAEMON_ONLY, "valid_from", "valid_to"))
+SETTLED_S = 1.0
+"""Seconds after which a file is believed to be saved whole."""
+LONGEST_SAVE_S = 30.0
+LOOK_S = 0.2
+
 SIZES = ("q1_m3h", "q2_m3h", "q3_m3h", "q4_m3h", "digits", "resolution_m3", "step_min", "reads")
 """Facts that figures depend on."""
 
@@ -108,7 +115,13 @@ def changes(folder: Path, table: str) -> pl.DataFrame:
     schema = {**TABLES[table], "known_at": TIMESTAMP, "added": pl.Boolean(), "edit": pl.Int64()}
     frames = [pl.DataFrame(schema=schema)]
     for path in sorted(folder.glob(f"[0-9]*/{table}.parquet")):
-        part = pl.read_parquet(path).with_columns(edit=pl.lit(int(path.parent.name), pl.Int64))
+        try:
+            part = pl.read_parquet(path, glob=False).with_columns(edit=pl.lit(int(path.parent.name), pl.Int64))
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise RegistryError(
+                f"{path} cannot be read ({error}): it holds what the registry said when, and nothing else does; restore it from "
+                "a backup (site/state/registry-history of the newest one)"
+            ) from None
         missing = [pl.lit(None, kind).alias(name) for name, kind in schema.items() if name not in part.columns]
         frames.append(part.with_columns(missing).select(list(schema)))
     return pl.concat(frames)
@@ -139,12 +152,14 @@ def append(folder: Path, before: Mapping[str, pl.DataFrame], after: Mapping[str,
 
 def is_edited(registry: Path, folder: Path) -> bool:
     """Whether the files are others than those last read."""
-    return bool(_digest(registry) != (read_json(folder / LAST_READ) or {}).get("sha256", ""))
+    return rebuilt_json(folder / LAST_READ, lambda value: str(value["sha256"]), "the registry is read again") != _digest(
+        registry, folder
+    )
 
 
 def is_met(connection: duckdb.DuckDBPyConnection, folder: Path) -> bool:
     """Whether billing has a card now for a meter that the files named and nobody knew."""
-    return not cards(connection).isdisjoint((read_json(folder / LAST_READ) or {}).get("strangers", ()))
+    return not cards(connection).isdisjoint(glance(folder / LAST_READ, lambda value: value["strangers"]) or ())
 
 
 def cards(connection: duckdb.DuckDBPyConnection) -> set[str]:
@@ -163,14 +178,23 @@ def known_meters(site: Site, zone: str) -> set[str]:
     return found
 
 
-def _digest(registry: Path) -> str:
-    digest = sha256()
+def _digest(registry: Path, folder: Path) -> str:
+    """Of the files, and of a person's word that one is meant so."""
+    accepted = accepted_path(folder.parent)
+    digest = sha256(accepted.read_bytes() if accepted.is_file() else b"")
     for name in FILES:
         path = registry / f"{name}.csv"
-        digest.update(f"{name} {path.stat().st_size if path.exists() else -1}\n".encode())
-        if path.exists():
-            digest.update(path.read_bytes())
+        content = _content(path)
+        digest.update(f"{name} {-1 if content is None else len(content)}\n".encode())
+        digest.update(content or b"")
     return digest.hexdigest()
+
+
+def _content(path: Path) -> bytes | None:
+    """None where the file is absent, or cannot be opened while a spreadsheet has it."""
+    with suppress(OSError):
+        return path.read_bytes()
+    return None
 
 
 def take_over(
@@ -182,10 +206,16 @@ def take_over(
     leaves days to compute, never figures that are wrong.
     """
     folder = bench.site.registry_history
-    digest = _digest(bench.site.registry)
     before, now = current(folder), datetime.now(UTC)
-    last_reading = partial(_last_readings, bench, connection, waiting)
-    edit = compare(bench.site.registry, before, bench.zone, last_reading, now, cards(connection))
+    last = partial(_last_readings, bench, connection, waiting)
+    deadline_s = time.monotonic() + LONGEST_SAVE_S
+    while True:
+        digest = _digest(bench.site.registry, folder)
+        edit = compare(bench.site.registry, before, bench.zone, last, now, cards(connection), partial(disbelief, bench.site))
+        is_shorter = any(_open(edit.tables[name]) < _open(before[name]) for name in TABLES if name != "span")
+        if not (is_shorter and _is_being_saved(bench.site.registry)) or time.monotonic() > deadline_s:
+            break
+        time.sleep(LOOK_S)
     stored = _stored(bench) if any(interval.is_new for interval in edit.intervals) else None
     mark(days_of(edit, bench.max_hole, bench.zone, _computed(connection), partial(_is_read, bench), stored))
     if any(not edit.tables[name].equals(before[name]) for name in TABLES):
@@ -194,6 +224,17 @@ def take_over(
         LOG.warning("registry: %s", problem)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / LAST_READ, {"sha256": digest, "strangers": sorted(edit.strangers)}, durable=True)
+
+
+def _open(table: pl.DataFrame) -> int:
+    """The rows that hold without an end."""
+    return table.filter(pl.col("valid_to").is_null()).height if "valid_to" in table.columns else table.height
+
+
+def _is_being_saved(registry: Path) -> bool:
+    """Whether a file was written, or came or went, so lately that the save may go on."""
+    changed_s = max(path.stat().st_mtime for path in (registry, *registry.glob("*.csv")))
+    return abs(time.time() - changed_s) < SETTLED_S
 
 
 def _last_readings(
@@ -260,10 +301,12 @@ def compare(
     last_reading: LastReading,
     now: datetime,
     billed: Iterable[str] = (),
+    disbelief: Callable[[int, Sequence[str]], str] = lambda known, lost: "",
 ) -> Edit:
-    """What the files change of what was known. `billed`: meters with a card of billing.
+    """What the files change of what was known. Raises `RegistryError` where there is nothing to work with.
 
-    Raises `RegistryError` where there is nothing to work with.
+    `billed`: meters with a card of billing. `disbelief`: why a file of terminals that loses some of the known ones is not taken
+    over; empty where it is.
     """
     content = read(registry, [*before["span"]["meter"], *billed])
     if before["span"].is_empty() and content.rows.terminals.is_empty() and content.problems:
@@ -274,6 +317,9 @@ def compare(
     else:
         rows = _file_rows(content.rows.terminals, zone)
         after["file"] = _with_refused(rows, before["file"], content.refused["terminals"])
+        if reason := disbelief(before["file"].height, _lost(before["file"], after["file"])):
+            content.problems.append(f"{reason}; the terminals known before stay in force")
+            after["file"] = before["file"]
         after["span"] = _spans(before, after["file"], zone, last_reading, now)
     after["relations"] = _relations(before["relations"], after["relations"], zone, last_reading, now)
     is_first = before["span"].is_empty()
@@ -305,6 +351,12 @@ def _with_refused(rows: pl.DataFrame, before: pl.DataFrame, refused: Iterable[tu
     named = pl.col("terminal").is_in(list(terminals)) | pl.col("meter").is_in(list(meters))
     is_free = ~pl.col("terminal").is_in(rows["terminal"].implode()) & ~pl.col("meter").is_in(rows["meter"].implode())
     return pl.concat([rows, before.filter(named & is_free)])
+
+
+def _lost(before: pl.DataFrame, after: pl.DataFrame) -> list[str]:
+    """The terminals that went with their meter: one that goes on under another number has had its RTU exchanged."""
+    gone = before.join(after, on="meter", how="anti").join(after, on="terminal", how="anti")
+    return sorted(gone["terminal"].unique())
 
 
 def _file_rows(terminals: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:

@@ -17,8 +17,7 @@ from psycopg import errors, sql
 
 from assets import columns, warehouse
 from assets.columns import Table
-from ingest_daemon.contract.latest_reading import COLUMNS, TABLE
-from ingest_daemon.contract.ops_tables import create_missing
+from ingest_daemon.contract.latest_reading import COLUMNS
 
 DUCKDB_TYPES = {"text": "varchar", "double precision": "double"}
 
@@ -41,7 +40,6 @@ def create_in_warehouse(connection: duckdb.DuckDBPyConnection, zone: str) -> Non
 
 def create_served(view: Table, zone: str, target: psycopg.Connection) -> None:
     """Make the view in PostgreSQL where its tables are there, in the transaction of `target`; others' views of it live on."""
-    create_missing(target, "ops.latest_reading", TABLE)
     if any(target.execute("select to_regclass(%s)", [f"mart.{dep}"]).fetchone() == (None,) for dep in view.deps):
         return
     name = sql.Identifier("mart", view.name)

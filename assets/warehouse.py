@@ -1,6 +1,7 @@
 """marts.duckdb: how it is opened and how a frame becomes rows of a partition. No formula, no order of work."""
 
 import fcntl
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
@@ -11,6 +12,8 @@ import duckdb
 import polars as pl
 import polars.selectors as cs
 import pyarrow as pa
+
+from ingest_daemon.contract import locks
 
 STORAGE_VERSION = "v1.4.0"
 """The newest file format that every DuckDB since 1.4 reads; the library's default would shut older readers out."""
@@ -81,10 +84,12 @@ def _quoted(path: Path) -> str:
 @contextmanager
 def exclusive(lock: Path) -> Iterator[None]:
     """Hold `lock` while computing: the second run waits for the first instead of failing on the locked database."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as handle:
+    handle = locks.opened(lock)
+    try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -46,6 +46,12 @@ PROBES = {
     "p10": Entry("figures_cost", "workers", "两个计算进程与一个之比", "two worker processes against one"),
     "p12": Entry("serving", "serving", "发布区间的代价与看板查询", "publishing intervals, and how long panels wait"),
     "hostile": Entry("hostile", "hostile", "三百个恶意连接旁的应答", "acknowledgements beside 300 hostile connections"),
+    "stack": Entry(
+        "whole_stack",
+        "loaded_stack",
+        "整套服务旁的恶意连接",
+        "the same with 2,000 terminals on the whole stack, memory by process",
+    ),
     "r029": Entry("crowd", "day", "两千块表一天的内存", "memory of a day of 2,000 meters"),
     "r032": Entry("link", "thin_link", "512 kbit/s 链路上的一天", "a day of 2,000 meters through 512 kbit/s"),
 }

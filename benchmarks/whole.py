@@ -1,6 +1,5 @@
 """What a whole site costs: `mainflow run` with publication (P7), a Dagster run of one day (P13), and how soon a reading shows."""
 
-import json
 import os
 import resource
 import shutil
@@ -9,8 +8,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,11 +19,10 @@ from benchmarks.figures import Figure, at_most, ratios
 from benchmarks.figures_cost import MONTH, SIZES, Task, archive_of, measured
 from benchmarks.parties import REPOSITORY, START_S
 from benchmarks.run import Run
+from benchmarks.stack import COMMAND, up
 from ingest_daemon.codecs import sl651
-from ingest_daemon.contract.files import read_json
 from ingest_daemon.contract.site import Site
 
-COMMAND = [sys.executable, "-c", "from pipelines.cli.main import main; main()"]
 TRIES = 50
 SHOWN_WITHIN_S = 60.0
 STEP_S = 0.1
@@ -78,12 +74,15 @@ def freshness(run: Run) -> list[Figure]:
 
     meters = run.sized(SIZES[0])
     waited = []
-    with run.site(meters, daemon={"health_port": 0}) as site, _up(site) as dsn, psycopg.connect(dsn, autocommit=True) as board:
-        port = int((read_json(site.state / "daemon.json") or {})["data_port"])
+    with (
+        run.site(meters, daemon={"health_port": 0}) as site,
+        up(site) as stack,
+        psycopg.connect(stack.dsn, autocommit=True) as board,
+    ):
         for number in range(max(1, round(TRIES * min(1.0, run.seconds / 3)))):
             run.tell(f"freshness: {number + 1}")
             terminal = f"{1_000_000 + number * (meters // TRIES or 1):010d}"
-            waited.append(_shown_after_s(board, port, terminal))
+            waited.append(_shown_after_s(board, stack.port, terminal))
     size = f"{meters:,} meters, {len(waited)} tries, one after the other"
     return [
         Figure("fresh", "frame acknowledged → latest_status", waited, "s", at_most(30), size),
@@ -105,29 +104,6 @@ def _shown_after_s(board: Any, port: int, terminal: str) -> float:
                 break
             time.sleep(STEP_S)
         return time.monotonic() - began
-
-
-@contextmanager
-def _up(site: Site) -> Iterator[str]:
-    """`mainflow up` on the site; gives the connection string of its PostgreSQL."""
-    environment = {**os.environ, "MAINFLOW_SERVERS_DAGSTER_PORT": "0", "PATH": "/usr/bin:/bin"}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        environment["MAINFLOW_SERVERS_DAGSTER_PORT"] = str(free.getsockname()[1])
-    running = subprocess.Popen(
-        [*COMMAND, "up", "--site", str(site.root)], cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert running.stdout is not None
-        for line in running.stdout:
-            if "Ctrl-C" in line:
-                break
-        else:
-            raise RuntimeError("mainflow up ended before it was ready")
-        yield json.loads((site.state / "postgres.json").read_text())["dsn"]
-    finally:
-        running.terminate()
-        running.wait(timeout=START_S)
 
 
 def _children() -> resource.struct_rusage:

@@ -1,6 +1,20 @@
-"""`python -m dashboards`: write the committed files in `generated/` anew."""
+"""`python -m dashboards`: write the committed files in `generated/` anew.
 
-from dashboards.provisioning import generate
+`python -m dashboards wall URL`: make the wall's organisation in a Grafana that others started; GRAFANA_ADMIN_PASSWORD and the
+variables of the committed data source are in the environment.
+"""
 
-for path in generate():
-    print(path)
+import os
+import sys
+
+from dashboards.provisioning import CONTAINER_POSTGRES, generate, make_wall
+
+match sys.argv[1:]:
+    case []:
+        for path in generate():
+            print(path)
+    case ["wall", url]:
+        postgres = {key: os.environ[variable.removeprefix("$")] for key, variable in CONTAINER_POSTGRES.items()}
+        make_wall(url, os.environ["GRAFANA_ADMIN_PASSWORD"], postgres)
+    case other:
+        sys.exit(f"{' '.join(other)}: expected nothing, or: wall URL")

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+import requests
 import yaml
-from grafana_api.grafana_api import GrafanaException
+from grafana_api.grafana_api import GrafanaClientError, GrafanaException
 from grafana_api.grafana_face import GrafanaFace
 from psycopg.conninfo import conninfo_to_dict
 from requests import RequestException
@@ -25,6 +26,8 @@ from dashboards.panels import DATASOURCE
 
 GENERATED = Path(__file__).parent / "generated"
 FOLDER = "Mainflow"
+WALL = "Wall"
+"""The organisation that is seen without a log-in where that is switched on."""
 CONTACT, SMS_CONTACT = "mainflow-webhook", "mainflow-sms"
 LANGUAGES = {"zh": "zh-Hans", "en": "en-US"}
 CONTAINER_BOARDS = "/etc/grafana/provisioning/boards"
@@ -37,6 +40,10 @@ CONTAINER_POSTGRES = {
     "password": "$MAINFLOW_GRAFANA_PG_PASSWORD",
 }
 """Grafana puts the environment's values in when it reads the file."""
+
+
+FAILURES = (GrafanaException, RequestException, LookupError, ValueError)
+"""What a Grafana that answers otherwise than expected, or not at all, raises."""
 
 
 class Webhook(NamedTuple):
@@ -80,10 +87,21 @@ def generate(folder: Path = GENERATED) -> list[Path]:
     return [folder / path for path in texts]
 
 
-def write(folder: Path, *, postgres_dsn: str, zone: str, language: str, http_port: int, webhooks: Mapping[str, Webhook]) -> Path:
+def write(
+    folder: Path,
+    *,
+    postgres_dsn: str,
+    zone: str,
+    language: str,
+    http_port: int,
+    webhooks: Mapping[str, Webhook],
+    link: str = "",
+    wall: bool = False,
+) -> Path:
     """Write `grafana.ini` and the provisioning tree into `folder` (of a site) and give the ini's path.
 
-    `zone`: IANA zone of the utility; `language`: `zh` or `en`. Nobody looks without a log-in, and nothing calls the internet.
+    `zone`: IANA zone of the utility; `language`: `zh` or `en`; `link`: address for links, empty for that of this machine. Nobody
+    looks without a log-in, but with `wall` at the organisation that `make_wall` makes; nothing calls the internet.
     Passwords lie in files of mode 0600; the administrator's is made once, in `admin_password`.
     """
     if language not in LANGUAGES:
@@ -100,7 +118,7 @@ def write(folder: Path, *, postgres_dsn: str, zone: str, language: str, http_por
     for empty in ("plugins", "provisioning/plugins"):  # the server logs an error for each that is not there
         (folder / empty).mkdir(exist_ok=True)
     ini = folder / "grafana.ini"
-    _write(ini, _ini(folder, secret, zone, LANGUAGES[language], http_port), private=True)
+    _write(ini, _ini(folder, secret, zone, LANGUAGES[language], http_port, link, wall), private=True)
     return ini
 
 
@@ -115,28 +133,66 @@ def launch(home: Path, ini: Path, zone: str) -> tuple[list[str], dict[str, str]]
     return command, {**os.environ, "TZ": zone}
 
 
-def verify(url: str, password: str) -> list[Check]:
+def verify(url: str, password: str, *, wall: bool = False) -> list[Check]:
     """Whether the Grafana at `url` answers, reaches the marts, and has every board and rule without an error.
 
-    `password`: the administrator's.
+    `password`: the administrator's; `wall`: whether who has no log-in is to see the organisation of the wall.
     """
-    place = urlsplit(url)
-    api = GrafanaFace(auth=("admin", password), host=place.hostname, port=place.port, protocol=place.scheme).api
-    checks = [_check("login", partial(_login, api)), _check("datasource", partial(_datasource_health, api))]
+    api = _api(url, password)
+    login = _check("login", partial(_login, api))
+    if not login.ok:  # five wrong passwords would lock the administrator out
+        return [login]
+    checks = [login, _check("datasource", partial(_datasource_health, api))]
     checks += [_check(f"board {name}", partial(_board_title, api, name)) for name in all_boards()]
     checks += [_check(f"rule {name}", partial(_rule_health, api, name)) for name in all_rules()]
-    return checks
+    return checks + ([_check("wall", partial(_seen_without_login, url))] if wall else [])
+
+
+def make_wall(url: str, password: str, postgres: Mapping[str, Any]) -> None:
+    """Make the organisation `WALL` of the Grafana at `url`, with a data source of its own and the boards of now.
+
+    `password`: the administrator's; `postgres`: libpq keywords of the role that only reads. Files do not do it: their
+    organisations must be there. Raises one of `FAILURES`.
+    """
+    api = _api(url, password)
+    try:
+        number = api.GET(f"/orgs/name/{WALL}")["id"]
+    except GrafanaClientError:
+        number = api.POST("/orgs", json={"name": WALL})["orgId"]
+    there = {"X-Grafana-Org-Id": str(number)}
+    (source,) = _datasource(postgres)["datasources"]
+    known = {known["uid"] for known in api.GET("/datasources", headers=there)}
+    if source["uid"] in known:
+        api.PUT(f"/datasources/uid/{source['uid']}", json=source, headers=there)
+    else:
+        api.POST("/datasources", json=source, headers=there)
+    for board in all_boards().values():
+        api.POST("/dashboards/db", json={"dashboard": board, "overwrite": True}, headers=there)
+
+
+def _api(url: str, password: str) -> Any:
+    place = urlsplit(url)
+    return GrafanaFace(auth=("admin", password), host=place.hostname, port=place.port, protocol=place.scheme).api
 
 
 def _check(name: str, look: Callable[[], str]) -> Check:
     try:
         return Check(name, True, look())
-    except (GrafanaException, RequestException, LookupError, ValueError) as error:
+    except FAILURES as error:
         return Check(name, False, str(error))
 
 
 def _login(api: Any) -> str:
     return str(api.GET("/user")["login"])
+
+
+def _seen_without_login(url: str) -> str:
+    answer = requests.get(f"{url}/api/org", timeout=5)
+    if answer.status_code != 200 or answer.json()["name"] != WALL:
+        raise ValueError(
+            f"expected organisation {WALL} without a log-in; Grafana answers {answer.status_code} {answer.text[:200]}"
+        )
+    return f"organisation {WALL} without a log-in"
 
 
 def _datasource_health(api: Any) -> str:
@@ -161,7 +217,7 @@ def _rule_health(api: Any, uid: str) -> str:
     return f"{title}: {found['state']}"
 
 
-def _datasource(postgres: Mapping[str, str]) -> Json:
+def _datasource(postgres: Mapping[str, Any]) -> Json:
     host = postgres.get("host") or postgres.get("hostaddr", "127.0.0.1")
     mode = postgres.get("sslmode", "disable")
     # Grafana knows no "prefer"; what is not a demand for encryption is none.
@@ -237,7 +293,8 @@ def _receiver(uid: str, webhook: Webhook) -> Json:
     return {"uid": uid, "type": "webhook", "settings": settings, "disableResolveMessage": False}
 
 
-def _ini(folder: Path, secret: Path, zone: str, language: str, port: int) -> str:
+def _ini(folder: Path, secret: Path, zone: str, language: str, port: int, link: str, wall: bool) -> str:
+    root_url = link or f"http://127.0.0.1:{port}"
     sections: dict[str, dict[str, object]] = {
         "paths": {
             "data": folder / "data",
@@ -245,7 +302,7 @@ def _ini(folder: Path, secret: Path, zone: str, language: str, port: int) -> str
             "plugins": folder / "plugins",
             "provisioning": folder / "provisioning",
         },
-        "server": {"http_addr": "127.0.0.1", "http_port": port, "root_url": f"http://127.0.0.1:{port}/"},
+        "server": {"http_addr": "127.0.0.1", "http_port": port, "root_url": f"{root_url}/"},
         "analytics": {
             "reporting_enabled": "false",
             "check_for_updates": "false",
@@ -254,10 +311,15 @@ def _ini(folder: Path, secret: Path, zone: str, language: str, port: int) -> str
         },
         "plugins": {"preinstall_disabled": "true", "plugin_admin_enabled": "false", "public_key_retrieval_disabled": "true"},
         "news": {"news_feed_enabled": "false"},
-        "snapshots": {"external_enabled": "false"},
-        "security": {"admin_user": "admin", "admin_password": f"$__file{{{secret}}}", "disable_gravatar": "true"},
+        "snapshots": {"enabled": "false"},
+        "security": {
+            "admin_user": "admin",
+            "admin_password": f"$__file{{{secret}}}",
+            "disable_gravatar": "true",
+            "cookie_secure": str(root_url.startswith("https:")).lower(),
+        },
         "users": {"allow_sign_up": "false", "default_language": language},
-        "auth.anonymous": {"enabled": "false"},
+        "auth.anonymous": {"enabled": str(wall).lower(), "org_name": WALL, "org_role": "Viewer", "hide_version": "true"},
         "date_formats": {"default_timezone": zone},
         "dashboards": {"default_home_dashboard_path": GENERATED / "boards" / "latest-data.json"},
         "log": {"mode": "console", "level": "warn"},

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ingest_daemon.commands.queue import CommandQueue
 from ingest_daemon.commands.settings import CommandSettings
+from ingest_daemon.contract import disk, kept
 from ingest_daemon.contract.files import write_json
 from ingest_daemon.contract.log import LOG
 from ingest_daemon.contract.settings import (
@@ -29,7 +30,7 @@ from ingest_daemon.forwarding.alarm_sink import AlarmSink
 from ingest_daemon.forwarding.forwarder import Forwarder
 from ingest_daemon.forwarding.handover import Handover
 from ingest_daemon.forwarding.latest_readings import LatestReadings
-from ingest_daemon.journal.reader import backlog
+from ingest_daemon.journal.reader import backlog, restore_cursors
 from ingest_daemon.journal.records import ALARM, BAD, BAD_KIND, DATA, EVENT, FRAME_KIND, PART, STRANGER
 from ingest_daemon.journal.writer import Journals
 from ingest_daemon.monitoring import health
@@ -56,6 +57,9 @@ SWITCH_S = 0.0005
 QUICK_S = 5.0
 """Seconds that a clean stop waits for the backlog to be forwarded."""
 
+PROCESSES_S = 1.0
+"""Seconds between two looks at the processes beside this one."""
+
 FAILED, MISUSED = 1, 2
 """Exit codes: a failure; a wrong setting or argument."""
 
@@ -71,6 +75,7 @@ class Daemon:
         daemon = replace(daemon, connections=allowed_connections(daemon.connections))
         self._started_at = datetime.now(UTC)
         self._counters = Counters()
+        restore_cursors(site)
         self._journals = Journals(
             site,
             daemon.segment_mb << 20,
@@ -133,6 +138,7 @@ class Daemon:
         counting = asyncio.create_task(self._update_counters(over))
         watched = asyncio.create_task(self._notify_watchdog())
         disk = asyncio.create_task(self._watch_disk())
+        processes = asyncio.create_task(self._watch_processes())
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait((stopping, self._broken), return_when=asyncio.FIRST_COMPLETED)
@@ -145,6 +151,7 @@ class Daemon:
             await counting
             watched.cancel()
             disk.cancel()
+            processes.cancel()
             await self._health.stop()
             (self._site.state / "daemon.json").unlink(missing_ok=True)
         return self._give_up() if self._broken.done() else 0
@@ -208,7 +215,8 @@ class Daemon:
     def _give_up(self) -> int:
         error = self._broken.result()
         print(
-            f"日志无法写入磁盘，采集进程退出 / the journal cannot be kept on disk, the daemon ends: {error}",
+            f"日志无法写入磁盘，采集进程退出 / the journal cannot be kept on disk, the daemon ends: "
+            f"{disk.trouble(error, self._site.root) or error}",
             file=sys.stderr,
             flush=True,
         )
@@ -230,6 +238,12 @@ class Daemon:
             except OSError as error:
                 self._counters.health["disk"] = str(error)
             await asyncio.sleep(LOOK_S)
+
+    async def _watch_processes(self) -> None:
+        """Keep the health of the processes beside this one up to date, where `mainflow up` keeps them running."""
+        while True:
+            self._counters.health["processes"] = await asyncio.to_thread(kept.ended, self._site) or "ok"
+            await asyncio.sleep(PROCESSES_S)
 
     async def _update_counters(self, over: asyncio.Event) -> None:
         """Rewrite `state/counters.json` each second, but spend at most 5 % of the time on it."""
@@ -274,7 +288,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with asyncio.Runner(loop_factory=_loop_factory(settings[DaemonSettings].event_loop)) as runner:
             return runner.run(Daemon(settings).run())
     except (SiteBusy, OSError, ValueError) as error:
-        print(error, file=sys.stderr)
+        print(disk.trouble(error, site.root) or error, file=sys.stderr)
         return FAILED
 
 

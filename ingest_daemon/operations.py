@@ -6,6 +6,7 @@ site's folder, whether its daemon runs or not.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingest_daemon.commands.settings import CommandSettings as CommandSettings
@@ -62,8 +63,8 @@ def registry(settings: Settings) -> "Registry":
 
 
 def accept_registry(site: Site) -> None:
-    """Have the daemon take over `terminals.csv` as it is now, although it loses many terminals."""
-    from ingest_daemon.terminals.registry import accept
+    """Have daemon and figures take over `terminals.csv` as it is now, although it loses many terminals."""
+    from ingest_daemon.contract.registry_belief import accept
 
     accept(site)
 
@@ -154,6 +155,20 @@ def cursor(site: Site, reader: str) -> int:
     from ingest_daemon.journal.reader import read_cursor
 
     return read_cursor(site, reader)
+
+
+def cursor_path(site: Site, reader: str) -> Path:
+    """The file of a reader's cursor."""
+    from ingest_daemon.journal.reader import cursor_path as path
+
+    return path(site, reader)
+
+
+def restore_cursors(site: Site) -> list[str]:
+    """While no daemon runs: let readers whose cursor is damaged begin again at the oldest record; gives their names."""
+    from ingest_daemon.journal.reader import restore_cursors as restore
+
+    return restore(site)
 
 
 def waiting_since(site: Site) -> dict[str, int | None]:

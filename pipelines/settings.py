@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ingest_daemon.contract.settings import (
     SECTIONS,
@@ -115,7 +116,38 @@ class ServerSettings:
 
     dagster_port: int = setting(3010, "port of Dagster's pages", "Dagster 端口", minimum=1, maximum=65535)
     grafana_port: int = setting(3000, "port of Grafana", "Grafana 端口", minimum=1, maximum=65535)
-    alert_webhook: str = setting("", "address that alert notifications are posted to; empty: none", "报警通知地址", secret=True)
+    grafana_url: str = setting(
+        "", "address at which people reach Grafana, for links; empty: that of this machine", "Grafana 对外地址，用于链接"
+    )
+    wall: bool = setting(
+        False,
+        "whether everyone who reaches Grafana sees the boards without a log-in, as the organisation Wall",
+        "大屏：免登录查看看板（组织 Wall）",
+    )
+    alert_webhook: str = setting(
+        "",
+        "address that alert notifications are posted to; empty: none; whoever has a log-in of Grafana can read it",
+        "报警通知地址，Grafana 用户可见",
+        secret=True,
+    )
+    alert_webhook_token: str = setting(
+        "", "sent there as `Authorization: Bearer`; nobody can read it", "报警通知令牌，不可见", secret=True
+    )
+
+    def __post_init__(self) -> None:
+        url = urlsplit(self.grafana_url)
+        if self.grafana_url and not (url.scheme in ("http", "https") and url.hostname):
+            raise SettingError(f"[servers] grafana_url = {self.grafana_url!r}: expected https://… or http://… with a name")
+
+    @property
+    def grafana_local(self) -> str:
+        """The address of Grafana on this machine."""
+        return f"http://127.0.0.1:{self.grafana_port}"
+
+    @property
+    def grafana_link(self) -> str:
+        """The address of Grafana in links."""
+        return self.grafana_url.rstrip("/") or self.grafana_local
 
 
 @section("serving")

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from assets.registry import FILES
+from ingest_daemon.contract.settings import check_place
 from ingest_daemon.contract.site import Site
 from pipelines.settings import sample_file
 
@@ -64,8 +65,9 @@ class SiteExists(ValueError):
 
 
 def create(root: Path, profile: str, values: dict[str, dict[str, Any]], *, examples: bool = True) -> Site:
-    """Make the site folder `root`. Raises `SiteExists`."""
+    """Make the site folder `root`. Raises `SiteExists`, `SettingError`."""
     site = Site(root.resolve())
+    check_place(site.root)
     if site.settings.exists():
         raise SiteExists(f"{site.settings} exists already; edit it, or choose another folder")
     site.registry.mkdir(parents=True, exist_ok=True)

@@ -50,7 +50,8 @@ def mainflow(
 def opened(marts: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """The warehouse of a site, to read, with the files beside it; times in UTC."""
     with duckdb.connect(str(marts), read_only=True) as connection:
-        connection.execute(f"set file_search_path = '{marts.parent}'").fetchall()
+        folder = str(marts.parent).replace("'", "''")
+        connection.execute(f"set file_search_path = '{folder}'").fetchall()
         connection.execute("set timezone = 'UTC'").fetchall()
         yield connection
 

@@ -3,7 +3,14 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import pyodbc
+
+from ingest_daemon.contract.site import Site
+from pipelines.simulation import fleet_site
 from tests.chain import mainflow
+
+MARK = "MARK-"
+"""Begins every password that the demo is given."""
 
 
 class Demo(NamedTuple):
@@ -19,5 +26,15 @@ class Demo(NamedTuple):
 
 
 def make_demo(site: Path) -> Demo:
-    """Run the demo in a new folder."""
-    return Demo(site, mainflow("demo", site, "--days", "40").stdout)
+    """Run the demo in a new folder, with marked passwords; SMS are on."""
+    given = {
+        "MAINFLOW_STORE_INFLUX_PASSWORD": f"{MARK}influx",
+        "MAINFLOW_SMS_ON": "true",
+        "MAINFLOW_SMS_PORT": "0",
+        "MAINFLOW_SMS_SECRET": f"{MARK}secret-of-the-gateway",
+        "MAINFLOW_SERVERS_ALERT_WEBHOOK": f"http://127.0.0.1:9/robot?key={MARK}robot",
+    }
+    if "SQLite3" in pyodbc.drivers():
+        file = fleet_site.billing_file(Site(site.resolve()))
+        given["MAINFLOW_BILLING_CONNECTION"] = f"DRIVER=SQLite3;Database={file};PWD={MARK}billing"
+    return Demo(site, mainflow("demo", site, "--days", "40", environment=given).stdout)

@@ -1,6 +1,8 @@
 """A tiny site for tests: a folder with settings, a registry and readings in its Parquet archive."""
 
+import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import polars as pl
 from assets.registry import FILES
 from ingest_daemon.contract.schema import READING, Channel
 from ingest_daemon.contract.settings import Settings
+from ingest_daemon.contract.site import Site
 from ingest_daemon.stores import open_store
 from ingest_daemon.stores.settings import StoreSettings
 from pipelines.settings import load, sample_file
@@ -45,6 +48,21 @@ def make_site(folder: Path, terminals: list[dict[str, Any]], readings: pl.DataFr
     pl.DataFrame(columns).write_csv(settings.folder.registry / "terminals.csv")
     deliver(settings, readings)
     return settings
+
+
+def passwords_of_roles(site: Site) -> list[bytes]:
+    """Those of the embedded PostgreSQL."""
+    return [password.encode() for password in json.loads((site.state / "postgres-roles.json").read_text()).values()]
+
+
+def files_with(site: Site, words: Sequence[bytes]) -> set[Path]:
+    """The files of the site that hold one of the words; a file that ends meanwhile holds none."""
+    found = set()
+    for path in site.root.rglob("*"):
+        with suppress(OSError):
+            if path.is_file() and any(word in content for content in [path.read_bytes()] for word in words):
+                found.add(path)
+    return found
 
 
 def deliver(settings: Settings, readings: pl.DataFrame) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ingest_daemon.codec_kit.api import Command, CommandType
 from ingest_daemon.commands.settings import CommandSettings
-from ingest_daemon.contract.files import read_json, sync_folder, write_json
+from ingest_daemon.contract.files import make_folder, parsed_json, sync_folder, write_json
 from ingest_daemon.contract.log import RateLimitedLog
 from ingest_daemon.contract.schema import FIELDS
 from ingest_daemon.contract.site import Site
@@ -131,7 +131,11 @@ class CommandQueue:
         # A change within the same tick of the file system's clock would not show, so a fresh folder is read again.
         self._seen_ns = changed_ns if time.time_ns() - changed_ns > _JUST_NOW_NS else -1
         before, self._files = self._files, {}
-        with os.scandir(self._folder) as entries:
+        try:
+            found = os.scandir(self._folder)
+        except NotADirectoryError:  # the daemon sets it aside
+            return
+        with found as entries:
             for entry in entries:
                 if not entry.name.endswith(".json"):
                     continue
@@ -171,8 +175,8 @@ class CommandQueue:
                 f"{terminal}: {len(waiting)} questions wait and {len(fresh)} more would be too many: "
                 f"[commands] per_terminal allows {self.settings.per_terminal}; let them be answered first, or shorten the span"
             )
-        if not self._folder.exists():
-            self._folder.mkdir(parents=True, exist_ok=True)
+        if not self._folder.is_dir():
+            make_folder(self._folder)
             sync_folder(self._folder.parent)
         for each in fresh:
             self._put(each, durable=True)
@@ -183,6 +187,8 @@ class CommandQueue:
 
         `start`: the daemon starts, so commands sent before were not answered and wait again.
         """
+        if start and self._folder.exists():
+            make_folder(self._folder)
         self.refresh()
         latest = now - timedelta(hours=self.settings.expire_h)
         asks = [each for _, each in self._files.values() if each is not None]
@@ -262,9 +268,9 @@ class CommandQueue:
 
     def _read(self, path: Path) -> QueuedCommand | None:
         try:
-            return _parsed(read_json(path))
-        except (ValueError, TypeError, KeyError) as error:
-            self._limited.warn("asks", f"{path} is no question and is passed over: {error}; mend or remove it")
+            return parsed_json(path, _parsed)
+        except (ValueError, IsADirectoryError) as error:
+            self._limited.warn("asks", f"a question is passed over: {error}")
             return None
 
 

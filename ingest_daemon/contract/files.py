@@ -1,14 +1,22 @@
-"""Files that a kill leaves whole: replaced in one step, or cut back to their last whole line."""
+"""Files that a kill leaves whole: replaced in one step, or cut back to their last whole line; and those that are damaged yet."""
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from ingest_daemon.contract.log import LOG
 
 if TYPE_CHECKING:
     import polars as pl
+
+T = TypeVar("T")
+
+MEND = "; mend or remove it"
 
 Compression = Literal["zstd", "lz4"]
 """How Parquet is packed: small, or quick."""
@@ -26,19 +34,46 @@ def sync_folder(folder: Path) -> None:
 def replace_file(path: Path, pieces: Iterable[bytes | memoryview], *, durable: bool = True, private: bool = False) -> None:
     """Replace a file by the pieces in order; `durable`: it survives a power cut once this returns.
 
-    `private`: no other user may read it. Raises `OSError`.
+    `private`: no other user may read it. A folder in its place is set aside. Raises `OSError` naming the file.
     """
     beside = path.with_name(path.name + ".new")
+    if beside.is_dir():
+        set_aside(beside)
     if private:
         beside.unlink(missing_ok=True)  # one that a kill left might be open to others
-    with open(beside, "wb", opener=_for_us_alone if private else None) as file:
-        file.writelines(pieces)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        with open(beside, "wb", opener=_for_us_alone if private else None) as file:
+            file.writelines(pieces)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)  # a full disk needs the room
+        raise
+    try:
+        beside.replace(path)
+    except IsADirectoryError:
+        set_aside(path)
+        beside.replace(path)
     if durable:
         sync_folder(path.parent)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename what is in a file's or folder's place, adding the time; gives the new path. Raises `OSError`."""
+    aside = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}")
+    path.rename(aside)
+    LOG.warning("%s is set aside as %s", path, aside.name)
+    return aside
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder where it is missing; a file in its place is set aside. Raises `OSError`."""
+    if path.exists() and not path.is_dir():
+        set_aside(path)
+    path.mkdir(parents=True, exist_ok=True)
 
 
 def _for_us_alone(path: str, flags: int) -> int:
@@ -77,10 +112,40 @@ def write_json(path: Path, value: Any, *, durable: bool, private: bool = False) 
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file; None where the file is absent. Raises `ValueError` naming the file where it is no JSON."""
+    """The value in a JSON file; None where the file is absent. Raises `OSError`, or `ValueError` naming the file."""
+    return parsed_json(path, lambda value: value)
+
+
+def parsed_json(path: Path, parse: Callable[[Any], T]) -> T | None:
+    """What `parse` makes of a JSON file; None where that is absent. Raises `OSError`, or `ValueError` naming the file."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}); mend or remove it") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON ({error}){MEND}") from None
+    try:
+        return parse(value)
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise ValueError(f"{path} has not the content that belongs there ({error!r}){MEND}") from None
+
+
+def rebuilt_json(path: Path, parse: Callable[[Any], T], instead: str) -> T | None:
+    """As `parsed_json`, of a file that can be made again: a damaged one is set aside, and counts as absent.
+
+    `instead`: what is done then, for the log.
+    """
+    try:
+        return parsed_json(path, parse)
+    except (ValueError, IsADirectoryError) as error:
+        LOG.warning("%s: %s", str(error).removesuffix(MEND), instead)
+        set_aside(path)
+        return None
+
+
+def glance(path: Path, parse: Callable[[Any], T]) -> T | None:
+    """As `parsed_json`, of a file that another process keeps for others to look at: a damaged one counts as absent."""
+    try:
+        return parsed_json(path, parse)
+    except (ValueError, OSError):
+        return None

@@ -1,7 +1,8 @@
 """The HTTP server of health, metrics, webhook and desk: an ASGI application on uvicorn, bounded against strangers.
 
 It runs in the caller's event loop, beside other work, and leaves signals and logging alone. Bounds: size of head and body,
-time for a whole request and for taking its answer, connections in all and of one address.
+time for a whole request and for taking its answer, connections in all and of one address. A new connection takes the place of
+the one that waits longest without a whole request, so that idle ones keep nobody out.
 """
 
 import asyncio
@@ -93,16 +94,25 @@ class _BoundedProtocol(H11Protocol):
     """One connection; ended where it is one too many or too slow."""
 
     _deadline: asyncio.TimerHandle | None = None
+    _useful_s = 0.0
+    """When its last whole request had come, else when it was made."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        address = self.client[0] if self.client else ""
-        clients = [getattr(other, "client", None) or ("",) for other in self.connections]
-        same = len([client for client in clients if client[0] == address])
-        if len(self.connections) > CONNECTIONS or same > PER_ADDRESS:
-            self._refuse(503, "连接过多，请稍后重试", "too many connections: try again later")
-        else:
-            self._start_timer()
+        self._useful_s = self.loop.time()
+        self._start_timer()
+        if (surplus := _surplus(self)) is not None:
+            surplus._refuse(503, "连接过多，请稍后重试", "too many connections: try again later")
+
+    @property
+    def address(self) -> str:
+        """The client's address; "" of one that is gone already."""
+        return self.client[0] if self.client else ""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether no whole request is in work, or its answer is not taken."""
+        return self._deadline is not None or self.cycle is None or self.cycle.response_complete
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
@@ -117,6 +127,7 @@ class _BoundedProtocol(H11Protocol):
         is_same = request is before
         if request is not None and not request.more_body and not (is_same and request.response_complete):
             self._stop_timer()
+            self._useful_s = self.loop.time()
 
     def pause_writing(self) -> None:
         self._start_timer()
@@ -160,6 +171,24 @@ class _BoundedProtocol(H11Protocol):
             self.transport.abort()
         else:
             self._refuse(408, "请求未在时限内收齐", f"the request was not whole within {REQUEST_S:.0f} s")
+
+
+def _surplus(new: _BoundedProtocol) -> _BoundedProtocol | None:
+    """The connection to close for a new one: of its address, or of the address with most, the one that waits longest.
+
+    Where all of them have a request in work it is the new one; None where there is room.
+    """
+    by_address: dict[str, list[_BoundedProtocol]] = {}
+    connections = [each for each in new.connections if isinstance(each, _BoundedProtocol) and not each.transport.is_closing()]
+    for connection in connections:
+        by_address.setdefault(connection.address, []).append(connection)
+    crowd = by_address[new.address]
+    if len(crowd) <= PER_ADDRESS:
+        if len(connections) <= CONNECTIONS:
+            return None
+        crowd = max(by_address.values(), key=len)
+    waiting = (connection for connection in crowd if connection is not new and connection.is_waiting)
+    return min(waiting, key=lambda connection: connection._useful_s, default=new)
 
 
 class _SizeLimits:

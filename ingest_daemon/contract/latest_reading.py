@@ -14,17 +14,3 @@ COLUMNS = {
     for name in ("terminal", "meter", "ts", *FIELD_NAMES, "received_at", "channel", "stream", "frame")
 }
 """Columns and their types of PostgreSQL, but for `updated_at`."""
-
-TABLE = f"""
-create schema if not exists ops;
-create table if not exists ops.latest_reading (
-    terminal text primary key,
-    meter text not null,
-    ts timestamptz not null,
-    {", ".join(f"{name} {COLUMNS[name]}" for name in FIELD_NAMES)},
-    received_at timestamptz not null,
-    channel text not null,
-    stream text not null,
-    frame bigint not null,
-    updated_at timestamptz not null
-)"""

@@ -7,6 +7,19 @@ from collections import Counter
 LOG = logging.getLogger("mainflow")
 
 
+def visible(text: str) -> str:
+    """The text on one line: control characters, which a terminal would obey, as their escapes."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def _on_one_line(record: logging.LogRecord) -> bool:
+    record.msg, record.args = visible(record.getMessage()), ()
+    return True
+
+
+LOG.addFilter(_on_one_line)
+
+
 class RateLimitedLog:
     """A log with at most one line a key and minute: the first at once, later the number of suppressed ones.
 

@@ -1,19 +1,23 @@
 """Whose database it is: `ops.site` holds the number of the one site that writes, so that no site's rows go into another's tables.
 
-The number is made with the site (`state/site-id`) and goes with a copy of it.
+The number is made with the site (`state/site-id`). It moves with the site; a copy gets one of its own as soon as it is used while
+the site that it was copied from is still where its number was used last (`state/site-place`).
 """
 
 import os
+import re
 import uuid
+from contextlib import suppress
+from pathlib import Path
 
 import psycopg
 
-from ingest_daemon.contract.ops_tables import create_missing
+from ingest_daemon.contract.files import replace_file, set_aside
+from ingest_daemon.contract.log import LOG
+from ingest_daemon.contract.ops_tables import migrate
 from ingest_daemon.contract.site import Site
 
-TABLE = """
-create schema if not exists ops;
-create table if not exists ops.site (only_row boolean primary key default true check (only_row), site_id text not null)"""
+SITE_ID = re.compile("[0-9a-f]{32}")
 
 
 class ForeignDatabase(psycopg.OperationalError):
@@ -21,8 +25,15 @@ class ForeignDatabase(psycopg.OperationalError):
 
 
 def site_id(site: Site) -> str:
-    """The site's number, made at the first call. Raises `OSError`."""
-    path = site.state / "site-id"
+    """The site's number, made at the first call. Raises `OSError`, or `ValueError` where its file is damaged."""
+    path = _path(site)
+    if (place := _place(site)) != site.root.resolve():
+        with suppress(OSError):  # who only reads the site may not write there
+            if place and _is_copy(site, place):
+                path.unlink()
+                LOG.warning("此站点是副本，另编号 / %s is a copy of %s: it gets a number of its own", site.root, place)
+            site.state.mkdir(parents=True, exist_ok=True)
+            replace_file(site.state / "site-place", [os.fsencode(site.root.resolve())], durable=False)
     if not path.exists():
         site.state.mkdir(parents=True, exist_ok=True)
         own = path.with_name(f"site-id.{os.getpid()}")
@@ -33,14 +44,68 @@ def site_id(site: Site) -> str:
             pass
         finally:
             own.unlink()
-    return path.read_text().strip()
+    if not (path.is_file() and SITE_ID.fullmatch(text := path.read_text(errors="replace").strip())):
+        raise ValueError(
+            f"{path} is damaged: expected the site's number, 32 hexadecimal digits; restore it from a backup, or write there the "
+            "number that the site's database has (select site_id from ops.site); mainflow doctor --fix does so where it can"
+        )
+    return text
+
+
+def restore_site_id(site: Site, connection: psycopg.Connection) -> bool:
+    """Take a damaged number from a database that is the site's for certain; whether that was necessary and done."""
+    try:
+        site_id(site)
+    except ValueError:
+        if connection.execute("select to_regclass('ops.site')").fetchone() == (None,):
+            return False
+        row = connection.execute("select site_id from ops.site").fetchone()
+        if row:
+            set_aside(_path(site))
+            replace_file(_path(site), [row[0].encode()])
+        return row is not None
+    return False
+
+
+def _path(site: Site) -> Path:
+    return site.state / "site-id"
+
+
+def _place(site: Site) -> Path | None:
+    """Where the number was used last; None where nobody noted it."""
+    try:
+        return Path(os.fsdecode((site.state / "site-place").read_bytes()))
+    except FileNotFoundError:
+        return None
+
+
+def _is_copy(site: Site, place: Path) -> bool:
+    """Whether the site was copied from one that is still in this place with this number; one that was moved was not."""
+    own, other = _path(site), _path(Site(place))
+    with suppress(OSError):  # it is not there, or closed to us
+        return not other.samefile(own) and other.read_bytes() == own.read_bytes()
+    return False
+
+
+def hand_over(connection: psycopg.Connection, own: str) -> None:
+    """Make a database that lies in the site's own folder this site's, whatever number was copied with it."""
+    if connection.execute("select to_regclass('ops.site')").fetchone() != (None,):
+        connection.execute("update ops.site set site_id = %s where site_id <> %s", [own, own])
 
 
 def claim(connection: psycopg.Connection, own: str) -> None:
-    """Make the database this site's where it is nobody's, in the connection's transaction. Raises `ForeignDatabase`."""
-    create_missing(connection, "ops.site", TABLE)
-    connection.execute("insert into ops.site (site_id) values (%s) on conflict do nothing", [own])
-    check(connection, own)
+    """Make the database this site's where it is nobody's, and schema `ops` this version's. Raises `ForeignDatabase`."""
+    open_ops(connection, own)
+    with connection.transaction():
+        connection.execute("insert into ops.site (site_id) values (%s) on conflict do nothing", [own])
+        check(connection, own)
+
+
+def open_ops(connection: psycopg.Connection, own: str) -> None:
+    """Bring schema `ops` to this version in a database that is no other site's. Raises `ForeignDatabase`, `NewerSchema`."""
+    with connection.transaction():
+        check(connection, own)
+    migrate(connection)
 
 
 def check(connection: psycopg.Connection, own: str) -> None:

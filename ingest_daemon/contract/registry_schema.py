@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from typing import NamedTuple
 
 import polars as pl
@@ -12,7 +13,8 @@ from ingest_daemon.contract.identifiers import HALF_WIDTH_OF
 class Column(NamedTuple):
     """One column: its Polars type, whether each cell must be filled, the allowed values if few, whether it must be above 0.
 
-    `extra`: the file need not have the column at all. `moment`: text that is a day or a time with its offset.
+    `extra`: the file need not have the column at all. `moment`: text that is a day or a time with its offset. `identifier`: text
+    that other tables refer to (`contract/identifiers.py`).
     """
 
     dtype: pl.DataType
@@ -21,6 +23,7 @@ class Column(NamedTuple):
     positive: bool = False
     extra: bool = False
     moment: bool = False
+    identifier: bool = False
 
 
 TEXT, NUMBER, WHOLE, DAY, TIME = pl.String(), pl.Float64(), pl.Int64(), pl.Date(), pl.Datetime("us", "UTC")
@@ -29,9 +32,9 @@ READS = ("register", "flow")
 SOURCES = ("smart", "amr", "manual")
 
 TERMINAL_COLUMNS: dict[str, Column] = {
-    "terminal": Column(TEXT, required=True),
-    "meter": Column(TEXT, required=True),
-    "customer_no": Column(TEXT),
+    "terminal": Column(TEXT, required=True, identifier=True),
+    "meter": Column(TEXT, required=True, identifier=True),
+    "customer_no": Column(TEXT, identifier=True),
     "protocol": Column(TEXT, required=True),
     "dn_mm": Column(WHOLE, positive=True),
     "technology": Column(TEXT),
@@ -97,18 +100,24 @@ def decode_text(data: bytes) -> str:
 
 
 def read_csv(data: bytes) -> CsvTable:
-    """A whole CSV file whose cells are parted by commas, semicolons or tabs. Raises `ValueError` where it is none, or cut off.
+    """A whole CSV file whose cells are parted by tabs, commas or semicolons, full-width ones, too.
 
-    A file may lack the end of its last line, but not a cell or a closing quote of it: then it is still being written.
+    Raises `ValueError` where it is none, or cut off: a file may lack the end of its last line, but not a cell or a closing quote
+    of it: then it is still being written.
     """
     text = decode_text(data).replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         raise ValueError("the file is empty; expected a line with the names of the columns")
     if text.count('"') % 2:
         raise ValueError("a quote is opened and not closed; the file is not whole, or a cell holds a lone quote")
-    first = text.partition("\n")[0]
-    separator = max(",;\t", key=first.count)
-    lines = [[cell.strip() for cell in line] for line in csv.reader(io.StringIO(text), delimiter=separator)]
+    first, _, rest = text.partition("\n")
+    if re.fullmatch(r'"?sep=.?"?', first):  # a word to Excel, which does not show the line
+        first, text = rest.partition("\n")[0], rest
+    separator = max(",;\t，；", key=first.count)
+    try:
+        lines = [[cell.strip() for cell in line] for line in csv.reader(io.StringIO(text), delimiter=separator)]
+    except csv.Error as error:
+        raise ValueError(f"{error}; is a quote missing?") from None
     columns, rows = [name.lstrip("\ufeff") for name in lines[0]], lines[1:]
     with_nul = [
         (number, columns[place])

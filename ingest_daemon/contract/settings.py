@@ -102,6 +102,23 @@ class PostgresSettings:
         0, "TCP port of the embedded server on 127.0.0.1, 0 picks a free one", "内置库端口", minimum=0, maximum=65535
     )
 
+    def __post_init__(self) -> None:
+        """Raises `SettingError` without the text, which drivers would print: a password is in it."""
+        from psycopg import ProgrammingError
+        from psycopg.conninfo import conninfo_to_dict
+
+        for name in ("dsn", "board_dsn"):
+            try:
+                is_right = "@" not in str(conninfo_to_dict(getattr(self, name)).get("host"))
+            except ProgrammingError:
+                is_right = False
+            if not is_right:
+                raise SettingError(
+                    f"[postgres] {name} cannot be read as a connection string: expected host=… dbname=… user=… password=…, a "
+                    "value with blanks in single quotes, or postgresql://user:password@host/dbname, in the password %40 for @, "
+                    "%25 for %"
+                )
+
 
 class Settings:
     """The settings of a site: `settings[StoreSettings]` is its section `[store]`."""
@@ -128,6 +145,7 @@ def read_settings(folder: Site, *, all_sections: bool) -> Settings:
 
     `all_sections`: every section that exists is registered, so that another one in the file is an error.
     """
+    check_place(folder.root)
     tables = read_tables(folder.settings)
     for name, table in tables.items():
         if name not in SECTIONS:
@@ -136,6 +154,15 @@ def read_settings(folder: Site, *, all_sections: bool) -> Settings:
         elif not isinstance(table, dict):
             raise SettingError(f"{folder.settings}: {name} = …: expected a section [{name}] with keys below it")
     return Settings(folder, {kind: read_section(kind, name, tables) for name, kind in SECTIONS.items()})
+
+
+def check_place(root: Path) -> None:
+    """Raises `SettingError` where a site's path has a character that DuckDB or PostgreSQL would take for something else."""
+    if wrong := [char for char in str(root) if char in ",?*" or not char.isprintable()]:
+        raise SettingError(
+            f"站点路径中有不可用的字符 / the path of the site {str(root)!r} has {', '.join(map(repr, sorted({*wrong})))}: "
+            "expected none of , ? * and no control character; rename the folder"
+        )
 
 
 def read_tables(path: Path) -> Mapping[str, Any]:

@@ -12,7 +12,6 @@ import polars as pl
 import psycopg
 
 from ingest_daemon.contract.files import write_json
-from ingest_daemon.contract.ops_tables import create_missing
 from ingest_daemon.contract.schema import ALARMS
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding.attribution import attribute
@@ -27,32 +26,6 @@ from ingest_daemon.terminals.registry import Registry, Terminal
 DEVICE, SERVER = "device", "server"
 GROUP_BYTES = 1 << 20
 READERS = ("alarm-events", "events")
-
-TABLE = """
-create schema if not exists ops;
-create table if not exists ops.alarm_event (
-    meter text not null,
-    terminal text not null,
-    code text not null,
-    state text not null check (state in ('raised', 'cleared')),
-    event_at timestamptz not null,
-    received_at timestamptz not null,
-    value double precision,
-    limit_value double precision,
-    unit text not null,
-    origin text not null check (origin in ('device', 'server')),
-    frame bigint not null,
-    primary key (terminal, code, state, event_at)
-)"""
-
-SHOWN = """
-do $$ begin
-    if exists (select from pg_roles where rolname = 'mainflow_board') then
-        grant usage on schema ops to mainflow_board;
-        grant select on ops.alarm_event to mainflow_board;
-    end if;
-end $$"""
-"""Boards read the table, where their role is there."""
 
 INSERT = """
 insert into ops.alarm_event
@@ -172,7 +145,8 @@ class AlarmSink(PostgresSink):
         self._registry = registry
 
     def _deliver(self, connection: psycopg.Connection) -> None:
-        states = prepare(connection)
+        states = AlarmStateMachine(connection.execute(LAST_STATES).fetchall())
+        connection.commit()
         self._counters.health[self.PART] = "ok"
         while True:
             # In this order: an event of the forwarder that follows from an alarm frame is delivered after that frame.
@@ -203,14 +177,6 @@ class AlarmSink(PostgresSink):
         write_json(cursor_path(self._site, name), {"position": chunk.next_position}, durable=True)
         self._positions[name] = chunk.next_position
         return True
-
-
-def prepare(connection: psycopg.Connection) -> AlarmStateMachine:
-    """Create the table where it is missing; returns the alarms that are raised."""
-    create_missing(connection, "ops.alarm_event", f"{TABLE}; {SHOWN}")
-    states = AlarmStateMachine(connection.execute(LAST_STATES).fetchall())
-    connection.commit()
-    return states
 
 
 def insert(connection: psycopg.Connection, states: AlarmStateMachine, words: Sequence[tuple[AlarmWord, Terminal]]) -> int:

@@ -11,7 +11,7 @@ from functools import partial
 
 import polars as pl
 
-from ingest_daemon.contract.files import read_json
+from ingest_daemon.contract.files import rebuilt_json
 from ingest_daemon.contract.log import LOG
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding import replay
@@ -139,6 +139,7 @@ class Forwarder(JournalThread):
     def _forward(self, stream: str, chunk: Chunk) -> None:
         for gap in chunk.damaged if stream != STRANGER else ():  # there the journal drops the oldest, and logs it
             LOG.error("journal %s is damaged at %d: %d bytes hold no valid record and are passed over", stream, *gap)
+            self._counters.damaged_bytes[stream] += gap.length
         if chunk.records:
             # The store is asked before anything of a group is remembered, so a group that gives way can begin anew.
             self._sinks.gives_way = partial(self._has_alarms, stream)
@@ -198,11 +199,8 @@ class Forwarder(JournalThread):
 
     def _restore_state(self) -> None:
         """Read the saved state and bring it up to date with the frames that were forwarded since."""
-        try:
-            state = TerminalState(read_json(self._site.state / "terminals.json"))
-        except ValueError as error:
-            LOG.warning("%s; made again from the journal", error)
-            state = TerminalState()
+        path = self._site.state / "terminals.json"
+        state = rebuilt_json(path, TerminalState, "made again from the journal") or TerminalState()
         for stream in STREAMS:
             while (position := state.positions[stream]) < self._positions[stream]:
                 chunk = read(self._site.journal / stream, position, self._positions[stream], GROUP_BYTES)

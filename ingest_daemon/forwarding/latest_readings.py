@@ -9,20 +9,19 @@ forwarded already; what is not forwarded yet stays in the journal.
 """
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from itertools import groupby, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 import psycopg
 
-from ingest_daemon.contract.files import read_json, write_json, write_parquet
-from ingest_daemon.contract.latest_reading import COLUMNS, FIELD_NAMES, TABLE
-from ingest_daemon.contract.ops_tables import create_missing
+from ingest_daemon.contract.files import rebuilt_json, set_aside, write_json, write_parquet
+from ingest_daemon.contract.latest_reading import COLUMNS, FIELD_NAMES
+from ingest_daemon.contract.log import LOG
 from ingest_daemon.contract.schema import READING
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding.handover import Handover, newest
@@ -76,9 +75,20 @@ def request_rebuild(site: Site, span: ReplayRange | None) -> None:
     """
     path = _rebuild_path(site)
     wanted = asdict(span or ReplayRange(streams=(STRANGER,))) | {"is_replay": span is not None}
-    if waiting := read_json(path):
-        wanted = asdict(ReplayRange()) | {"is_replay": wanted["is_replay"] or waiting["is_replay"]}
+    if waiting := _waiting_rebuild(path):
+        wanted = asdict(ReplayRange()) | {"is_replay": wanted["is_replay"] or waiting[1]}
     write_json(path, wanted, durable=True)
+
+
+def _waiting_rebuild(path: Path) -> tuple[ReplayRange, bool] | None:
+    """The range of the request that waits, and whether it is of a replay; everything where the request is damaged."""
+    is_there = path.exists()
+    return rebuilt_json(path, _asked, "all of it is made again") or ((ReplayRange(), True) if is_there else None)
+
+
+def _asked(request: Mapping[str, Any]) -> tuple[ReplayRange, bool]:
+    span = {name: value for name, value in request.items() if name != "is_replay"}
+    return ReplayRange(**{**span, "streams": tuple(request["streams"])}), bool(request["is_replay"])
 
 
 def _rebuild_path(site: Site) -> Path:
@@ -120,16 +130,21 @@ class LatestReadings(PostgresSink):
         self._saved_s = time.monotonic()
         self._rebuild: _Rebuild | None = None
         self._rebuilt = self._pending
-        with suppress(FileNotFoundError, pl.exceptions.PolarsError):
-            self._pending = pl.read_parquet(self._pending_path).select(*READING)
+        if self._pending_path.exists():
+            try:
+                self._pending = pl.read_parquet(self._pending_path, glob=False).select(*READING)
+            except (OSError, pl.exceptions.PolarsError) as error:
+                LOG.warning(
+                    "%s cannot be read (%s): all latest readings are made again from the journal", self._pending_path, error
+                )
+                request_rebuild(site, ReplayRange())
+                set_aside(self._pending_path)
 
     def position(self, stream: str) -> int:
         """Position before which this thread needs nothing more of a stream, not even after a kill."""
         return min(position for reader, position in self._saved.items() if CURSORS[reader] == stream)
 
     def _deliver(self, connection: psycopg.Connection) -> None:
-        create_missing(connection, "ops.latest_reading", TABLE)
-        connection.commit()
         self._counters.health[self.PART] = "ok"
         self._rebuild = None
         while True:
@@ -239,11 +254,10 @@ class LatestReadings(PostgresSink):
         return False
 
     def _begin_rebuild(self) -> _Rebuild | None:
-        request = read_json(_rebuild_path(self._site))
+        request = _waiting_rebuild(_rebuild_path(self._site))
         if request is None:
             return None
-        is_replay = bool(request.pop("is_replay"))
-        asked = ReplayRange(**{**request, "streams": tuple(request["streams"])})
+        asked, is_replay = request
         # To the end: a reading that comes after the span may take the place of one in it.
         span = replace(asked, to_us=ReplayRange().to_us, end=ReplayRange().end)
         ends = {CURSORS[reader]: position for reader, position in self._positions.items()}

@@ -40,7 +40,7 @@ class PostgresSink(JournalThread):
         while True:
             try:
                 with psycopg.connect(self._address(), connect_timeout=5, tcp_user_timeout=10_000) as connection:
-                    ownership.check(connection, ownership.site_id(self._site))
+                    ownership.open_ops(connection, ownership.site_id(self._site))
                     wait_s = WAIT_S[0]
                     self._deliver(connection)
                 return

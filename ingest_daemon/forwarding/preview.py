@@ -1,11 +1,9 @@
 """What the daemon would store of some bytes: the way from the decoder to the raw store, without a registry, journal or store."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import polars as pl
 
 from ingest_daemon import codecs
 from ingest_daemon.codec_kit.api import Arrival, Codec, Frame
@@ -42,6 +40,14 @@ class Preview(NamedTuple):
     unused: list[str]
 
 
+class _Given(NamedTuple):
+    """What one frame gives: readings as of `Preview`, alarm words, reasons with details of what is kept aside."""
+
+    rows: list[dict[str, Any]]
+    words: list[AlarmWord]
+    reasons: list[tuple[str, str]]
+
+
 class _Anyone(dict[str, Terminal]):
     """A registry in which every terminal is registered."""
 
@@ -62,19 +68,40 @@ def preview(data: bytes, protocol: str, profile: str, now: datetime) -> Preview:
     codec = codecs.load(protocol)
     settings = read_profile(_profile_path(profile), protocol) if profile else None
     frames, refused = _frames(codec, protocol, data, now)
-    result = Preview([], refused, [])
     limits = TimeLimits.of(TimeSettings())._replace(past=timedelta(days=36525))  # a frame that a person tries may be of any age
-    for number, arrival in enumerate(codec.rounds(frames, settings)):
-        # Answers of one meter have no time of their own: a millisecond apart they are different points.
-        received_us = int(now.timestamp() * 1e6) // 1000 * 1000 + 1000 * number
-        stations = tuple((station, "") for station in codec.other_stations(arrival.raw)[:MOST_STATIONS])
-        header = RecordHeader(protocol, terminal=arrival.terminal, requests=arrival.requests, stations=stations)
-        record = Record(number, received_us, FRAME_KIND, encode_header(header) + arrival.raw)
-        sender = arrival.terminal or codec.terminal(arrival.raw)
-        profiles: Mapping[str, Any] = {protocol: {sender: settings} if profile else {}}
-        _add(result, triage(DATA, [record], _Anyone(), profiles, limits), arrival)
+    arrivals = list(codec.rounds(frames, settings))
+    records = [_record(number, protocol, codec, arrival, now) for number, arrival in enumerate(arrivals)]
+    senders = {arrival.terminal or codec.terminal(arrival.raw) for arrival in arrivals} if profile else set()
+    group = triage(DATA, records, _Anyone(), {protocol: dict.fromkeys(senders, settings)}, limits)  # all at once: 25 ms a call
+    result = Preview([], refused, [])
+    for arrival, part in zip(arrivals, _by_frame(group, len(arrivals)), strict=True):
+        _add(result, part, arrival)
         result.unused.extend(codec.unused(arrival))
     return result
+
+
+def _record(number: int, protocol: str, codec: Codec, arrival: Arrival, now: datetime) -> Record:
+    """The journal's record of an arrival, at the position `number`."""
+    # Answers of one meter have no time of their own: a millisecond apart they are different points.
+    received_us = int(now.timestamp() * 1e6) // 1000 * 1000 + 1000 * number
+    stations = tuple((station, "") for station in codec.other_stations(arrival.raw)[:MOST_STATIONS])
+    header = RecordHeader(protocol, terminal=arrival.terminal, requests=arrival.requests, stations=stations)
+    return Record(number, received_us, FRAME_KIND, encode_header(header) + arrival.raw)
+
+
+def _by_frame(group: Group, frames: int) -> list[_Given]:
+    """What each frame gave, in their order."""
+    given = [_Given([], [], []) for _ in range(frames)]
+    sifted = sift(group.readings.select(*READING))
+    for row in sifted.good.select("frame", "terminal", "ts", *_NAMES).iter_rows(named=True):
+        given[row.pop("frame")].rows.append({**row, "alarms": list[str]()})
+    for word in group.alarm_words:
+        given[word.frame].words.append(word)
+    for entry in group.kept:
+        given[entry.position].reasons.append((str(entry.reason), entry.detail))
+    for number, detail in sifted.refused.select("frame", "detail").iter_rows():
+        given[number].reasons.append((str(Reason.STORE_REFUSED), detail))
+    return given
 
 
 def _likely_protocol(data: bytes) -> str:
@@ -114,21 +141,18 @@ def _frames(codec: Codec, protocol: str, data: bytes, now: datetime) -> tuple[li
     return frames, refused
 
 
-def _add(result: Preview, group: Group, arrival: Arrival) -> None:
-    """Add what one record gives."""
-    sifted = sift(group.readings.select(*READING))
-    rows = _rows(sifted.good, group.alarm_words)
-    result.readings.extend(rows)
+def _add(result: Preview, given: _Given, arrival: Arrival) -> None:
+    """Add what one frame gives."""
+    _place_alarms(given.rows, given.words)
+    result.readings.extend(given.rows)
     frame = arrival.raw.hex().upper()
-    result.refused.extend(Refusal(str(entry.reason), entry.detail, frame) for entry in group.kept)
-    result.refused.extend(Refusal(Reason.STORE_REFUSED, detail, frame) for detail in sifted.refused["detail"])
-    if not rows and not group.kept and sifted.refused.is_empty():
+    result.refused.extend(Refusal(reason, detail, frame) for reason, detail in given.reasons)
+    if not given.rows and not given.reasons:
         result.unused.append(f"a frame without a reading: {frame}")
 
 
-def _rows(readings: pl.DataFrame, words: Sequence[AlarmWord]) -> list[dict[str, Any]]:
-    """The readings with their alarms; alarms of a moment that has no reading stand with the terminal's last one or alone."""
-    rows = [{**row, "alarms": list[str]()} for row in readings.select("terminal", "ts", *_NAMES).iter_rows(named=True)]
+def _place_alarms(rows: list[dict[str, Any]], words: Sequence[AlarmWord]) -> None:
+    """Add alarms to their readings; those of a moment without one go to the terminal's last reading, or to a row of their own."""
     for word in words:
         event_at = moment(word.event_us // 1000 * 1000)
         own = [row for row in rows if row["terminal"] == word.terminal]
@@ -138,4 +162,3 @@ def _rows(readings: pl.DataFrame, words: Sequence[AlarmWord]) -> list[dict[str, 
             rows += same
         for row in same:
             row["alarms"] = sorted({*row["alarms"], *word.active})
-    return rows

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ingest_daemon.contract.files import replace_file, sync_folder, whole_lines
+from ingest_daemon.contract.log import RateLimitedLog
 from ingest_daemon.contract.schema import Reason
 from ingest_daemon.journal.envelope import RecordHeader, encode_header, parse_record
 from ingest_daemon.journal.records import JournalPosition
@@ -29,6 +30,7 @@ MERGE_BYTES = 1 << 20
 DISK_SHARE = 0.1
 """Largest share of the whole disk that the ledgers may take, whatever the budget."""
 
+_LIMITED = RateLimitedLog()
 _ADOPTED = "adopted.jsonl"
 _SAME = ("stream", "terminal", "ts", "detail", "way", "hex")
 """Lines in which these agree are equal."""
@@ -176,10 +178,13 @@ def mark_adopted(folder: Path, positions: Mapping[JournalPosition, str]) -> None
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The whole lines of a ledger; none where it is absent."""
-    if path.exists():
-        with path.open("rb") as file:
-            yield from (json.loads(line) for line in file if line.endswith(b"\n"))
+    """The whole lines of a ledger; none where it is absent. A damaged one is passed over, and named in the log."""
+    if path.is_file():
+        for number, (raw, line) in enumerate(_tolerant(path), 1):
+            if line.keys() >= {"stream", "position", "terminal"}:
+                yield line
+            else:
+                _LIMITED.warn(path.name, f"{path} line {number} is damaged and passed over: {raw[:80]!r}")
 
 
 class _Repeats(NamedTuple):

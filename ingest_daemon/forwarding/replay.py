@@ -9,9 +9,10 @@ import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from ingest_daemon.contract.files import read_json, write_json
+from ingest_daemon.contract.files import glance, rebuilt_json, write_json
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding.decoding import senders
 from ingest_daemon.forwarding.quarantine import unadopted_entries
@@ -63,7 +64,7 @@ class ReplayResult:
 def ask(site: Site, span: ReplayRange | None = None) -> str:
     """Leave a request and return its name; the same waiting request is joined. Raises `ValueError` where another span waits."""
     path = site.state / _files(span)[0]
-    if waiting := _waiting(read_json(path)):
+    if waiting := _read(path):
         if waiting.span != span:
             raise ValueError(f"another replay waits for the daemon ({waiting.span}); let it end first, or remove {path}")
         return waiting.name
@@ -74,7 +75,7 @@ def ask(site: Site, span: ReplayRange | None = None) -> str:
 
 def asked(site: Site) -> ReplayRequest | None:
     """The waiting request, if any."""
-    return next((found for file, _ in _FILES.values() if (found := _waiting(read_json(site.state / file)))), None)
+    return next((found for file, _ in _FILES.values() if (found := _read(site.state / file))), None)
 
 
 def reply(site: Site, request: ReplayRequest, done: ReplayResult) -> None:
@@ -87,9 +88,9 @@ def reply(site: Site, request: ReplayRequest, done: ReplayResult) -> None:
 def answer(site: Site, name: str) -> ReplayResult | None:
     """The answer to a request; None while there is none."""
     for _, file in _FILES.values():
-        found = read_json(site.state / file)
-        if found and found.pop("request") == name:
-            return ReplayResult(**found)
+        found = glance(site.state / file, _answer)
+        if found and found[0] == name:
+            return found[1]
     return None
 
 
@@ -122,12 +123,18 @@ def replayed(site: Site, span: ReplayRange, ends: Mapping[str, int]) -> Iterator
                 break
 
 
+def _answer(found: Mapping[str, Any]) -> tuple[str, ReplayResult]:
+    return found["request"], ReplayResult(**{key: value for key, value in found.items() if key != "request"})
+
+
 def _files(span: ReplayRange | None) -> tuple[str, str]:
     return _FILES["adopt" if span is None else "replay"]
 
 
-def _waiting(found: Mapping[str, Any] | None) -> ReplayRequest | None:
-    if not found:
-        return None
-    span = found.get("span")
+def _read(path: Path) -> ReplayRequest | None:
+    return rebuilt_json(path, _request, "what was asked for is not done: ask again")
+
+
+def _request(found: Mapping[str, Any]) -> ReplayRequest:
+    span = found["span"]
     return ReplayRequest(str(found["request"]), ReplayRange(**{**span, "streams": tuple(span["streams"])}) if span else None)

@@ -22,15 +22,18 @@ class TerminalState:
     """
 
     def __init__(self, saved: Mapping[str, Any] | None = None) -> None:
-        """`saved`: the result of `save`."""
+        """`saved`: the result of `save`. Raises `ValueError`, `TypeError`, `AttributeError` where it is something else."""
         saved = saved or {}
-        self.positions: dict[str, int] = {stream: saved.get("positions", {}).get(stream, 0) for stream in (ALARM, DATA, STRANGER)}
-        self.newest_us: dict[str, int] = saved.get("newest_us", {})
+        positions = saved.get("positions", {})
+        self.positions: dict[str, int] = {stream: int(positions.get(stream, 0)) for stream in (ALARM, DATA, STRANGER)}
+        self.newest_us: dict[str, int] = {terminal: int(at) for terminal, at in saved.get("newest_us", {}).items()}
         self._words: dict[str, tuple[int, tuple[str, ...]]] = {
-            terminal: (at, tuple(active)) for terminal, (at, active) in saved.get("words", {}).items()
+            terminal: (int(at), tuple(active)) for terminal, (at, active) in saved.get("words", {}).items()
         }
         self._drifted: set[str] = set(saved.get("drifted", ()))
-        self._offsets: dict[str, list[float]] = saved.get("offsets", {})
+        self._offsets: dict[str, list[float]] = {
+            terminal: [float(offset) for offset in offsets] for terminal, offsets in saved.get("offsets", {}).items()
+        }
         self._timed: set[str] = set()
 
     def save(self) -> dict[str, Any]:

@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ingest_daemon.contract.files import read_json
+from ingest_daemon.contract.files import glance, rebuilt_json, write_json
 from ingest_daemon.contract.site import Site
 from ingest_daemon.journal.records import (
     _SUFFIX,
@@ -181,6 +181,31 @@ def cursor_path(site: Site, name: str) -> Path:
 
 
 def read_cursor(site: Site, name: str) -> int:
-    """The position up to which a reader has handled its stream; 0 before its first record."""
-    value = read_json(cursor_path(site, name))
-    return int(value["position"]) if value else 0
+    """The position up to which a reader has handled its stream; 0 before its first record, or where the cursor is damaged."""
+    return glance(cursor_path(site, name), _position) or 0
+
+
+def restore_cursors(site: Site) -> list[str]:
+    """Let readers whose cursor is damaged begin again at the oldest record: what comes twice changes nothing; gives their names.
+
+    While no daemon runs, or by the daemon. Raises `OSError`.
+    """
+    restored = []
+    for name, stream in CURSORS.items():
+        path = cursor_path(site, name)
+        oldest = next((start for start, _ in segments(site.journal / stream)), 0)
+        is_there = path.exists()
+        instead = (
+            f"reader {name} begins again at the oldest record of the journal ({oldest}); what is stored already stays as it is"
+        )
+        if is_there and rebuilt_json(path, _position, instead) is None:
+            write_json(path, {"position": oldest}, durable=True)
+            restored.append(name)
+    return restored
+
+
+def _position(value: Any) -> int:
+    position = value["position"]
+    if type(position) is not int or position < 0:
+        raise ValueError(f"position {position!r}, expected a whole number from 0 on")
+    return position

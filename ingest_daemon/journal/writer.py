@@ -36,7 +36,7 @@ from ingest_daemon.journal.records import (
     pack,
 )
 
-ASIDE = (STRANGER, BAD)
+OWN, ASIDE = (ALARM, DATA, PART), (STRANGER, BAD)
 """Streams of what no registered terminal sent. Beyond its budget such a stream drops its oldest segments."""
 
 DISK_SHARE = {"journal": 0.5, "aside": 0.1}
@@ -193,7 +193,7 @@ class Journals:
             # An eighth, or nothing could ever be given back of a small budget.
             return Journal(site.journal / stream, min(segment_bytes, self._aside.get(stream, self._budget) // 8), begin[stream])
 
-        self.streams = {stream: opened(stream) for stream in (ALARM, DATA, PART, STRANGER, BAD)}
+        self.streams = {stream: opened(stream) for stream in (*OWN, *ASIDE)}
         self._all = tuple(self.streams.values())
         self.event = opened(EVENT)
         """Events that the daemon found: written and committed by the forwarder, not by the thread here."""
@@ -281,14 +281,18 @@ class Journals:
                 if self._closing and not self.pending_bytes:
                     return
             try:
-                for stream, journal in self.streams.items():
-                    if journal.pending_bytes:
-                        self._commit(stream, journal)
+                for aside in ASIDE:  # what terminals wait for never waits for more than one sync of the others
+                    self._commit_pending(*OWN, aside)
             except Exception as error:
                 self._broken(error)
                 return
             with self._changed:
                 self._changed.notify_all()
+
+    def _commit_pending(self, *streams: str) -> None:
+        for stream in streams:
+            if self.streams[stream].pending_bytes:
+                self._commit(stream, self.streams[stream])
 
     def _commit(self, stream: str, journal: Journal) -> None:
         group, receipts = journal.take()

@@ -42,6 +42,8 @@ class Counters:
     """Entries dropped for the quarantine's budget, a reason."""
     dropped_bytes: Counter[str] = field(default_factory=Counter)
     """Bytes that were dropped unread for a stream's budget."""
+    damaged_bytes: Counter[str] = field(default_factory=Counter)
+    """Bytes of the journal that hold no valid record and were passed over, a stream."""
     alarm_events: int = 0
     connections: int = 0
     last_contact_us: dict[str, int] = field(default_factory=dict)

@@ -23,8 +23,8 @@ HOST = "127.0.0.1"
 EXPOSITION = "text/plain; version=0.0.4"
 """Content type of Prometheus' text format."""
 
-VITAL = ("journal", "store")
-"""Parts without which nothing comes in or through; PostgreSQL's absence holds up no reading."""
+VITAL = ("journal", "store", "processes")
+"""Parts without which nothing comes in, through or out; PostgreSQL's absence holds up no reading."""
 
 MINOR = ("registry", "disk", "clock")
 """Parts that `/healthz` names, too, but whose state before goes on to serve."""
@@ -92,6 +92,7 @@ def _samples(counters: Mapping[str, Any], left: Mapping[str, int], since_us: Map
     yield "quarantined_total", "counter", "reason", counters["quarantined"]
     yield "quarantine_dropped_total", "counter", "reason", counters["quarantine_dropped"]
     yield "journal_dropped_bytes_total", "counter", "stream", counters["dropped_bytes"]
+    yield "journal_damaged_bytes_total", "counter", "stream", counters["damaged_bytes"]
     yield "alarm_events_total", "counter", "", {"": counters["alarm_events"]}
     yield "connections", "gauge", "", {"": counters["connections"]}
     yield "healthy", "gauge", "part", {part: int(state == "ok") for part, state in counters["health"].items()}

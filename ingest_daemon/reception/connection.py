@@ -132,6 +132,11 @@ class Connection(asyncio.Protocol):
         """Whether bytes came that neither a protocol nor a registered link explains yet."""
         return self._detector is not None and self._detector.has_bytes
 
+    @property
+    def is_known(self) -> bool:
+        """Whether a registered terminal or link was heard here."""
+        return bool(self.terminals or self.link)
+
     # --- the transport's callbacks ---------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

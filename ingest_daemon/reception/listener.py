@@ -82,7 +82,7 @@ class Server:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_loop_error)
         self.commit.start()
-        self.fair_share.start(loop.call_soon)
+        self.fair_share.start(loop.call_soon, loop.call_later)
         self.commands.start()
         self._restore_packets()
         settings = self.settings

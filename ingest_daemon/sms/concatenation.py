@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from ingest_daemon.contract.files import sync_folder, write_json
+from ingest_daemon.contract.files import make_folder, sync_folder, write_json
 from ingest_daemon.contract.log import LOG
 from ingest_daemon.sms.pdu import Part
 
@@ -57,12 +57,12 @@ class Parts:
         self._open: dict[Key, Long] = {}
         self._done: dict[Key, dict[int, str | bytes]] = {}
         self._given_up: list[Long] = []
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         for path in sorted(folder.glob("*.json")):
             try:
                 entry = json.loads(path.read_text(encoding="utf-8"))
                 self._add(path, entry)
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, IsADirectoryError) as error:
                 LOG.warning("%s is no part of an SMS (%s); put aside", path, error)
                 path.rename(path.with_suffix(".torn"))
 

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
+from typing import Any
 
-from ingest_daemon.contract.files import read_json, write_json
+from ingest_daemon.contract.files import make_folder, rebuilt_json, write_json
 from ingest_daemon.contract.log import LOG, RateLimitedLog
 from ingest_daemon.sms.alarms import RESOLVED, Alarm, is_night, may_wake, split
 from ingest_daemon.sms.gateway import Away, Gateway, Refused
@@ -69,17 +70,18 @@ class Outbox:
         self._accepting = asyncio.Lock()
         self._count = 0
         self._tries: Counter[str] = Counter()
-        (self._folder / REFUSED).mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
+        make_folder(self._folder / REFUSED)
         self.waiting: dict[str, Entry] = {}
         for path in sorted(self._folder.glob("*.json")):
             try:
-                self.waiting[path.stem] = Entry(**json.loads(path.read_text(encoding="utf-8")))
-            except (ValueError, TypeError) as error:
+                self.waiting[path.stem] = _entry(json.loads(path.read_text(encoding="utf-8")))
+            except (ValueError, TypeError, IsADirectoryError) as error:
                 LOG.warning("%s is no SMS (%s); put aside", path, error)
                 path.rename(self._folder / REFUSED / path.name)
-        memory = read_json(self._memory) or {}
-        self._sent_us: list[int] = memory.get("sent_us", [])
-        self._last_us: dict[str, int] = memory.get("last_us", {})
+        self._sent_us, self._last_us = rebuilt_json(
+            self._memory, _times, "forgotten: an alarm may be sent again within [sms] repeat_min"
+        ) or ([], {})
 
     async def accept(self, alarms: list[Alarm]) -> int:
         """Accept alarms; the SMS to send are safe on return. Returns their number. Raises `OutboxFull`."""
@@ -216,6 +218,18 @@ class Outbox:
         """Save the times of sending. Not synced: a power cut may repeat an alarm. A full disk must not stop an SMS."""
         with contextlib.suppress(OSError):
             write_json(self._memory, {"sent_us": self._sent_us, "last_us": self._last_us}, durable=False)
+
+
+def _entry(value: Any) -> Entry:
+    """Raises `ValueError`, `TypeError` where the value is no SMS."""
+    entry = Entry(**value)
+    if entry.severity not in SEVERITIES or not all(isinstance(text, str) for text in asdict(entry).values()):
+        raise ValueError(f"severity {entry.severity!r}, or another value that is no text")
+    return entry
+
+
+def _times(value: Any) -> tuple[list[int], dict[str, int]]:
+    return [int(at) for at in value["sent_us"]], {key: int(at) for key, at in value["last_us"].items()}
 
 
 def _masked(number: str) -> str:

@@ -17,7 +17,7 @@ class Seen:
         self._path, self._window_us = path, int(window_s * 1e6)
         self._seen: dict[str, int] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
+        if path.is_file():
             for line in path.read_text(encoding="ascii", errors="replace").splitlines():
                 at, _, digest = line.partition(" ")
                 if at.isdecimal() and len(digest) == 64:

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
-from ingest_daemon.contract.files import read_json, write_json
+from ingest_daemon.contract.files import rebuilt_json, write_json
 from ingest_daemon.contract.site import Site
 
 LAYOUT = 2
@@ -16,15 +16,15 @@ _OLD = ("kept", "state/asks")
 def check_layout(site: Site) -> None:
     """Note the layout of a new site. Raises `ValueError` where the site has another one."""
     path = site.state / "layout.json"
-    noted = read_json(path)
+    noted = rebuilt_json(path, lambda value: {"layout": value["layout"]}, "the layout is looked at anew")
     if noted is None:
         if marks := [site.root / name for name in _OLD if (site.root / name).exists()] + _without_stream(site.raw):
             raise ValueError(_refusal(site, f"before {LAYOUT}: there is {marks[0]}"))
         with suppress(OSError):  # who only reads the site may not write there
             site.state.mkdir(parents=True, exist_ok=True)
             write_json(path, {"layout": LAYOUT}, durable=True)
-    elif noted.get("layout") != LAYOUT:
-        raise ValueError(_refusal(site, f"{noted.get('layout')}, noted in {path}"))
+    elif noted["layout"] != LAYOUT:
+        raise ValueError(_refusal(site, f"{noted['layout']}, noted in {path}"))
 
 
 def _refusal(site: Site, layout: str) -> str:

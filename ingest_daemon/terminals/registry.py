@@ -10,13 +10,12 @@ import threading
 import time
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
-from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from ingest_daemon.contract.files import read_json, replace_file, write_json
+from ingest_daemon.contract.files import replace_file
 from ingest_daemon.contract.log import LOG
+from ingest_daemon.contract.registry_belief import FILE, accepted_path, disbelief
 from ingest_daemon.contract.registry_schema import read_csv
 from ingest_daemon.contract.site import Site
 from ingest_daemon.terminals.table import CELLS, EMPTY, Problem, TerminalTable, parse_terminals, problems_text
@@ -26,12 +25,9 @@ LOOK_S = 0.25
 """Seconds between two looks at the files; a state counts once two looks found the same."""
 REPEAT_S = 60.0
 """Seconds after which a registry that is not believed is logged again."""
-LOST_SHARE = 0.2
-"""A file that loses more than this share of the terminals in force is not believed unless somebody accepts it."""
 LOGGED = 20
 """Problems of one file that are logged."""
 
-FILE = "terminals.csv"
 PROFILES = "profiles"
 """The folder of a site's own profiles, beside `terminals.csv`."""
 
@@ -56,7 +52,7 @@ class Registry:
         """`protocol`: of terminals whose row names none ("": unknown). `health`: its part `registry` says what is wrong."""
         self.protocol = protocol
         self.path = site.registry / FILE
-        self._folder, self._kept, self._accepted = site.registry, site.state / "registry", _accepted_path(site)
+        self._site, self._folder, self._kept = site, site.registry, site.state / "registry"
         self._health = {} if health is None else health
         self._health["registry"] = "ok"
         self._seen: Fingerprint | None = None
@@ -167,13 +163,7 @@ class Registry:
         meters = {terminal.meter for terminal in table.terminals.values()}
         # A meter that goes on under another number has had its RTU exchanged.
         lost = sorted(number for number in before.keys() - table.terminals.keys() if before[number].meter not in meters)
-        if len(lost) <= LOST_SHARE * len(before) or _digest(self.path) == self._accepted_digest():
-            return ""
-        names = ", ".join(lost[:3]) + (" …" if len(lost) > 3 else "")
-        return (
-            f"{self.path}: {len(lost)} of {len(before)} terminals are gone ({names}); if that is meant: mainflow registry accept "
-            "/ 档案中消失的终端过多，确认无误请运行 mainflow registry accept"
-        )
+        return disbelief(self._site, len(before), lost)
 
     def _report(self, text: str) -> None:
         """Say that the registry is not believed: always in the health, once a minute in the log."""
@@ -195,33 +185,13 @@ class Registry:
         return abs(time.time_ns() - newest_ns) < 2 * LOOK_S * 1e9
 
     def _fingerprint(self) -> Fingerprint:
-        files = [self.path, *sorted((self._folder / PROFILES).glob("*.toml")), self._accepted]
+        files = [self.path, *sorted((self._folder / PROFILES).glob("*.toml")), accepted_path(self._site.state)]
         fingerprint = []
         for path in files:
             with suppress(FileNotFoundError):
                 status = path.stat()
                 fingerprint.append((path.name, status.st_mtime_ns, status.st_size, status.st_ino))
         return tuple(fingerprint)
-
-    def _accepted_digest(self) -> str:
-        with suppress(ValueError):
-            return str((read_json(self._accepted) or {}).get("sha256", ""))
-        return ""
-
-
-def accept(site: Site) -> None:
-    """Have the daemon believe `terminals.csv` as it is now, however many terminals it loses. Raises `OSError`."""
-    site.state.mkdir(parents=True, exist_ok=True)
-    value = {"sha256": _digest(site.registry / FILE), "accepted_at": datetime.now(UTC).isoformat()}
-    write_json(_accepted_path(site), value, durable=True)
-
-
-def _accepted_path(site: Site) -> Path:
-    return site.state / "registry-accepted.json"
-
-
-def _digest(path: Path) -> str:
-    return sha256(path.read_bytes()).hexdigest()
 
 
 def _read(folder: Path, protocol: str, before: TerminalTable = EMPTY) -> TerminalTable:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from ingest_daemon import codecs
 from ingest_daemon.codec_kit.api import NumberShape
+from ingest_daemon.contract.identifiers import EXPECTED, is_identifier
 from ingest_daemon.contract.registry_schema import TERMINAL_COLUMNS, CsvTable
 from ingest_daemon.terminals.profiles import path_of, read_profile
 
@@ -193,6 +194,12 @@ def _maker(profiles_folder: Path, protocol: str) -> Callable[[tuple[str, ...]], 
         cell = dict(zip(CELLS, raw, strict=True))
         number, its_protocol = cell["terminal"], cell["protocol"] or protocol
         wrong = [(column, detail) for column in _NUMBERS if (detail := _spoiled(cell[column]))]
+        if not wrong:
+            wrong = [
+                (column, f"{cell[column][:80]!r}, expected an identifier: {EXPECTED}")
+                for column in ("terminal", "meter")
+                if cell[column] and not is_identifier(cell[column])
+            ]
         if not number:
             wrong.append(("terminal", "empty, expected the terminal's number"))
         if cell["protocol"] and cell["protocol"] not in known:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ingest_daemon import operations
-from ingest_daemon.contract.files import read_json
+from ingest_daemon.contract.files import glance
 from ingest_daemon.contract.site import Site
 from pipelines.processes import servers
 
@@ -24,7 +24,7 @@ def answered(site: Site, request: Callable[[Site], str], progress: Callable[[str
         while (result := operations.replay_result(site, name)) is None:
             if servers.running_daemon(site) is None:
                 raise RuntimeError(f"the daemon ended; it goes on with this after its next start; see {site.logs / 'daemon.log'}")
-            progress((read_json(site.state / "counters.json") or {}).get("health", {}).get("store", ""))
+            progress(glance(site.state / "counters.json", lambda counters: str(counters["health"]["store"])) or "")
             time.sleep(0.1)
     if result.error:
         raise RuntimeError(f"the daemon gave up: {result.error}; see its log")

@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
+from rich.text import Text
 
 from ingest_daemon import operations
-from pipelines.cli.console import console
+from pipelines.cli.console import coloured, console
 from pipelines.cli.options import MOMENT, SITE, examples, report_failures
 
 if TYPE_CHECKING:
     import polars as pl
 
-VERDICTS = {
+VERDICTS: dict[str, str | Text] = {
     "first": "首次 first",
     "addition": "补充 addition",
     "duplicate": "重复 duplicate",
-    "contradiction": "[red]矛盾 contradiction[/red]",
+    "contradiction": coloured("red", "矛盾 contradiction"),
 }
 
 

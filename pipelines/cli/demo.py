@@ -119,7 +119,7 @@ def _summary(
     table.add_row("数据集市 / marts", f"{site.marts}\nPostgreSQL schema mart（运行 mainflow up 时 / while `mainflow up` runs)")
     table.add_row(
         "看板 / boards",
-        f"http://127.0.0.1:{loaded[ServerSettings].grafana_port} （有 Grafana 时 / with Grafana, while `mainflow up` runs)",
+        f"{loaded[ServerSettings].grafana_link} （有 Grafana 时 / with Grafana, while `mainflow up` runs)",
     )
     console.print(table)
     console.print(f"下一步 / next:\n  .venv/bin/mainflow up --site {site.root}\n  .venv/bin/mainflow status --site {site.root}")

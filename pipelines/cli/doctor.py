@@ -6,14 +6,17 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from ingest_daemon import operations
+from ingest_daemon.contract import disk
 from ingest_daemon.contract.settings import PostgresSettings, Settings, SiteSettings
-from ingest_daemon.operations import DaemonSettings
+from ingest_daemon.operations import DaemonSettings, SmsSettings
 from ingest_daemon.stores.settings import StoreSettings
-from pipelines.processes import servers, supervisor
+from pipelines.processes import listening, servers, supervisor
 from pipelines.settings import BillingSettings, ServerSettings
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LOW_DISK_GB = 5
 KEPT_DAYS = 800
 """Shortest retention of readings: a month is compared with that of last year, and both may have to be recomputed."""
@@ -33,6 +36,7 @@ def examine(settings: Settings, *, deep: bool = False) -> list[Finding]:
     looks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
         _processes,
         _ports,
+        _outside,
         _disk,
         _clock,
         _registry,
@@ -44,7 +48,15 @@ def examine(settings: Settings, *, deep: bool = False) -> list[Finding]:
         _billing,
         _grafana,
     )
-    return [finding for look in looks for finding in look(settings)]
+    return [finding for look in looks for finding in _looked(look, settings)]
+
+
+def _looked(look: Callable[[Settings], Iterator[Finding]], settings: Settings) -> Iterator[Finding]:
+    """The findings of a check; one that cannot go on is a bad finding, and the others are made all the same."""
+    try:
+        yield from look(settings)
+    except (OSError, ValueError, RuntimeError) as error:
+        yield Finding(look.__name__.strip("_"), False, disk.trouble(error, settings.folder.root) or str(error))
 
 
 def _processes(settings: Settings) -> Iterator[Finding]:
@@ -74,6 +86,27 @@ def _ports(settings: Settings) -> Iterator[Finding]:
                 yield Finding(f"端口 / port {port}", True, f"free for {name}")
             except OSError as error:
                 yield Finding(f"端口 / port {port}", False, str(error), f"stop what uses it, or set [daemon] {name}_port")
+
+
+def _outside(settings: Settings) -> Iterator[Finding]:
+    """Other machines reach the ports of terminals only. A proxy before Grafana or SMS reaches them on 127.0.0.1."""
+    own, sms = settings[ServerSettings], settings[SmsSettings]
+    inner = {"Dagster": own.dagster_port, "Grafana": own.grafana_port, **servers.inner_ports(settings.folder)}
+    wide = {listener.port: str(listener.address) for listener in listening.listeners() if listener.is_wide}
+    reached = {f"{name} {port}": wide[port] for name, port in inner.items() if port in wide}
+    if sms.on and sms.bind not in LOOPBACK:
+        reached[f"SMS {sms.port}"] = sms.bind
+    for name, address in reached.items():
+        advice = (
+            "let it listen on 127.0.0.1; for others put a proxy with TLS before Grafana and SMS, a tunnel (ssh -L) to Dagster"
+        )
+        yield Finding(f"对外 / outside {name}", False, f"listens on {address}: others reach it", advice)
+    link = urlsplit(own.grafana_link)
+    if link.scheme == "http" and link.hostname not in LOOPBACK:
+        advice = "put a proxy with TLS before Grafana, and https:// in [servers] grafana_url"
+        yield Finding("对外 / outside Grafana", False, f"{own.grafana_link}: passwords cross the network in the clear", advice)
+    elif not reached:
+        yield Finding("对外 / outside", True, "only the ports of terminals")
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:
@@ -163,7 +196,7 @@ def _archive(settings: Settings) -> Iterator[Finding]:
         f"damaged: {', '.join(str(file.relative_to(settings.folder.raw / 'readings')) for file in damaged)}"
         if damaged
         else "every checksum is right",
-        "restore them from a backup, or move them away and run `mainflow journal replay`",
+        "restore them from a backup, or move them away, remove their day in raw/counts and run `mainflow journal replay`",
     )
 
 
@@ -219,12 +252,12 @@ def _billing(settings: Settings) -> Iterator[Finding]:
 
 def _grafana(settings: Settings) -> Iterator[Finding]:
     home = servers.grafana_home()
-    port = settings[ServerSettings].grafana_port
-    if servers.port_answers(port):
+    own = settings[ServerSettings]
+    if servers.port_answers(own.grafana_port):
         from dashboards.provisioning import admin_password, verify
 
         log = settings.folder.logs / "grafana.log"
-        for look in verify(f"http://127.0.0.1:{port}", admin_password(settings.folder.grafana)):
+        for look in verify(own.grafana_local, admin_password(settings.folder.grafana), wall=own.wall):
             yield Finding(f"Grafana {look.name}", look.ok, look.detail, "" if look.ok else f"see {log}")
     else:
         yield Finding(

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from ingest_daemon import operations
 from ingest_daemon.contract.site import Site
-from pipelines.cli.console import console, fields_table
+from pipelines.cli.console import coloured, console, fields_table
 from pipelines.cli.options import SITE, examples, report_failures
 
 if TYPE_CHECKING:
@@ -88,9 +88,8 @@ def verify(root: Path) -> None:
     for check in operations.verify_journal(load(root).folder):
         for gap in check.damaged:
             sound = False
-            console.print(
-                f"[red]{check.stream}[/red]: 损坏 / damaged at {gap.position}: {gap.length:,} 字节 bytes hold no valid record"
-            )
+            seen = f": 损坏 / damaged at {gap.position}: {gap.length:,} 字节 bytes hold no valid record"
+            console.print(coloured("red", check.stream, seen))
         console.print(f"{check.stream}: {check.records:,} 条完好 / records are sound")
     sys.exit(0 if sound else 1)
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import click
 from rich.table import Table
+from rich.text import Text
 
 from ingest_daemon import operations
 from ingest_daemon.contract.site import UMASK
 from pipelines.cli.arrivals import arrivals
 from pipelines.cli.ask import ask
-from pipelines.cli.console import console, progress_bar
+from pipelines.cli.console import coloured, console, progress_bar
 from pipelines.cli.decode import decode
 from pipelines.cli.journal import journal
 from pipelines.cli.options import SITE, examples, report_failures
@@ -109,7 +110,7 @@ def backup(root: Path, target: Path, keep: int, verify: bool) -> None:
         folder = backups.newest(target)
         bad = backups.damaged(folder) if folder else []
         for name in bad:
-            console.print(f"[red]{name}[/red]: 缺失或不符 / missing, or not as it was copied")
+            console.print(coloured("red", name, ": 缺失或不符 / missing, or not as it was copied"))
         console.print(f"{folder}: {'✗' if bad else '✓'}" if folder else f"{target}: 没有备份 / no backup")
         sys.exit(0 if folder and not bad else 1)
     with progress_bar("备份 backup", None) as told:
@@ -156,20 +157,29 @@ def status(root: Path, terminals: bool) -> None:
         console.print(strangers_table(settings))
 
 
-@main.command(epilog=examples("mainflow doctor --site site", "mainflow doctor --site site --deep"))
+@main.command(
+    epilog=examples("mainflow doctor --site site", "mainflow doctor --site site --deep", "mainflow doctor --site site --fix")
+)
 @SITE
+@click.option("--fix", is_flag=True, help="修复可安全修复的 / mend stale addresses, left files, modes, damaged state; says each")
 @click.option("--deep", is_flag=True, help="逐个校验归档文件 / read every file of the archive and compare its checksum")
 @report_failures
-def doctor(root: Path, deep: bool) -> None:
+def doctor(root: Path, fix: bool, deep: bool) -> None:
     """体检 / check ports, disk, clock, stores, drivers and Grafana; says what is wrong and what to do."""
     from pipelines.cli.doctor import examine
     from pipelines.settings import load
 
-    findings = examine(load(root), deep=deep)
+    settings = load(root)
+    if fix:
+        from pipelines.cli.mend import mend
+
+        for text in mend(settings):
+            console.print(coloured("green", "已修 / mended", f" {text}"), soft_wrap=True)
+    findings = examine(settings, deep=deep)
     table = Table("项目 / check", "", "所见 / seen", "怎么办 / what to do")
     for finding in findings:
-        mark = {True: "[green]✓[/green]", False: "[red]✗[/red]", None: "[yellow]–[/yellow]"}[finding.ok]
-        table.add_row(finding.name, mark, finding.seen, finding.advice)
+        mark = {True: ("green", "✓"), False: ("red", "✗"), None: ("yellow", "–")}[finding.ok]
+        table.add_row(finding.name, coloured(*mark), finding.seen, finding.advice)
     console.print(table)
     sys.exit(1 if any(finding.ok is False for finding in findings) else 0)
 
@@ -254,14 +264,14 @@ def _deliver(settings: Any, ports: Any, plan: Any, total: int) -> Any:
     return delivery
 
 
-def delivery_line(delivery: Any) -> str:
+def delivery_line(delivery: Any) -> Text:
     """Counts of sent and acknowledged frames, in one line."""
     sent, answered = sum(delivery.readings_sent.values()), sum(delivery.readings_acknowledged.values())
-    lost = f", [red]放弃 given up: {', '.join(delivery.given_up)}[/red]" if delivery.given_up else ""
-    return (
+    lost = f", 放弃 given up: {', '.join(delivery.given_up)}" if delivery.given_up else ""
+    return Text(
         f"读数 readings: {sent:,} 发 sent, {answered:,} 确认 acknowledged; "
-        f"帧 frames: {delivery.sent:,} 发 sent, {delivery.repeated:,} 重发 repeated, {delivery.refused:,} 拒 refused{lost}"
-    )
+        f"帧 frames: {delivery.sent:,} 发 sent, {delivery.repeated:,} 重发 repeated, {delivery.refused:,} 拒 refused"
+    ).append(lost, "red")
 
 
 @main.command(epilog=examples("mainflow run --site site", "mainflow run --site site --days 2026-01-01..2026-01-31"))
@@ -282,14 +292,16 @@ def run(root: Path, days: tuple[date, date] | None) -> None:
 def _compute(root: Path, title: str, work: Callable[[Any, Callable[[str, int, int], None]], Any]) -> None:
     """Run with a progress bar, and say what it did; the embedded PostgreSQL runs meanwhile."""
     from pipelines.processes import servers
-    from pipelines.runs.backup import restore_ops
+    from pipelines.runs.backup import restore_ops, restore_readings
     from pipelines.runs.bench import workbench
     from pipelines.settings import load
 
     settings = load(root)
     with servers.postgres(settings) as dsn, progress_bar(title, None) as told:
+        bench = workbench(settings)
         restore_ops(settings.folder, dsn)
-        outcome = work(workbench(settings), lambda name, done, total: told(done, f"{name} ({done}/{total})"))
+        restore_readings(settings.folder, bench.store)
+        outcome = work(bench, lambda name, done, total: told(done, f"{name} ({done}/{total})"))
     if not outcome.run_id:
         console.print("没有新数据 / nothing new: no day was touched since the last run")
         return
@@ -317,7 +329,7 @@ def adopt(root: Path) -> None:
     if not done.frames:
         console.print("没有可补收的 / nothing to adopt: no terminal with frames kept aside has been registered since")
     for terminal, frames in done.left.items():
-        console.print(f"[yellow]{terminal}[/yellow]: 仍未登记 / still unknown, {frames:,} 帧 frames")
+        console.print(coloured("yellow", terminal, f": 仍未登记 / still unknown, {frames:,} 帧 frames"))
 
 
 @main.command(

@@ -8,8 +8,12 @@ from typing import Any
 
 import click
 
+from ingest_daemon.contract import disk
 from ingest_daemon.contract.settings import SettingError
-from pipelines.cli.console import console
+from pipelines.cli.console import coloured, console
+
+FAILED, AWAY = 2, 3
+"""Exit codes: what a person has to mend; a server that is away."""
 
 MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"])
 """A local day or minute; its zone is the site's."""
@@ -30,6 +34,23 @@ def examples(*lines: str) -> str:
     return "\b\n例 / Examples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
+def _told(error: Exception, folder: Path) -> tuple[int, str, str]:
+    """Exit code, kind and sentence of an operational error; exit code 0 where it is a fault of the program."""
+    if refusal := disk.trouble(error, folder):
+        return FAILED, "错误 / error", refusal
+    if isinstance(error, (SettingError, ValueError, RuntimeError, OSError)):
+        return FAILED, "错误 / error", f"{type(error).__name__}: {error}"
+    import psycopg
+
+    from ingest_daemon.stores import StoreAway
+
+    if isinstance(error, StoreAway):
+        return AWAY, "原始库不可用 / raw store away", str(error)
+    if isinstance(error, psycopg.Error):
+        return AWAY, "PostgreSQL", str(error)
+    return 0, "", ""
+
+
 def report_failures(function: Callable[..., Any]) -> Callable[..., Any]:
     """Expected operational errors, reported in one sentence with exit code 2 instead of a traceback."""
 
@@ -37,20 +58,12 @@ def report_failures(function: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
-        except (SettingError, ValueError, RuntimeError, OSError) as error:
-            console.print(f"[red]错误 / error:[/red] {type(error).__name__}: ", end="")
-            console.print(str(error), markup=False, highlight=False)
-            sys.exit(2)
         except Exception as error:
-            import psycopg
-
-            from ingest_daemon.stores import StoreAway
-
-            if not isinstance(error, (StoreAway, psycopg.Error)):
+            folder = next((kwargs[name] for name in ("root", "folder", "site") if isinstance(kwargs.get(name), Path)), Path())
+            code, what, text = _told(error, folder)
+            if not code:
                 raise
-            away = "原始库不可用 / raw store away" if isinstance(error, StoreAway) else "PostgreSQL"
-            console.print(f"[red]{away}:[/red] ", end="")
-            console.print(str(error), markup=False, highlight=False)
-            sys.exit(3)
+            console.print(coloured("red", f"{what}:", f" {text}"), highlight=False, soft_wrap=True)
+            sys.exit(code)
 
     return wrapped

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ingest_daemon import operations
-from pipelines.cli.console import console
+from pipelines.cli.console import coloured, console
 from pipelines.cli.options import SITE, examples, report_failures
 
 if TYPE_CHECKING:
@@ -87,4 +87,4 @@ def _show(state: "Registry", change: "RegistryChange") -> None:
     for problem in change.problems:
         click.echo(problem.text(state.path))
     if change.disbelief:
-        console.print(f"[yellow]未采用 / not taken over[/yellow]: {change.disbelief}", soft_wrap=True)
+        console.print(coloured("yellow", "未采用 / not taken over", f": {change.disbelief}"), soft_wrap=True)

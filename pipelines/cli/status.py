@@ -1,6 +1,5 @@
 """The tables of `mainflow status`: the daemon's counters, waiting days, quarantine, and the state of each terminal."""
 
-import json
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -10,14 +9,17 @@ from typing import Any, NamedTuple
 
 import polars as pl
 from rich.table import Table
+from rich.text import Text
 
 from ingest_daemon import operations
+from ingest_daemon.contract.files import glance
 from ingest_daemon.contract.settings import Settings, SiteSettings
 from ingest_daemon.contract.silence import silent_after_min
 from ingest_daemon.contract.site import Site
 from ingest_daemon.operations import DaemonSettings
 from ingest_daemon.stores import StoreAway, open_store
 from ingest_daemon.stores.settings import StoreSettings
+from pipelines.cli.console import coloured
 from pipelines.processes import supervisor
 from pipelines.processes.servers import running_daemon
 from pipelines.runs import backup
@@ -48,7 +50,8 @@ def report(settings: Settings) -> Table:
     table.add_row("接收进程 / daemon", f"端口 ports {ports.data}, {ports.alarm}" if ports else "未运行 / not running")
     for child in supervisor.kept(site) or []:
         again = f"，重启 started again {child.restarts} ×，{child.ended}" if child.ended else ""
-        table.add_row(f"进程 / process {child.name}", ("运行 runs" if child.is_running else "[red]停了 ended[/red]") + again)
+        state = coloured("", "运行 runs", again) if child.is_running else coloured("red", "停了 ended", again)
+        table.add_row(f"进程 / process {child.name}", state)
     oldest = operations.waiting_since(site)
     for name, size in operations.backlog(site).items():
         if name != "bad":
@@ -60,9 +63,11 @@ def report(settings: Settings) -> Table:
         table.add_row(f"另存 / kept {reason}", f"{count:,}")
     for reason, count in counters.get("bad", {}).items():
         table.add_row(f"坏帧 / bad {reason}", f"{count:,}")
+    for stream, size in counters.get("damaged_bytes", {}).items():
+        table.add_row(f"日志损坏 / journal {stream} damaged", f"{size:,} B passed over: mainflow journal verify")
     for part, state in counters.get("health", {}).items():
         if state != "ok":
-            table.add_row(f"[red]{part}[/red]", state)
+            table.add_row(coloured("red", part), state)
     contacts = counters.get("last_contact_us", {})
     if contacts:
         latest = datetime.fromtimestamp(max(contacts.values()) / 1e6, UTC).astimezone(settings.zone)
@@ -80,7 +85,7 @@ def report(settings: Settings) -> Table:
     return table
 
 
-def _waiting(settings: Settings) -> str:
+def _waiting(settings: Settings) -> Text:
     """The days that wait now, as the raw store says: not as it said when something asked last."""
     from pipelines.runs import touched
     from pipelines.settings import FigureSettings
@@ -88,9 +93,9 @@ def _waiting(settings: Settings) -> str:
     try:
         store = open_store(settings.folder, settings[StoreSettings])
         days = touched.waiting(settings.folder.state, store, settings.zone, settings[FigureSettings].max_hole)
-    except StoreAway as error:
-        return f"[red]?[/red] {error}"
-    return f"{len(days.live)}，待分析 for the analysis {len(days.analysis)}"
+    except (StoreAway, OSError) as error:
+        return coloured("red", "?", f" {error}")
+    return Text(f"{len(days.live)}，待分析 for the analysis {len(days.analysis)}")
 
 
 def contacts_of(site: Site, now_us: int | None = None) -> dict[str, Contact]:
@@ -125,9 +130,9 @@ def terminals_table(settings: Settings) -> Table:
         table.add_row(
             terminal,
             contact.meter,
-            f"[red]静默 silent[/red] {heard}" if contact.silent else heard,
+            coloured("red", "静默 silent", f" {heard}") if contact.silent else heard,
             f"{newest.astimezone(settings.zone):%Y-%m-%d %H:%M}" if newest else "",
-            f"[red]{drift}[/red]" if _is_off(contact, settings[DaemonSettings].drift_s) else drift,
+            coloured("red" if _is_off(contact, settings[DaemonSettings].drift_s) else "", drift),
             "" if signal is None else str(signal),
             "" if battery_v is None else f"{battery_v:.2f}",
         )
@@ -170,4 +175,4 @@ def _span(seconds: float) -> str:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text()) if path.exists() else {}
+    return glance(path, dict) or {}

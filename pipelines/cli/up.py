@@ -12,7 +12,7 @@ from ingest_daemon.contract.secrets import without_secrets
 from ingest_daemon.contract.settings import PostgresSettings, Settings
 from ingest_daemon.operations import DaemonSettings
 from pipelines.processes import servers, supervisor
-from pipelines.runs.backup import restore_ops
+from pipelines.runs.backup import restore_ops, restore_readings
 from pipelines.runs.bench import workbench
 from pipelines.runs.run import run_days
 
@@ -34,6 +34,7 @@ def run_all(settings: Settings, console: Console) -> None:
     with contextlib.ExitStack() as stack:
         dsn = stack.enter_context(servers.postgres(settings, children=children))
         restore_ops(settings.folder, dsn)
+        restore_readings(settings.folder, workbench(settings).store)
         ports = stack.enter_context(servers.daemon(settings.folder, children=children))
         # Registry and, on a new site, empty marts: boards and rules need their tables before the first reading arrives.
         run_days(workbench(settings), [], "start")

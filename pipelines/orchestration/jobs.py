@@ -12,27 +12,36 @@ from pipelines.runs import backup
 from pipelines.runs.bench import workbench
 from pipelines.settings import BackupSettings
 
+QUEUE = "mainflow/queue"
+"""Tag of a run: of one value of it one run works at a time (`dagster_home.INSTANCE`), so that figures go on beside a backup."""
+
+OF_FIGURES, OF_BACKUP = {QUEUE: "figures"}, {QUEUE: "backup"}
+
 LIVE = dg.define_asset_job(
     "live",
     selection=dg.AssetSelection.groups(*tables.LIVE) | dg.AssetSelection.assets(PUBLISHED),
+    tags=OF_FIGURES,
     description="实时 · Hours, days and the latest values of a range of days, published; then the days wait for the analysis.",
 )
 
 ANALYSIS = dg.define_asset_job(
     "analysis",
     selection=dg.AssetSelection.assets(*(step.name for step in tables.analysis()), PUBLISHED),
+    tags=OF_FIGURES,
     description="分析 · All other figures of a range of days, published; then the days wait no more.",
 )
 
 FIGURES = dg.define_asset_job(
     "figures",
     selection=dg.AssetSelection.assets(*(step.name for step in tables.figures()), PUBLISHED),
+    tags=OF_FIGURES,
     description="指标 · Every figure of a range of days, published: for a backfill by a person.",
 )
 
 SYNC_BILLING = dg.define_asset_job(
     "sync_billing",
     selection=dg.AssetSelection.assets(*(step.name for step in tables.synced()), PUBLISHED),
+    tags=OF_FIGURES,
     description=(
         "营收同步 · Billing read, then what is made from it made anew and published. "
         "Dagster wants a partition for it; any day will do."
@@ -42,6 +51,7 @@ SYNC_BILLING = dg.define_asset_job(
 EXPORT_REPORT = dg.define_asset_job(
     "export_report",
     selection=dg.AssetSelection.groups("reports"),
+    tags=OF_FIGURES,
     description="报表 · The reports of the month so far, or of the days given in the launchpad.",
 )
 
@@ -57,7 +67,7 @@ def copy_site(context: dg.OpExecutionContext) -> None:
     context.log.info(f"{done.folder}: {done.files} files, {done.size:,} bytes, of which {done.copied:,} were copied")
 
 
-@dg.job(description="备份 · A copy of the site from which it can be restored.")
+@dg.job(tags=OF_BACKUP, description="备份 · A copy of the site from which it can be restored.")
 def backup_site() -> None:
     """The job of the schedule."""
     copy_site()

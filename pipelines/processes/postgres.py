@@ -17,7 +17,7 @@ import socket
 import subprocess
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from psycopg import sql
 
 from assets.publication import BOARD_ROLE
 from ingest_daemon.contract import ownership
-from ingest_daemon.contract.files import read_json, write_json
+from ingest_daemon.contract.files import glance, rebuilt_json, write_json
 from ingest_daemon.contract.site import Site
 from pipelines.processes.death import ends_with_parent
 from pipelines.processes.supervisor import Child
@@ -63,24 +63,49 @@ def running_dsn(site: Site) -> str | None:
 
     An address that a killed process left may be another site's by now.
     """
-    address = read_json(address_file(site))
-    if not address:
+    found = address(site)
+    if found is None:
         return None
-    dsn = str(address["dsn"])
     try:
-        with psycopg.connect(dsn, connect_timeout=3) as connection:
+        with psycopg.connect(found["dsn"], connect_timeout=3) as connection:
             ownership.check(connection, ownership.site_id(site))
     except psycopg.Error:
         return None
-    return dsn
+    if glance(address_file(site), _known_address) is None:
+        write_json(address_file(site), found, durable=False, private=True)
+    return found["dsn"]
+
+
+def address(site: Site) -> dict[str, str] | None:
+    """The content of the address file; where that is lost or damaged and the server runs, what belongs there."""
+    if known := glance(address_file(site), _known_address):
+        return known
+    words = glance(_roles_file(site), _passwords)
+    with contextlib.suppress(OSError, ValueError, LookupError):
+        port = int((site.postgres / "postmaster.pid").read_text().splitlines()[3])
+        if words:
+            return {"dsn": _dsn(port, OWNER, words[OWNER]), "board_dsn": _dsn(port, BOARD_ROLE, words[BOARD_ROLE])}
+    return None
+
+
+def _known_address(value: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value[name]) for name in ("dsn", "board_dsn")}
+
+
+def _dsn(port: int, role: str, word: str, database: str = DATABASE) -> str:
+    return f"host=127.0.0.1 port={port} user={role} password={word} dbname={database}"
+
+
+def _roles_file(site: Site) -> Path:
+    return site.state / "postgres-roles.json"
 
 
 def board_dsn(site: Site) -> str:
     """The connection string of the running embedded server for boards. Raises `PostgresError` where it does not run."""
-    address = read_json(address_file(site))
-    if not address or "board_dsn" not in address:
+    found = address(site)
+    if found is None:
         raise PostgresError(f"{address_file(site)} is not there: the embedded PostgreSQL does not run")
-    return str(address["board_dsn"])
+    return found["board_dsn"]
 
 
 def program_of_wheel(name: str) -> Path:
@@ -105,7 +130,10 @@ def embedded(site: Site, port: int, *, children: list[Child] | None = None) -> I
         server.make_roles()
         dsn = server.dsn(OWNER)
         with psycopg.connect(dsn) as connection:
-            ownership.claim(connection, ownership.site_id(site))
+            ownership.restore_site_id(site, connection)
+            own = ownership.site_id(site)
+            ownership.hand_over(connection, own)
+            ownership.claim(connection, own)
         write_json(address_file(site), {"dsn": dsn, "board_dsn": server.dsn(BOARD_ROLE)}, durable=False, private=True)
         watched.append(server)
         yield dsn
@@ -124,8 +152,8 @@ class _Server:
     def __init__(self, site: Site, port: int) -> None:
         self._folder, self._port = site.postgres, port
         self._log = self._folder / "server.log"
-        self._roles_file = site.state / "postgres-roles.json"
-        known = read_json(self._roles_file) or {}
+        self._roles_file = _roles_file(site)
+        known = rebuilt_json(self._roles_file, _passwords, "the roles get new passwords") or {}
         self._passwords = {role: known.get(role) or secrets.token_urlsafe(24) for role in (SUPERUSER, OWNER, DESK, BOARD_ROLE)}
         self._is_known = known == self._passwords
         version = self._folder / "PG_VERSION"
@@ -134,7 +162,7 @@ class _Server:
         self._started: subprocess.Popen[bytes] | None = None
 
     def dsn(self, role: str, database: str = DATABASE) -> str:
-        return f"host=127.0.0.1 port={self._port} user={role} password={self._passwords[role]} dbname={database}"
+        return _dsn(self._port, role, self._passwords[role], database)
 
     def start(self) -> None:
         """Start it; on the first start the data folder is made. Raises `PostgresError`."""
@@ -181,6 +209,7 @@ class _Server:
 
     def _serve(self) -> None:
         """Start it and wait until it answers; one of before that is just ending is waited for. Raises `PostgresError`."""
+        self._forget_original()
         own = [str(self._bin / "postgres"), "-h", "127.0.0.1", "-p", str(self._port), "-k", "", "-c", "max_wal_size=256MB"]
         deadline = time.monotonic() + CONTROL_S
         while time.monotonic() < deadline:
@@ -203,6 +232,14 @@ class _Server:
                 break
             time.sleep(0.2)
         raise PostgresError(f"the embedded PostgreSQL in {self._folder} does not start:\n{self._log_end()}")
+
+    def _forget_original(self) -> None:
+        """Remove the process number of a server that works in another folder: this one was copied while it ran."""
+        number = self._folder / "postmaster.pid"
+        with contextlib.suppress(OSError, IndexError):
+            process = number.read_text().split()[0]
+            if Path(f"/proc/{process}/cwd").resolve(strict=True) != self._folder.resolve():
+                number.unlink()
 
     def _is_another_ending(self) -> bool:
         """Whether the folder is still held by a server of before, whose parent has ended."""
@@ -302,6 +339,10 @@ def _unnamed(text: str) -> Iterator[int]:
         yield handle
     finally:
         os.close(handle)
+
+
+def _passwords(value: Mapping[str, Any]) -> dict[str, str]:
+    return {str(role): str(password) for role, password in value.items()}
 
 
 def _hand_over(connection: psycopg.Connection, schema: str) -> None:

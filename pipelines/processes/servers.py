@@ -4,7 +4,7 @@ A process that already runs is used and left running.
 """
 
 import contextlib
-import json
+import errno
 import os
 import shutil
 import signal
@@ -17,10 +17,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from psycopg.conninfo import conninfo_to_dict
+
 from ingest_daemon.contract import locks
+from ingest_daemon.contract.files import glance
+from ingest_daemon.contract.log import LOG
 from ingest_daemon.contract.settings import PostgresSettings, Settings, SiteSettings
 from ingest_daemon.contract.site import Site
 from ingest_daemon.operations import SmsSettings
+from pipelines.processes import databases
 from pipelines.processes.death import ends_with_parent
 from pipelines.processes.supervisor import Child
 from pipelines.settings import ServerSettings
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
 
 START_S = 60.0
 STOP_S = 20.0
+LEAST_FREE = 1 << 20
+"""Bytes without which no process starts."""
 
 
 class ServerError(RuntimeError):
@@ -47,11 +54,16 @@ def running_daemon(site: Site) -> Ports | None:
     """The ports of the site's daemon if it runs, else None."""
     if not locks.is_held(site.state / "daemon.lock"):
         return None
-    try:
-        daemon = json.loads((site.state / "daemon.json").read_text())
-        return Ports(daemon["data_port"], daemon["alarm_port"])
-    except (OSError, ValueError, KeyError):
-        return None
+    return glance(site.state / "daemon.json", lambda address: Ports(int(address["data_port"]), int(address["alarm_port"])))
+
+
+def inner_ports(site: Site) -> dict[str, int]:
+    """The ports of what runs here for this machine only: the daemon's health page and the embedded PostgreSQL."""
+    from pipelines.processes.postgres import address_file
+
+    health = glance(site.state / "daemon.json", lambda own: int(own["health_port"])) if running_daemon(site) else None
+    dsn = glance(address_file(site), lambda own: str(own["dsn"]))
+    return ({"health": health} if health else {}) | ({"PostgreSQL": int(str(conninfo_to_dict(dsn)["port"]))} if dsn else {})
 
 
 @contextlib.contextmanager
@@ -92,7 +104,7 @@ def dagster(settings: Settings, *, children: list[Child] | None = None) -> Itera
     workspace = prepare(site)
     environment = {"DAGSTER_HOME": str(site.dagster), "MAINFLOW_SITE": str(site.root)}
     port = settings[ServerSettings].dagster_port
-    web = [sys.executable, "-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(port), "-w", str(workspace)]
+    web = [sys.executable, "-m", "pipelines.processes.dagster_pages", "--port", str(port)]
     worker = [sys.executable, "-m", "dagster._daemon", "run", "-w", str(workspace)]
     own = _listed(children)
     with (
@@ -118,22 +130,43 @@ def grafana_home() -> Path | None:
 
 @contextlib.contextmanager
 def grafana(settings: Settings, home: Path, *, children: list[Child] | None = None) -> Iterator[str]:
-    """Grafana with our boards and rules, which reads as the role of boards; gives its address. Raises `ServerError`."""
+    """Grafana with our boards and rules, which reads as the role of boards; gives its address for people.
+
+    Raises `ServerError`.
+    """
     from dashboards.provisioning import launch, write
 
-    site, port = settings.folder, settings[ServerSettings].grafana_port
+    site, own = settings.folder, settings[ServerSettings]
+    postgres_dsn = _board_dsn(settings)
+    database = site.grafana / "data" / "grafana.db"
+    if database.exists() and databases.is_damaged(database):
+        databases.set_aside(database, "users, and what was changed in the pages, are there only")
     ini = write(
         site.grafana,
-        postgres_dsn=_board_dsn(settings),
+        postgres_dsn=postgres_dsn,
         zone=settings[SiteSettings].zone,
         language=settings[SiteSettings].language,
-        http_port=port,
+        http_port=own.grafana_port,
         webhooks=_webhooks(settings),
+        link=own.grafana_link,
+        wall=own.wall,
     )
     command, environment = launch(home, ini, settings[SiteSettings].zone)
     with kept_running(Process("grafana", command, site, environment), _listed(children)) as started:
-        _await_port(port, started, site, "grafana")
-        yield f"http://127.0.0.1:{port}"
+        _await_port(own.grafana_port, started, site, "grafana")
+        if own.wall:
+            _make_wall(site, own.grafana_local, postgres_dsn)
+        yield own.grafana_link
+
+
+def _make_wall(site: Site, url: str, postgres_dsn: str) -> None:
+    """The wall's organisation; without it everything else runs, and nobody looks without a log-in."""
+    from dashboards.provisioning import FAILURES, admin_password, make_wall
+
+    try:
+        make_wall(url, admin_password(site.grafana), conninfo_to_dict(postgres_dsn))
+    except FAILURES as error:
+        LOG.warning("[servers] wall: Grafana does not take its organisation, so the wall stays closed: %s", error)
 
 
 def _board_dsn(settings: Settings) -> str:
@@ -154,7 +187,7 @@ def _webhooks(settings: Settings) -> "dict[str, Webhook]":
 
     webhooks = {}
     if settings[ServerSettings].alert_webhook:
-        webhooks[CONTACT] = Webhook(settings[ServerSettings].alert_webhook)
+        webhooks[CONTACT] = Webhook(settings[ServerSettings].alert_webhook, settings[ServerSettings].alert_webhook_token)
     if settings[SmsSettings].on and settings[SmsSettings].gateway_url:
         webhooks[SMS_CONTACT] = Webhook(f"http://127.0.0.1:{settings[SmsSettings].port}/alarms", settings[SmsSettings].secret)
     return webhooks
@@ -240,4 +273,6 @@ def port_answers(port: int) -> bool:
 
 def _tail(site: Site, name: str) -> str:
     log = site.logs / f"{name}.log"
+    if shutil.disk_usage(site.root).free < LEAST_FREE:
+        return os.strerror(errno.ENOSPC)  # nor can it write its log
     return log.read_text(errors="replace")[-2000:] if log.exists() else "(no log)"

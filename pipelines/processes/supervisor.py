@@ -8,19 +8,19 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from threading import Event
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from ingest_daemon.contract import locks
-from ingest_daemon.contract.files import read_json, write_json
+from ingest_daemon.contract.files import glance, write_json
+from ingest_daemon.contract.kept import BEAT_S, file, lock
+from ingest_daemon.contract.kept import kept as kept
 from ingest_daemon.contract.site import Site
 
 LOOK_S = 0.25
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 5.0
 """Pauses before a process is started again, doubled each time that it does not last."""
 LASTING_S = 60.0
-BEAT_S = 2.0
 DOWN_S = 90.0
 
 
@@ -43,46 +43,29 @@ class SupervisorBusy(RuntimeError):
     """Another `mainflow up` runs the site; the text says what to do."""
 
 
-class Kept(NamedTuple):
-    """What the supervisor last said of one of its processes; `ended`: how it ended last, empty where it never did."""
-
-    name: str
-    is_running: bool
-    restarts: int
-    ended: str
-
-
 def hold(site: Site) -> int:
     """Hold the site's lock of supervisors until this process ends; gives the lock's handle. Raises `SupervisorBusy`."""
-    handle = locks.take(_lock(site))
+    handle = locks.take(lock(site))
     if handle is None:
         raise SupervisorBusy(
             f"此站点已由另一个 mainflow up 运行 / another `mainflow up` (process {_pid(site)}) runs {site.root}; "
             f"stop it with: mainflow down --site {site.root}"
         )
+    file(site).unlink(missing_ok=True)  # what a supervisor of before left
     return handle
-
-
-def kept(site: Site) -> list[Kept] | None:
-    """The processes of the running supervisor; None where there is none. One that no longer beats runs nothing."""
-    if not locks.is_held(_lock(site)):
-        return None
-    content = read_json(_state(site)) or {}
-    is_alive = time.time() - content.get("at", 0) < 2 * BEAT_S
-    return [
-        Kept(name, is_alive and child["pid"] is not None, child["restarts"], child["ended"])
-        for name, child in content.get("children", {}).items()
-    ]
 
 
 def down(site: Site) -> bool:
     """End the running supervisor and wait until it has; False where there is none. Raises `TimeoutError`."""
-    if not locks.is_held(_lock(site)):
+    if not locks.is_held(lock(site)):
         return False
-    with suppress(ProcessLookupError, TypeError):
-        os.kill(_pid(site), signal.SIGTERM)  # type: ignore[arg-type]
     deadline = time.monotonic() + DOWN_S
-    while locks.is_held(_lock(site)):
+    told = None
+    while locks.is_held(lock(site)):
+        if (pid := _pid(site)) != told:
+            told = pid
+            with suppress(ProcessLookupError, TypeError):
+                os.kill(pid, signal.SIGTERM)  # type: ignore[arg-type]
         if time.monotonic() > deadline:
             raise TimeoutError(f"`mainflow up` (process {_pid(site)}) did not end within {DOWN_S:.0f} s; kill it")
         time.sleep(0.1)
@@ -96,9 +79,9 @@ def watch(site: Site, children: Sequence[Child], stop: Event, tell: Callable[[st
     while True:
         changed = [each.look(tell) for each in watched]
         if any(changed) or time.monotonic() - told > BEAT_S:
-            write_json(
-                _state(site), {"pid": os.getpid(), "at": time.time(), "children": dict(map(_Watched.row, watched))}, durable=False
-            )
+            state = {"pid": os.getpid(), "at": time.time(), "children": dict(map(_Watched.row, watched))}
+            with suppress(OSError):  # a full disk stops no process; the daemon says so
+                write_json(file(site), state, durable=False)
             told = time.monotonic()
         if stop.wait(LOOK_S):
             return
@@ -145,13 +128,5 @@ class _Watched:
         return True
 
 
-def _lock(site: Site) -> Path:
-    return site.state / "up.lock"
-
-
-def _state(site: Site) -> Path:
-    return site.state / "up.json"
-
-
 def _pid(site: Site) -> int | None:
-    return (read_json(_state(site)) or {}).get("pid")
+    return glance(file(site), lambda content: int(content["pid"]))

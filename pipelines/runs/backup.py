@@ -1,8 +1,10 @@
 """A copy of a site from which it can be restored on an empty machine, made while everything runs.
 
     TARGET/<time>/site/…        the site's files
+                  readings/…    raw readings, where the store is a server (`backup_readings.py`)
                   ops.dump      schema `ops` of PostgreSQL: alarms, acknowledgements (pg_dump)
-                  manifest.json the site's number and every file with size and SHA-256; written last, so one without it is torn
+                  manifest.json the site's number, the raw store's cursor, every file with size and SHA-256; written last, so one
+                                without it is torn
 
 The order makes the cut whole. Cursors come first, then the journal, then the raw readings: what a cursor does not count as stored
 lies in the journal, or was stored before the readings were copied; after a restore it is stored again, which changes nothing.
@@ -20,23 +22,33 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psycopg
+
 from assets import outbox, tables, warehouse
 from assets.workbench import Workbench
 from ingest_daemon.contract import ownership
-from ingest_daemon.contract.files import read_json, sync_folder, write_json
-from ingest_daemon.contract.settings import SiteSettings
+from ingest_daemon.contract.files import glance, parquet_bytes, read_json, replace_file, sync_folder, write_json
+from ingest_daemon.contract.log import LOG
+from ingest_daemon.contract.ops_tables import migrate
+from ingest_daemon.contract.settings import SiteSettings, check_place
 from ingest_daemon.contract.site import Site
+from ingest_daemon.stores import RawStore, StoreAway
+from ingest_daemon.stores.parquet import ParquetStore
+from pipelines.runs import backup_readings
 from pipelines.runs.run import run_lock
 from pipelines.settings import load
 
 MANIFEST = "manifest.json"
 DUMP = "ops.dump"
 LAST = "backup.json"
+BEFORE = "ops_before_restore"
+"""Schema `ops` until the restored one is whole."""
+
 CHUNK = 1 << 20
 DUMP_S = 3600
 
-OF_PROCESSES = {"postgres.json", "postgres-roles.json", "daemon.json", "up.json", LAST}
-"""Of `state/`: addresses and passwords of what runs here."""
+OF_PROCESSES = {"postgres.json", "postgres-roles.json", "daemon.json", "up.json", "site-place", LAST}
+"""Of `state/`: addresses and passwords of what runs here, and where that is: a restored site takes the place of the first."""
 
 WHILE_NO_RUN = ("marts.duckdb", "units", "reports", "quarantine", "registry")
 ORDER = ("state", "journal", "raw")
@@ -69,12 +81,28 @@ def make(bench: Workbench, target: Path, *, keep: int = 0, progress: Progress = 
     target = target.resolve()
     if target == site.root or site.root in target.parents:
         raise BackupError(f"{target} lies in the site itself: expected a folder elsewhere, best on another disk")
+    if _waiting_readings(site).exists():
+        raise BackupError(f"{_waiting_readings(site)} still holds restored readings: have them stored first, with mainflow run")
     before = newest(target)
     folder = target / datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     folder.mkdir(parents=True, mode=0o700)
+    try:
+        done = _copy(bench, folder, before, progress)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)  # or a full disk would stay full
+        raise
+    sync_folder(target)
+    _forget(target, keep)
+    write_json(site.state / LAST, {"at": _now(), "folder": str(folder), "files": done.files, "bytes": done.size}, durable=True)
+    return done
+
+
+def _copy(bench: Workbench, folder: Path, before: Path | None, progress: Progress) -> Copied:
+    site = bench.site
     work = _Work(site.root, folder / "site", before, progress)
     for name in ORDER:
         work.take(name)
+    cursor = None if isinstance(bench.store, ParquetStore) else work.take_readings(bench.store)
     with run_lock(bench):
         for name in WHILE_NO_RUN:
             work.take(name)
@@ -84,12 +112,9 @@ def make(bench: Workbench, target: Path, *, keep: int = 0, progress: Progress = 
     _dump(bench, folder / DUMP)
     if (folder / DUMP).exists():
         work.add(folder / DUMP)
-    write_json(folder / MANIFEST, {"site_id": ownership.site_id(site), "made_at": _now(), "files": work.files}, durable=True)
-    sync_folder(target)
-    _forget(target, keep)
-    done = Copied(folder, len(work.files), sum(file["size"] for file in work.files.values()), work.copied)
-    write_json(site.state / LAST, {"at": _now(), "folder": str(folder), "files": done.files, "bytes": done.size}, durable=True)
-    return done
+    manifest = {"site_id": ownership.site_id(site), "made_at": _now(), "raw_cursor": cursor, "files": work.files}
+    write_json(folder / MANIFEST, manifest, durable=True)
+    return Copied(folder, len(work.files), sum(file["size"] for file in work.files.values()), work.copied)
 
 
 def newest(target: Path) -> Path | None:
@@ -106,11 +131,13 @@ def damaged(folder: Path) -> list[str]:
 def restore(source: Path, root: Path) -> Path:
     """Make the site of a backup (or of the newest below `source`) in an empty folder; gives the backup.
 
-    Schema `ops` is put into PostgreSQL by `restore_ops`, once there is one. Raises `BackupError`, `OSError`.
+    Schema `ops` is put into PostgreSQL by `restore_ops`, and raw readings into a server by `restore_readings`, once there is one.
+    Raises `BackupError`, `OSError`.
     """
     folder = source if (source / MANIFEST).exists() else newest(source)
     if folder is None:
         raise BackupError(f"{source} holds no backup: expected a folder with {MANIFEST}, or one above such folders")
+    check_place(root)
     if root.exists() and any(root.iterdir()):
         raise BackupError(f"{root} is not empty: expected a new folder for the site")
     if bad := damaged(folder):
@@ -120,6 +147,8 @@ def restore(source: Path, root: Path) -> Path:
     site = Site(root)
     if (folder / DUMP).exists():
         shutil.copy2(folder / DUMP, site.state / DUMP)
+    if (folder / backup_readings.FOLDER).exists():
+        shutil.copytree(folder / backup_readings.FOLDER, _waiting_readings(site))
     if site.marts.exists():  # what boards show is made from it: all of it waits for the first publication
         names = {step.name for step in tables.figures()}
         with warehouse.opened(site.marts, load(root)[SiteSettings].zone) as connection:
@@ -132,9 +161,40 @@ def restore_ops(site: Site, dsn: str) -> bool:
     dump = site.state / DUMP
     if not dump.exists():
         return False
-    _call("pg_restore", dsn, "--no-owner", "--no-privileges", "--clean", "--if-exists", "--single-transaction", str(dump))
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        # All of it: the backup may be of a version that had other tables. What shows them is made again by publication.
+        if _has_schema(connection, "ops") and not _has_schema(connection, BEFORE):
+            connection.execute(f"alter schema ops rename to {BEFORE}")
+        connection.execute("drop schema if exists ops cascade")  # of a restore that a kill ended
+        try:
+            _call("pg_restore", dsn, "--no-owner", "--no-privileges", "--single-transaction", str(dump))
+        except BackupError:
+            if _has_schema(connection, BEFORE):
+                connection.execute(f"alter schema {BEFORE} rename to ops")
+            raise
+        connection.execute(f"drop schema if exists {BEFORE} cascade")
+        migrate(connection)
     dump.rename(dump.with_name(f"{DUMP}.restored"))
     return True
+
+
+def _has_schema(connection: psycopg.Connection, name: str) -> bool:
+    return connection.execute("select to_regnamespace(%s)", [name]).fetchone() != (None,)
+
+
+def restore_readings(site: Site, store: RawStore) -> int:
+    """Put the raw readings of a restored site into its store, once; gives their number. While the store is away they wait."""
+    if not _waiting_readings(site).exists():
+        return 0
+    try:
+        return backup_readings.write_back(_waiting_readings(site), store)
+    except StoreAway as error:
+        LOG.warning("the readings of the backup wait in %s until the next up or run: %s", _waiting_readings(site), error)
+        return 0
+
+
+def _waiting_readings(site: Site) -> Path:
+    return site.state / backup_readings.FOLDER
 
 
 # --- files --------------------------------------------------------------------------------------------------------------------
@@ -147,7 +207,8 @@ class _Work:
         self.files: dict[str, dict[str, Any]] = {}
         self.copied = 0
         self._source, self._into, self._before, self._progress = source, into, before, progress
-        self._known = _manifest(before)["files"] if before else {}
+        manifest = _manifest(before) if before else {}
+        self._known, self._cursor = manifest.get("files", {}), manifest.get("raw_cursor")
 
     def take(self, name: str) -> None:
         """Copy a file or folder of the site, where it is there. What vanishes meanwhile was joined into a file that is copied."""
@@ -160,6 +221,27 @@ class _Work:
                 except FileNotFoundError:
                     continue
         self._progress(name, len(self.files))
+
+    def take_readings(self, store: RawStore) -> str:
+        """Copy the readings of a server that arrived since the backup before, link the others; gives the store's new cursor.
+
+        Raises `StoreAway`.
+        """
+        folder = self._into.parent / backup_readings.FOLDER
+        folder.mkdir(mode=0o700)
+        known = {name: file for name, file in self._known.items() if name.startswith(f"{backup_readings.FOLDER}/")}
+        starts, cursor = backup_readings.touched(store, self._cursor)
+        for start in starts:
+            known.pop(f"{backup_readings.FOLDER}/{backup_readings.name_of(start)}", None)
+        for name, file in known.items():
+            os.link(self._before / name, self._into.parent / name)
+            self.files[name] = file
+        for name, readings in backup_readings.pieces(store, starts):
+            replace_file(folder / name, [parquet_bytes(readings)])
+            self.add(folder / name)
+            self.copied += (folder / name).stat().st_size
+            self._progress(backup_readings.FOLDER, len(self.files))
+        return cursor
 
     def add(self, path: Path) -> None:
         """Note a file that lies in the backup already."""
@@ -277,4 +359,4 @@ def _call(program: str, dsn: str, *arguments: str) -> None:
 
 def told(site: Site) -> dict[str, Any]:
     """When the last backup was made, where, its files and bytes; empty where there was none."""
-    return dict(read_json(site.state / LAST) or {})
+    return glance(site.state / LAST, lambda last: {"at": last["at"], "folder": last["folder"]}) or {}

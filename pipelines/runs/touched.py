@@ -6,9 +6,9 @@ store's cursor, whether the warehouse was there, the first day ever touched, and
 generation in which it was last touched: a reading that arrives while its day is computed leaves the day waiting.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ import duckdb
 from assets import calendar, registry_history
 from assets.warehouse import exclusive
 from assets.workbench import Workbench
-from ingest_daemon.contract.files import write_json
+from ingest_daemon.contract.files import rebuilt_json, write_json
 from ingest_daemon.contract.log import LOG
 from ingest_daemon.contract.site import Site
 from ingest_daemon.stores import RawStore
@@ -108,21 +108,28 @@ def _note(content: dict[str, Any], days: set[date]) -> None:
         content["first_day"] = min(filter(None, (content["first_day"], min(days).isoformat())))
 
 
+def _content(value: dict[str, Any]) -> dict[str, Any]:
+    """The content of the file, whole. Raises `ValueError`, `TypeError`, `AttributeError` where it is something else."""
+    content = {"cursor": None, "warehouse": False, "generation": 0, "first_day": None, "live": {}, "analysis": {}, **value}
+    content["live"] = {**content["live"], **content.pop("days", {})}  # of a version with one list
+    for day, generation in (
+        *content["live"].items(),
+        *content["analysis"].items(),
+        (content["first_day"], content["generation"]),
+    ):
+        if day is not None:
+            date.fromisoformat(day)
+        int(generation)
+    return content
+
+
 @contextmanager
 def _edited(state: Path) -> Iterator[dict[str, Any]]:
     """The file's content, written back atomically."""
     path = state / "touched.json"
     with exclusive(state / "touched.lock"):
-        content: dict[str, Any] = {
-            "cursor": None,
-            "warehouse": False,
-            "generation": 0,
-            "first_day": None,
-            "live": {},
-            "analysis": {},
-        }
-        if path.exists():
-            content |= json.loads(path.read_text())
-            content["live"] |= content.pop("days", {})  # of a version with one list
+        content = rebuilt_json(path, _content, "every day of the raw store is computed again") or _content({})
+        before = deepcopy(content)
         yield content
-        write_json(path, content, durable=True)
+        if content != before or not path.exists():
+            write_json(path, content, durable=True)

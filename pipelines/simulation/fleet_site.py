@@ -6,6 +6,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from assets import calendar, registry
+from ingest_daemon.contract.files import read_json
 from ingest_daemon.contract.site import Site
 from simulator import fleet as fleets
 from simulator.fleet import Fleet
@@ -27,8 +28,7 @@ def fleet_of(site: Site, zone: ZoneInfo, seed: int, days: int) -> Fleet:
     A second simulation sends the same readings again instead of contradicting the first.
     """
     note = truth_folder(site) / "fleet.json"
-    if note.exists():
-        earlier = json.loads(note.read_text())
+    if earlier := read_json(note):
         return fleets.make(earlier["seed"], earlier["days"], datetime.fromisoformat(earlier["until"]), zone)
     until = calendar.midnight(datetime.now(zone).date(), zone)
     fleet = fleets.make(seed, days, until, zone)

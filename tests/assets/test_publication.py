@@ -17,7 +17,6 @@ from psycopg import sql
 from assets import publication, serving
 from assets.partitions import Partitions
 from assets.warehouse import has_table
-from ingest_daemon.contract.latest_reading import TABLE
 from ingest_daemon.contract.settings import SettingError
 from ingest_daemon.contract.site import Site
 from pipelines.processes.postgres import embedded
@@ -717,7 +716,6 @@ def test_where_roles_may_not_be_made_the_log_says_once_what_to_run(
         connection.execute("drop owned by mainflow_board; drop role mainflow_board")
         connection.execute(sql.SQL("create role plain login password {}").format(connection.info.password))
         connection.execute("grant connect, create on database mainflow to plain")
-        connection.execute(TABLE)  # the daemon's
         connection.execute("grant usage on schema ops to plain; grant select on ops.latest_reading to plain")
     try:
         with warehouse(tmp_path) as connection:

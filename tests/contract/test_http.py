@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from ingest_daemon.contract import http
-from ingest_daemon.contract.http import BODY_BYTES, HEAD_BYTES, PER_ADDRESS, HttpServer
+from ingest_daemon.contract.http import BODY_BYTES, CONNECTIONS, HEAD_BYTES, PER_ADDRESS, HttpServer
 
 LARGE = 32 << 20
 
@@ -21,13 +21,33 @@ async def echo(request: Request) -> Response:
     return PlainTextResponse(await request.body())
 
 
+class AtWork:
+    """Requests that are not answered before `finish`."""
+
+    def __init__(self) -> None:
+        self.finish = asyncio.Event()
+        self._begun = asyncio.Semaphore(0)
+
+    async def __call__(self, _: Request) -> Response:
+        self._begun.release()
+        await self.finish.wait()
+        return PlainTextResponse("done")
+
+    async def acquire_all(self, count: int) -> None:
+        for _ in range(count):
+            await self._begun.acquire()
+
+
 async def large(_: Request) -> Response:
     return Response(bytes(LARGE))
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[int]:
-    routes = [Route("/echo", echo, methods=["GET", "POST"]), Route("/large", large)]
+async def serving(slow: AtWork | None = None) -> AsyncIterator[int]:
+    async def work(request: Request) -> Response:
+        return await slow(request) if slow else Response()
+
+    routes = [Route("/echo", echo, methods=["GET", "POST"]), Route("/large", large), Route("/slow", work)]
     server = HttpServer(Starlette(routes=routes), "127.0.0.1", 0)
     port = await server.start()
     try:
@@ -36,9 +56,9 @@ async def serving() -> AsyncIterator[int]:
         await server.stop()
 
 
-def on_server(do: Callable[[int], Awaitable[None]]) -> None:
+def on_server(do: Callable[[int], Awaitable[None]], slow: AtWork | None = None) -> None:
     async def run() -> None:
-        async with serving() as port:
+        async with serving(slow) as port:
             await asyncio.wait_for(do(port), 60)
 
     asyncio.run(run())
@@ -171,22 +191,61 @@ def test_a_client_that_does_not_take_its_answer_is_dropped(monkeypatch: pytest.M
     on_server(do)
 
 
-def test_one_address_has_its_share_of_connections_and_gets_a_place_when_one_goes() -> None:
+async def connected(port: int, address: str = "127.0.0.1") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
+
+
+@pytest.mark.parametrize(
+    "begun", [b"", GET[:20], GET.replace(b"close", b"keep-alive")], ids=["idle", "half a head", "kept alive"]
+)
+def test_idle_connections_of_one_address_keep_nobody_out_and_the_longest_idle_goes_first(begun: bytes) -> None:
     async def do(port: int) -> None:
-        stalled = [await asyncio.open_connection("127.0.0.1", port) for _ in range(PER_ADDRESS)]
-        await asyncio.sleep(0.2)
-        assert status(await answer(port, GET)) == 503
-        other_reader, other = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0))
-        other.write(GET)
-        assert status(await other_reader.read()) == 200
-        other.close()
-        stalled[0][1].close()
-        await asyncio.sleep(0.2)
+        idle = [await connected(port) for _ in range(PER_ADDRESS + 48)]
+        for _, writer in idle:
+            writer.write(begun)
         assert status(await answer(port, GET)) == 200
-        for _, writer in stalled[1:]:
+        assert (await idle[0][0].read()).endswith(b'"too many connections: try again later"}}\n')
+        later = asyncio.create_task(idle[-1][0].read(1 << 16))
+        if begun == GET[:20]:
+            idle[-1][1].write(GET[20:])
+            assert status(await later) == 200, "the newest of them still has its place"
+        for _, writer in idle:
             writer.close()
 
     on_server(do)
+
+
+def test_addresses_that_take_all_places_lose_one_to_a_new_address() -> None:
+    async def do(port: int) -> None:
+        crowds = [[await connected(port, address) for _ in range(PER_ADDRESS)] for address in ("127.0.0.2", "127.0.0.3")]
+        assert PER_ADDRESS * 2 == CONNECTIONS
+        reader, writer = await connected(port, "127.0.0.4")
+        writer.write(GET)
+        assert status(await reader.read()) == 200
+        for _, writer in (*crowds[0], *crowds[1]):
+            writer.close()
+
+    on_server(do)
+
+
+def test_a_request_in_work_is_never_ended_for_a_new_connection() -> None:
+    async def do(port: int) -> None:
+        working = [await connected(port) for _ in range(PER_ADDRESS)]
+        for _, writer in working:
+            writer.write(GET.replace(b"/echo", b"/slow"))
+        await at_work.acquire_all(PER_ADDRESS)
+        assert status(await answer(port, GET)) == 503
+        reader, writer = await connected(port, "127.0.0.2")
+        writer.write(GET)
+        assert status(await reader.read()) == 200, "another address has its share"
+        at_work.finish.set()
+        for reader, writer in working:
+            assert status(await reader.read()) == 200
+            writer.close()
+        assert status(await answer(port, GET)) == 200
+
+    at_work = AtWork()
+    on_server(do, at_work)
 
 
 def test_a_port_that_is_taken_is_an_error_that_names_it() -> None:

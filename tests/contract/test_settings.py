@@ -132,8 +132,9 @@ def test_what_logs_in_somewhere_is_a_secret() -> None:
 
 @pytest.mark.parametrize(("section", "key"), SECRETS)
 def test_a_secret_is_never_printed(tmp_path: Path, section: str, key: str) -> None:
-    loaded = settings.load(site(tmp_path, f"[{section}]\n{key} = '{SECRET}'"))
-    assert getattr(loaded[SECTIONS[section]], key) == SECRET
+    value = f"host=h password={SECRET}" if section == "postgres" else SECRET
+    loaded = settings.load(site(tmp_path, f"[{section}]\n{key} = '{value}'"))
+    assert getattr(loaded[SECTIONS[section]], key) == value
     assert SECRET not in repr(loaded) + str(loaded[SECTIONS[section]])
     with pytest.raises(SettingError) as told:
         settings.load(site(tmp_path, f"[{section}]\n{key} = ['{SECRET}']"))
@@ -174,3 +175,19 @@ def test_values_given_for_the_sample_win_over_the_profile() -> None:
 def test_a_section_can_be_read_alone_with_its_own_environment() -> None:
     read = read_section(StoreSettings, "store", {"store": {"influx_user": "u"}}, {"MAINFLOW_STORE_INFLUX_DATABASE": "d"})
     assert (read.influx_user, read.influx_database, read.kind) == ("u", "d", "parquet")
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        f"host=127.0.0.1 password={SECRET} and-{SECRET} dbname=d",
+        f"postgresql://u:{SECRET}%zz@127.0.0.1/d",
+        f"postgresql://u:a@{SECRET}@127.0.0.1/d",
+    ],
+)
+@pytest.mark.parametrize("key", ["dsn", "board_dsn"])
+def test_a_connection_string_that_cannot_be_read_is_refused_without_its_words(tmp_path: Path, key: str, dsn: str) -> None:
+    with pytest.raises(SettingError) as told:
+        settings.load(site(tmp_path, f"[postgres]\n{key} = '{dsn}'"))
+    assert SECRET not in str(told.value)
+    assert f"[postgres] {key}" in str(told.value)

@@ -14,18 +14,25 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
+import requests
+from psycopg.conninfo import conninfo_to_dict
 
 import dashboards
 from dashboards import provisioning
+from ingest_daemon.contract.settings import PostgresSettings, Settings
+from ingest_daemon.contract.site import Site
 from ingest_daemon.sms.alarms import read_alarms
-from pipelines.processes.servers import grafana_home
+from pipelines import site_folder
+from pipelines.processes import servers
+from pipelines.settings import ServerSettings, load
 from tests.mart_fixture import ZONE, mart_server
 
-HOME = grafana_home()
+HOME = servers.grafana_home()
 pytestmark = pytest.mark.skipif(HOME is None, reason="needs a Grafana 12: set GRAFANA_HOME or put `grafana` on the PATH")
 
 
@@ -234,3 +241,108 @@ def test_what_grafana_posts_for_sms_carries_the_secret_and_is_understood(grafana
 def test_a_silent_meter_reaches_the_webhook(grafana):
     (alert,) = eventually(lambda: grafana.alerts("NO_DATA", "M3", "firing"))[:1]
     assert (alert["annotations"]["value"], alert["annotations"]["limit"]) == ("120 h", "36 h")
+
+
+# Who may see what
+
+
+WEBHOOK = "http://127.0.0.1:9/hook"
+TOKEN = "a-token-that-nobody-reads"
+
+
+class Wall(NamedTuple):
+    """A Grafana as `mainflow up` starts it, with the wall switched on and a Viewer of the main organisation."""
+
+    site: Site
+    settings: Settings
+    url: str
+    viewer: tuple[str, str]
+
+    def get(self, path: str, user: tuple[str, str] | None = None) -> requests.Response:
+        """What a user, or nobody, gets; the main organisation is asked for."""
+        return requests.get(self.url + path, auth=user, headers={"X-Grafana-Org-Id": "1"}, timeout=30)
+
+    @property
+    def admin(self) -> tuple[str, str]:
+        return "admin", provisioning.admin_password(self.site.grafana)
+
+
+@pytest.fixture(scope="module")
+def wall(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wall]:
+    with mart_server() as dsn:
+        secrets = {"alert_webhook": WEBHOOK, "alert_webhook_token": TOKEN}
+        shown = {"grafana_port": free_port(), "grafana_url": "https://boards.example/water", "wall": True}
+        given = {
+            "postgres": {"dsn": dsn, "board_dsn": dsn.replace("user=postgres", "user=mainflow_board")},
+            "servers": {**shown, **secrets},
+            "sms": {"on": True, "secret": SECRET, "gateway_url": WEBHOOK, "recipients": "13900139000"},
+        }
+        site = site_folder.create(tmp_path_factory.mktemp("wall") / "site", "embedded", given, examples=False)
+        settings = load(site.root)
+        with servers.grafana(settings, HOME) as link:
+            assert link == "https://boards.example/water"
+            started = Wall(site, settings, settings[ServerSettings].grafana_local, ("viewer", "a-password-of-hers"))
+            name, password = started.viewer
+            user = {"login": name, "password": password, "OrgId": 1}
+            requests.post(f"{started.url}/api/admin/users", json=user, auth=started.admin, timeout=30).raise_for_status()
+            yield started
+
+
+@pytest.mark.timeout(300)
+def test_nobody_sees_more_than_the_organisation_of_the_wall(wall):
+    assert wall.get("/api/org").json()["name"] == provisioning.WALL
+    assert {board["uid"] for board in wall.get("/api/search?type=dash-db").json()} == set(dashboards.all_boards())
+    for uid in dashboards.all_boards():
+        board = wall.get(f"/api/dashboards/uid/{uid}").json()
+        assert not board["meta"]["canSave"]
+    query = {"refId": "A", "datasource": {"uid": "mainflow-mart"}, "rawSql": "select current_user", "format": "table"}
+    asked = {"queries": [query], "from": "0", "to": "1000"}
+    answer = requests.post(f"{wall.url}/api/ds/query", json=asked, headers={"X-Grafana-Org-Id": "1"}, timeout=30).json()
+    assert answer["results"]["A"]["frames"][0]["data"]["values"] == [["mainflow_board"]]
+    assert [source["orgId"] for source in wall.get("/api/datasources").json()] != [1]
+    assert requests.post(f"{wall.url}/api/snapshots", json={"dashboard": {}}, timeout=30).status_code >= 400
+    assert all(check.ok for check in provisioning.verify(wall.url, wall.admin[1], wall=True) if check.name == "wall")
+
+
+READ_BY_VIEWERS = [
+    "/api/v1/provisioning/contact-points",
+    "/api/v1/provisioning/contact-points/export",
+    "/api/v1/provisioning/contact-points/export?decrypt=true",
+    "/api/v1/provisioning/policies/export",
+    "/api/alertmanager/grafana/config/api/v1/alerts",
+    "/api/alertmanager/grafana/config/api/v1/receivers",
+    "/api/alertmanager/grafana/config/history",
+    "/api/alertmanager/grafana/api/v2/status",
+    "/apis/notifications.alerting.grafana.app/v0alpha1/namespaces/default/receivers",
+    "/api/datasources/uid/mainflow-mart",
+    "/api/admin/settings",
+    "/api/frontend/settings",
+]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("path", READ_BY_VIEWERS)
+def test_no_secret_is_readable(wall, path):
+    secrets = [SECRET, TOKEN, wall.admin[1], conninfo_to_dict(wall.settings[PostgresSettings].board_dsn).get("password") or TOKEN]
+    for user in (None, wall.viewer):
+        assert not any(secret in wall.get(path, user).text for secret in secrets), user
+    assert WEBHOOK not in wall.get(path).text
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("path", ["/api/v1/provisioning/contact-points", "/api/v1/provisioning/alert-rules", "/api/datasources"])
+def test_a_viewer_changes_nothing(wall, path):
+    for user in (None, wall.viewer):
+        answer = requests.post(wall.url + path, json={"name": "x", "type": "email"}, auth=user, timeout=30)
+        assert answer.status_code in (401, 403), answer.text
+
+
+@pytest.mark.timeout(300)
+def test_the_wall_is_made_anew_at_each_start_and_links_lead_to_the_public_address(wall):
+    provisioning.make_wall(wall.url, wall.admin[1], conninfo_to_dict(wall.settings[PostgresSettings].board_dsn))
+    assert len(wall.get("/api/search?type=dash-db").json()) == len(dashboards.all_boards())
+    assert wall.get("/api/frontend/settings").json()["appUrl"] == "https://boards.example/water/"
+    private = [wall.site.grafana / name for name in ("admin_password", "grafana.ini", "provisioning/alerting/notifications.yaml")]
+    assert {oct(path.stat().st_mode & 0o777) for path in private} == {"0o600"}
+    log = (wall.site.logs / "grafana.log").read_text()
+    assert not any(secret in log for secret in (SECRET, TOKEN, wall.admin[1]))

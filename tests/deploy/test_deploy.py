@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dashboards.provisioning import WALL
 from ingest_daemon.contract.settings import PostgresSettings
 from ingest_daemon.reception.settings import DaemonSettings
 from ingest_daemon.stores.settings import StoreSettings
@@ -20,7 +21,9 @@ DEPLOY = ROOT / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
-KNOWN_COMMANDS = {"python", "mainflow", "dagster-webserver", "dagster-daemon"}
+ONCE = {"site", "wall"}
+"""Services that do one thing and end."""
+KNOWN_COMMANDS = {"python", "mainflow", "dagster-daemon"}
 
 
 def unit(path: Path) -> configparser.ConfigParser:
@@ -36,10 +39,36 @@ def test_only_the_two_meter_ports_are_open_to_the_world():
     assert SERVICES["daemon"]["ports"] == ["4000:4000", "5000:5000"]
     hosts = [port.split(":")[-2] for port in ports]
     assert len(hosts) == len(set(hosts)), "a host port is given twice"
+    assert not any("network_mode" in service for service in SERVICES.values())
+
+
+@pytest.mark.parametrize("path", UNITS, ids=[path.name for path in UNITS])
+def test_no_unit_opens_a_port_of_its_own_to_the_world(path):
+    """The daemon's address is a setting of the site; Dagster's pages listen on this machine unless they are told otherwise."""
+    words = shlex.split(unit(path)["Service"]["ExecStart"])
+    assert not {"--host", "-h", "0.0.0.0", "::"} & set(words)
+
+
+def test_the_deployment_picture_shows_the_services_of_compose_with_their_ports():
+    page = (ROOT / "docs" / "operations.md").read_text()
+    (picture,) = re.findall(r"^## 部署图.*?^```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert set(re.findall(r"\[([a-z-]+)\]", picture)) == set(SERVICES)
+    for service in SERVICES.values():
+        for port in service.get("ports", []):
+            address, _, number = port.rpartition(":")[0].rpartition(":")
+            assert (f"{address}:{number}" if address else number) in picture, port
+
+
+def test_the_wall_is_off_unless_it_is_asked_for():
+    assert SERVICES["wall"]["profiles"] == ["wall"]
+    assert SERVICES["grafana"]["environment"]["GF_AUTH_ANONYMOUS_ENABLED"] == "${MAINFLOW_SERVERS_WALL:-false}"
+    ini = configparser.ConfigParser(interpolation=None)
+    ini.read(DEPLOY / "grafana" / "grafana.ini")
+    assert dict(ini["auth.anonymous"]) == {"enabled": "false", "org_name": WALL, "org_role": "Viewer", "hide_version": "true"}
 
 
 def test_the_services_are_those_of_a_site():
-    ours = {"site", "daemon", "dagster-webserver", "dagster-daemon"}
+    ours = {"site", "daemon", "dagster-webserver", "dagster-daemon", "wall"}
     images = {name: service["image"] for name, service in SERVICES.items() if name not in ours}
     assert images == {"influxdb": "influxdb:2.7", "postgres": "postgres:16", "grafana": "grafana/grafana:12.3.3"}
     assert {SERVICES[name]["image"] for name in ours} == {"mainflow:local"}
@@ -49,7 +78,7 @@ def test_every_lasting_service_is_watched_and_restarted_and_every_volume_is_decl
     for name, service in SERVICES.items():
         volumes = [volume.split(":")[0] for volume in service.get("volumes", [])]
         assert all(volume in COMPOSE["volumes"] or (DEPLOY / volume).exists() for volume in volumes), name
-        if name != "site":
+        if name not in ONCE:
             assert service["restart"] == "unless-stopped", name
             assert service["healthcheck"]["test"], name
         for other, wanted in service.get("depends_on", {}).items():
@@ -67,7 +96,7 @@ def test_no_secret_stands_in_the_files_and_each_is_named_in_the_example():
         line.split("=", 1) for line in (DEPLOY / "mainflow.env.example").read_text().splitlines() if re.match(r"\w+=", line)
     )
     assert set(re.findall(r"\$\{(\w+)", text)) == set(example)
-    assert {name for name, value in example.items() if value} == {"MAINFLOW_ZONE"}
+    assert {name for name, value in example.items() if value} == {"MAINFLOW_ZONE", "MAINFLOW_SERVERS_WALL"}
     for service in SERVICES.values():
         for key, value in service.get("environment", {}).items():
             if re.search("PASSWORD|TOKEN|DSN", key):

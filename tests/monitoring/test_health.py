@@ -1,12 +1,15 @@
 """Who watches the daemon: /healthz and /metrics over real sockets, and what systemd is told."""
 
 import json
+import os
 import re
 import socket
+import time
 from pathlib import Path
 
 import pytest
 
+from ingest_daemon.contract import kept, locks
 from ingest_daemon.contract.http import HEAD_BYTES
 from ingest_daemon.contract.site import Site
 from ingest_daemon.journal.reader import stream_end, waiting_since
@@ -112,6 +115,22 @@ REQUESTS = [
     pytest.param(b"GET /" + b"x" * HEAD_BYTES, b"413", id="too long"),
     pytest.param(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", b"200", id="as browsers ask"),
 ]
+
+
+def test_a_process_beside_it_that_ended_makes_503_until_it_runs_again(site: Site) -> None:
+    def tell(pid: int | None) -> None:
+        child = {"pid": pid, "restarts": 1, "ended": "signal 9"}
+        kept.file(site).write_text(json.dumps({"pid": 1, "at": time.time() + 3600, "children": {"postgres": child}}))
+
+    with running(site) as daemon:
+        tell(None)
+        assert daemon.get("/healthz") == (200, "ok\n"), "nobody keeps any: the file is of a supervisor of before"
+        supervisor = locks.take(kept.lock(site))
+        assert supervisor is not None
+        eventually(lambda: daemon.get("/healthz") == (503, "processes: postgres ended (signal 9)\n"), "the ended one is named")
+        tell(4711)
+        eventually(lambda: daemon.get("/healthz") == (200, "ok\n"), "it runs again")
+        os.close(supervisor)
 
 
 def test_other_requests_are_refused_and_nobody_who_stalls_holds_anything_up(site: Site) -> None:

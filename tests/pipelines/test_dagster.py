@@ -23,7 +23,7 @@ from ingest_daemon.contract.secrets import without_secrets
 from ingest_daemon.contract.settings import Settings, SiteSettings
 from ingest_daemon.contract.site import Site
 from pipelines.definitions import definitions
-from pipelines.orchestration.jobs import LIVE
+from pipelines.orchestration.jobs import JOBS, LIVE, QUEUE
 from pipelines.orchestration.resources import RANGE_END, RANGE_START, SITE, days_of
 from pipelines.orchestration.schedules import schedules
 from pipelines.processes import dagster_home
@@ -163,7 +163,13 @@ def test_dagsters_home_is_a_loadable_instance(tmp_path: Path) -> None:
     assert dagster_home.prepare(site) == REPOSITORY / "workspace.yaml"
     with dg.DagsterInstance.from_config(str(site.dagster)) as instance:
         assert instance.telemetry_enabled is False
-        assert instance.get_concurrency_config().run_queue_config.max_concurrent_runs == 1  # type: ignore[union-attr]
+        queue = instance.get_concurrency_config().run_queue_config
+    assert queue is not None
+    jobs = {job.name: job.tags[QUEUE] for job in map(definitions().resolve_job_def, (job.name for job in JOBS))}
+    assert jobs == dict.fromkeys((job.name for job in JOBS), "figures") | {"backup_site": "backup"}
+    assert queue.max_concurrent_runs == len(set(jobs.values()))
+    limits = {(limit["key"], limit["value"]): limit["limit"] for limit in queue.tag_concurrency_limits}
+    assert limits == {(QUEUE, value): 1 for value in jobs.values()}, "figures one run at a time, a backup beside them"
 
 
 # A run over a range of days

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from fastcrc import crc16
 
+from pipelines.cli.decode import MOST_BYTES
 from pipelines.cli.main import main
 from tests.codecs.test_codecs import CASES, Case, moment
 
@@ -153,6 +155,13 @@ def test_bytes_without_a_frame_end_with_exit_code_1() -> None:
     readings, last = decoded("FFFF", code=1)
     assert readings == []
     assert [refusal["reason"] for refusal in last["refused"]] == ["NOISE"]
+
+
+def test_sixteen_kilobytes_of_the_shortest_frames_take_seconds() -> None:
+    began = time.process_time()
+    _, last = decoded("--protocol", "mbus", "E5" * MOST_BYTES, code=1)
+    assert len(last["unused"]) == MOST_BYTES
+    assert time.process_time() - began < 30, "a frame at a time they took seven minutes"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The demo from end to end: truth equals the marts, every fault is where it belongs, a second run changes nothing."""
 
 import json
+import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -11,12 +12,14 @@ import pytest
 
 import dashboards
 from assets import marts
+from ingest_daemon.contract.site import Site
 from ingest_daemon.stores import open_store
 from ingest_daemon.stores.settings import StoreSettings
 from pipelines import settings
 from pipelines.processes import servers
 from tests.chain import assert_same_tables, mainflow, published, table, tables
-from tests.demo_site import Demo
+from tests.demo_site import MARK, Demo
+from tests.site_helpers import files_with, passwords_of_roles
 
 pytestmark = pytest.mark.xdist_group("demo")
 
@@ -209,6 +212,14 @@ def test_the_report_has_every_meter_with_numbers_as_numbers(demo: Demo) -> None:
     ledger = table(demo.marts, "report_ledger")
     assert ledger.height == 2
     assert ledger["sha256"].str.len_chars().unique().to_list() == [64]
+
+
+def test_no_password_is_printed_or_lies_where_others_read(demo: Demo) -> None:
+    site = Site(demo.site)
+    secrets = [MARK.encode(), *passwords_of_roles(site)]
+    assert {path.name for path in files_with(site, secrets)} <= {"postgres-roles.json", "postgres.json"}
+    assert [path for path in files_with(site, secrets) if path.stat().st_mode & stat.S_IRWXO] == []
+    assert not any(secret.decode() in demo.output for secret in secrets)
 
 
 def test_a_second_demo_sends_the_same_again_and_changes_no_figure(demo: Demo) -> None:

@@ -1,6 +1,7 @@
 """`mainflow journal` as an operator uses it: beside a running daemon, after it, and on a damaged disk."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from ingest_daemon.journal.reader import segments, stream_end, walk
 from ingest_daemon.journal.records import ALARM, BAD, DATA, EVENT, PART, STRANGER, pack
 from ingest_daemon.journal.writer import Journal
 from pipelines.cli.main import main
+from tests.chain import mainflow
 from tests.daemon_helpers import TERMINALS, Client, delivered, eventually, frame, make_site, minutes_ago, running
 
 METER = TERMINALS[0]
@@ -143,6 +145,30 @@ def test_verify_names_damaged_places_ends_with_1_and_changes_nothing(tmp_path: P
     assert f"data: {sound} " in text
     assert "bad: 2 " in text
     assert content(site) == before
+
+
+def test_a_byte_flipped_in_the_middle_costs_its_own_frame_and_is_counted_and_told(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    frames = [frame(METER, minutes_ago(9 - number), number, sequence=number + 1) for number in range(5)]
+    with running(site) as daemon:
+        client = Client(daemon.data_port)
+        for sent in frames:
+            client.send(sent)
+            client.acknowledged(1)
+        assert delivered(site).height == 5
+    ((_, segment),) = segments(site.journal / DATA)
+    content = bytearray(segment.read_bytes())
+    content[content.index(frames[2]) + 20] ^= 0x10
+    segment.write_bytes(content)
+    for made in (site.state, site.raw):  # all of the journal has to be forwarded once more
+        shutil.rmtree(made)
+    with running(site) as daemon:
+        assert delivered(site)["forward_m3"].to_list() == [0.0, 1.0, 3.0, 4.0]
+        _, figures = daemon.get("/metrics")
+        (lost,) = re.findall(r'journal_damaged_bytes_total\{stream="data"\} (\d+)', figures)
+        assert int(lost) > len(frames[2])
+        eventually(lambda: "日志损坏 / journal data damaged" in mainflow("status", "--site", site.root).stdout, "status tells it")
+    assert f"{int(lost):,} " in said("verify", "--site", site.root, code=1)
 
 
 def test_a_record_that_is_being_written_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,10 +82,28 @@ def test_every_flipped_bit_of_the_archive_is_found(tmp_path: Path) -> None:
     assert "damaged: day=2025-01-01/" in told.stdout
 
 
+def test_a_lost_file_of_the_archive_blanks_no_figure(tmp_path: Path) -> None:
+    bench, before = computed(tmp_path / "site", 3)
+    (file,) = (bench.site.raw / "readings" / "day=2025-01-02").iterdir()
+    apart = file.rename(tmp_path / "apart")
+    bench.store.write(day_of_readings(2))  # touches the neighbour of the day whose file is lost
+    refused = mainflow("run", "--site", bench.site.root, check=False)
+    assert refused.returncode == 3
+    assert "day=2025-01-02: 00000001" in refused.stdout
+    told = mainflow("doctor", "--site", bench.site.root, check=False)
+    assert told.returncode == 1
+    assert "files of the Parquet archive are missing" in " ".join(told.stdout.split())
+    assert_same_tables(before, tables(bench.site.marts))
+    apart.rename(file)
+    assert run.run_touched(bench, "test").days
+    assert_same_tables(before, tables(bench.site.marts))
+
+
 def test_files_of_before_without_a_checksum_are_read(tmp_path: Path) -> None:
     bench, before = computed(tmp_path / "site", 3)
     for file in bench.site.raw.glob("readings/*/*.parquet"):
-        file.rename(file.with_name(f"{file.name.split('.')[0]}.parquet"))
+        file.rename(file.with_name(f"{file.name.split('-')[0]}.parquet"))
+    shutil.rmtree(bench.site.raw / "counts")
     bench.site.marts.unlink()
     run.run_touched(bench, "test")
     assert_same_tables(before, tables(bench.site.marts))

@@ -2,9 +2,7 @@
 
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from functools import partial
@@ -15,30 +13,11 @@ import pytest
 
 from ingest_daemon.contract.site import Site
 from pipelines.processes import supervisor
-from tests.chain import COMMAND, FREE_PORTS, mainflow
+from tests.chain import mainflow
 from tests.daemon_helpers import eventually
+from tests.up_helpers import READY_S, pids, standing, up
 
 BACK_S = 10.0
-READY_S = 120.0
-
-
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
-def up(site: Site) -> "subprocess.Popen[str]":
-    environment = {**os.environ, **FREE_PORTS, "MAINFLOW_SERVERS_DAGSTER_PORT": free_port(), "PATH": "/usr/bin:/bin"}
-    environment.pop("GRAFANA_HOME", None)
-    return subprocess.Popen(
-        [*COMMAND, "up", "--site", str(site.root)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
-def pids(site: Site) -> dict[str, int | None]:
-    content = json.loads((site.state / "up.json").read_text())
-    return {name: child["pid"] for name, child in content["children"].items()}
 
 
 def has_another(site: Site, name: str, pid: int) -> bool:
@@ -62,16 +41,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 @pytest.fixture
 def started(site: Site) -> Iterator["subprocess.Popen[str]"]:
     """A supervisor that has started everything."""
-    (site.state / "up.json").unlink(missing_ok=True)
-    process = up(site)
-    try:
-        eventually(lambda: (site.state / "up.json").exists() or process.poll() is not None, "everything is started", READY_S)
-        assert process.poll() is None, process.stdout.read() if process.stdout else ""
+    with standing(site) as process:
         yield process
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
 
 
 def test_whatever_is_killed_is_back_and_a_second_up_is_refused(site: Site, started: "subprocess.Popen[str]") -> None:
@@ -106,11 +77,3 @@ def test_nothing_outlives_a_killed_supervisor_and_the_site_starts_again(site: Si
     finally:
         again.send_signal(signal.SIGTERM)
         again.communicate(timeout=60)
-
-
-def test_a_site_that_is_copied_while_it_runs_is_not_taken_for_running(site: Site, started: "subprocess.Popen[str]") -> None:
-    copy = Site(site.root.parent / "copy")
-    shutil.copytree(site.state, copy.state, ignore=shutil.ignore_patterns("*.new"))
-    assert supervisor.kept(copy) is None
-    assert not supervisor.down(copy)
-    assert started.poll() is None

@@ -1,18 +1,23 @@
 """How connections share the daemon: TLS from the first byte, a balancer's header, turns, the last open files."""
 
+import re
 import resource
 import socket
 import ssl
+import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from ingest_daemon.codecs import sl651
 from ingest_daemon.reception import proxy_protocol
-from ingest_daemon.reception.flow_control import BURST_S, FairShare, Pause
+from ingest_daemon.reception.flow_control import BURST_S, READ_S, STRANGERS_SHARE, FairShare, Pause
 from ingest_daemon.reception.proxy_protocol import ProxyHeader
 from tests.daemon_helpers import (
+    STRANGER,
     TERMINALS,
     Client,
     counted,
@@ -134,7 +139,8 @@ def test_a_hello_in_one_segment_with_a_balancers_header_is_understood(tmp_path: 
 class Worker:
     """A connection as the sharing of turns sees it."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_known: bool = True) -> None:
+        self.is_known = is_known
         self.work_s, self.worked_s, self.last_work_s, self.paused = BURST_S, time.monotonic(), 0.0, Pause(0)
 
     def pause(self, reason: Pause) -> None:
@@ -148,7 +154,7 @@ def test_connections_that_cause_much_work_are_read_one_a_turn_and_others_are_not
     calls: list[object] = []
     share, busy, modest = FairShare(), [Worker() for _ in range(3)], Worker()
     share.divide(4)
-    share.start(calls.append)
+    share.start(calls.append, lambda seconds, call: calls.append(call))
     for worker in busy:
         share.worked(worker, time.monotonic() - 2 * BURST_S)
     share.worked(modest, time.monotonic())
@@ -157,6 +163,60 @@ def test_connections_that_cause_much_work_are_read_one_a_turn_and_others_are_not
         assert len(calls) == turn + 1
         calls[turn]()  # type: ignore[operator]
         assert [bool(worker.paused) for worker in busy] == [place > turn for place in range(3)]
+
+
+def test_a_connection_is_not_charged_for_the_time_of_other_processes() -> None:
+    share, worker = FairShare(), Worker()
+    share.divide(1)
+    share.start(lambda call: None, lambda seconds, call: None)
+    worker.worked_s -= 1000 * BURST_S
+    share.worked(worker, time.monotonic() - 1000 * BURST_S)
+    assert worker.work_s == pytest.approx(BURST_S - READ_S)
+
+
+def test_strangers_that_flood_rest_between_their_turns_and_hold_nobody_else() -> None:
+    soon: list[object] = []
+    later: list[tuple[float, Callable[[], None]]] = []
+    share, known, strangers = FairShare(), Worker(), [Worker(is_known=False) for _ in range(2)]
+    share.divide(3)
+    share.start(soon.append, lambda seconds, call: later.append((seconds, call)))
+    for worker in (*strangers, known):
+        share.worked(worker, time.monotonic() - 2 * BURST_S)
+    assert len(soon) == 1
+    soon[0]()  # type: ignore[operator]
+    assert [bool(worker.paused) for worker in (known, *strangers)] == [False, True, True]
+    for turn in range(2):
+        rest_s, call = later[turn]
+        assert rest_s == pytest.approx(READ_S * (1 / STRANGERS_SHARE - 1))
+        call()
+        assert [bool(worker.paused) for worker in strangers] == [place > turn for place in range(2)]
+    assert len(later) == 2
+
+
+def test_a_flood_of_a_stranger_gets_far_less_than_a_registered_terminal_that_sends_its_history(tmp_path: Path) -> None:
+    with running(make_site(tmp_path / "site")) as daemon:
+
+        def frames(stream: str) -> int:
+            found = re.search(rf'frames_total{{stream="{stream}"}} (\d+)', daemon.get("/metrics")[1])
+            return int(found[1]) if found else 0
+
+        history = b"".join(frame(METER, minutes_ago(4000 - at), float(at), sequence=at + 1) for at in range(3000))
+        flood, raw = Client(daemon.data_port), frame(STRANGER, minutes_ago(1), 1.0) * 100
+        for do in (lambda: flood.socket.recv(65536), lambda: flood.send(raw)):
+            threading.Thread(target=until_closed, args=(do,), daemon=True).start()
+        eventually(lambda: frames("stranger") > 1000, "the flood comes")
+        before = frames("stranger")
+        client = Client(daemon.data_port)
+        client.send(history)
+        assert client.acknowledged(3000)[-1] == 3000
+        assert frames("stranger") - before < 1500
+        flood.close()
+
+
+def until_closed(do: Callable[[], object]) -> None:
+    with suppress(OSError):
+        while do() != b"":
+            pass
 
 
 def test_where_open_files_run_out_callers_are_turned_away_and_the_health_answers(tmp_path: Path) -> None:

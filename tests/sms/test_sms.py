@@ -467,6 +467,17 @@ def test_only_who_knows_the_secret_may_post(tmp_path: Path) -> None:
     on_channel(tmp_path, do)
 
 
+def test_idle_connections_do_not_keep_the_gateway_out(tmp_path: Path) -> None:
+    async def do(channel: Channel) -> None:
+        idle = [await asyncio.open_connection("127.0.0.1", channel.port) for _ in range(80)]
+        status, said = await channel.post("/sms", plain(reading()))
+        assert (status, said["frames"]) == (200, 1)
+        for _, writer in idle:
+            writer.close()
+
+    on_channel(tmp_path, do)
+
+
 def test_every_shown_secret_is_compared_in_constant_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[tuple[Any, Any]] = []
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from pipelines.cli.doctor import examine
 from pipelines.settings import load
 from tests.daemon_helpers import TERMINALS, Client, eventually, forwarded, frame, kept, make_site, minutes_ago, running
 from tests.influx_server import free_ports
+from tests.pipelines.test_backup import readings_survive
 
 VARIABLE = "MAINFLOW_TEST_INFLUX2"
 GIVEN = os.environ.get(VARIABLE, "")
@@ -122,6 +124,17 @@ def test_what_terminals_send_is_in_the_bucket_once_and_a_later_value_wins(tmp_pa
     assert_frame_equal(store.read(*ALWAYS), changed.tail(-5))
 
 
+def test_its_readings_are_in_a_backup_and_go_into_another_bucket(tmp_path: Path, server: Server) -> None:
+    ((bucket,), names) = api(server.url, "GET", "/api/v2/buckets?name=mainflow")["buckets"], ("backed-up", "restored")
+    made = [api(server.url, "POST", "/api/v2/buckets", {"name": name, "orgID": bucket["orgID"]})["id"] for name in names]
+    try:
+        chosen = dict(zip(("first", "second"), names, strict=True))
+        readings_survive(tmp_path, lambda name: replace(settings(server.url), influx_database=chosen[name]))
+    finally:
+        for number in made:
+            api(server.url, "DELETE", f"/api/v2/buckets/{number}")
+
+
 def test_a_bucket_that_forgets_is_told_by_the_doctor_and_what_it_refuses_is_kept(tmp_path: Path, server: Server) -> None:
     site = make_site(tmp_path)
     with site.settings.open("a") as file:
@@ -141,7 +154,7 @@ def test_a_bucket_that_forgets_is_told_by_the_doctor_and_what_it_refuses_is_kept
         time.sleep(1)
         with running(site) as daemon:
             client = Client(daemon.data_port)
-            for sequence, minutes in enumerate((3, 3 * 1440, 6), 1):
+            for sequence, minutes in enumerate((3, 9 * 1440, 6), 1):
                 client.send(frame(TERMINALS[7], minutes_ago(minutes), minutes, sequence=sequence))
             client.acknowledged(3)
             eventually(lambda: forwarded(site), "everything is forwarded")

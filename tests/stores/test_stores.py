@@ -403,6 +403,61 @@ def test_a_file_that_rotted_is_named(parquet: Place, tmp_path: Path) -> None:
         parquet().read(*ALWAYS)
 
 
+@pytest.mark.parametrize("lost", ["the first file", "a file between", "the newest file", "the day"])
+def test_a_lost_file_of_the_archive_is_missed_until_it_is_back_or_its_loss_is_accepted(
+    lost: str, parquet: Place, tmp_path: Path
+) -> None:
+    store, rows = parquet(), meters_day(100)
+    for part in rows.iter_slices(20):
+        store.write(part)
+    files = files_of(tmp_path)
+    gone = {"the first file": files[:1], "a file between": files[1:3], "the newest file": files[-1:], "the day": files}[lost]
+    content = {file: file.read_bytes() for file in gone}
+    for file in gone:
+        file.unlink()
+    if lost == "the day":
+        files[0].parent.rmdir()
+    count = tmp_path / "raw" / "counts" / files[0].parent.name
+    for call in (lambda: parquet().read(*ALWAYS), parquet().check, lambda: store.withdraw(rows.head(1))):
+        with pytest.raises(StoreAway, match=rf"are missing .*{files[0].parent.name}: 0.*; restore .*remove .* in {count.parent}"):
+            call()
+    store.write(rows.tail(20))  # what comes meanwhile does not hide the loss
+    assert parquet().read(NOON + timedelta(days=9), NOON + timedelta(days=10)).is_empty()
+    with pytest.raises(StoreAway, match="are missing"):
+        parquet().read(*ALWAYS)
+    left = files_of(tmp_path)
+    files[0].parent.mkdir(exist_ok=True)
+    for file, data in content.items():
+        file.write_bytes(data)
+    assert_frame_equal(parquet().read(*ALWAYS), rows.sort("terminal", "ts"))
+    for file in content:
+        file.unlink()
+    count.unlink()
+    assert_frame_equal(parquet().read(*ALWAYS), merged(left))
+    store.write(rows)  # as the journal does once more
+    assert_frame_equal(parquet().read(*ALWAYS), rows.sort("terminal", "ts"))
+
+
+def merged(files: list[Path]) -> pl.DataFrame:
+    rows = pl.concat([pl.read_parquet(file, hive_partitioning=False) for file in files])
+    return rows.unique(["terminal", "ts"]).sort("terminal", "ts")
+
+
+@pytest.mark.parametrize("lost", ["deleted", "cut off"])
+def test_after_its_list_of_arrivals_is_lost_all_that_the_archive_holds_is_new_once(
+    lost: str, parquet: Place, tmp_path: Path
+) -> None:
+    parquet().write(table(reading(ts=minutes(0)), reading(ts=minutes(100))))
+    seen = parquet().arrivals(None).cursor
+    arrivals = tmp_path / "raw" / "arrivals.csv"
+    arrivals.unlink() if lost == "deleted" else arrivals.write_bytes(b"")
+    again = parquet().arrivals(seen)
+    assert again.spans.rows() == [(minutes(0), minutes(0)), (minutes(100), minutes(100))]
+    assert spans_of(parquet(), again.cursor) == []
+    parquet().write(table(reading(ts=minutes(7))))
+    assert spans_of(parquet(), again.cursor) == [(minutes(7), minutes(7))]
+
+
 WRITER = """
 import sys
 from pathlib import Path

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from ingest_daemon.contract.registry_belief import accept
 from ingest_daemon.contract.site import Site
 from ingest_daemon.terminals.directory import TerminalDirectory
-from ingest_daemon.terminals.registry import Registry, accept
+from ingest_daemon.terminals.registry import Registry
 from pipelines.cli.main import main
 from tests.daemon_helpers import STRANGER, TERMINALS, Client, delivered, eventually, frame, make_site, minutes_ago, running
 

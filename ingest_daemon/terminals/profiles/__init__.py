@@ -17,7 +17,7 @@ _DESCRIPTION = ("protocol", "title", "source")
 def path_of(name: str, folder: Path) -> Path:
     """The file of a profile: the site's own (`folder`) before a shipped one. Raises `ValueError` naming what there is."""
     for place in (folder, SHIPPED):
-        if (path := place / f"{name}.toml").is_file():
+        if Path(name).name == name and (path := place / f"{name}.toml").is_file():
             return path
     known = sorted({file.stem for place in (folder, SHIPPED) for file in place.glob("*.toml")})
     raise ValueError(f"profile {name!r} is unknown; there are: {', '.join(known)}; your own go into {folder}")
