@@ -63,7 +63,8 @@ PLANTED = {
     ("flow_pressure_fit", "r_squared"): "update flow_pressure_fit set r_squared = 2 where day = '2024-04-02'",
     ("pressure_drop", "within_day"): "insert into pressure_drop (meter, day, steps) values ('M1', '2024-04-02', 24)",
     ("zone_balance", "adds_up"): (
-        "insert into zone_balance (kind, code, day, inlet_m3, customers_m3, balance_m3) values ('network', 'N1', '2024-04-02', 3, 1, 1)"
+        "insert into zone_balance (kind, code, day, inlet_m3, customers_m3, balance_m3) "
+        "values ('network', 'N1', '2024-04-02', 3, 1, 1)"
     ),
     ("zone_balance", "night_of_customers"): (
         "insert into zone_balance (kind, code, day, customers_night_m3h) values ('network', 'N1', '2024-04-02', 0.5)"
@@ -114,8 +115,9 @@ def insert_anything(connection: duckdb.DuckDBPyConnection, table: str) -> None:
     """A row whose key lies in the prepared partitions, in a table that has none."""
     values = {"DATE": "date '2024-04-01'", "VARCHAR": "'day'", "TIMESTAMP WITH TIME ZONE": "timestamptz '2024-04-02 08:00+08'"}
     types = {name: kind for name, kind, *_ in connection.execute(f"describe {table}").fetchall()}
-    grain = tables_with_headers()[table].grain
-    cells = ", ".join(f"{values.get(types[name], '1')} as {name}" for name in grain)
+    header = tables_with_headers()[table]
+    keys = dict.fromkeys((*header.grain, *header.partitioning.keys))
+    cells = ", ".join(f"{values.get(types[name], '1')} as {name}" for name in keys)
     connection.execute(f"insert into {table} by name select {cells}").fetchall()
 
 
