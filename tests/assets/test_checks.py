@@ -127,6 +127,23 @@ PLANTED = {
     ("registry_gap", "known"): "update registry_gap set gap = 'no_card', meter = 'nobody'",
     ("verification_due", "after_installation"): "update verification_due set due_on = in_use_since",
     ("cycle", "no_overlap"): "insert into cycle select * replace (date '2024-04-15' as period_start) from cycle",
+    ("pressure_compliance", "adds_up"): "update pressure_compliance set readings = 9 where grain = 'month'",
+    ("hourly_pressure", "in_order"): "update hourly_pressure set pressure_min_mpa = 9 where day = '2024-04-02'",
+    ("pressure_by_hour", "in_order"): "update pressure_by_hour set p5_mpa = 9 where day = '2024-04-02'",
+    ("flow_pressure_fit", "r_squared"): "update flow_pressure_fit set r_squared = 2 where day = '2024-04-02'",
+    ("pressure_drop", "within_day"): "insert into pressure_drop (meter, day, steps) values ('M1', '2024-04-02', 24)",
+    ("zone_balance", "adds_up"): (
+        "insert into zone_balance (kind, code, day, inlet_m3, customers_m3, balance_m3) "
+        "values ('network', 'N1', '2024-04-02', 3, 1, 1)"
+    ),
+    ("zone_balance", "night_of_customers"): (
+        "insert into zone_balance (kind, code, day, customers_night_m3h) values ('network', 'N1', '2024-04-02', 0.5)"
+    ),
+    ("night_flow", "loss"): "update night_flow set loss_m3_day = 1 where day = '2024-04-02'",
+    ("reverse_course", "adds_up_to_day"): "update daily_usage set reverse_m3 = 1 where day = '2024-04-02'",
+    ("reverse_event", "adds_up"): (
+        "insert into reverse_event (meter, started_at, day, volume_m3) values ('M1', '2024-04-02 08:00+08', '2024-04-02', 1)"
+    ),
     ("data_quality", "readings_known"): "update data_quality set readings = 100 where day = '2024-04-02'",
 }
 """For each rule a change that breaks it."""
@@ -169,8 +186,9 @@ def insert_anything(connection: duckdb.DuckDBPyConnection, table: str) -> None:
     """A row whose key lies in the prepared partitions, in a table that has none."""
     values = {"DATE": "date '2024-04-01'", "VARCHAR": "'day'", "TIMESTAMP WITH TIME ZONE": "timestamptz '2024-04-02 08:00+08'"}
     types = {name: kind for name, kind, *_ in connection.execute(f"describe {table}").fetchall()}
-    grain = tables_with_headers()[table].grain
-    cells = ", ".join(f"{values.get(types[name], '1')} as {name}" for name in grain)
+    header = tables_with_headers()[table]
+    keys = dict.fromkeys((*header.grain, *header.partitioning.keys))
+    cells = ", ".join(f"{values.get(types[name], '1')} as {name}" for name in keys)
     connection.execute(f"insert into {table} by name select {cells}").fetchall()
 
 
