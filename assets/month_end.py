@@ -68,7 +68,8 @@ LINES = """
         paid_part(whole.before, share_from, share_to) + paid_part(own.before, own_from, own_to) as paid_before,
         paid_part(whole.until, share_from, share_to) + paid_part(own.until, own_from, own_to) as paid_until,
         coalesce(whole.before, 0) not in (0, bill_amount) or coalesce(whole.until, 0) not in (0, bill_amount) as is_partly
-    from (select *, sum(amount) over (partition by bill_no) as bill_amount from bill_charge) as line
+    from bill_charge as line
+    join open_bill using (bill_no)
     left join paid as whole on whole.bill_no = line.bill_no and whole.charge_kind is null
     left join paid as own on own.bill_no = line.bill_no and own.charge_kind = line.charge_kind
     where line.account_month < $next_month"""
@@ -99,6 +100,23 @@ with paid as (
     group by all
 ),
 
+known_bill as (
+    select bill_no, sum(amount) as bill_amount, max(account_month) as account_month
+    from bill_charge
+    where account_month < $next_month
+    group by bill_no
+),
+
+-- A bill of an earlier month that was paid to the cent before this one, and not since, adds nothing.
+open_bill as (
+    select bill_no, bill_amount
+    from known_bill
+    left join (
+        select bill_no, sum(before) as before, sum(until) as until, bool_or(charge_kind is not null) as is_named from paid group by bill_no
+    ) using (bill_no)
+    where account_month = $month or coalesce(before, 0) <> bill_amount or until is distinct from before or is_named
+),
+
 lines as ({LINES}
 ),
 
@@ -124,7 +142,8 @@ owed as (
 others as (
     select '' as meter, customer_no, sum(amount) as received, sum(amount) as received_other, sum(amount) as adjustment
     from charged_payment
-    where paid_on >= $month and paid_on < $next_month and (bill_no is null or bill_no not in (select bill_no from lines))
+    anti join known_bill using (bill_no)
+    where paid_on >= $month and paid_on < $next_month
     group by all
 ),
 
@@ -215,7 +234,8 @@ given as (
             unnest([book_no, industry, region, group_no]) as code
         from place
     )
-    where code is not null and (meter, kind) not in (select (meter, kind) from related)
+    anti join related using (meter, kind)
+    where code is not null
 ),
 
 kinds as (
@@ -229,8 +249,7 @@ member as (
     union all
     select * from given
     union all
-    select meter, customer_no, kind, 'none' from place cross join kinds
-    where (meter, customer_no, kind) not in (select (meter, customer_no, kind) from given)
+    select meter, customer_no, kind, 'none' from place cross join kinds anti join given using (meter, customer_no, kind)
 ),
 
 -- A meter that is active no more is what it was when it was seen last.

@@ -209,13 +209,20 @@ def _disputes(partitions: Partitions) -> str:
     """Bills of the periods of touched bills, and of touched days shortly before or after, and those of the periods beside them:
     meters that were swapped are found among the bills of one period, and what one bill has too much the next one sets right."""
     near = f"exists (select 1 from touched_day where day >= period_start - {SHIFT_DAYS} and day < period_end + {SHIFT_DAYS})"
+    touched = "true" if partitions.everything else near
     return f"""
-        with periods as (
-            select distinct period_start, period_end from billing.bill
-            where {"true" if partitions.everything else near} or bill_no in (select bill_no from touched_bill)
+        with periods as (select distinct period_start, period_end from billing.bill where period_start is not null),
+        own as (
+            select period_start, period_end from periods where {touched}
+            union
+            select period_start, period_end from billing.bill semi join touched_bill using (bill_no)
+        ),
+        wanted as (
+            select * from own
+            union
+            select periods.* from periods join own on periods.period_end = own.period_start or periods.period_start = own.period_end
         )
-        select bill_no from billing.bill where (period_start, period_end) in (select (period_start, period_end) from periods)
-            or period_end in (select period_start from periods) or period_start in (select period_end from periods)
+        select bill_no from billing.bill join wanted using (period_start, period_end)
         union select bill_no from touched_bill"""
 
 

@@ -47,11 +47,11 @@ listed as (
 parts as (
     select bill_no, meter, charge_kind, amount from listed
     union all
-    select bill_no, meter, 'water', water_charge from bills
-    where water_charge is not null and (bill_no, meter) not in (select (bill_no, meter) from listed)
+    select bill_no, meter, 'water', water_charge from bills anti join listed using (bill_no, meter)
+    where water_charge is not null
     union all
-    select bill_no, meter, 'drainage', drainage_charge from bills
-    where drainage_charge is not null and (bill_no, meter) not in (select (bill_no, meter) from listed)
+    select bill_no, meter, 'drainage', drainage_charge from bills anti join listed using (bill_no, meter)
+    where drainage_charge is not null
 ),
 
 known as (
