@@ -110,17 +110,10 @@ PLANTED = {
         "insert into replacement_effect (meter, replaced_on, side, realised_m3_year) values ('M1', '2024-04-02', 'after', 1)"
     ),
     ("value_summary", "points"): "update value_summary set volume_m3_year = 1 where line = 'oversized'",
-    (
-        "metering_point",
-        "one_source",
-    ): "insert into metering_point select * replace ('manual' as source, date '2024-04-02' as first_day) from metering_point",
     ("metering_point", "one_source"): (
         "insert into metering_point select * replace ('manual' as source, date '2024-04-02' as first_day) from metering_point"
     ),
-    (
-        "customer_usage",
-        "adds_up",
-    ): "update customer_usage set volume_m3 = volume_m3 + 1 where grain = 'day' and period = '2024-04-02'",
+    ("customer_usage", "adds_up"): "update customer_usage set volume_m3 = volume_m3 + 1 where period = '2024-04-02'",
     ("usage_rank", "shares"): "update usage_rank set share = share / 2 where grain = 'month'",
     ("major_customer", "reaches_limit"): "update major_customer set value = 1",
     ("billing_match", "share"): "update billing_match set matched = counted + 1",

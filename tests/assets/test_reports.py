@@ -47,8 +47,8 @@ DAYS = [
 def warehouse() -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect() as connection:
         connection.execute(
-            "create table meter (meter text, customer_no text, customer_name text, dn_mm int, installed_on date, removed_on date, "
-            "source text)"
+            "create table meter (meter text, customer_no text, customer_name text, dn_mm int, installed_on date, "
+            "removed_on date, source text)"
         )
         connection.executemany("insert into meter values (?, ?, ?, ?, ?, ?, ?)", METERS).fetchall()
         connection.execute("create table daily_usage (meter text, day date, volume_m3 double, coverage double, complete boolean)")
