@@ -149,11 +149,8 @@ def _next_year(first_day: date) -> date:
 
 
 def _weekdays(partitions: Partitions) -> str:
-    """The days of the week of the touched days, each with the newest day that has figures."""
-    return (
-        "select cast(isodow(day) as integer) as weekday, max(day) as newest from unit_day group by weekday "
-        "having weekday in (select isodow(day) from touched_day)"
-    )
+    """The days of the week of the touched days."""
+    return "select distinct cast(isodow(day) as integer) as weekday from touched_day"
 
 
 def _fit_months(partitions: Partitions) -> str:

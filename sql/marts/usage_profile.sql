@@ -5,7 +5,7 @@ description: >-
   Hour of the week of each meter over its last weeks (criterion profile.weeks): what it usually uses in that hour, and the band in which four
   of five hours lie. Quantiles are interpolated between hours.
 grain: [meter, weekday, hour]
-deps: [hourly_usage]
+deps: [interval_reading, hourly_usage]
 partitions: weekday
 columns:
   meter:
@@ -16,8 +16,15 @@ columns:
   p90_m3h: {zh: 高位（P90）, en: P90, unit: m³/h, description: A tenth of the hours is above.}
   hours: {zh: 样本小时数, en: Hours, unit: "", format: "0", description: Number of hours that are known.}
 */
-with days as (
-    select weekday, newest - 7 * cast(unnest(range(cast(criterion('profile.weeks', newest) as bigint))) as integer) as day from touched_weekday
+with newest as (
+    select weekday, max(day) as newest
+    from unit_day
+    join touched_weekday on weekday = isodow(day)
+    group by weekday
+),
+
+days as (
+    select weekday, newest - 7 * cast(unnest(range(cast(criterion('profile.weeks', newest) as bigint))) as integer) as day from newest
 ),
 
 quarters as (

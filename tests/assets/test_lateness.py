@@ -99,10 +99,10 @@ def test_a_meter_that_was_put_into_another_group_moves_with_all_its_history(tmp_
         return {code: set(own["period"]) for (code,), own in rows.partition_by("code", as_dict=True).items()}
 
     first, new = START.date(), (START + timedelta(days=3)).date()
-    relations.write_text("meter,kind,code,valid_from,valid_to\nM-001,network,N1,,\n")
+    relations.write_text("meter,kind,code,valid_from,valid_to\n示例-1,network,N1,,\n")
     run.run_touched(bench, "test")
     assert groups().keys() == {"N1"}
-    relations.write_text(f"meter,kind,code,valid_from,valid_to\nM-001,network,N1,,{new}\nM-001,network,N2,{first},\n")
+    relations.write_text(f"meter,kind,code,valid_from,valid_to\n示例-1,network,N1,,{new}\n示例-1,network,N2,{first},\n")
     bench.store.write(day_of_readings(3))
     run.run_touched(bench, "test")
     run.run_touched(bench, "test")
