@@ -196,8 +196,8 @@ ASIDE = {
     "changed_month": "month date",
     "delivered": "table_name varchar, columns varchar",
 }
-"""Beside the tables of billing: rows that cannot be used, rows gone in billing, how many rows billing has of each key, the bills and
-the months of account that changed since figures were made of them, and the columns that billing delivered last."""
+"""Beside the tables of billing: rows that cannot be used, rows gone in billing, how many rows billing has of each key, the bills
+and the months of account that changed since figures were made of them, and the columns that billing delivered last."""
 
 KEPT_IN_TIME: dict[str, tuple[str, ...]] = {
     "customer": ("customer_no", "name", "industry", "region", "address", "group_no", "major"),
@@ -237,9 +237,9 @@ STATUSES = (
         as decimal(18, 4)
     )""",
 )
-"""How billing's words and dates are read: a cancelled bill, a credit note, an estimate, the month to whose account a bill goes (as
-billing has it, else that of its issue, else that of the last day of its period), a kind of charge, and what of a payment falls to
-one charge: the parts of all charges add up to the payment exactly."""
+"""How billing's words and dates are read: a cancelled bill, a credit note, an estimate, the month to whose account a bill goes
+(as billing has it, else that of its issue, else that of the last day of its period), a kind of charge, and what of a payment falls
+to one charge: the parts of all charges add up to the payment exactly."""
 
 SESSIONS: dict[str, tuple[str, ...]] = {
     "SQLite": ("pragma query_only = on",),
@@ -658,7 +658,8 @@ MONTH_OF = {
 
 
 def _notes_of_change(table: str, is_gone: str) -> Iterator[str]:
-    """Bills and months of account of which a row is gone or other than it was; the overlap of two syncs brings many that are not."""
+    """Bills and months of account of which a row is gone or other than it was; the overlap of two syncs brings many that are
+    not."""
     own, fresh = f"select * from billing.{table}", "select * exclude (key) from incoming"
     is_replaced = f"{_key_sql(table)} in (select key from incoming)"
     changed = f"({own} where {is_gone}) union all ({fresh} except {own}) union all ({own} where {is_replaced} except {fresh})"

@@ -3,7 +3,8 @@
     billing, meter_month, bill, bill_charge, relation ──▶ month_end ──▶ revenue_kpi, reading_status, collection_status …
 
 A month is corrected until `revenue.open_days` after its end. From then on its rows stay: billing systems take old bills away and
-move customers, and what was told of a month must not change with that. A kind of class that comes later is added to closed months.
+move customers, and what was told of a month must not change with that. A kind of class that comes later is added to closed
+months.
 """
 
 from datetime import date
@@ -26,11 +27,14 @@ AMOUNTS = (
 )
 
 COLUMNS = {
-    **{"month": "date", **dict.fromkeys(KEY[1:], "varchar")},
+    "month": "date",
+    **dict.fromkeys(KEY[1:], "varchar"),
     **dict.fromkeys(COUNTS, "bigint"),
-    **{"volume_m3": "double", "estimated_m3": "double"},
+    "volume_m3": "double",
+    "estimated_m3": "double",
     **dict.fromkeys(AMOUNTS, "decimal(18, 4)"),
-    **{"as_of": "date", "first_made_on": "date"},
+    "as_of": "date",
+    "first_made_on": "date",
 }
 """Columns of `month_end`; meanings stand in sql/tables/month_end.yaml. All but the key and the last two add up over source and
 vendor."""
@@ -112,7 +116,9 @@ open_bill as (
     select bill_no, bill_amount
     from known_bill
     left join (
-        select bill_no, sum(before) as before, sum(until) as until, bool_or(charge_kind is not null) as is_named from paid group by bill_no
+        select bill_no, sum(before) as before, sum(until) as until, bool_or(charge_kind is not null) as is_named
+        from paid
+        group by bill_no
     ) using (bill_no)
     where account_month = $month or coalesce(before, 0) <> bill_amount or until is distinct from before or is_named
 ),
@@ -188,7 +194,8 @@ state_of_card as (
     select meter_no, book_no from (
         select meter_no, book_no, first_day from billing.meter_card_history where first_day is null or first_day < $next_month
         union all
-        select meter_no, book_no, null from billing.meter_card where meter_no not in (select meter_no from billing.meter_card_history)
+        select meter_no, book_no, null from billing.meter_card
+        where meter_no not in (select meter_no from billing.meter_card_history)
     )
     qualify row_number() over (partition by meter_no order by first_day desc nulls last) = 1
 ),
@@ -254,7 +261,10 @@ member as (
 
 -- A meter that is active no more is what it was when it was seen last.
 measured as (
-    select meter, arg_max(source, month) as source, arg_max(vendor, month) as vendor from meter_month where month <= $month group by meter
+    select meter, arg_max(source, month) as source, arg_max(vendor, month) as vendor
+    from meter_month
+    where month <= $month
+    group by meter
 ),
 
 classed as (
@@ -321,7 +331,8 @@ order by all"""
 
 
 def ensure(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the table where it is absent, one of an earlier version keeps its rows; and name its classes: `class_zh`, `class_en`."""
+    """Make the table where it is absent, one of an earlier version keeps its rows; and the names of its classes (`class_zh`,
+    `class_en`)."""
     warehouse.ensure(connection, "month_end", ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items()))
     for language, total, none in (("zh", "合计", "未归类"), ("en", "Total", "No class")):
         connection.execute(
@@ -338,7 +349,7 @@ def make(connection: duckdb.DuckDBPyConnection) -> int:
 
 
 def _make_month(connection: duckdb.DuckDBPyConnection, month: date, next_month: date) -> int:
-    """In one transaction. A month that is made long after its end, as the history of a new site, stays open as long as another."""
+    """In one transaction. A month that is made long after its end, as the history of a new site, stays open as long as others."""
     ((first_made_on, is_closed),) = connection.execute(
         "select coalesce(min(first_made_on), current_date) as made_on, "
         "greatest(made_on, $next_month) + cast(criterion('revenue.open_days', $month) as integer) <= current_date "

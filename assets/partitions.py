@@ -199,7 +199,7 @@ def _ranks(partitions: Partitions) -> str:
 
 
 SHIFT_DAYS = 10
-"""Days around a bill's period that tell why it differs from what was measured: its reads may be that far from the period's ends."""
+"""Days around a bill's period that tell why it differs from what was measured: its reads may be as far from the period's ends."""
 
 
 def _disputes(partitions: Partitions) -> str:
@@ -217,7 +217,8 @@ def _disputes(partitions: Partitions) -> str:
         wanted as (
             select * from own
             union
-            select periods.* from periods join own on periods.period_end = own.period_start or periods.period_start = own.period_end
+            select periods.* from periods
+            join own on periods.period_end = own.period_start or periods.period_start = own.period_end
         )
         select bill_no from billing.bill join wanted using (period_start, period_end)
         union select bill_no from touched_bill"""
@@ -228,8 +229,8 @@ ACCOUNT_YEARS = 10
 
 
 def _account_months(partitions: Partitions) -> str:
-    """Months of account (`month`, `next_month`) of the days, and every month since the first in which billing changed something: what
-    is owed goes on from month to month. None before the first bill."""
+    """Months of account (`month`, `next_month`) of the days, and every month since the first in which billing changed something:
+    what is owed goes on from month to month. None before the first bill."""
     own = "account_month_of(account_month, issued_on, period_end)"
     changed = f"select {own} as month from billing.bill" if partitions.everything else "select month from billing.changed_month"
     return f"""

@@ -498,7 +498,8 @@ def test_what_a_billing_system_may_lack_is_null_until_it_delivers_it_and_holds_s
             source.execute(f"alter table {table} add column {name} varchar(40)")
             source.execute(f"update {table} set {name} = '{cell}'")
     source.execute(
-        "create table charge (bill_no varchar(9), meter_no varchar(9), charge_kind varchar(9), amount numeric(9,2), updated_at varchar(19))"
+        "create table charge (bill_no varchar(9), meter_no varchar(9), charge_kind varchar(9), "
+        "amount numeric(9,2), updated_at varchar(19))"
     )
     source.execute("insert into charge values ('B1', 'M1', '用水费', 250.25, null), ('B1', 'M1', 'surcharge', 95.10, null)")
     source.execute(f"update customer set major = 'perhaps', updated_at = '{NOW}' where customer_no = 'C2'")
