@@ -66,9 +66,8 @@ states as (
         customer_no,
         first_day,
         lead(first_day) over (partition by customer_no order by first_day nulls first) as next_day,
-        -- As JSON: a column that not every billing system has.
-        to_json(state) ->> 'major' = 'true' as is_major
-    from billing.customer_history as state
+        major as is_major
+    from billing.customer_history
     qualify row_number() over (partition by customer_no, first_day order by known_at desc) = 1
 )
 

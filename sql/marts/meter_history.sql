@@ -121,7 +121,7 @@ held as (
         pressure_low_mpa,
         pressure_high_mpa,
         source,
-        vendor,
+        coalesce(cards.vendor, spans.vendor) as vendor,
         book_no
     from spans
     left join cards

@@ -58,7 +58,7 @@ nights as (
         known_volume_nl / 1e12 / nullif(known_us / 3.6e9, 0) as mean_m3h,
         day_kind = 'work' as is_work,
         coalesce(resolution_m3, 0) as resolution_m3,
-        coalesce(runs_always = 'yes', false) as runs_always
+        coalesce(points.runs_always = 'yes', false) as runs_always
     from unit_day
     join days using (day)
     join calendar using (day)

@@ -4,11 +4,11 @@ group: revenue
 description: >-
   Billed against measured volume, a row a bill and meter. Measured is the difference of the register between the ends of the bill's period (its
   last day excluded), holes inside included; of a flow meter the sum of its days, all of them known. Withdrawn and cancelled bills have no row.
-  Where a bill is not comparable, reason tells why: no_meter (not registered, nothing measured), no_period, no_volume, credited (a credit note, or
+  Where a bill is not comparable, reason tells why: no_meter (not registered, nothing measured), by_hand (read by hand throughout the period), no_period, no_volume, credited (a credit note, or
   the bill that it takes back), not_measured (nothing known), incomplete (an end of the period, or a day of a flow meter, is not known), unclean (a day
   with readings in doubt).
 grain: [bill_no, meter]
-deps: [daily_usage, register_bill, meter, billing]
+deps: [daily_usage, register_bill, meter, metering_point, billing]
 partitions: bill
 columns:
   bill_no: {zh: 账单号, en: Bill no., unit: "", description: Number of the bill.}
@@ -20,7 +20,7 @@ columns:
   difference_m3: {zh: 核对差, en: Difference, unit: m³, description: Billed minus measured volume.}
   difference_pct: {zh: 核对差率, en: Difference, unit: "%", description: Difference in percent of the measured volume.}
   comparable: {zh: 可比, en: Comparable, unit: "", description: Both volumes are known and beyond doubt.}
-  reason: {zh: 不可比原因, en: Reason, unit: "", description: "Why the bill is not comparable: no_meter, no_period, no_volume, credited, not_measured, incomplete or unclean; empty where it is."}
+  reason: {zh: 不可比原因, en: Reason, unit: "", description: "Why the bill is not comparable: no_meter, by_hand, no_period, no_volume, credited, not_measured, incomplete or unclean; empty where it is."}
   customer_no:
   days: {zh: 天数, en: Days, unit: "", format: "#,##0", description: Days of the bill's period.}
   days_measured: {zh: 有水量天数, en: Days measured, unit: "", format: "#,##0", description: Days of the period whose volume is known.}
@@ -63,6 +63,7 @@ compared as (
         bills.*,
         taken_back.bill_no is not null as is_taken_back,
         meter.meter is not null as is_registered,
+        by_hand.meter is not null as is_by_hand,
         coalesce(days_measured, 0) as days_measured,
         coalesce(days_seen, 0) as days_seen,
         coalesce(clean, true) as clean,
@@ -76,6 +77,9 @@ compared as (
     left join taken_back on taken_back.bill_no = bills.bill_no and taken_back.meter_no = bills.meter_no
     left join register_bill on register_bill.bill_no = bills.bill_no and register_bill.meter = bills.meter_no
     left join meter on meter.meter = bills.meter_no
+    left join metering_point as by_hand
+        on by_hand.meter = bills.meter_no and by_hand.source = 'manual'
+        and coalesce(by_hand.first_day <= period_start, true) and coalesce(by_hand.last_day >= period_end - 1, true)
 ),
 
 reasoned as (
@@ -83,6 +87,7 @@ reasoned as (
         *,
         case
             when measured_m3 is null and not is_registered then 'no_meter'
+            when measured_m3 is null and is_by_hand then 'by_hand'
             when days is null then 'no_period'
             when billed_m3 is null then 'no_volume'
             when is_credit or is_taken_back then 'credited'

@@ -6,14 +6,14 @@ description: >-
   reconciliation.tolerance_m3), estimate (the bill or a read of it is an estimate), factor (10 or 100 times too much or too little), swapped (two
   meters of the same period have each other's volume), replacement (a meter was replaced in the period), cut_off (the read was taken on another day than
   the end of the period), missing_data (nothing known, or readings in doubt), credit, unexplained; bills that cannot be compared have the reason of the
-  reconciliation (no_meter, no_period, no_volume) and no difference. The amount is the part at the bill's own price.
+  reconciliation (no_meter, by_hand, no_period, no_volume) and no difference. The amount is the part at the bill's own price.
 grain: [bill_no, meter, reason]
 deps: [reconciliation, bill, billing, registry, interval_reading, daily_usage]
 partitions: dispute
 columns:
   bill_no: {zh: 账单号, en: Bill no., unit: "", description: Number of the bill.}
   meter:
-  reason: {zh: 原因代码, en: Reason code, unit: "", description: "rounding, estimate, factor, swapped, replacement, cut_off, missing_data, credit, unexplained, no_meter, no_period or no_volume."}
+  reason: {zh: 原因代码, en: Reason code, unit: "", description: "rounding, estimate, factor, swapped, replacement, cut_off, missing_data, credit, unexplained, no_meter, by_hand, no_period or no_volume."}
   difference_m3: {zh: 差额部分, en: Part, unit: m³, description: "Part of the difference, billed less measured; empty where nothing was measured."}
   amount: {zh: 金额, en: Amount, unit: "¥", description: The part at the price of the bill.}
   reason_zh: {zh: 原因, en: Reason (Chinese), unit: "", description: The reason in Chinese.}
@@ -36,6 +36,7 @@ with words (reason, zh, en) as (
         ('credit', '红冲', 'credit note'),
         ('unexplained', '原因不明', 'unexplained'),
         ('no_meter', '水表未建档', 'meter not registered'),
+        ('by_hand', '人工抄表', 'read by hand'),
         ('no_period', '账单无有效账期', 'no period'),
         ('no_volume', '账单无水量', 'no volume')
 ),
@@ -269,7 +270,7 @@ parts as (
         bill_no,
         meter,
         case
-            when hindrance in ('no_meter', 'no_period', 'no_volume') then hindrance
+            when hindrance in ('no_meter', 'by_hand', 'no_period', 'no_volume') then hindrance
             when hindrance = 'credited' then 'credit'
             when difference_m3 is null then 'missing_data'
             else 'rounding'

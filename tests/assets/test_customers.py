@@ -7,10 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from assets import marts
 from pipelines.runs.run import rebuild
 from tests.cases.figure_site import BILLING, FigureSite, readings
-from tests.figures import empty_warehouse
 
 FIRST = datetime(2025, 5, 30, tzinfo=ZoneInfo("Asia/Shanghai"))
 DAYS = 4
@@ -127,15 +125,3 @@ def test_a_point_that_gets_a_terminal_is_read_by_hand_until_then(site: FigureSit
         "manual",
         "smart",
     ]
-
-
-def test_a_customer_that_billing_counts_as_a_major_one_is_one(tmp_path: Path) -> None:
-    with empty_warehouse(tmp_path / "marts.duckdb", [date(2025, 6, 2)], ZoneInfo("Asia/Shanghai")) as connection:
-        connection.execute("alter table billing.customer_history add column if not exists major boolean").fetchall()
-        connection.execute(
-            "insert into billing.customer_history by name select * from (values ('C1', true, null), "
-            "('C1', false, date '2025-06-02'), ('C2', null, null)) as states (customer_no, major, first_day)"
-        ).fetchall()
-        marts.build(next(mart for mart in marts.all_marts() if mart.name == "major_customer"), connection)
-        found = connection.execute("select customer_no, reason, valid_from, valid_to from major_customer").fetchall()
-    assert found == [("C1", "flag", None, date(2025, 6, 2))]
