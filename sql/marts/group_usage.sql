@@ -49,21 +49,6 @@ apart as (
     from listed
 ),
 
-members as (
-    select
-        kind,
-        code,
-        meter,
-        grain,
-        period,
-        greatest(apart.first_day, present.first_day, period) as first_day,
-        least(apart.next_day, present.next_day, next) as next_day,
-        apart.first_day <= greatest(present.first_day, period) and apart.next_day >= least(present.next_day, next) as is_whole
-    from apart
-    join present using (meter)
-    join touched_grain on greatest(apart.first_day, present.first_day, period) < least(apart.next_day, present.next_day, next)
-),
-
 usage as (
     -- Whole microlitres: their sum is the same in whatever order.
     select 'day' as grain, meter, day as period, cast(volume_m3 * 1e9 as bigint) as volume_ul, cast(complete as bigint) as days_complete
@@ -78,6 +63,26 @@ usage as (
     from monthly_usage
     join touched_year on month >= year and month < year + interval 1 year
     group by meter, year
+),
+
+periods as (
+    -- A day on which nothing is known of any meter has no row.
+    select * from touched_grain semi join usage using (grain, period)
+),
+
+members as (
+    select
+        kind,
+        code,
+        meter,
+        grain,
+        period,
+        greatest(apart.first_day, present.first_day, period) as first_day,
+        least(apart.next_day, present.next_day, next) as next_day,
+        apart.first_day <= greatest(present.first_day, period) and apart.next_day >= least(present.next_day, next) as is_whole
+    from apart
+    join present using (meter)
+    join periods on greatest(apart.first_day, present.first_day, period) < least(apart.next_day, present.next_day, next)
 ),
 
 parts as (
