@@ -27,6 +27,7 @@ from assets import (
     macros,
     marts,
     month_end,
+    night_levels,
     periods,
     quality,
     register_differences,
@@ -125,6 +126,12 @@ def _register_month(making: Making) -> Made:
     return Made(0, register_differences.make_months(making.connection, making.partitions.months, making.bench.zone))
 
 
+def _night_level(making: Making) -> Made:
+    if making.renew:
+        making.connection.execute("drop table if exists night_level").fetchall()
+    return Made(0, night_levels.make(making.connection))
+
+
 def _register_bill(making: Making) -> Made:
     return Made(0, register_differences.make_bills(making.connection, making.bench.zone))
 
@@ -202,6 +209,17 @@ def _own_steps() -> Iterable[Step]:
         True,
         _register_month,
         difference_version,
+    )
+    yield Step(
+        "night_level",
+        "metrics",
+        "夜间基线",
+        "Night flow of each meter and day with the median and spread of the comparable nights before it.",
+        ("interval_reading", "calendar"),
+        True,
+        _night_level,
+        _version_of(night_levels),
+        night_levels.CRITERIA,
     )
     yield Step(
         "register_bill",

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 import polars as pl
 
-from assets import calendar, marts, registry, registry_history, rules, tables, units, warehouse
+from assets import calendar, marts, night_levels, registry, registry_history, rules, tables, units, warehouse
 from assets.partitions import Partitions
 from ingest_daemon.contract.schema import READING
 
@@ -125,6 +125,7 @@ def empty_warehouse(path: Path, days: Sequence[date], zone: ZoneInfo) -> Iterato
         warehouse.replace_all(connection, "registry.timeline", registry_history.timeline(spans, zone))
         volumes = {"meter": pl.String(), "volume_m3": pl.Float64(), "so_far_m3": pl.Float64(), "month": pl.Date()}
         warehouse.replace_all(connection, "register_month", pl.DataFrame(schema=volumes))
+        warehouse.replace_all(connection, "night_level", pl.DataFrame(schema=night_levels.NIGHT_LEVEL))
         tables.prepare(connection)
         Partitions(tuple(days), zone).prepare(connection)
         for mart in sorted(marts.all_marts(), key=lambda mart: [step.name for step in tables.steps()].index(mart.name)):

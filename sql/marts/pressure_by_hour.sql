@@ -2,7 +2,7 @@
 zh: 分组小时压力
 group: metrics
 description: >-
-  Pressure of the members of a network, line, region or other group in each hour: percentiles (linear) of their hourly means, beside the volume that
+  Pressure of the members of a network, line or region in each hour: percentiles (linear) of their hourly means, beside the volume that
   they took. Members are those of the day.
 grain: [kind, code, hour_start]
 deps: [hourly_pressure, hourly_usage, relation]
@@ -25,6 +25,7 @@ with members as (
     select distinct meter, kind, code, day
     from relation
     join touched_day on (valid_from is null or valid_from <= day) and (valid_to is null or valid_to > day)
+    where kind in ('network', 'line', 'region')
 ),
 
 hours as (

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from assets import calendar, marts, units, warehouse
+from assets import calendar, marts, night_levels, units, warehouse
 from assets.kernel import NL_PER_M3
 from assets.partitions import Partitions
 from tests.chain import shared
@@ -225,8 +225,13 @@ def nights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPy
     found = unit_tables(parts, NIGHTS, ZONE, registry=registry)
     points = [{"meter": RUNS_ALWAYS, "runs_always": "yes"}]
     with warehouse_of(tmp_path_factory.mktemp("nights"), NIGHTS, found, registry, points=points) as connection:
-        build(connection, "night_flow")
+        assert_nights_made(connection)
         yield connection
+
+
+def assert_nights_made(connection: duckdb.DuckDBPyConnection) -> None:
+    assert night_levels.make(connection) > 0
+    build(connection, "night_flow")
 
 
 def test_leaks_are_found_within_five_nights_and_hardly_anything_else(nights: duckdb.DuckDBPyConnection) -> None:
@@ -263,7 +268,7 @@ def test_nights_made_in_any_cut_are_the_same_and_a_late_day_reaches_those_that_l
         Partitions(tuple(days), ZONE).prepare(nights)
         reached = [day for (day,) in nights.execute("select day from touched_night order by day").fetchall()]
         assert reached == sorted({day + timedelta(days=ahead) for day in days for ahead in range(57)} & set(NIGHTS))
-        build(nights, "night_flow")
+        assert_nights_made(nights)
         assert nights.execute("select * from night_flow order by all").fetchall() == whole
     Partitions(tuple(NIGHTS), ZONE).prepare(nights)
 
