@@ -6,7 +6,9 @@ No expectation lies here; what a figure must be is said in the tests and in `tes
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -113,10 +115,10 @@ def figures(found: units.Tables) -> Figures:
     return Figures(intervals, *others)
 
 
-@contextmanager
-def empty_warehouse(path: Path, days: Sequence[date], zone: ZoneInfo) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A warehouse prepared for these days whose every table is there and has no row."""
-    with warehouse.opened(path, str(zone)) as connection:
+@cache
+def _empty_file(zone: ZoneInfo) -> bytes:
+    """A warehouse with every table and no row, as its file; made once, because each mart's select is bound for it."""
+    with TemporaryDirectory() as folder, warehouse.opened(Path(folder) / "marts.duckdb", str(zone)) as connection:
         connection.execute("create schema registry").fetchall()
         for name in registry.FILES.keys() - rules.REPLACED_BY.keys():
             warehouse.replace_all(connection, f"registry.{name}", typed(name, []))
@@ -127,7 +129,18 @@ def empty_warehouse(path: Path, days: Sequence[date], zone: ZoneInfo) -> Iterato
         warehouse.replace_all(connection, "register_month", pl.DataFrame(schema=volumes))
         warehouse.replace_all(connection, "night_level", pl.DataFrame(schema=night_levels.NIGHT_LEVEL))
         tables.prepare(connection)
-        Partitions(tuple(days), zone).prepare(connection)
+        Partitions((date(2026, 1, 1),), zone).prepare(connection)
         for mart in sorted(marts.all_marts(), key=lambda mart: [step.name for step in tables.steps()].index(mart.name)):
             connection.execute(f"create table {mart.name} as {mart.query} with no data").fetchall()
+        connection.execute("checkpoint marts").fetchall()
+        return (Path(folder) / "marts.duckdb").read_bytes()
+
+
+@contextmanager
+def empty_warehouse(path: Path, days: Sequence[date], zone: ZoneInfo) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A warehouse prepared for these days whose every table is there and has no row."""
+    path.write_bytes(_empty_file(zone))
+    with warehouse.opened(path, str(zone)) as connection:
+        tables.prepare(connection)
+        Partitions(tuple(days), zone).prepare(connection)
         yield connection
