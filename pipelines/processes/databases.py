@@ -14,11 +14,10 @@ def is_damaged(file: Path) -> bool:
         return True
     try:
         with closing(sqlite3.connect(file)) as database:
-            database.text_factory = bytes  # it quotes what it found
-            return bool(database.execute("pragma quick_check(1)").fetchone() != (b"ok",))
+            return bool(database.execute("pragma quick_check(1)").fetchone() != ("ok",))
     except sqlite3.OperationalError:
         return False
-    except sqlite3.DatabaseError:
+    except (sqlite3.DatabaseError, UnicodeDecodeError):  # it quotes what it found
         return True
 
 
