@@ -136,9 +136,11 @@ INSERT INTO mart.daily_coefficient
 SELECT meter, day, date_trunc('month', day)::date, volume_m3 / 900 FROM mart.daily_usage;
 INSERT INTO mart.usage_comparison
 SELECT meter, 'day', day, volume_m3, volume_m3 * 0.9, 11.1, NULL, NULL, true, false,
-  volume_m3 * 0.1, NULL, false, NULL::date, NULL::double precision, NULL::double precision, coverage, coverage, NULL, false, NULL FROM mart.daily_usage
+  volume_m3 * 0.1, NULL, false, NULL::date, NULL::double precision,
+  NULL::double precision, coverage, coverage, NULL, false, NULL FROM mart.daily_usage
 UNION ALL SELECT meter, 'month', month, volume_m3, 25000, 8, 30000, -10, true, true,
-  2000, -3000, false, NULL::date, NULL::double precision, NULL::double precision, coverage, coverage, coverage, false, NULL FROM mart.monthly_usage;
+  2000, -3000, false, NULL::date, NULL::double precision,
+  NULL::double precision, coverage, coverage, coverage, false, NULL FROM mart.monthly_usage;
 INSERT INTO mart.peak_valley
 SELECT meter, 'day', day, flow_max_m3h, day + time '10:15', flow_min_m3h, day + time '03:30', flow_mean_m3h,
     0.35, day + time '02:00',
