@@ -238,8 +238,8 @@ STATUSES = (
     )""",
 )
 """How billing's words and dates are read: a cancelled bill, a credit note, an estimate, the month to whose account a bill goes
-(as billing has it, else that of its issue, else that of the last day of its period), a kind of charge, and what of a payment falls
-to one charge: the parts of all charges add up to the payment exactly."""
+(as billing has it, else that of its issue, else of the last day of its period), a kind of charge, and what of a payment falls to
+one charge: the parts of all charges add up to the payment exactly."""
 
 SESSIONS: dict[str, tuple[str, ...]] = {
     "SQLite": ("pragma query_only = on",),
