@@ -272,6 +272,39 @@ def _reversals(_: Partitions) -> str:
     return f"{followed} union select cast(day - 1 as date) from touched_day"
 
 
+def _forecasts(_: Partitions) -> str:
+    """The days of forecasts that look at a touched day."""
+    return _followed("7 * criterion('forecast.weeks', day) + criterion('forecast.calibration_days', day) + 14")
+
+
+def _made_on(_: Partitions) -> str:
+    """The days on which forecasts are made, and those whose forecasts are kept no more."""
+    return (
+        "select day as made_on from touched_forecast union select cast(newest - kept - gone as date) "
+        "from (select max(day) as newest, cast(criterion('forecast.kept_days', max(day)) as integer) as kept from unit_day), "
+        f"range({GONE_DAYS}) as before (gone) where newest is not null"
+    )
+
+
+GONE_DAYS = 31
+"""Days before the kept ones whose forecasts are taken away, should so many days have passed since the last run."""
+
+
+def _forecast_months(_: Partitions) -> str:
+    """The months of scores that forecasts of touched days change."""
+    return "select distinct cast(date_trunc('month', day) as date) as month from touched_forecast"
+
+
+def _changes(_: Partitions) -> str:
+    """The weeks (by their Monday) whose changes look at a touched day."""
+    return (
+        "select distinct cast(date_trunc('week', day) as date) + 7 * cast(later as integer) as week from touched_day, "
+        "generate_series(0, cast(criterion('change.weeks', day) as bigint) + 1) as after (later) "
+        "where cast(date_trunc('week', day) as date) + 7 * cast(later as integer) <= "
+        "greatest((select max(unit_day.day) from unit_day), (select max(day) from touched_day))"
+    )
+
+
 def _followed(days: str) -> str:
     """The touched days and so many days after each that have figures."""
     return (
@@ -292,6 +325,10 @@ PARTITIONINGS = {
     "fit": Partitioning("touched_fit_month", ("month",), _fit_months),
     "night": Partitioning("touched_night", ("day",), _nights),
     "reverse": Partitioning("touched_reverse", ("day",), _reversals),
+    "forecast": Partitioning("touched_forecast", ("day",), _forecasts),
+    "made_on": Partitioning("touched_made_on", ("made_on",), _made_on),
+    "forecast_month": Partitioning("touched_forecast_month", ("month",), _forecast_months),
+    "change": Partitioning("touched_change", ("week",), _changes),
     "bill": Partitioning("touched_bill", ("bill_no",), _bills),
     "customer": Partitioning("touched_customer", ("grain", "period"), _customers),
     "rank": Partitioning("touched_rank", ("grain", "period"), _ranks),

@@ -22,6 +22,7 @@ from assets import (
     billing,
     changed_days,
     cleaned,
+    forecast,
     interval_files,
     kernel,
     macros,
@@ -140,6 +141,10 @@ def _month_end(making: Making) -> Made:
     return Made(0, month_end.make(making.connection))
 
 
+def _forecast(making: Making) -> Made:
+    return Made(0, forecast.make(making.connection, making.bench.zone))
+
+
 def _mart(mart: Table, making: Making) -> Made:
     # What follows from a mart that is renewed is renewed, too.
     is_compared = mart.name in changed_days.MEMBERSHIPS and not making.renew and warehouse.has_table(making.connection, mart.name)
@@ -242,6 +247,17 @@ def _own_steps() -> Iterable[Step]:
         _version_of(month_end),
         ("revenue.open_days",),
     )
+    yield Step(
+        "forecast_hour",
+        "metrics",
+        "预测计算",
+        "Hours ahead with their band of meters, customers and groups (forecast_hour), and how past forecasts fitted (forecast_day).",
+        ("hourly_usage", "daily_usage", "calendar", "meter_history", "relation"),
+        True,
+        _forecast,
+        _version_of(forecast),
+        forecast.CRITERIA,
+    )
 
 
 def _mart_steps() -> Iterable[Step]:
@@ -313,6 +329,7 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
     rules.prepare(connection)
     macros.create(connection)
     month_end.ensure(connection)
+    forecast.ensure(connection)
     empty = {
         **{name: getattr(units.EMPTY, name) for name in cleaned.KEPT_TABLES},
         "latest_reading": pl.DataFrame(schema=cleaned.LATEST),
