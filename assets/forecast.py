@@ -172,7 +172,9 @@ def _days(connection: duckdb.DuckDBPyConnection, block: Sequence[date], rules: R
     days = tuple(sorted(wanted))
     facts = {day: (weekday, kind) for day, weekday, kind, _, _ in known}
     weekdays = tuple(_weekday(*facts.get(day, (day.isoweekday(), "work" if day.isoweekday() < 6 else "rest"))) for day in days)
-    offsets = tuple(min(((day - start).days for start in starts), key=abs) if day in festivals and starts else None for day in days)
+    offsets = tuple(
+        min(((day - start).days for start in starts), key=abs) if day in festivals and starts else None for day in days
+    )
     return Days(days, weekdays, offsets, {day: position for position, day in enumerate(days)})
 
 
@@ -365,9 +367,7 @@ def _pinball(actual: Array, band: Band, is_known: npt.NDArray[np.bool_]) -> npt.
 
 def _rows(kind: str, codes: Sequence[str], made_on: date, bands: Sequence[Band], zone: ZoneInfo) -> pl.DataFrame:
     """Rows of `forecast_hour`; hours without a forecast have none."""
-    hours = [
-        (ahead, hour, start) for ahead in range(DAYS_AHEAD) for start, hour in _hours(made_on + timedelta(days=ahead), zone)
-    ]
+    hours = [(ahead, hour, start) for ahead in range(DAYS_AHEAD) for start, hour in _hours(made_on + timedelta(days=ahead), zone)]
     values = [np.stack([bands[ahead][part][:, hour] for ahead, hour, _ in hours], axis=1) for part in range(3)]
     starts = pl.Series("hour_start", [start for *_, start in hours], dtype=TIMESTAMP)
     frame = pl.DataFrame(

@@ -124,11 +124,20 @@ def main() -> int:
         found = fits(volumes, days, rules)
         print(f"{name}: {len(meters)} meters, {rules}")
         for fit in found:
-            print("  " + "  ".join(f"{key} {value:.3f}" if isinstance(value, float) else f"{value}" for key, value in fit._asdict().items()))
+            print(
+                "  "
+                + "  ".join(
+                    f"{key} {value:.3f}" if isinstance(value, float) else f"{value}" for key, value in fit._asdict().items()
+                )
+            )
         judged = found[-2]
         failed |= judged.share_in_range < 0.8 or judged.relative_pinball >= 1
-        print(f"  hold-out month {judged.month}: {'passes' if judged.share_in_range >= 0.8 and judged.relative_pinball < 1 else 'FAILS'}")
-        print(f"  mean of months: {np.mean([fit.share_in_range for fit in found]):.3f} in range, coverage {np.mean([fit.coverage for fit in found]):.3f}")
+        print(
+            f"  hold-out month {judged.month}: {'passes' if judged.share_in_range >= 0.8 and judged.relative_pinball < 1 else 'FAILS'}"
+        )
+        print(
+            f"  mean of months: {np.mean([fit.share_in_range for fit in found]):.3f} in range, coverage {np.mean([fit.coverage for fit in found]):.3f}"
+        )
     print("20,000 meters, CPU s of a day's forecast and score: {:.1f} + {:.1f}".format(*cost(20_000, rules)))
     return int(failed)
 
