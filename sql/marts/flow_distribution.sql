@@ -12,11 +12,11 @@ columns:
   meter:
   month:
   days_complete:
-  zone_h: {zh: 各区时间, en: Hours by zone, unit: "", description: Hours in each of the six zones.}
-  zone_m3: {zh: 各区水量, en: Volume by zone, unit: "", description: Volume (m³) in each of the six zones.}
+  zone_h: {zh: 各区时间, en: Hours by zone, unit: h, description: Hours in each of the six zones.}
+  zone_m3: {zh: 各区水量, en: Volume by zone, unit: m³, description: Volume in each of the six zones.}
   class: {zh: 流量级, en: Flow classes, unit: "", description: Classes of flow that occur.}
-  class_h: {zh: 各级时间, en: Hours by class, unit: "", description: Hours in each class.}
-  class_m3: {zh: 各级水量, en: Volume by class, unit: "", description: Volume (m³) in each class.}
+  class_h: {zh: 各级时间, en: Hours by class, unit: h, description: Hours in each class.}
+  class_m3: {zh: 各级水量, en: Volume by class, unit: m³, description: Volume in each class.}
   flow_max_m3h:
   flow_p99_m3h: {zh: P99 流量, en: P99 of the flow, unit: m³/h, description: Flow that 99 % of the running time does not exceed.}
   unregistered_m3: {zh: 估计漏计水量, en: Expected unregistered, unit: m³, description: Volume that the default error curve expects to be missing from what the meter registered; empty without Q1 and Q2.}

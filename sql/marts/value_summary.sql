@@ -8,7 +8,7 @@ grain: [line]
 deps: [meter_resize, replacement_effect, criterion]
 partitions: whole
 columns:
-  line: {zh: 项目代码, en: Line, unit: "", description: "oversized, undersized or replaced."}
+  line: {zh: 项目代码, en: Line code, unit: "", description: "oversized, undersized or replaced."}
   name_zh: {zh: 项目, en: Line (Chinese), unit: "", description: The line in Chinese.}
   name_en: {zh: 项目（英文）, en: Line, unit: "", description: The line in English.}
   points: {zh: 点数, en: Points, unit: "", format: "#,##0", description: Metering points of the line.}
