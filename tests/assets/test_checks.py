@@ -24,23 +24,15 @@ DAYS = local_days(date(2024, 4, 1), 33)
 HOUR = timedelta(hours=1)
 TABLES = sorted({step.name for step in tables.steps()})
 
-BILLS = """
-insert into billing.bill by name
-select 'B' || m as bill_no, 'C1' as customer_no, 'M' || m as meter_no, 7000 as billed_m3, 'issued' as status,
-    date '2024-04-01' as period_start, date '2024-05-01' as period_end
-from (values (1), (2)) as meters (m);
-insert into billing.meter_card by name
-select 'M' || m as meter_no, 'C1' as customer_no, 100 as dn_mm, 'B' || m as book_no from (values (1), (2), (3)) as meters (m);
-insert into billing.meter_card_history by name select * exclude (updated_at) from billing.meter_card;
-"""
 BILLING = (
     """
     insert into billing.customer by name select 'C1' as customer_no, '一厂' as name, 'textile' as industry, '东路' as address
     """,
     """
     insert into billing.meter_card by name
-    select 'M' || m as meter_no, 'C1' as customer_no, 'B' || m as book_no from (values (1), (2)) as meters (m)
+    select 'M' || m as meter_no, 'C1' as customer_no, 'B' || m as book_no from (values (1), (2), (3)) as meters (m)
     """,
+    "insert into billing.meter_card_history by name select meter_no, customer_no, book_no from billing.meter_card",
     """
     insert into billing.meter_read by name
     select 'R1' as read_id, 'M1' as meter_no, timestamp '2024-05-01' as read_at, 'actual' as kind
@@ -117,7 +109,7 @@ PLANTED = {
     ("usage_rank", "shares"): "update usage_rank set share = share / 2 where grain = 'month'",
     ("major_customer", "reaches_limit"): "update major_customer set value = 1",
     ("billing_match", "share"): "update billing_match set matched = counted + 1",
-    ("registry_gap", "known"): "update registry_gap set gap = 'no_card', meter = 'nobody'",
+    ("registry_gap", "known"): "insert into registry_gap (gap, meter) values ('no_card', 'nobody')",
     ("verification_due", "after_installation"): "update verification_due set due_on = in_use_since",
     ("cycle", "no_overlap"): "insert into cycle select * replace (date '2024-04-15' as period_start) from cycle",
     ("pressure_compliance", "adds_up"): "update pressure_compliance set readings = 9 where grain = 'month'",
