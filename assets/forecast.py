@@ -45,7 +45,7 @@ LEAST_SCORES = 100
 WIDEST = 5.0
 """Most by which the calibration stretches a band."""
 
-RATIOS = (0.2, 5.0)
+LEAST_RATIO, MOST_RATIO = 0.2, 5.0
 """Bounds of the correction from a past level to the present one."""
 
 BLOCK_DAYS = 31
@@ -139,8 +139,8 @@ def _make_block(
     model = Model(volumes, days, rules)
     written = 0
     for day in block:
-        rows = model.score(days.position[day])
-        scores = pl.DataFrame({"meter": meters, "day": [day] * len(meters), **rows}).filter(pl.col("hours") > 0)
+        scores = pl.DataFrame({"meter": meters, "day": [day] * len(meters), **model.score(days.position[day])})
+        scores = scores.filter(pl.col("hours") > 0)
         warehouse.append(connection, "forecast_day", scores)
         written += scores.height
     for day in kept:
@@ -217,8 +217,8 @@ def _hours(day: date, zone: ZoneInfo) -> Iterator[tuple[datetime, int]]:
 class Model:
     """Forecasts of series of volumes, each from its own past.
 
-    The band of an hour is that of the same clock hour on like days of the last weeks (the same weekday and its neighbours, working
-    days and days of rest apart), each brought to the present level. It is then stretched so that it would have held four of five
+    The band of an hour is that of the same clock hour on like days of the last weeks (the same weekday and its neighbours,
+    working days and days of rest apart), each brought to the present level. It is then stretched so that it would have held four of five
     hours of the last days (conformal calibration).
     """
 
@@ -312,7 +312,7 @@ class Model:
             return Band(empty, empty, empty)
         with np.errstate(divide="ignore", invalid="ignore"):
             ratios = self.levels[:, made_on, None] / self.levels[:, past]
-        ratios = np.where(np.isfinite(ratios), np.clip(ratios, *map(np.float32, RATIOS)), np.float32(1))
+        ratios = np.where(np.isfinite(ratios), np.clip(ratios, np.float32(LEAST_RATIO), np.float32(MOST_RATIO)), np.float32(1))
         samples = np.ascontiguousarray((self.volumes[:, past] * ratios[:, :, None]).swapaxes(1, 2))
         samples.sort(axis=2)
         counts = np.isfinite(samples).sum(axis=2)
@@ -400,12 +400,11 @@ def _group_rows(
     """Rows of customers and groups: the sum of the middles, and a band from the past of the sums."""
     numbers = {meter: number for number, meter in enumerate(meters)}
     everybody = pl.DataFrame({"kind": "all", "code": "all", "meter": meters})
-    members = pl.concat(
-        [everybody, pl.DataFrame(connection.execute(MEMBERS, {"day": made_on}).pl())], how="vertical_relaxed"
-    ).filter(pl.col("meter").is_in(meters))
+    listed = pl.DataFrame(connection.execute(MEMBERS, {"day": made_on}).to_arrow_table())
+    members = pl.concat([everybody, listed], how="vertical_relaxed").filter(pl.col("meter").is_in(meters))
     position = model.days.position[made_on]
     middles = [band.middle for band in model.forecast(position)]
-    has_forecast = np.isfinite(middles[0]).any(axis=1)
+    has_forecast = ~np.isnan(middles[0]).all(axis=1, keepdims=True)[:, 0]
     for (kind,), own in members.group_by(["kind"], maintain_order=True):
         rows = np.array([numbers[meter] for meter in own["meter"]], np.int64)
         own, rows = own.filter(pl.Series(has_forecast[rows])), rows[has_forecast[rows]]

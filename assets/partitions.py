@@ -280,9 +280,9 @@ def _forecasts(_: Partitions) -> str:
 def _made_on(_: Partitions) -> str:
     """The days on which forecasts are made, and those whose forecasts are kept no more."""
     return (
-        "select day as made_on from touched_forecast union select cast(newest - kept - gone as date) "
-        "from (select max(day) as newest, cast(criterion('forecast.kept_days', max(day)) as integer) as kept from unit_day), "
-        f"range({GONE_DAYS}) as before (gone) where newest is not null"
+        "select day as made_on from touched_forecast union "
+        "select newest - cast(criterion('forecast.kept_days', newest) as integer) - cast(gone as integer) "
+        f"from (select max(day) as newest from unit_day), range({GONE_DAYS}) as before (gone) where newest is not null"
     )
 
 

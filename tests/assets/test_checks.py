@@ -129,6 +129,13 @@ PLANTED = {
     ("reverse_event", "adds_up"): (
         "insert into reverse_event (meter, started_at, day, volume_m3) values ('M1', '2024-04-02 08:00+08', '2024-04-02', 1)"
     ),
+    ("forecast", "in_order"): "insert into forecast values ('M1', '2024-04-02', '2024-04-02 08:00+08', 2, 1, 3)",
+    ("forecast_group", "sums_up"): "update forecast_group set p50_m3h = p50_m3h + 1 where kind = 'all'",
+    ("forecast_score", "share"): "insert into forecast_score values ('M1', '2024-04-01', 1.1, 0, 0, 24)",
+    ("change_point", "direction"): (
+        "insert into change_point (meter, week, direction, change_m3_day, since) "
+        "values ('M1', '2024-04-01', 'up', -5, '2024-04-02')"
+    ),
     ("data_quality", "readings_known"): "update data_quality set readings = 100 where day = '2024-04-02'",
 }
 """For each rule a change that breaks it."""
