@@ -218,8 +218,8 @@ class Model:
     """Forecasts of series of volumes, each from its own past.
 
     The band of an hour is that of the same clock hour on like days of the last weeks (the same weekday and its neighbours,
-    working days and days of rest apart), each brought to the present level. It is then stretched so that it would have held four of five
-    hours of the last days (conformal calibration).
+    working days and days of rest apart), each brought to the present level. It is then stretched so that it would have held four
+    of five hours of the last days (conformal calibration).
     """
 
     def __init__(self, volumes: Array, days: Days, rules: Rules) -> None:
@@ -404,7 +404,7 @@ def _group_rows(
     members = pl.concat([everybody, listed], how="vertical_relaxed").filter(pl.col("meter").is_in(meters))
     position = model.days.position[made_on]
     middles = [band.middle for band in model.forecast(position)]
-    has_forecast = ~np.isnan(middles[0]).all(axis=1, keepdims=True)[:, 0]
+    has_forecast: npt.NDArray[np.bool_] = ~np.asarray(np.isnan(middles[0]).all(axis=1))
     for (kind,), own in members.group_by(["kind"], maintain_order=True):
         rows = np.array([numbers[meter] for meter in own["meter"]], np.int64)
         own, rows = own.filter(pl.Series(has_forecast[rows])), rows[has_forecast[rows]]

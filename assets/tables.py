@@ -251,7 +251,7 @@ def _own_steps() -> Iterable[Step]:
         "forecast_hour",
         "metrics",
         "预测计算",
-        "Hours ahead of meters, customers and groups with their band, and how the forecasts of past days have fitted (forecast_day).",
+        "Hours ahead of meters, customers and groups with their band, and how past forecasts have fitted (forecast_day).",
         ("hourly_usage", "daily_usage", "calendar", "meter_history", "relation"),
         True,
         _forecast,
