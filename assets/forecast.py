@@ -391,7 +391,7 @@ union all
 select distinct kind, code, meter from relation
 where $day >= coalesce(valid_from, date '0001-01-01') and $day < coalesce(valid_to, date '9999-12-31')
 order by kind, code, meter"""
-"""The meters of each customer and group on a day."""
+"""The meters of each customer and group on $day."""
 
 
 def _group_rows(
@@ -400,7 +400,7 @@ def _group_rows(
     """Rows of customers and groups: the sum of the middles, and a band from the past of the sums."""
     numbers = {meter: number for number, meter in enumerate(meters)}
     everybody = pl.DataFrame({"kind": "all", "code": "all", "meter": meters})
-    listed = pl.DataFrame(connection.execute(MEMBERS, {"day": made_on}).to_arrow_table())
+    listed = warehouse.frame(connection, MEMBERS.replace("$day", f"date '{made_on}'"))
     members = pl.concat([everybody, listed], how="vertical_relaxed").filter(pl.col("meter").is_in(meters))
     position = model.days.position[made_on]
     middles = [band.middle for band in model.forecast(position)]
