@@ -183,19 +183,15 @@ def _weekday(weekday: int, kind: str) -> int:
 
 
 def _volumes(connection: duckdb.DuckDBPyConnection, meters: Sequence[str], days: Days, zone: ZoneInfo) -> Array:
-    """Volumes of the known hours; of an hour that comes twice the later one."""
+    """Volumes of the known hours; of a clock hour that comes twice the first one."""
     found = np.full((len(meters), len(days.days), 24), np.nan, np.float32)
-    hours = [(days.position[day], start, hour) for day in days.days for start, hour in _hours(day, zone)]
-    cells = pl.DataFrame(
-        [(start, position * 24 + hour) for position, start, hour in hours],
-        schema={"hour_start": TIMESTAMP, "cell": pl.Int64},
-        orient="row",
-    )
+    hours = [(start, days.position[day] * 24 + hour) for day in days.days for start, hour in _hours(day, zone)]
+    cells = pl.DataFrame(hours, schema={"hour_start": TIMESTAMP, "cell": pl.Int64}, orient="row").unique("cell", keep="first")
     numbers = pl.DataFrame({"meter": meters, "number": range(len(meters))}, schema={"meter": pl.String, "number": pl.Int64})
     with warehouse.registered(connection, "hour_cell", cells), warehouse.registered(connection, "meter_number", numbers):
         rows = connection.execute(
             "select number, cell, volume_m3 from hourly_usage join hour_cell using (hour_start) join meter_number using (meter) "
-            "where volume_m3 is not null and clean and day between ? and ? order by hour_start",
+            "where volume_m3 is not null and clean and day between ? and ?",
             [days.days[0], days.days[-1]],
         ).fetchnumpy()
     found.reshape(len(meters), -1)[rows["number"], rows["cell"]] = rows["volume_m3"]
