@@ -356,6 +356,8 @@ def _make_month(connection: duckdb.DuckDBPyConnection, month: date, next_month: 
         "from month_end where month = $month",
         {"month": month, "next_month": next_month},
     ).fetchall()
+    if is_closed and not _lacks_kinds(connection, month, next_month):
+        return 0
     kept = "select kind from month_end where month = $month" if is_closed else "select '' where $month is null"
     connection.execute("begin").fetchall()
     try:
@@ -370,3 +372,12 @@ def _make_month(connection: duckdb.DuckDBPyConnection, month: date, next_month: 
         connection.execute("rollback").fetchall()
         raise
     return int(written)
+
+
+def _lacks_kinds(connection: duckdb.DuckDBPyConnection, month: date, next_month: date) -> bool:
+    """Whether a relation of the month is of a kind that its rows do not have."""
+    query = (
+        "select count(*) from (select kind from relation where coalesce(valid_from < $next_month, true) "
+        "and coalesce(valid_to >= $next_month, true) except select kind from month_end where month = $month)"
+    )
+    return bool(connection.execute(query, {"month": month, "next_month": next_month}).fetchall()[0][0])

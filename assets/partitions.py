@@ -232,11 +232,12 @@ def _account_months(partitions: Partitions) -> str:
     """Months of account (`month`, `next_month`) of the days, and every month since the first in which billing changed something:
     what is owed goes on from month to month. None before the first bill."""
     own = "account_month_of(account_month, issued_on, period_end)"
-    changed = f"select {own} as month from billing.bill" if partitions.everything else "select month from billing.changed_month"
+    bills = f"select {own} as month from billing.bill union all select month from month_end"  # billing takes old bills away
+    changed = bills if partitions.everything else "select month from billing.changed_month"
     return f"""
         with sound as (
             select min(month) as first_month
-            from (select {own} as month from billing.bill)
+            from ({bills})
             where month between current_date - interval {ACCOUNT_YEARS} year and current_date
         ),
         changed as (

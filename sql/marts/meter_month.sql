@@ -6,7 +6,7 @@ description: >-
   ends, else to that of its own day (a read at midnight to the day before). state: read (an actual read), estimated, not_due (the book is not read every
   month, and it was read before) or unread.
 grain: [month, meter]
-deps: [billing, meter_history, relation, bill]
+deps: [billing, meter_history, bill]
 partitions: account
 columns:
   month:
@@ -78,17 +78,9 @@ before as (
 ),
 
 sources as (
-    select month, meter, max(coalesce(source, 'smart')) as source
+    select month, meter, max(source) as source, max(vendor) as vendor
     from meter_history
     join touched_account on coalesce(first_day < next_month, true) and coalesce(last_day >= next_month - 1, true)
-    group by all
-),
-
-vendors as (
-    select month, meter, min(code) as vendor
-    from relation
-    join touched_account on coalesce(valid_from < next_month, true) and coalesce(valid_to >= next_month, true)
-    where kind = 'vendor'
     group by all
 )
 
@@ -99,7 +91,7 @@ select
     book_no,
     dn_mm,
     coalesce(source, 'manual') as source,
-    coalesce(active.vendor, vendors.vendor) as vendor,
+    coalesce(active.vendor, sources.vendor) as vendor,
     case
         when is_actual then 'read'
         when taken.meter_no is not null then 'estimated'
@@ -113,4 +105,3 @@ from active
 left join taken on taken.meter_no = active.meter_no and taken.month = active.month
 left join before on before.meter_no = active.meter_no and before.month = active.month
 left join sources on sources.meter = active.meter_no and sources.month = active.month
-left join vendors on vendors.meter = active.meter_no and vendors.month = active.month
