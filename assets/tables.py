@@ -306,9 +306,9 @@ def synced() -> list[Step]:
 
 
 def absent(connection: duckdb.DuckDBPyConnection, step: Step) -> list[str]:
-    """The tables that the step is made from and that no run has made yet."""
+    """The tables that the step and its checks need and that no run has made yet."""
     own = {other.name for other in steps()} - {"registry", "billing"}
-    return [dep for dep in step.deps if dep in own and not warehouse.has_table(connection, dep)]
+    return [dep for dep in sorted(needed_by(step)) if dep in own and not warehouse.has_table(connection, dep)]
 
 
 def prepare(connection: duckdb.DuckDBPyConnection) -> None:
