@@ -139,7 +139,7 @@ class _Block(NamedTuple):
         for own_days, meters in self._stretches(days):
             first, end = self._window(own_days[0])[0], self._window(own_days[-1])[1]
             found: dict[date, list[units.Unit]] = {day: [] for day in own_days}
-            for own, terminals in self._buckets(meters):
+            for own, terminals in buckets(self.store, meters):
                 readings = self.store.read(first, end, columns=units.COLUMNS, terminals=terminals)
                 read += readings.height
                 stretch = units.Stretch(readings, own, self.replacements, conflicts, self.zone, self.max_hole)
@@ -173,20 +173,6 @@ class _Block(NamedTuple):
             calendar.midnight(day + timedelta(days=1), self.zone) + self.max_hole,
         )
 
-    def _buckets(self, meters: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, list[str] | None]]:
-        """The meters cut into buckets for one stretch, with their terminals (None: all).
-
-        By terminals, so that each bucket reads its own part of a sorted file.
-        """
-        order = meters.group_by("meter").agg(pl.col("terminal").min()).sort("terminal", "meter")["meter"]
-        if len(order) <= STRETCH_METER_DAYS or not self.store.cuts_by_terminal:
-            yield meters, None
-            return
-        size = math.ceil(len(order) / min(BUCKETS, math.ceil(len(order) / STRETCH_METER_DAYS)))
-        for start in range(0, len(order), size):
-            own = meters.filter(pl.col("meter").is_in(order.slice(start, size).implode()))
-            yield own, own["terminal"].unique().to_list()
-
     def _conflicts(self, start: datetime, end: datetime) -> pl.DataFrame:
         """Times of readings that a later arrival contradicted: `terminal`, `ts`."""
         if not self.conflicts.exists() or self.conflicts.stat().st_size == 0:
@@ -194,6 +180,21 @@ class _Block(NamedTuple):
         lines = pl.read_ndjson(self.conflicts, schema_overrides={"terminal": pl.String, "ts": pl.String}, ignore_errors=True)
         times = lines.select("terminal", ts=pl.col("ts").str.to_datetime(time_unit="us", time_zone="UTC", strict=False))
         return times.filter(pl.col("ts").is_between(start, end))
+
+
+def buckets(store: RawStore, meters: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, list[str] | None]]:
+    """The meters cut into buckets for one stretch, with their terminals (None: all).
+
+    By terminals, so that each bucket reads its own part of a sorted file.
+    """
+    order = meters.group_by("meter").agg(pl.col("terminal").min()).sort("terminal", "meter")["meter"]
+    if len(order) <= STRETCH_METER_DAYS or not store.cuts_by_terminal:
+        yield meters, None
+        return
+    size = math.ceil(len(order) / min(BUCKETS, math.ceil(len(order) / STRETCH_METER_DAYS)))
+    for start in range(0, len(order), size):
+        own = meters.filter(pl.col("meter").is_in(order.slice(start, size).implode()))
+        yield own, own["terminal"].unique().to_list()
 
 
 class _LookBack:

@@ -163,6 +163,39 @@ def _fit_months(partitions: Partitions) -> str:
     )
 
 
+DATA_DAYS = "select day, lag(day) over (order by day) as before from (select day from unit_day union select day from touched_day)"
+"""Days that have figures or are touched, each with the one before it: what lies between had no reading at all."""
+
+
+def _days_on(last: str) -> str:
+    """From the day after the last one with figures to `last`, an expression of the touched `day`; none after all figures."""
+    return f"""
+        with days as ({DATA_DAYS})
+        select distinct
+            cast(unnest(generate_series(coalesce(before + 1, day), least({last}, newest), interval 1 day)) as date) as day
+        from days
+        join touched_day using (day)
+        cross join (select max(day) as newest from days)"""
+
+
+def _reviewed_days(_: Partitions) -> str:
+    """Days that are held against a touched day or its month: later ones in the window of like days and in the next month."""
+    return _days_on(
+        "greatest(last_day(cast(day + interval 1 month as date)), day + cast(criterion('vee.like_window_days', day) as integer))"
+    )
+
+
+def _success_days(_: Partitions) -> str:
+    """Days whose window of reading success holds a touched day: `day`, `window_days`."""
+    days = _days_on("day + cast(criterion('reading.window_days', day) as integer) - 1")
+    return f"select day, cast(criterion('reading.window_days', day) as integer) as window_days from ({days})"
+
+
+def _gap_days(partitions: Partitions) -> str:
+    """Days of gaps: touched ones, and those of gaps that a run found, closed or saw expire."""
+    return "select day from touched_day union select day from " + ("gap_ledger" if partitions.everything else "gap_changed")
+
+
 def _bills(partitions: Partitions) -> str:
     """Bills whose period holds a touched day, and those that the billing system has changed or taken back."""
     touched = "exists (select 1 from touched_day where day >= period_start and day < period_end)"
@@ -330,6 +363,9 @@ PARTITIONINGS = {
     "made_on": Partitioning("touched_made_on", ("made_on",), _made_on),
     "forecast_month": Partitioning("touched_forecast_month", ("month",), _forecast_months),
     "change": Partitioning("touched_change", ("week",), _changes),
+    "review": Partitioning("touched_review_day", ("day",), _reviewed_days),
+    "success": Partitioning("touched_success_day", ("day",), _success_days),
+    "gap": Partitioning("touched_gap", ("day",), _gap_days),
     "bill": Partitioning("touched_bill", ("bill_no",), _bills),
     "customer": Partitioning("touched_customer", ("grain", "period"), _customers),
     "rank": Partitioning("touched_rank", ("grain", "period"), _ranks),

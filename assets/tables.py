@@ -7,6 +7,7 @@ registers) are here. `mainflow run` and the Dagster assets take the same steps i
 import ast
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from datetime import UTC, datetime
 from functools import cache, partial
 from graphlib import CycleError, TopologicalSorter
 from hashlib import sha256
@@ -22,8 +23,11 @@ from assets import (
     billing,
     changed_days,
     cleaned,
+    deliveries,
     forecast,
+    gaps,
     interval_files,
+    kept_aside,
     kernel,
     macros,
     marts,
@@ -145,6 +149,20 @@ def _forecast(making: Making) -> Made:
     return Made(0, forecast.make(making.connection, making.bench.zone))
 
 
+def _delivery_day(making: Making) -> Made:
+    if making.renew:
+        making.connection.execute("drop table if exists delivery_day").fetchall()
+    return Made(*deliveries.make(making.bench, making.connection, making.partitions.days))
+
+
+def _kept_aside(making: Making) -> Made:
+    return Made(0, kept_aside.make(making.bench, making.connection))
+
+
+def _gap_ledger(making: Making) -> Made:
+    return Made(0, gaps.make(making.bench, making.connection, datetime.now(UTC)))
+
+
 def _mart(mart: Table, making: Making) -> Made:
     # What follows from a mart that is renewed is renewed, too.
     is_compared = mart.name in changed_days.MEMBERSHIPS and not making.renew and warehouse.has_table(making.connection, mart.name)
@@ -259,6 +277,38 @@ def _own_steps() -> Iterable[Step]:
         forecast.CRITERIA,
     )
 
+    yield Step(
+        "delivery_day",
+        "quality",
+        "送达",
+        "How the readings of each meter and day were delivered: when they came, battery, signal and status.",
+        ("raw_reading", "registry"),
+        True,
+        _delivery_day,
+        _version_of(deliveries),
+    )
+    yield Step(
+        "kept_aside",
+        "quality",
+        "另存",
+        "What the daemon keeps aside in quarantine/, counted by reason, terminal and day.",
+        (),
+        False,
+        _kept_aside,
+        _version_of(kept_aside),
+    )
+    yield Step(
+        "gap_ledger",
+        "quality",
+        "缺数台账",
+        "Holes in the data of each meter: when each was seen first, asked for and closed.",
+        ("interval_reading", "latest_figures", "meter"),
+        True,
+        _gap_ledger,
+        _version_of(gaps),
+        ("gap.memory_days",),
+    )
+
 
 def _mart_steps() -> Iterable[Step]:
     for mart in marts.all_marts():
@@ -334,6 +384,10 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
         **{name: getattr(units.EMPTY, name) for name in cleaned.KEPT_TABLES},
         "latest_reading": pl.DataFrame(schema=cleaned.LATEST),
         "register_bill": pl.DataFrame(schema=register_differences.REGISTER_BILL),
+        "delivery_day": pl.DataFrame(schema=deliveries.DELIVERY_DAY),
+        "kept_aside": pl.DataFrame(schema=kept_aside.KEPT_ASIDE),
+        "gap_ledger": pl.DataFrame(schema=gaps.GAP_LEDGER),
+        "gap_changed": pl.DataFrame(schema=gaps.GAP_CHANGED),
     }
     for name, rows in empty.items():
         if not warehouse.has_table(connection, name):

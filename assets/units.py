@@ -205,7 +205,7 @@ class Stretch:
 
     def _arrays(self, readings: pl.DataFrame) -> tuple[pl.DataFrame, Readings]:
         """The readings of these meters, by meter and time."""
-        rows = _assigned(readings, self._meters, {meter: index for index, meter in enumerate(self._names)})
+        rows = assigned(readings, self._meters, {meter: index for index, meter in enumerate(self._names)})
         forward, reverse, flow, pressure = (rows.frame[name].to_numpy(writable=True) for name in COLUMNS[2:])
         local_us = _local(rows, self._zone)
         arrays = raw.readings_of(rows.meter, rows.at_us, local_us, forward, reverse, flow, pressure, self._facts)
@@ -231,7 +231,7 @@ def edges_of(day: date, zone: ZoneInfo) -> Ints:
     return np.array([calendar.microseconds(instant) for instant in (start, *whole, end)], np.int64)
 
 
-class _Rows(NamedTuple):
+class Rows(NamedTuple):
     """Raw readings as columns, with the index of their meter; sorted by (meter, time)."""
 
     frame: pl.DataFrame
@@ -239,11 +239,11 @@ class _Rows(NamedTuple):
     at_us: Ints
 
 
-def _assigned(readings: pl.DataFrame, meters: pl.DataFrame, place: dict[str, int]) -> _Rows:
+def assigned(readings: pl.DataFrame, meters: pl.DataFrame, place: dict[str, int]) -> Rows:
     """Readings of registered terminals with their meter, as the assignments of that time say."""
     at_us = readings["ts"].to_physical().to_numpy(writable=True)
     if not len(at_us):
-        return _Rows(readings, np.empty(0, np.int32), at_us)
+        return Rows(readings, np.empty(0, np.int32), at_us)
     begin, end = pl.col("terminal_from").dt.timestamp("us"), pl.col("terminal_to").dt.timestamp("us")
     # Nearly every terminal measures one meter all the time; the others are taken one by one.
     ends_within = (begin > int(at_us.min())) | (end <= int(at_us.max()))
@@ -268,7 +268,7 @@ def _assigned(readings: pl.DataFrame, meters: pl.DataFrame, place: dict[str, int
         order = np.lexsort((at_us, meter))
         keep = order[np.append((np.diff(meter[order]) != 0) | (np.diff(at_us[order]) != 0), True)]
         readings, meter, at_us = readings[keep], meter[keep], at_us[keep]
-    return _Rows(readings, meter, at_us)
+    return Rows(readings, meter, at_us)
 
 
 def _facts(meters: pl.DataFrame) -> Facts:
@@ -308,7 +308,7 @@ def _criteria_of(day: date, criteria: Criteria, zone: ZoneInfo) -> kernel.Criter
     return kernel.Criteria(first, last, criteria.pressure_step_share, round(criteria.pressure_drop_mpa * PA_PER_MPA))
 
 
-def _local(rows: _Rows, zone: ZoneInfo) -> Ints:
+def _local(rows: Rows, zone: ZoneInfo) -> Ints:
     """Times of readings on the local clock (µs)."""
     if not len(rows.at_us):
         return rows.at_us

@@ -14,6 +14,9 @@ import pytest
 from assets.publication import LEDGERS
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
+HISTORY = ("gap", "gap_ledger", "gap_changed")
+"""Tables that remember when something was seen, beside the ledgers of runs."""
+
 COMMAND = [sys.executable, "-c", "from pipelines.cli.main import main; main()"]
 FREE_PORTS = {"MAINFLOW_DAEMON_DATA_PORT": "0", "MAINFLOW_DAEMON_ALARM_PORT": "0", "MAINFLOW_DAEMON_HEALTH_PORT": "0"}
 
@@ -62,7 +65,7 @@ def table_names(marts: Path) -> list[str]:
         rows = connection.execute(
             "select table_name from information_schema.tables where table_schema = 'main' order by 1"
         ).fetchall()
-    return [name for (name,) in rows if name not in LEDGERS]
+    return [name for (name,) in rows if name not in (*LEDGERS, *HISTORY)]
 
 
 def table(marts: Path, name: str, without: tuple[str, ...] = ()) -> pl.DataFrame:

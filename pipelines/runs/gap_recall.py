@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from assets import warehouse
+from assets import gaps, warehouse
 from ingest_daemon import operations
 from ingest_daemon.contract.files import rebuilt_json, write_json
 from ingest_daemon.contract.settings import Settings
@@ -71,8 +71,8 @@ def recall(settings: Settings, connection: duckdb.DuckDBPyConnection, now: datet
     """File commands for the holes of the last `[commands] recall_h` hours. Raises `OSError`, `ValueError`."""
     found = Recalled()
     is_supported = operations.history_support(settings, now)
-    path = settings.folder.state / "recalled.json"
-    ledger = rebuilt_json(path, _ledger, "holes may be asked for once more") or {}
+    path = settings.folder.state / gaps.RECALLED
+    ledger = rebuilt_json(path, gaps.recalled, "holes may be asked for once more") or {}
     queue = operations.command_queue(settings)
     opened = sum(1 for command in queue.all() if command.by == BY and command.is_open)
     for hole in holes(connection, now - timedelta(hours=settings[CommandSettings].recall_h), now):
@@ -113,14 +113,6 @@ def holes(connection: duckdb.DuckDBPyConnection, oldest: datetime, now: datetime
 def _covers(span: list[str], hole: Hole, now: datetime) -> bool:
     start, end, asked_at = map(datetime.fromisoformat, span)
     return start <= hole.start and hole.end <= end and now - asked_at < AGAIN
-
-
-def _ledger(value: Any) -> dict[str, list[list[str]]]:
-    """Raises `ValueError`, `TypeError`, `AttributeError` where the value is no ledger."""
-    for spans in value.values():
-        for start, end, asked_at in spans:
-            _ = [datetime.fromisoformat(text) for text in (start, end, asked_at)]
-    return dict(value)
 
 
 def _pruned(ledger: Mapping[str, list[list[str]]], now: datetime) -> dict[str, Any]:

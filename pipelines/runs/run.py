@@ -115,14 +115,14 @@ class Run:
         """
         is_renewed = step.name in self._outdated and step.name not in tables.made_from(self._outdated - {step.name})
         partitions = self._all_partitions() if is_renewed else self.partitions
-        if "raw_reading" in step.deps:
-            # Taken before the first reading is read: later readings belong to a later generation.
+        if "raw_reading" in step.deps and not self._generation:
+            # Taken before the first reading is read by the first step that does: later readings belong to a later generation.
             bench = self.bench
             self._generation = touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole).generation
         self._prepare(connection, partitions)
         made = step.build(Making(self.bench, connection, partitions, is_renewed))
-        if step.name == "billing" or step.name in changed_days.MEMBERSHIPS:
-            self._prepared = None  # the bills and days that it changed are touched now
+        if step.name in ("billing", "gap_ledger") or step.name in changed_days.MEMBERSHIPS:
+            self._prepared = None  # the bills, gaps and days that it changed are touched now
         if is_renewed:
             tables.note_version(connection, step)
             self._outdated.discard(step.name)
@@ -173,6 +173,8 @@ class Run:
         self._settle(connection)
         if self._made.issuperset(step.name for step in tables.synced()):
             billing.forget_changes(connection)
+        if "gap" in self._made:
+            connection.execute("delete from gap_changed").fetchall()
         self._close_days(connection)
         if hindered:
             raise hindered

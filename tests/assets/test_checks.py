@@ -136,6 +136,12 @@ PLANTED = {
         "insert into change_point (meter, week, direction, change_m3_day, since) "
         "values ('M1', '2024-04-01', 'up', -5, '2024-04-02')"
     ),
+    ("quality_score", "parts_add_up"): "update quality_score set vee_points = 1 where day = '2024-04-02'",
+    ("reading_success", "share"): "update reading_success set meters_read = 1 where day = '2024-04-02'",
+    ("gap", "in_order"): "update gap set closed_at = now() where state <> 'closed'",
+    ("vee_finding", "has_value"): "insert into vee_finding (meter, day, rule) values ('M1', '2024-04-02', 'V10')",
+    ("vee_rule", "words"): "update vee_rule set name_en = '' where rule = 'V12'",
+    ("quarantine", "has_words"): "insert into quarantine (reason, terminal, entries) values ('NEW', '001', 1)",
     ("data_quality", "readings_known"): "update data_quality set readings = 100 where day = '2024-04-02'",
 }
 """For each rule a change that breaks it."""
