@@ -1,7 +1,7 @@
 """Whose database it is: `ops.site` holds the number of the one site that writes, so that no site's rows go into another's tables.
 
 The number is made with the site (`state/site-id`). It moves with the site; a copy gets one of its own as soon as it is used while
-the site that it was copied from is still where its number was used last (`state/site-place`).
+the site that it was copied from is still where its number was used last (`state/site-place.json`).
 """
 
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg
 
-from ingest_daemon.contract.files import replace_file, set_aside
+from ingest_daemon.contract.files import rebuilt_json, replace_file, set_aside, write_json
 from ingest_daemon.contract.log import LOG
 from ingest_daemon.contract.ops_tables import migrate
 from ingest_daemon.contract.site import Site
@@ -27,13 +27,8 @@ class ForeignDatabase(psycopg.OperationalError):
 def site_id(site: Site) -> str:
     """The site's number, made at the first call. Raises `OSError`, or `ValueError` where its file is damaged."""
     path = _path(site)
-    if (place := _place(site)) != site.root.resolve():
-        with suppress(OSError):  # who only reads the site may not write there
-            if place and _is_copy(site, place):
-                path.unlink()
-                LOG.warning("此站点是副本，另编号 / %s is a copy of %s: it gets a number of its own", site.root, place)
-            site.state.mkdir(parents=True, exist_ok=True)
-            replace_file(site.state / "site-place", [os.fsencode(site.root.resolve())], durable=False)
+    with suppress(OSError):  # who only reads the site may not write there
+        _settle(site)
     if not path.exists():
         site.state.mkdir(parents=True, exist_ok=True)
         own = path.with_name(f"site-id.{os.getpid()}")
@@ -71,18 +66,24 @@ def _path(site: Site) -> Path:
     return site.state / "site-id"
 
 
-def _place(site: Site) -> Path | None:
-    """Where the number was used last; None where nobody noted it."""
-    try:
-        return Path(os.fsdecode((site.state / "site-place").read_bytes()))
-    except FileNotFoundError:
-        return None
+def _settle(site: Site) -> None:
+    """Note where the site is, and forget the number where it is a copy's. Raises `OSError`."""
+    noted = site.state / "site-place.json"
+    here = os.fsencode(site.root.resolve()).decode(errors="replace")
+    there = rebuilt_json(noted, lambda content: str(content["root"]), "it is noted anew")
+    if there == here:
+        return
+    if there and _is_copy(site, Path(there)):
+        _path(site).unlink()
+        LOG.warning("此站点是副本，另编号 / %s is a copy of %s: it gets a number of its own", here, there)
+    site.state.mkdir(parents=True, exist_ok=True)
+    write_json(noted, {"root": here}, durable=False)
 
 
 def _is_copy(site: Site, place: Path) -> bool:
     """Whether the site was copied from one that is still in this place with this number; one that was moved was not."""
     own, other = _path(site), _path(Site(place))
-    with suppress(OSError):  # it is not there, or closed to us
+    with suppress(OSError):  # the other is not there, or closed to us
         return not other.samefile(own) and other.read_bytes() == own.read_bytes()
     return False
 
