@@ -21,17 +21,20 @@ def build(mart: Table, warehouse: duckdb.DuckDBPyConnection, *, renew: bool = Fa
 
     `renew`: make the table anew, with the columns and types that its select has now.
     """
-    order = ", ".join(mart.grain)
+    rows = f"{mart.query} order by {', '.join(mart.grain)}"
     warehouse.execute("begin").fetchall()
     try:
-        if renew:
-            warehouse.execute(f"drop table if exists {mart.name}").fetchall()
-        warehouse.execute(f"create table if not exists {mart.name} as {mart.query} with no data").fetchall()
-        columns.check(mart.name, [name for name, _ in columns_of(warehouse, mart.name)])
-        warehouse.execute(f"delete from {mart.name} where {mart.partitioning.condition}").fetchall()
-        ((written,),) = warehouse.execute(f"insert into {mart.name} by name {mart.query} order by {order}").fetchall()
+        there = columns_of(warehouse, mart.name)
+        if renew or not there:
+            warehouse.execute(f"create or replace table {mart.name} as {rows}").fetchall()
+            there = columns_of(warehouse, mart.name)
+            written = warehouse.execute(f"select count(*) from {mart.name}").fetchall()
+        else:
+            warehouse.execute(f"delete from {mart.name} where {mart.partitioning.condition}").fetchall()
+            written = warehouse.execute(f"insert into {mart.name} by name {rows}").fetchall()
+        columns.check(mart.name, [name for name, _ in there])
         warehouse.execute("commit").fetchall()
     except (duckdb.Error, ValueError):
         warehouse.execute("rollback").fetchall()
         raise
-    return int(written)
+    return int(written[0][0])

@@ -85,14 +85,26 @@ def values(connection: duckdb.DuckDBPyConnection, criteria: Sequence[str], days:
     return {day: tuple(found) for day, *found in rows}
 
 
-def version(connection: duckdb.DuckDBPyConnection, criteria: Collection[str], deps: Collection[str]) -> str:
-    """A hash of the rules that a table is made by: some criteria by name, the files whose marts it is made from, relations."""
-    frames = []
-    if criteria:
-        held = warehouse.frame(connection, "select name, valid_from, value from registry.criteria")
-        frames.append(held.filter(pl.col("name").is_in(list(criteria))).sort("name", "valid_from", nulls_last=False))
-    frames += [warehouse.frame(connection, f"select * from registry.{file}") for file, mart in MART_OF.items() if mart in deps]
-    if "relation" in deps and warehouse.has_table(connection, "relation"):
-        is_cut = "time_segment" in deps and warehouse.has_table(connection, "time_segment")
-        frames.append(warehouse.frame(connection, MEMBERS + (SCOPED if is_cut else "")))
-    return hashlib.sha256("".join(frame.write_csv() for frame in frames).encode()).hexdigest()[:16] if frames else ""
+class Versions:
+    """What tables are made by besides their formulas, as a connection has it: the zone, and the rules, which no run changes."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+        self.zone = str(connection.execute("select current_setting('timezone')").fetchall()[0][0])
+        criteria = "select name, valid_from, value from registry.criteria order by all"
+        self._criteria = warehouse.frame(connection, criteria)
+        self._files = {mart: _text(connection, f"select * from registry.{file}") for file, mart in MART_OF.items()}
+
+    def of(self, criteria: Collection[str], deps: Collection[str]) -> str:
+        """A hash of the rules that a table is made by: some criteria by name, files whose marts it is made from, relations."""
+        texts = [text for mart, text in self._files.items() if mart in deps]
+        if criteria:
+            texts.insert(0, self._criteria.filter(pl.col("name").is_in(list(criteria))).write_csv())
+        if "relation" in deps and warehouse.has_table(self._connection, "relation"):  # a run makes it anew
+            is_cut = "time_segment" in deps and warehouse.has_table(self._connection, "time_segment")
+            texts.append(_text(self._connection, MEMBERS + (SCOPED if is_cut else "")))
+        return hashlib.sha256("".join(texts).encode()).hexdigest()[:16] if texts else ""
+
+
+def _text(connection: duckdb.DuckDBPyConnection, query: str) -> str:
+    return warehouse.frame(connection, query).write_csv()

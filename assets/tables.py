@@ -358,7 +358,7 @@ def synced() -> list[Step]:
 def absent(connection: duckdb.DuckDBPyConnection, step: Step) -> list[str]:
     """The tables that the step and its checks need and that no run has made yet."""
     own = {other.name for other in steps()} - {"registry", "billing"}
-    return [dep for dep in sorted(needed_by(step)) if dep in own and not warehouse.has_table(connection, dep)]
+    return sorted(needed_by(step) & own - warehouse.table_names(connection))
 
 
 def prepare(connection: duckdb.DuckDBPyConnection) -> None:
@@ -405,7 +405,7 @@ def _silent_after_h(step_min: int | None, upload_min: int | None, link: str | No
 # --- versions -----------------------------------------------------------------------------------------------------------------
 
 
-def outdated(connection: duckdb.DuckDBPyConnection) -> set[str]:
+def outdated(connection: duckdb.DuckDBPyConnection, versions: rules.Versions) -> set[str]:
     """The figures that were made by another formula, by other rules or in another zone, never, or whose files are gone, and all
     that is made from them.
 
@@ -414,7 +414,7 @@ def outdated(connection: duckdb.DuckDBPyConnection) -> set[str]:
     connection.execute("create schema if not exists state").fetchall()
     connection.execute("create table if not exists state.version (name varchar primary key, version varchar)").fetchall()
     noted = dict(connection.execute("select name, version from state.version").fetchall())
-    changed = {step.name for step in figures() if noted.get(step.name) != _version(connection, step)}
+    changed = {step.name for step in figures() if noted.get(step.name) != _version(step, versions)}
     if interval_files.are_lost(connection):
         changed.add("interval_reading")
     found = (changed | made_from(changed)) & {step.name for step in figures()}
@@ -423,18 +423,14 @@ def outdated(connection: duckdb.DuckDBPyConnection) -> set[str]:
     return found
 
 
-def note_version(connection: duckdb.DuckDBPyConnection, step: Step) -> None:
+def note_version(connection: duckdb.DuckDBPyConnection, step: Step, versions: rules.Versions) -> None:
     """All rows of the step's table are by its present formula."""
-    connection.execute("insert or replace into state.version values (?, ?)", [step.name, _version(connection, step)]).fetchall()
+    connection.execute("insert or replace into state.version values (?, ?)", [step.name, _version(step, versions)]).fetchall()
 
 
-def _version(connection: duckdb.DuckDBPyConnection, step: Step) -> str:
+def _version(step: Step, versions: rules.Versions) -> str:
     """What made the step's rows: its formula, the zone in which days and months are civil ones, and the rules that it goes by."""
-    return f"{step.version} {_zone(connection)} {rules.version(connection, step.criteria, step.deps)}".rstrip()
-
-
-def _zone(connection: duckdb.DuckDBPyConnection) -> str:
-    return str(connection.execute("select current_setting('timezone')").fetchall()[0][0])
+    return f"{step.version} {versions.zone} {versions.of(step.criteria, step.deps)}".rstrip()
 
 
 def _modules_of(package: ModuleType) -> list[Path]:

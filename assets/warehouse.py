@@ -180,8 +180,16 @@ def columns_of(warehouse: duckdb.DuckDBPyConnection, table: str) -> list[tuple[s
 def has_table(warehouse: duckdb.DuckDBPyConnection, table: str) -> bool:
     """Whether a table or view (`name` or `schema.name`) is there."""
     schema, _, name = table.rpartition(".")
-    query = "select count(*) from information_schema.tables where table_catalog = 'marts' and table_schema = ? and table_name = ?"
-    return bool(warehouse.execute(query, [schema or "main", name]).fetchall()[0][0])
+    return name in table_names(warehouse, schema or "main")
+
+
+def table_names(warehouse: duckdb.DuckDBPyConnection, schema: str = "main") -> set[str]:
+    """Names of the tables and views of a schema."""
+    query = (
+        "select table_name from duckdb_tables() where database_name = 'marts' and schema_name = $schema "
+        "union all select view_name from duckdb_views() where database_name = 'marts' and schema_name = $schema"
+    )
+    return {name for (name,) in warehouse.execute(query, {"schema": schema}).fetchall()}
 
 
 def drop(warehouse: duckdb.DuckDBPyConnection, name: str, kind: Literal["table", "view"]) -> None:

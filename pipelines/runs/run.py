@@ -95,7 +95,8 @@ class Run:
         with warehouse.opened(bench.site.marts, str(bench.zone)) as connection:
             touched.take_over_registry(bench, connection)
             _prepare(bench, connection)
-            self._outdated = tables.outdated(connection)
+            self._versions = rules.Versions(connection)
+            self._outdated = tables.outdated(connection, self._versions)
             if self._outdated:
                 stored = "select day from unit_day" + (
                     " union select day from daily_usage" if warehouse.has_table(connection, "daily_usage") else ""
@@ -124,7 +125,7 @@ class Run:
         if step.name in ("billing", "gap_ledger") or step.name in changed_days.MEMBERSHIPS:
             self._prepared = None  # the bills, gaps and days that it changed are touched now
         if is_renewed:
-            tables.note_version(connection, step)
+            tables.note_version(connection, step, self._versions)
             self._outdated.discard(step.name)
             self._renewed.add(step.name)
         self._made.add(step.name)
@@ -287,7 +288,7 @@ def _is_left(bench: Workbench) -> bool:
         return False
     with warehouse.opened(bench.site.marts, str(bench.zone)) as connection:
         _prepare(bench, connection)
-        if warehouse.has_table(connection, "daily_usage") and tables.outdated(connection):
+        if warehouse.has_table(connection, "daily_usage") and tables.outdated(connection, rules.Versions(connection)):
             return True
         return outbox.waiting(connection) != outbox.NOTHING and bench.serving_dsn() is not None
 

@@ -62,7 +62,7 @@ def test_a_rule_changes_the_version_of_what_is_made_by_it_alone(
 
         def version(rows: dict[str, pl.DataFrame]) -> list[str]:
             rules.lay(connection, rows)
-            return [rules.version(connection, *each) for each in (user, ((), ("daily_usage",)))]
+            return [rules.Versions(connection).of(*each) for each in (user, ((), ("daily_usage",)))]
 
         before = version(empty)
         if other:
