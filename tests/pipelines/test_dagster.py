@@ -32,6 +32,7 @@ from pipelines.runs.bench import workbench
 from pipelines.runs.run import Run, run_days
 from pipelines.settings import BackupSettings, BillingSettings, ReportSettings
 from tests.cases import figure_site
+from tests.chain import HISTORY
 from tests.site_helpers import deliver, local_days, make_site, series
 
 REPOSITORY = Path(__file__).parents[2]
@@ -78,7 +79,8 @@ def range_tags(days: list[date]) -> dict[str, str]:
 def contents(settings: Settings) -> dict[str, pl.DataFrame]:
     """Every published table of the site's warehouse, but the ledgers of runs."""
     with opened(settings.folder.marts, settings[SiteSettings].zone) as connection:
-        names = [name for name, *_ in publication.published_tables() if name not in ("run_ledger", "expectation_result")]
+        others = ("run_ledger", "expectation_result", *HISTORY)
+        names = [name for name, *_ in publication.published_tables() if name not in others]
         return {name: connection.sql(f"select * from {name}").pl() for name in names if has_table(connection, name)}
 
 
