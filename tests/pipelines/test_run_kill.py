@@ -14,7 +14,7 @@ from pipelines import settings
 from pipelines.processes import servers
 from tests.chain import COMMAND, FREE_PORTS, assert_same_tables, mainflow, published, table_names, tables
 
-KILLS = int(os.environ.get("MAINFLOW_TEST_RUN_KILLS", "8"))
+KILLS = int(os.environ.get("MAINFLOW_TEST_RUN_KILLS", "4"))
 DAYS = 20
 
 

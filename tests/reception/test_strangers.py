@@ -34,7 +34,7 @@ from tests.daemon_helpers import (
 
 METER = TERMINALS[0]
 DISK_MB = environment_number("MAINFLOW_STRANGERS_DISK_MB", 20)
-SENT_MB = environment_number("MAINFLOW_STRANGERS_MB", 8)
+SENT_MB = environment_number("MAINFLOW_STRANGERS_MB", 4)
 """How much strangers send, on a disk of which size; the full trial sends 1,024 on 200."""
 ACKNOWLEDGEMENT = 25
 """Bytes of an acknowledgement of SL 651."""

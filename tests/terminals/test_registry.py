@@ -137,7 +137,7 @@ def test_no_reader_ever_sees_half_a_fleet_while_the_file_is_rewritten_slowly(sit
                 file.write(WHOLE[start : start + len(WHOLE) // 4 + 1])
                 time.sleep(0.3)
     write(site, text([*ROWS, row("0000000099")]))
-    eventually(lambda: len(registry.terminals()) == 11, "the new terminal is in force")
+    eventually(lambda: 11 in seen, "the reader has the new terminal")
     over.set()
     reader.join()
     registry.stop()
