@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import psycopg
 import pytest
 
 from ingest_daemon.contract.site import Site
+from tests import trials
 from tests.daemon_helpers import Daemon, make_site, running
 
 os.environ.pop("COLUMNS", None)  # of 80, which parallel test runs set: commands print as into a pipe
@@ -34,6 +36,17 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Any:
     from tests.demo_site import make_demo
 
     return make_demo(tmp_path_factory.mktemp("demo") / "site")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A disk of its own of the module's `DISK_MB`."""
+    with ExitStack() as stack:
+        try:
+            disk = stack.enter_context(trials.small_disk(tmp_path / "disk", request.module.DISK_MB))
+        except PermissionError as error:
+            pytest.skip(str(error))
+        yield disk
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ into a new warehouse. Nothing that is half written may be taken for good, and af
 import argparse
 import contextlib
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from pipelines.runs import backup
 from pipelines.settings import load
 from tests.assets.test_lateness import make_site
 from tests.chain import assert_same_tables, published, tables
+from tests.trials import small_disk
 
 DISK_MB = 200
 DAYS = 6
@@ -49,7 +49,7 @@ def run(folder: Path, levels: tuple[int, ...] = LEVELS) -> list[Outcome]:
     make_site(calm, list(range(DAYS)))
     assert _called(0, "run", "--site", calm).code == 0
     expected = tables(calm / "marts.duckdb")
-    with _small_disk(folder / "disk") as disk:
+    with small_disk(folder / "disk", DISK_MB) as disk:
         site, target = disk / "site", disk / "backups"
         settings = make_site(site, list(range(DAYS)))
         children: list[supervisor.Child] = []
@@ -102,18 +102,6 @@ def _filled(disk: Path, left: int) -> Iterator[None]:
         yield
     finally:
         filler.unlink()
-
-
-@contextlib.contextmanager
-def _small_disk(at: Path) -> Iterator[Path]:
-    at.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(at)]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        raise PermissionError(f"no right to mount a small disk at {at}: run as root")
-    try:
-        yield at
-    finally:
-        subprocess.run(["umount", "-l", str(at)], check=False)
 
 
 def main() -> int:

@@ -12,7 +12,6 @@ import contextlib
 import errno
 import mmap
 import os
-import platform
 import random
 import shutil
 import signal
@@ -24,7 +23,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -38,6 +37,7 @@ from ingest_daemon.stores.influxdb import InfluxStore
 from ingest_daemon.stores.settings import StoreSettings
 from tests.daemon_helpers import REPOSITORY, TERMINALS, make_site
 from tests.influx_server import InfluxServer, free_ports
+from tests.trials import conclude, heading, small_disk
 
 BEGAN = datetime(2020, 1, 1, tzinfo=UTC)
 """Device time of the first reading: so far back that no jump of the daemon's clock makes a reading one of the future."""
@@ -50,8 +50,6 @@ ANSWER_S = 3.0
 DRAIN_S = 300.0
 CONTROL = struct.Struct("<iiiiqqqq")
 """`struct control` of `fault_shim.c`."""
-
-MACHINE = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
 
 Point = tuple[str, datetime]
 
@@ -204,9 +202,7 @@ class Outcome(NamedTuple):
     def text(self, seed: int) -> str:
         """The report."""
         lines = [
-            f"date                      {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-            f"machine                   {MACHINE}",
-            f"seed, minutes             {seed}, {self.seconds / 60:.1f}",
+            *heading(seed, self.seconds),
             *(f"{name:<25} {count:,}" for name, count in sorted(self.kills.items())),
             f"{'daemon starts':<25} {self.starts:,}",
             *(f"{name:<40} {count:,}" for name, count in sorted(self.faults.items())),
@@ -328,26 +324,13 @@ class Ground:
         return [dish for dish, _ in dishes], [weight for _, weight in dishes]
 
 
-@contextlib.contextmanager
-def small_disk(at: Path) -> Iterator[Path | None]:
-    """A tmpfs of `DISK_MB`; None where it may not be mounted."""
-    at.mkdir(parents=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(at)]
-    try:
-        mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        mounted = False
-    try:
-        yield at if mounted else None
-    finally:
-        if mounted:
-            subprocess.run(["umount", "-l", str(at)], check=False)
-
-
 def run(folder: Path, seconds: float, seed: int, every_s: float, kills: int = 0) -> Outcome:
     """Break things for so long, or until there were so many kills (0: the time alone); then hold the store against the truth."""
     began = time.monotonic()
-    with small_disk(folder / "disk") as disk:
+    with contextlib.ExitStack() as stack:
+        disk = None
+        with contextlib.suppress(PermissionError):
+            disk = stack.enter_context(small_disk(folder / "disk", DISK_MB))
         ground = Ground(folder, disk, seed)
         ground.influx.start()
         terminals = [
@@ -432,15 +415,7 @@ def main() -> int:
         parser.error("no influxd on PATH (Debian: apt-get install influxdb)")
     folder = Path(tempfile.mkdtemp(prefix="mainflow-faults-"))
     outcome = run(folder, options.minutes * 60, options.seed, options.every, options.kills)
-    text = outcome.text(options.seed)
-    print(text, end="", flush=True)
-    if options.report:
-        options.report.write_text(text)
-    if outcome.clean:
-        shutil.rmtree(folder)
-    else:
-        print(f"what was left behind: {folder}")
-    return 0 if outcome.clean else 1
+    return conclude(folder, outcome.text(options.seed), options.report, is_good=outcome.clean)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ from pipelines.runs.bench import workbench
 from pipelines.runs.run import run_touched
 from pipelines.settings import load
 from tests.chain import mainflow, tables
-from tests.faults import MACHINE
+from tests.trials import conclude, heading
 
 KINDS = ("live", "analysis", "figures", "mainflow run")
 """Dagster's jobs, and the command."""
@@ -66,9 +66,7 @@ class Outcome(NamedTuple):
     def text(self, seed: int) -> str:
         """The report."""
         lines = [
-            f"date                      {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-            f"machine                   {MACHINE}",
-            f"seed, minutes             {seed}, {self.seconds / 60:.1f}",
+            *heading(seed, self.seconds),
             *(f"runs begun: {name:<13} {count:,}" for name, count in sorted(self.runs.items())),
             *(f"killed: {name:<17} {count:,}" for name, count in sorted(self.kills.items())),
             f"late deliveries           {self.deliveries:,}",
@@ -258,15 +256,7 @@ def main() -> int:
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="mainflow-run-faults-", dir=MEMORY if MEMORY.is_dir() else None))
     outcome = run(folder, options.kills, options.seed, options.days)
-    text = outcome.text(options.seed)
-    print(text, end="", flush=True)
-    if options.report:
-        options.report.write_text(text)
-    if outcome.differing:
-        print(f"what was left behind: {folder}")
-        return 1
-    shutil.rmtree(folder)
-    return 0
+    return conclude(folder, outcome.text(options.seed), options.report, is_good=not outcome.differing)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,7 +18,6 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 from urllib.error import HTTPError
@@ -30,8 +28,8 @@ import psycopg
 from ingest_daemon.contract.kept import ended, kept
 from ingest_daemon.contract.site import Site
 from tests.chain import COMMAND, mainflow
-from tests.faults import MACHINE
 from tests.influx_server import free_ports
+from tests.trials import conclude, heading
 
 BACK_S, TOLD_S = 10.0, 5.0
 """What must be: a killed process is started again within the first, and until then told within the second."""
@@ -86,9 +84,7 @@ def run(folder: Path, times: int, seed: int) -> dict[str, list[Kill]]:
 def report(kills: dict[str, list[Kill]], seed: int, seconds: float) -> str:
     """The longest times of each process."""
     lines = [
-        f"date              {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        f"machine           {MACHINE}",
-        f"seed, minutes     {seed}, {seconds / 60:.1f}",
+        *heading(seed, seconds, 18),
         "process            kills  told within  /healthz  started again  answers (longest)",
     ]
     for name, all_kills in sorted(kills.items()):
@@ -185,14 +181,7 @@ def main() -> int:
     folder, began = Path(tempfile.mkdtemp(prefix="mainflow-up-faults-")), time.monotonic()
     kills = run(folder, options.times, options.seed)
     text = report(kills, options.seed, time.monotonic() - began)
-    print(text, end="", flush=True)
-    if options.report:
-        options.report.write_text(text)
-    if not _in_time(kills):
-        print(f"what was left behind: {folder}")
-        return 1
-    shutil.rmtree(folder)
-    return 0
+    return conclude(folder, text, options.report, is_good=_in_time(kills))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from ingest_daemon.stores.settings import StoreSettings
 from pipelines.processes import listening, servers, supervisor
 from pipelines.settings import BillingSettings, ServerSettings
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LOW_DISK_GB = 5
 KEPT_DAYS = 800
 """Shortest retention of readings: a month is compared with that of last year, and both may have to be recomputed."""
@@ -94,7 +93,7 @@ def _outside(settings: Settings) -> Iterator[Finding]:
     inner = {"Dagster": own.dagster_port, "Grafana": own.grafana_port, **servers.inner_ports(settings.folder)}
     wide = {listener.port: str(listener.address) for listener in listening.listeners() if listener.is_wide}
     reached = {f"{name} {port}": wide[port] for name, port in inner.items() if port in wide}
-    if sms.on and sms.bind not in LOOPBACK:
+    if sms.on and sms.bind not in listening.LOOPBACK:
         reached[f"SMS {sms.port}"] = sms.bind
     for name, address in reached.items():
         advice = (
@@ -102,7 +101,7 @@ def _outside(settings: Settings) -> Iterator[Finding]:
         )
         yield Finding(f"对外 / outside {name}", False, f"listens on {address}: others reach it", advice)
     link = urlsplit(own.grafana_link)
-    if link.scheme == "http" and link.hostname not in LOOPBACK:
+    if link.scheme == "http" and link.hostname not in listening.LOOPBACK:
         advice = "put a proxy with TLS before Grafana, and https:// in [servers] grafana_url"
         yield Finding("对外 / outside Grafana", False, f"{own.grafana_link}: passwords cross the network in the clear", advice)
     elif not reached:

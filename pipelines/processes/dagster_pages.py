@@ -2,8 +2,9 @@
 
     python -m pipelines.processes.dagster_pages --port 3010
 
-The guard refuses a foreign `Host` (a name that was made to point at this machine), a foreign `Origin`, websockets too, GraphQL by
-GET (a link or a picture would do) and frames. Programs without a browser send no `Origin` and are let in.
+They are for this machine, and for others through a tunnel that ends here. The guard refuses a foreign `Host` (a name that was
+made to point at this machine), a foreign `Origin`, websockets too, GraphQL by GET (a link or a picture would do) and frames.
+Programs without a browser send no `Origin` and are let in.
 """
 
 import argparse
@@ -23,13 +24,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ingest_daemon.contract.site import UMASK
 from pipelines.processes.dagster_home import WORKSPACE
+from pipelines.processes.listening import LOOPBACK
 
 GRAPHQL = "/graphql"
 POLL_MS = 2000
 """How often an open page asks for what is new; Dagster's own default."""
-
-OWN_NAMES = {"127.0.0.1", "localhost", "::1"}
-"""What the pages are called: they are for this machine, and for others through a tunnel that ends here."""
 
 
 class Guard:
@@ -57,8 +56,8 @@ def refusal(scope: Scope) -> str | None:
     """Why a request or websocket is not let in; None where it is."""
     headers = Headers(scope=scope)
     host, origin = headers.get("host", ""), headers.get("origin")
-    if len(headers.getlist("host")) != 1 or _split(f"//{host}").hostname not in OWN_NAMES:
-        return f"Host {host!r}: expected one of {', '.join(sorted(OWN_NAMES))}; from elsewhere use a tunnel: ssh -L"
+    if len(headers.getlist("host")) != 1 or _split(f"//{host}").hostname not in LOOPBACK:
+        return f"Host {host!r}: expected one of {', '.join(LOOPBACK)}; from elsewhere use a tunnel: ssh -L"
     if origin is not None and (len(headers.getlist("origin")) != 1 or _split(origin).netloc != host):
         return f"Origin {origin!r}: expected these pages themselves, at {host}"
     if scope["path"] == GRAPHQL and scope.get("method") == "GET" and "query" in QueryParams(scope["query_string"]):

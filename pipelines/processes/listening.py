@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+"""Names under which only this machine is reached."""
+
 _LISTENS = "0A"
 
 

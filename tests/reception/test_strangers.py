@@ -2,9 +2,7 @@
 
 import shutil
 import socket
-import subprocess
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -38,18 +36,6 @@ SENT_MB = environment_number("MAINFLOW_STRANGERS_MB", 4)
 """How much strangers send, on a disk of which size; the full trial sends 1,024 on 200."""
 ACKNOWLEDGEMENT = 25
 """Bytes of an acknowledgement of SL 651."""
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of its own of `DISK_MB`."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(folder)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"no disk of its own can be mounted here (root is needed): {mounted.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def flood(daemon: Daemon, megabytes: int, over: threading.Event) -> None:
