@@ -22,9 +22,9 @@ def build(mart: Table, warehouse: duckdb.DuckDBPyConnection, *, renew: bool = Fa
     `renew`: make the table anew, with the columns and types that its select has now.
     """
     rows = f"{mart.query} order by {', '.join(mart.grain)}"
+    there = columns_of(warehouse, mart.name)
     warehouse.execute("begin").fetchall()
     try:
-        there = columns_of(warehouse, mart.name)
         if renew or not there:
             warehouse.execute(f"create or replace table {mart.name} as {rows}").fetchall()
             there = columns_of(warehouse, mart.name)

@@ -27,12 +27,11 @@ def note(connection: duckdb.DuckDBPyConnection, made: Collection[str], renewed: 
         "create table if not exists state.unpublished_step (name varchar primary key, is_renewed boolean)"
     ).fetchall()
     connection.execute("create table if not exists state.unpublished_day (day date primary key)").fetchall()
-    for name in sorted(made):
-        connection.execute(
-            "insert into state.unpublished_step values (?, ?) "
-            "on conflict do update set is_renewed = unpublished_step.is_renewed or excluded.is_renewed",
-            [name, name in renewed],
-        ).fetchall()
+    connection.execute(
+        "insert into state.unpublished_step select unnest($names), unnest($renewed) "
+        "on conflict do update set is_renewed = unpublished_step.is_renewed or excluded.is_renewed",
+        {"names": sorted(made), "renewed": [name in renewed for name in sorted(made)]},
+    ).fetchall()
     connection.execute("insert or ignore into state.unpublished_day select unnest(?::date[])", [list(days)]).fetchall()
 
 

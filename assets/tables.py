@@ -355,10 +355,15 @@ def synced() -> list[Step]:
     return [step for step in steps() if step.name in names and step.group != "reports"]
 
 
-def absent(connection: duckdb.DuckDBPyConnection, step: Step) -> list[str]:
-    """The tables that the step and its checks need and that no run has made yet."""
-    own = {other.name for other in steps()} - {"registry", "billing"}
-    return sorted(needed_by(step) & own - warehouse.table_names(connection))
+def absent(connection: duckdb.DuckDBPyConnection, step: Step, made: Collection[str] = ()) -> list[str]:
+    """The tables that the step and its checks need and that no run has made yet; those of the steps `made` are there."""
+    looked_for = (needed_by(step) & _names()) - {"registry", "billing", *made}
+    return sorted(name for name in looked_for if not warehouse.has_table(connection, name))
+
+
+@cache
+def _names() -> frozenset[str]:
+    return frozenset(step.name for step in steps())
 
 
 def prepare(connection: duckdb.DuckDBPyConnection) -> None:
@@ -418,8 +423,8 @@ def outdated(connection: duckdb.DuckDBPyConnection, versions: rules.Versions) ->
     if interval_files.are_lost(connection):
         changed.add("interval_reading")
     found = (changed | made_from(changed)) & {step.name for step in figures()}
-    for name in found:
-        connection.execute("insert or replace into state.version values (?, null)", [name]).fetchall()
+    if found:
+        connection.execute("insert or replace into state.version select unnest(?), null", [sorted(found)]).fetchall()
     return found
 
 

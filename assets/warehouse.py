@@ -169,27 +169,21 @@ def frame(warehouse: duckdb.DuckDBPyConnection, query: str) -> pl.DataFrame:
 
 
 def columns_of(warehouse: duckdb.DuckDBPyConnection, table: str) -> list[tuple[str, str]]:
-    """Names and types of a table's columns, in order."""
-    query = (
-        "select column_name, data_type from duckdb_columns() "
-        "where database_name = 'marts' and schema_name = 'main' and table_name = ? order by column_index"
-    )
-    return warehouse.execute(query, [table]).fetchall()
+    """Names and types of the columns of a table or view (`name` or `schema.name`), in order; none where it is not there."""
+    try:
+        # By name: DuckDB's lists of all tables and columns cost ten times as much.
+        return warehouse.execute("select name, type from pragma_table_info(?)", [f"marts.{_qualified(table)}"]).fetchall()
+    except duckdb.CatalogException:
+        return []
+
+
+def _qualified(table: str) -> str:
+    return table if "." in table else f"main.{table}"
 
 
 def has_table(warehouse: duckdb.DuckDBPyConnection, table: str) -> bool:
     """Whether a table or view (`name` or `schema.name`) is there."""
-    schema, _, name = table.rpartition(".")
-    return name in table_names(warehouse, schema or "main")
-
-
-def table_names(warehouse: duckdb.DuckDBPyConnection, schema: str = "main") -> set[str]:
-    """Names of the tables and views of a schema."""
-    query = (
-        "select table_name from duckdb_tables() where database_name = 'marts' and schema_name = $schema "
-        "union all select view_name from duckdb_views() where database_name = 'marts' and schema_name = $schema"
-    )
-    return {name for (name,) in warehouse.execute(query, {"schema": schema}).fetchall()}
+    return bool(columns_of(warehouse, table))
 
 
 def drop(warehouse: duckdb.DuckDBPyConnection, name: str, kind: Literal["table", "view"]) -> None:

@@ -306,7 +306,7 @@ def _compute(run: Run, steps: list[Step], progress: Progress) -> Outcome:
             blocked_by = tables.needed_by(step).intersection(broken)
             if blocked_by:
                 broken[step.name] = f"not made, because of {', '.join(sorted(blocked_by))}"
-            elif not tables.absent(connection, step):
+            elif not tables.absent(connection, step, {made_step.name for made_step, _ in made}):
                 made.append((step, run.make(connection, step)))
                 findings = [finding for finding in run.examine(connection, step) if finding.offending]
                 for finding in findings:
