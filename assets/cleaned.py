@@ -17,10 +17,10 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
-from assets import calendar, interval_files, registry_history, rules, units, warehouse
+from assets import calendar, interval_files, ledgers, registry_history, rules, units, warehouse
 from assets.workbench import Workbench
 from assets.workers import results
-from ingest_daemon.contract.schema import READING, TIMESTAMP, Reason
+from ingest_daemon.contract.schema import READING, Reason
 from ingest_daemon.stores import RawStore
 
 STRETCH_METER_DAYS = 8_000
@@ -175,9 +175,7 @@ class _Block(NamedTuple):
 
     def _conflicts(self, start: datetime, end: datetime) -> pl.DataFrame:
         """Times of readings that a later arrival contradicted: `terminal`, `ts`."""
-        if not self.conflicts.exists() or self.conflicts.stat().st_size == 0:
-            return pl.DataFrame(schema={"terminal": pl.String, "ts": TIMESTAMP})
-        lines = pl.read_ndjson(self.conflicts, schema_overrides={"terminal": pl.String, "ts": pl.String}, ignore_errors=True)
+        lines = ledgers.lines(self.conflicts, {"terminal": pl.String(), "ts": pl.String()})
         times = lines.select("terminal", ts=pl.col("ts").str.to_datetime(time_unit="us", time_zone="UTC", strict=False))
         return times.filter(pl.col("ts").is_between(start, end))
 

@@ -3,13 +3,12 @@
 The ledgers are read only when one of them changed. Their lines are described in `ingest_daemon/forwarding/quarantine.py`.
 """
 
-import json
 from pathlib import Path
 
 import duckdb
 import polars as pl
 
-from assets import warehouse
+from assets import ledgers, warehouse
 from assets.workbench import Workbench
 from ingest_daemon.contract.schema import TIMESTAMP, Reason
 
@@ -59,10 +58,10 @@ def _state(folder: Path) -> str:
 def _counted(reason: Reason, folder: Path, zone: str) -> pl.DataFrame:
     """The ledger of a reason, by terminal and local day."""
     last = pl.coalesce("last_position", "position")
-    lines = _lines(folder / f"{reason}.jsonl").filter(pl.col("received_at").is_not_null())
+    lines = ledgers.lines(folder / f"{reason}.jsonl", LINE).filter(pl.col("received_at").is_not_null())
     lines = lines.filter((pl.col("position") > last.cum_max().shift().over(SAME)).fill_null(True))
     if reason is Reason.UNKNOWN_TERMINAL and (folder / ADOPTED).exists():
-        lines = lines.join(_lines(folder / ADOPTED), on=["stream", "position"], how="anti", maintain_order="left")
+        lines = lines.join(ledgers.lines(folder / ADOPTED, LINE), on=["stream", "position"], how="anti", maintain_order="left")
     times = {"first_at": pl.col("received_at"), "last_at": pl.coalesce("last_received_at", "received_at")}
     lines = lines.with_columns(
         pl.col("terminal").fill_null(""),
@@ -79,23 +78,3 @@ def _counted(reason: Reason, folder: Path, zone: str) -> pl.DataFrame:
         pl.col("detail").last(),
     )
     return found.select(pl.col(name).cast(dtype) for name, dtype in KEPT_ASIDE.items())
-
-
-def _lines(path: Path) -> pl.DataFrame:
-    """The whole lines of a ledger without damaged ones."""
-    data = path.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if not whole:
-        return pl.DataFrame(schema=LINE)
-    try:
-        return pl.read_ndjson(whole, schema=LINE, ignore_errors=True)
-    except pl.exceptions.ComputeError:
-        sound = b"".join(line for line in whole.splitlines(keepends=True) if _is_sound(line))
-        return pl.read_ndjson(sound, schema=LINE, ignore_errors=True) if sound else pl.DataFrame(schema=LINE)
-
-
-def _is_sound(line: bytes) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:
-        return False

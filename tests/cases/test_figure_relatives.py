@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from assets.calendar import days_between
+from ingest_daemon.contract.schema import Reason
 from tests.cases.figure_site import BILLING, FigureSite, csv_text, readings
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -437,3 +438,13 @@ def test_days_of_any_zone_have_their_hours_and_a_meter_on_the_local_grid_is_on_t
         query = "select strftime(day, '%m-%d'), sum(volume_m3), count(*) - count(volume_m3) from hourly_usage group by 1"
         hourly = {day: (volume, missing) for day, volume, missing in site.rows(query) if day in days}
         assert hourly == {day: (pytest.approx(6.0 * length), 0) for day, length in days.items()}
+
+
+def test_a_damaged_line_in_the_ledger_of_contradictions_costs_itself_and_stops_no_figure(site: FigureSite) -> None:
+    site.store(hours("2025-06-01T00:00", 48, 1000))
+    told = f'{{"terminal": "{FIRST}", "ts": "2025-06-02T04:00:00.000000Z"}}\n'
+    site.site.quarantine.mkdir(exist_ok=True)
+    (site.site.quarantine / f"{Reason.CONFLICT}.jsonl").write_bytes(b"\x00\x00garbage\n" + told.encode() + b'{"terminal": "00')
+    site.run()
+    assert volumes(site) == {"06-01": 144.0, "06-02": 144.0}
+    assert site.values("select conflicts from data_quality where day = date '2025-06-02'") == [1]
