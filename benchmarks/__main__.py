@@ -40,6 +40,7 @@ PROBES = {
     "p7": Entry("figures_cost", "kernel", "计算与裸扫描、DuckDB、pandas 之比", "figures against a bare scan, DuckDB and pandas"),
     "whole": Entry("whole", "whole_run", "整次 mainflow run 与裸扫描之比", "a whole mainflow run against a bare scan"),
     "p13": Entry("whole", "dagster_run", "Dagster 一天的运行", "a Dagster run of one day"),
+    "newday": Entry("whole", "new_day", "四百天历史上的新一天", "a new day on 400 days of history"),
     "fresh": Entry("whole", "freshness", "报文到看板的时间", "from a frame to the board"),
     "p8": Entry("figures_cost", "growth", "一天的代价随表数的增长", "cost of a day from 2,000 to 200,000 meters"),
     "p9": Entry("figures_cost", "late_day", "迟到一天的代价", "cost of one late day"),

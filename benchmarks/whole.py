@@ -10,13 +10,13 @@ import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from benchmarks import archive
 from benchmarks.figures import Figure, at_most, ratios
-from benchmarks.figures_cost import MONTH, SIZES, Task, archive_of, measured
+from benchmarks.figures_cost import HISTORY, MONTH, SIZES, Task, archive_of, measured
 from benchmarks.parties import REPOSITORY, START_S
 from benchmarks.run import Run
 from benchmarks.stack import COMMAND, up
@@ -27,6 +27,8 @@ TRIES = 50
 SHOWN_WITHIN_S = 60.0
 STEP_S = 0.1
 PROBE_MARTS = 30
+DAYS = 3
+"""New days that are measured one after the other."""
 
 
 def whole_run(run: Run) -> list[Figure]:
@@ -43,17 +45,60 @@ def whole_run(run: Run) -> list[Figure]:
             shutil.copytree(folder, site.raw, dirs_exist_ok=True)
             # PostgreSQL is started here, so that its CPU is not among that of the command's processes.
             with embedded(site, 0):
-                before = _children()
-                command("run", "--site", str(site.root))
-                after = _children()
-            ours.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-            memory.append(after.ru_maxrss / 1024)
+                ours.append(_cpu_s_of("run", "--site", str(site.root)))
+            memory.append(_children().ru_maxrss / 1024)
     size = f"{meters:,} meters × {MONTH} days"
     return [
         Figure("P7", "whole `mainflow run`, CPU", ours, "s", None, size),
         Figure("P7", "whole `mainflow run` ÷ bare scan", ratios(ours, scans), "×", at_most(20), size),
         Figure("P7", "most memory of its largest process", memory, "MB", None, size),
     ]
+
+
+def new_day(run: Run) -> list[Figure]:
+    """P13: a new day of 2,000 meters on 400 days of history, against making all of them, and against 40 days of history."""
+    meters = run.sized(SIZES[0])
+    long, short = (_all_and_a_day(run, meters, days) for days in (HISTORY, HISTORY // 10))
+    size = f"{meters:,} meters"
+    return [
+        Figure("P13", f"all of {HISTORY} days with every table, published", [long.all_s], "s", None, size),
+        Figure("P13", f"a new day on {HISTORY} days", long.days_s, "s", None, size),
+        Figure("P13", "a new day ÷ all days", ratios(long.days_s, [long.all_s] * DAYS), "", at_most(1 / 100), size),
+        Figure(
+            "P13", f"a new day on {HISTORY} days ÷ on {HISTORY // 10}", ratios(long.days_s, short.days_s), "×", at_most(1.2), size
+        ),
+    ]
+
+
+class _Made(NamedTuple):
+    all_s: float
+    days_s: list[float]
+
+
+def _all_and_a_day(run: Run, meters: int, days: int) -> _Made:
+    """CPU of making a site of so many days at once, and then of each of the days after them, one by one."""
+    from pipelines.processes.postgres import embedded
+
+    folder = archive_of(run, meters, days + DAYS)
+    last = archive.FIRST + timedelta(days=days - 1)
+    with run.site(0) as site:
+        _register(site, archive.terminals(meters))
+        shutil.copytree(folder, site.raw, dirs_exist_ok=True)
+        with embedded(site, 0):
+            run.tell(f"all of {days} days")
+            whole = _cpu_s_of("run", "--site", str(site.root), "--days", f"{archive.FIRST}..{last}")
+            new = []
+            for day in (last + timedelta(days=number + 1) for number in range(DAYS)):
+                run.tell(f"a new day on {days} days")
+                new.append(_cpu_s_of("run", "--site", str(site.root), "--days", f"{day}..{day}"))
+    return _Made(whole, new)
+
+
+def _cpu_s_of(*arguments: str) -> float:
+    before = _children()
+    command(*arguments)
+    after = _children()
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def dagster_run(run: Run) -> list[Figure]:
