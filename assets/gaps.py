@@ -1,7 +1,8 @@
 """The ledger of holes in the data (`gap_ledger`): when each was seen first, asked for, and closed.
 
-A hole lies between two instants at which the curve of a meter is known, further apart than `[figures] max_hole_h`; one without an
-end is the silence of a meter that lasts. Found from `unit_day`; only days with a hole inside are looked at by intervals.
+A hole lies between two instants at which the curve of a meter is known and misses a reading at least: the seconds between two
+readings that contradict each other are none. One without an end is the silence of a meter that lasts. Found from `unit_day`;
+only days with a hole inside are looked at by intervals.
 The ledger remembers: when a hole was seen first does not follow from the readings.
 """
 
@@ -149,7 +150,7 @@ select
     end_at + to_milliseconds(cast(criterion('gap.memory_days', cast(end_at as date)) * 86.4e6 as bigint)) as deadline_at
 from ends
 join meter using (meter)
-where next_at > end_at and next_day in (ends.day, after)
+where intervals > 0 and next_day in (ends.day, after)
     and exists (select 1 from touched_day where end_at <= touched_day.ends_at and next_at >= touched_day.starts_at)
 """
 """Holes beside or within the touched days: `meter`, `terminal`, `from_at`, `to_at`, `day`, `intervals`, `deadline_at`."""
