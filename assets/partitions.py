@@ -18,6 +18,9 @@ from ingest_daemon.contract.schema import TIMESTAMP
 ALIGNED = timedelta(days=364)
 """From a day to the one nearest a year later that is the same day of the week."""
 
+PIECE_DAYS = 62
+"""Days of which tables with a row an hour are made at a time: 2,000 meters have three million hours in them."""
+
 
 class Partitions(NamedTuple):
     """The partitions that a set of touched local days leads to.
@@ -71,15 +74,19 @@ class Partitions(NamedTuple):
     def prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Make the temporary table of every `Partitioning`."""
         for partitioning in PARTITIONINGS.values():
-            if not partitioning.rows:
-                continue
-            rows = partitioning.rows(self)
-            made = f"create or replace temp table {partitioning.touched} as"
-            if isinstance(rows, str):
-                connection.execute(f"{made} {rows}").fetchall()
-                continue
-            with warehouse.registered(connection, "incoming", rows):
-                connection.execute(f"{made} select * from incoming").fetchall()
+            partitioning.prepare(connection, self)
+
+    def pieces(self, word: str) -> list["Partitions"]:
+        """The partitions of a table that is cut by `word`, so many at a time as need little memory.
+
+        Tables that look beyond their own days or months are not cut: their rows are few.
+        """
+        if len(self.days) <= PIECE_DAYS or word not in ("day", "month"):
+            return [self]
+        if word == "month":
+            months = {month: [day for day in self.days if calendar.month_of(day) == month] for month in self.months}
+            return [self._replace(days=tuple(days)) for days in months.values()]
+        return [self._replace(days=self.days[start : start + PIECE_DAYS]) for start in range(0, len(self.days), PIECE_DAYS)]
 
 
 class Partitioning(NamedTuple):
@@ -99,6 +106,18 @@ class Partitioning(NamedTuple):
         """SQL condition for the rows of the touched partitions."""
         keys = ", ".join(self.keys)
         return f"({keys}) in (select ({keys}) from {self.touched})" if self.rows else "true"
+
+    def prepare(self, connection: duckdb.DuckDBPyConnection, partitions: Partitions) -> None:
+        """Make `touched`."""
+        if not self.rows:
+            return
+        rows = self.rows(partitions)
+        made = f"create or replace temp table {self.touched} as"
+        if isinstance(rows, str):
+            connection.execute(f"{made} {rows}").fetchall()
+            return
+        with warehouse.registered(connection, "incoming", rows):
+            connection.execute(f"{made} select * from incoming").fetchall()
 
 
 def _days(partitions: Partitions) -> pl.DataFrame:

@@ -5,7 +5,7 @@ registers) are here. `mainflow run` and the Dagster assets take the same steps i
 """
 
 import ast
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -167,7 +167,18 @@ def _mart(mart: Table, making: Making) -> Made:
     # What follows from a mart that is renewed is renewed, too.
     is_compared = mart.name in changed_days.MEMBERSHIPS and not making.renew and warehouse.has_table(making.connection, mart.name)
     with changed_days.noted(making.connection, mart.name) if is_compared else nullcontext():
-        return Made(0, marts.build(mart, making.connection, renew=making.renew))
+        return Made(0, sum(_pieces(mart, making)))
+
+
+def _pieces(mart: Table, making: Making) -> Iterator[int]:
+    """Make the partitions, some at a time where they are many; gives the rows of each piece."""
+    pieces = making.partitions.pieces(mart.partitions)
+    for number, piece in enumerate(pieces):
+        if len(pieces) > 1:
+            mart.partitioning.prepare(making.connection, piece)
+        yield marts.build(mart, making.connection, renew=making.renew and number == 0)
+    if len(pieces) > 1:
+        mart.partitioning.prepare(making.connection, making.partitions)
 
 
 def _report(name: str, making: Making) -> Made:

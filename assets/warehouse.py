@@ -18,6 +18,9 @@ from ingest_daemon.contract import locks
 STORAGE_VERSION = "v1.4.0"
 """The newest file format that every DuckDB since 1.4 reads; the library's default would shut older readers out."""
 
+MEMORY = "2GB"
+"""What DuckDB may take before it uses the disk: the daemon, PostgreSQL and Grafana live on the same machine."""
+
 Rows: TypeAlias = pl.DataFrame | pa.Table
 
 
@@ -57,6 +60,7 @@ def opened(path: Path, zone: str, *, read_only: bool = False) -> Iterator[duckdb
         connection.execute("use marts").fetchall()
         connection.execute(f"set file_search_path = '{_quoted(path.parent)}'").fetchall()
         connection.execute(f"set temp_directory = '{_quoted(path)}.tmp'").fetchall()
+        connection.execute(f"set memory_limit = '{MEMORY}'").fetchall()
         connection.execute(f"set timezone = '{zone}'").fetchall()
         connection.execute("set preserve_insertion_order = true").fetchall()
         connection.execute("set enable_progress_bar = false").fetchall()

@@ -18,7 +18,7 @@ from ingest_daemon.contract.schema import READING
 from ingest_daemon.stores.parquet import ParquetStore
 
 ZONE = ZoneInfo("Asia/Shanghai")
-FIRST = date(2026, 1, 1)
+FIRST = date(2025, 7, 1)
 STEPS = 96
 STEP_US = 900_000_000
 WRITES_PER_DAY = 6
