@@ -181,7 +181,7 @@ def test_the_flags_in_the_documents_are_those_of_the_kernel() -> None:
 @every_page
 def test_every_column_that_a_page_names_is_in_the_header_of_its_table(page: Path) -> None:
     for table, column in re.findall(r"`(\w+)\.(\w+)`", prose(page)):
-        if table in tables():
+        if table in tables() and f"{table}.{column}" not in registry.FILES["criteria"]["name"].allowed:
             assert column in tables()[table].columns, f"{page}: {table} has no column {column}"
 
 

@@ -7,4 +7,4 @@ because: a band has its middle inside
 select *
 from usage_profile
 where weekday in (select weekday from touched_weekday)
-    and not coalesce(p10_m3h <= median_m3h and median_m3h <= p90_m3h and hours > 0, false)
+    and not coalesce(p10_m3h <= median_m3h + 1e-9 and median_m3h <= p90_m3h + 1e-9 and hours > 0, false)

@@ -28,8 +28,8 @@ slots as (
 ),
 
 hours as (
-    -- Whole microlitres: their sum is the same in whatever order.
-    select hourly_usage.meter, slots.day, hour, cast(hourly_usage.volume_m3 * 1e9 as bigint) as volume_ul
+    -- Whole microlitres: their sum is the same in whatever order. An hour in which the register ran back a little has no use.
+    select hourly_usage.meter, slots.day, hour, greatest(cast(hourly_usage.volume_m3 * 1e9 as bigint), 0) as volume_ul
     from hourly_usage
     join slots using (hour_start)
     join daily_usage on daily_usage.meter = hourly_usage.meter and daily_usage.day = slots.day

@@ -26,7 +26,7 @@ columns:
   rules_broken: {zh: 违反规则, en: Rules broken, unit: "", description: "Codes of the validation rules that are broken, but for V11 and V17, which other parts have."}
   clock_offset_s: {zh: 时钟偏差, en: Clock offset, unit: s, description: "Least time from a reading to its receipt, of a meter that reports each step, or whose clock is ahead; else empty."}
   battery_min_v: {zh: 最低电压, en: Lowest battery, unit: V, description: Lowest battery voltage of the day.}
-  signal_min: {zh: 最弱信号, en: Weakest signal, unit: "", format: "0", description: Weakest signal of the day as the device reports it.}
+  weakest_signal: {zh: 最弱信号, en: Weakest signal, unit: "", format: "0", description: Weakest signal of the day as the device reports it.}
 */
 with criteria as (
     select
@@ -133,5 +133,5 @@ select
     rules_broken,
     clock_offset_s,
     battery_min_v,
-    signal_min
+    signal_min as weakest_signal
 from parts

@@ -135,6 +135,12 @@ def test_the_asset_graph_is_that_of_the_headers() -> None:
         "interval_reading": {"raw_reading", "registry"},
         "register_month": {"interval_reading", "registry"},
         "register_bill": {"interval_reading", "registry", "billing"},
+        "month_end": {"billing", "registry", "relation", "meter_month", "bill", "bill_charge"},
+        "forecast_hour": {"hourly_usage", "daily_usage", "calendar", "meter_history", "relation"},
+        "night_level": {"interval_reading", "calendar"},
+        "delivery_day": {"raw_reading", "registry"},
+        "gap_ledger": {"interval_reading", "latest_figures", "meter"},
+        "kept_aside": set(),
         "published": steps,
         "daily_volume_report": {"daily_usage", "meter", "meter_history"},
     }
