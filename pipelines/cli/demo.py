@@ -29,7 +29,7 @@ SQLITE_DRIVER = "SQLite3"
 DRIVER_PACKAGES = "unixodbc libsqliteodbc"
 
 
-def run_demo(folder: Path, days: int, console: Console) -> int:
+def run_demo(folder: Path, days: int, history_months: int, console: Console) -> int:
     """Run the demo. Returns the exit code. A second run sends the same readings again and changes no figure."""
     site = Site(folder.resolve())
     if not site.settings.exists():
@@ -37,10 +37,11 @@ def run_demo(folder: Path, days: int, console: Console) -> int:
             folder, "embedded", {"site": {"utility": UTILITY}, "billing": {"connection": _billing(site)}}, examples=False
         )
     loaded = settings.load(site.root)
-    fleet = fleet_site.fleet_of(site, loaded.zone, SEED, days)
+    fleet = fleet_site.fleet_of(site, loaded.zone, SEED, days, history_months)
     with console.status("模拟客户 / making the fleet, its truth and its billing database"):
         fleet_site.settle(site, fleet)
     free = {"MAINFLOW_DAEMON_DATA_PORT": "0", "MAINFLOW_DAEMON_ALARM_PORT": "0", "MAINFLOW_DAEMON_HEALTH_PORT": "0"}
+    free |= simulation_send.past_days_of(fleet.since, loaded)
     expected = sum(frame.height for frame in faults.reported(fleet).values())
     with servers.postgres(loaded) as dsn, servers.daemon(site, free) as ports:
         with progress_bar("终端上报 terminals send over TCP", expected) as told:
