@@ -137,12 +137,12 @@ def _make_block(
         return 0
     volumes = _volumes(connection, meters, days, zone)
     model = Model(volumes, days, rules)
-    written = 0
-    for day in block:
-        scores = pl.DataFrame({"meter": meters, "day": [day] * len(meters), **model.score(days.position[day])})
-        scores = scores.filter(pl.col("hours") > 0)
-        warehouse.append(connection, "forecast_day", scores)
-        written += scores.height
+    scores = pl.concat(
+        pl.DataFrame({"meter": meters, "day": [day] * len(meters), **model.score(days.position[day])}).filter(pl.col("hours") > 0)
+        for day in block
+    )
+    warehouse.append(connection, "forecast_day", scores)
+    written = scores.height
     for day in kept:
         own = _rows("meter", meters, day, model.forecast(days.position[day]), zone)
         sums = [own, *_group_rows(connection, meters, model, day, zone)]

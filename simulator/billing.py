@@ -125,11 +125,11 @@ def accounts(content: dict[str, pl.DataFrame]) -> pl.DataFrame:
         pl.col("paid_on").str.to_date().dt.truncate("1mo").alias("month"), "customer_no", received="amount"
     )
     moved = pl.concat([booked, paid], how="diagonal")
-    months = pl.date_range(moved["month"].min(), moved["month"].max(), "1mo", eager=True).alias("month")  # type: ignore[arg-type]
+    months = moved.select(pl.date_range(pl.col("month").min(), pl.col("month").max(), "1mo"))
     sums = [pl.col("billed_m3").sum(), pl.col("billed").sum().round(2), pl.col("received").sum().round(2)]
     of_all = moved.with_columns(customer_no=pl.lit(None, pl.String))
     summed = pl.concat([moved, of_all]).group_by("month", "customer_no").agg(sums)
-    grid = months.to_frame().join(summed.select("customer_no").unique(), how="cross")
+    grid = months.join(summed.select("customer_no").unique(), how="cross")
     return (
         grid.join(summed, on=["month", "customer_no"], how="left", nulls_equal=True)
         .sort("customer_no", "month")
@@ -259,9 +259,9 @@ def _mended(fleet: Fleet, bill: _Bill) -> list[_Bill]:
         return [bill]
     later = min(bill.issued_on + timedelta(days=CREDITED_AFTER_DAYS), _today(fleet))
     wrong = bill._replace(volume_m3=bill.volume_m3 + TOO_MUCH_M3, payments=())
-    mended = {"issued_on": later, "account_month": f"{later:%Y-%m}"}
-    credit = wrong._replace(bill_no=f"{bill.bill_no}C", volume_m3=-wrong.volume_m3, status="credit", **mended)
-    return [wrong, credit, bill._replace(bill_no=f"{bill.bill_no}R", **mended)]
+    right = bill._replace(bill_no=f"{bill.bill_no}R", issued_on=later, account_month=f"{later:%Y-%m}")
+    credit = right._replace(bill_no=f"{bill.bill_no}C", volume_m3=-wrong.volume_m3, status="credit", payments=())
+    return [wrong, credit, right]
 
 
 def _swap(one: _Made, other: _Made) -> None:

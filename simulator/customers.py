@@ -17,6 +17,9 @@ R_RATIO = {"rotary_vane": 80, "woltmann": 100, "ultrasonic": 250, "electromagnet
 """Q3/Q1 by technology; Q2 = 1.6 Q1 and Q4 = 1.25 Q3 (docs/domain.md#meter-flow-rates)."""
 
 
+HISTORY_STEP_MIN = 60
+
+
 @dataclass(frozen=True, slots=True)
 class Meter:
     """One metering point: its customer's number (0: none's), its place, its meter, its terminal, and how water is used there."""
@@ -42,6 +45,11 @@ class Meter:
     @property
     def terminal(self) -> str:
         return f"{31010000 + self.number:010d}"
+
+    @property
+    def earlier_terminal(self) -> str:
+        """Its terminal in a history: another one where it reported by the hour then and does so more often now."""
+        return self.terminal if self.step_min == HISTORY_STEP_MIN else f"{30010000 + self.number:010d}"
 
     @property
     def name(self) -> str:

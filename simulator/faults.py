@@ -45,8 +45,8 @@ LATE_SEQUENCE = 50001
 FUTURE_SEQUENCE = 40001
 EXTRA_SEQUENCE = 1
 HISTORY_SEQUENCE = 20001
-HISTORY_ROWS = 110
-"""Readings a frame of the history: register and pressure alone take less than all fields."""
+HISTORY_ROWS = 1000
+"""Readings of the history that are encoded together; they fill several frames."""
 
 
 class Fault(NamedTuple):
@@ -159,8 +159,8 @@ def plan(fleet: Fleet, clock: Clock = terminals.now) -> Plan:
     rows = reported(fleet)
     history = [
         Stream(
-            meter.terminal,
-            terminals.uploads(meter.terminal, fleet.history[meter.number], clock, HISTORY_SEQUENCE, HISTORY_ROWS),
+            meter.earlier_terminal,
+            terminals.uploads(meter.earlier_terminal, fleet.history[meter.number], clock, HISTORY_SEQUENCE, HISTORY_ROWS),
         )
         for meter in fleet.meters
     ]

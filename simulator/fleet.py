@@ -18,7 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ingest_daemon.contract.schema import FIELDS, TIMESTAMP
-from simulator.customers import BY_HAND, CUSTOMERS, INSTALLED_ON, MORE_METERS, VOCABULARY, Meter
+from simulator.customers import BY_HAND, CUSTOMERS, HISTORY_STEP_MIN, INSTALLED_ON, MORE_METERS, VOCABULARY, Meter
 from simulator.customers import METERS as METERS
 
 Floats = NDArray[np.float64]
@@ -98,8 +98,6 @@ TAMPERED_SHARE = 0.5
 
 UNMEASURED_M3H = 2.5
 """Flow into a zone that no meter of its customers measures."""
-
-HISTORY_STEP_MIN = 60
 NEW_INITIAL_M3 = 0.3
 """A new meter does not start at zero (calibration runs)."""
 
@@ -496,12 +494,14 @@ def first_meters(meters: Sequence[Meter]) -> dict[int, Meter]:
 
 
 def _terminal_rows(meter: Meter, fleet: Fleet) -> list[dict[str, object]]:
-    """The terminal as it is now, and with the step that it had before the recent days."""
+    """The meter's terminal, and the one that it had before the recent days."""
     row = _terminal_row(meter)
-    if fleet.since == fleet.at(0) or meter.step_min == HISTORY_STEP_MIN:
+    if fleet.since == fleet.at(0) or meter.earlier_terminal == meter.terminal:
         return [row]
-    changed = fleet.at(0).astimezone(fleet.zone).date().isoformat()
-    return [row | {"step_min": HISTORY_STEP_MIN, "valid_to": changed}, row | {"valid_from": changed}]
+    changed = fleet.at(0).astimezone(fleet.zone).date()
+    last = (changed - timedelta(days=1)).isoformat()
+    earlier = {"terminal": meter.earlier_terminal, "step_min": HISTORY_STEP_MIN, "removed_on": last}
+    return [row | earlier, row | {"installed_on": changed.isoformat()}]
 
 
 def _terminal_row(meter: Meter) -> dict[str, object]:
@@ -524,8 +524,6 @@ def _terminal_row(meter: Meter) -> dict[str, object]:
         "removed_on": None,
         "source": meter.source,
         "vendor": meter.vendor,
-        "valid_from": None,
-        "valid_to": None,
     }
 
 

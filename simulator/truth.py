@@ -39,8 +39,9 @@ def truth(fleet: Fleet) -> Truth:
     """The volumes of every meter over the fleet's local days and the months they touch."""
     rows = faults.reported(fleet)
     parts = [_of_meter(fleet, meter, rows[meter.number]) for meter in fleet.meters]
+    hourly, daily, monthly, yearly = (pl.concat(tables) for tables in zip(*parts, strict=True))
     cycles = [_cycles(fleet, meter, rows.get(meter.number, fleet.recorded(meter.number))) for meter in fleet.every_meter]
-    return Truth(*(pl.concat(tables) for tables in zip(*parts, strict=True)), pl.concat(cycles))
+    return Truth(hourly, daily, monthly, yearly, pl.concat(cycles))
 
 
 def write_truth(fleet: Fleet, folder: Path) -> None:

@@ -110,7 +110,8 @@ def _summary(
     table.add_row("本次计算 / computed now", f"{done} (共 in all {total_days})")
     top = connection.execute(
         "select customer_name, sum(volume_m3) as volume from daily_usage join meter using (meter) "
-        "where day > (select max(day) from daily_usage where complete) - 30 group by customer_name order by volume desc limit 5"
+        "where inlet_of is null and day > (select max(day) from daily_usage where complete) - 30 "
+        "group by customer_name order by volume desc limit 5"
     ).fetchall()
     table.add_row("近 30 天前五 / top 5 of 30 days", "\n".join(f"{name}  {volume:,.0f} m³" for name, volume in top))
     table.add_row("报警 / alarms", "\n".join(f"{code}: {count} ({owners} 表 meters)" for code, count, owners in alarms) or "0")
@@ -128,4 +129,8 @@ def _summary(
 
 def stored_readings(loaded: Settings) -> int:
     """Readings in the raw store, counted by reading it."""
-    return workbench(loaded).store.read(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)).height
+    return (
+        workbench(loaded)
+        .store.read(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC), columns=("terminal", "ts"))
+        .height
+    )
