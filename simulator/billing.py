@@ -26,7 +26,7 @@ TOO_MUCH_M3 = 1000
 """What a bill that is taken back has too much."""
 
 CREDITED_AFTER_DAYS = 30
-OWN_VENDOR, MAJOR_DN_MM = "V01", 100
+MAJOR_DN_MM = 100
 
 PRICES: dict[str, tuple[float, float]] = {"residents": (2.50, 0.95), "business": (4.10, 1.40), "special": (8.20, 2.10)}
 """CNY a m³: water, drainage."""
@@ -94,7 +94,7 @@ def _customer_row(number: int, meter: Meter, opened: str) -> tuple[object, ...]:
 
 def _card_row(meter: Meter, opened: str) -> tuple[object, ...]:
     own = (meter.name, meter.customer_no, meter.dn_mm, meter.book_no, INSTALLED_ON.isoformat(), None)
-    return (*own, meter.vendor or OWN_VENDOR, meter.cycle_months, opened)
+    return (*own, meter.vendor, meter.cycle_months, opened)
 
 
 def write_billing(content: dict[str, pl.DataFrame], target: Path | sqlite3.Connection) -> None:

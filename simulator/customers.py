@@ -107,7 +107,7 @@ CUSTOMERS: dict[int, Customer] = {
     18: Customer("市游泳馆", "sport", "体育路 15 号"),
     19: Customer("东海大学", "school", "大学路 100 号"),
     20: Customer("锦程物流园", "office", "高新一路 6 号"),
-    21: Customer("云顶度假酒店", "hotel", "高新一路 18 号", "J02"),
+    21: Customer("云顶纯净水厂", "food", "高新一路 18 号", "J02"),
     22: Customer("佳洁布草洗涤厂", "laundry", "高新二路 3 号"),
     23: Customer("华新写字楼", "office", "高新二路 5 号", "J02"),
     24: Customer("顺达电镀厂", "manufacture", "高新三路 9 号"),
@@ -158,7 +158,7 @@ METERS: tuple[Meter, ...] = (
 
 MORE_METERS: tuple[Meter, ...] = (
     Meter(21, 20, "office", 0.6, "ultrasonic", 100, "east", "L7", resolution_m3=0.01),
-    Meter(22, 21, "hotel", 12, "ultrasonic", 50, "east", "L7", resolution_m3=0.01),
+    Meter(22, 21, "three_shift", 22, "ultrasonic", 50, "east", "L7", resolution_m3=0.01),
     Meter(23, 22, "laundry", 5, "ultrasonic", 65, "east", "L7", resolution_m3=0.01),
     Meter(24, 23, "office", 8, "ultrasonic", 80, "east", "L7", resolution_m3=0.01),
     Meter(25, 24, "day_shift", 9, "electromagnetic", 80, "east", "L7"),
@@ -226,7 +226,7 @@ TECHNOLOGIES = {
     "ultrasonic": ("超声波", "Ultrasonic"),
     "electromagnetic": ("电磁", "Electromagnetic"),
 }
-VENDORS = {"V01": ("本公司远传", "Own terminals"), "V02": ("华测远传系统", "Huace remote reading")}
+VENDORS = {"V02": ("华测远传系统", "Huace remote reading")}
 VOCABULARY = {
     "industry": INDUSTRIES,
     "region": REGIONS,
