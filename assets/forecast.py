@@ -69,7 +69,7 @@ class Rules(NamedTuple):
     @property
     def window(self) -> int:
         """Days before a day that its forecast looks at."""
-        return 7 * self.weeks + self.calibration_days + REACH_DAYS
+        return 7 * self.weeks + 1 + self.calibration_days + REACH_DAYS
 
 
 class Days(NamedTuple):
@@ -333,8 +333,8 @@ def _levels(volumes: Array, days: Days) -> Array:
     means = np.where(counts >= 18, np.nansum(volumes, axis=2) / np.maximum(counts, 1), np.nan).astype(np.float32)
     found = np.full(means.shape, np.nan, np.float32)
     for position, day in enumerate(days.days):
-        ordinary = [past for past in range(max(position - 40, 0), position) if days.festival[past] is None]
-        near = [past for past in ordinary if (day - days.days[past]).days <= 40][-LEVEL_DAYS:]
+        ordinary = [past for past in range(max(position - REACH_DAYS, 0), position) if days.festival[past] is None]
+        near = [past for past in ordinary if (day - days.days[past]).days <= REACH_DAYS][-LEVEL_DAYS:]
         if near:
             own = means[:, near]
             known = np.isfinite(own).sum(axis=1)
