@@ -131,6 +131,12 @@ CUSTOMERS: dict[int, Customer] = {
     42: Customer("老年活动中心", "office", "健康路 6 号"),
     43: Customer("健康路菜店", "market", "健康路 9 号"),
     44: Customer("豆制品作坊", "food", "健康路 77 号"),
+    45: Customer("健康路洗衣店", "laundry", "健康路 80 号"),
+    46: Customer("棉纺路小学", "school", "棉纺路 3 号"),
+    47: Customer("棉纺路菜场", "market", "棉纺路 30 号"),
+    48: Customer("学府书店", "office", "学府路 21 号"),
+    49: Customer("学府路快餐", "market", "学府路 23 号"),
+    50: Customer("创新路打印社", "office", "创新路 12 号"),
 }
 
 METERS: tuple[Meter, ...] = (
@@ -161,7 +167,7 @@ MORE_METERS: tuple[Meter, ...] = (
     Meter(22, 21, "three_shift", 22, "ultrasonic", 50, "east", "L7", resolution_m3=0.01),
     Meter(23, 22, "laundry", 5, "ultrasonic", 65, "east", "L7", resolution_m3=0.01),
     Meter(24, 23, "office", 8, "ultrasonic", 80, "east", "L7", resolution_m3=0.01),
-    Meter(25, 24, "day_shift", 9, "electromagnetic", 80, "east", "L7"),
+    Meter(25, 24, "three_shift", 9, "electromagnetic", 80, "east", "L7"),
     Meter(26, 0, "supply", 38, "electromagnetic", 200, "east", "L7", inlet_of="L7"),
     Meter(27, 25, "office", 6, "ultrasonic", 80, "centre", "L3", step_min=60, source="amr", vendor="V02"),
     Meter(28, 26, "housing", 9, "ultrasonic", 100, "north", "L5", step_min=60, source="amr", vendor="V02"),
@@ -173,7 +179,7 @@ def _by_hand() -> Iterator[Meter]:
     uses = {"manufacture": "day_shift", "food": "three_shift", "transport": "station"}
     for place, customer in enumerate(sorted(CUSTOMERS)[26:]):
         industry = CUSTOMERS[customer].industry
-        mean, dn, region = (0.35, 0.7, 0.5, 0.25, 0.9, 0.6)[place % 6], (25, 40)[place % 2], ("north", "centre")[place // 9]
+        mean, dn, region = (0.35, 0.7, 0.5, 0.25, 0.9, 0.6)[place % 6], (25, 40)[place % 2], ("north", "centre")[place // 12]
         yield Meter(
             *(29 + place, customer, uses.get(industry, industry), mean, "rotary_vane", dn, region, "L6"),
             has_pressure=False,

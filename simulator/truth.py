@@ -25,7 +25,7 @@ class Truth(NamedTuple):
 
     `hourly`: meter, hour_start (UTC), day, volume_m3, reverse_m3. `daily`: meter, day, volume_m3, reverse_m3. `monthly`: meter,
     month, volume_m3 (between the month's ends; null where the data do not hold both), measured_m3 (sum of the days known), days.
-    `yearly`: meter, year, volume_m3. `cycles`: meter (also those without a terminal), period_start, period_end, volume_m3.
+    `yearly`: as `monthly`, without days. `cycles`: meter (also those without a terminal), period_start, period_end, volume_m3.
     """
 
     hourly: pl.DataFrame
@@ -116,6 +116,10 @@ def _of_meter(fleet: Fleet, meter: Meter, rows: pl.DataFrame) -> tuple[pl.DataFr
             "year": [date(year, 1, 1) for year in years],
             "volume_m3": pl.Series(volume).fill_nan(None),
         }
+    ).join(
+        daily.group_by(year=pl.col("day").dt.truncate("1y")).agg(measured_m3=pl.col("volume_m3").sum()),
+        on="year",
+        maintain_order="left",
     )
     return hourly, daily, monthly, yearly
 

@@ -9,7 +9,8 @@ from ingest_daemon.contract.site import Site
 from pipelines.simulation import fleet_site
 from tests.chain import mainflow
 
-HISTORY_MONTHS = 26
+HISTORY_MONTHS = 15
+"""Fewer than the command's own: a year to compare with, and three months that have one."""
 
 MARK = "MARK-"
 """Begins every password that the demo is given."""

