@@ -104,10 +104,10 @@ def computed(bench: Workbench, connection: duckdb.DuckDBPyConnection, touched: S
         {day: units.Criteria(*values) for day, values in rules.values(connection, units.CRITERIA, touched).items()},
     )
     workers = bench.workers if meters * len(touched) >= SHARED_METER_DAYS else 1
-    return results(block.compute, _blocks(touched, meters), workers)
+    return results(block.compute, blocks(touched, meters), workers)
 
 
-def _blocks(days: Sequence[date], meters: int) -> list[list[date]]:
+def blocks(days: Sequence[date], meters: int) -> list[list[date]]:
     """Consecutive days, some at a time, as many in each block of a run as can be."""
     most = max(1, min(BLOCK_DAYS, BLOCK_METER_DAYS // max(1, meters)))
     blocks = []
@@ -136,7 +136,7 @@ class _Block(NamedTuple):
         last, read, filed = [pl.DataFrame(schema=units.LAST)], 0, 0
         look_back = _LookBack(self, calendar.midnight(days[-1], self.zone))
         conflicts = self._conflicts(self._window(days[0])[0], self._window(days[-1])[1])
-        for own_days, meters in self._stretches(days):
+        for own_days, meters in stretches(self.facts, days):
             first, end = self._window(own_days[0])[0], self._window(own_days[-1])[1]
             found: dict[date, list[units.Unit]] = {day: [] for day in own_days}
             for own, terminals in buckets(self.store, meters):
@@ -154,18 +154,6 @@ class _Block(NamedTuple):
         rows = {name: pa.concat_tables(parts) for name, parts in kept.items()}
         return Done(days, rows, _later(pl.concat(last)), read, filed)
 
-    def _stretches(self, days: Sequence[date]) -> Iterator[tuple[list[date], pl.DataFrame]]:
-        """Consecutive days in which no fact changes, as many as are read at a time, with the facts."""
-        stretch, held = [days[0]], self.facts.of(days[0])
-        for day in days[1:]:
-            meters = self.facts.of(day)
-            if (len(stretch) + 1) * meters.height > STRETCH_METER_DAYS or not meters.equals(held):
-                yield stretch, held
-                stretch = []
-            stretch.append(day)
-            held = meters
-        yield stretch, held
-
     def _window(self, day: date) -> tuple[datetime, datetime]:
         """The day and the longest hole to either side."""
         return (
@@ -178,6 +166,19 @@ class _Block(NamedTuple):
         lines = ledgers.lines(self.conflicts, {"terminal": pl.String(), "ts": pl.String()})
         times = lines.select("terminal", ts=pl.col("ts").str.to_datetime(time_unit="us", time_zone="UTC", strict=False))
         return times.filter(pl.col("ts").is_between(start, end))
+
+
+def stretches(facts: registry_history.Facts, days: Sequence[date]) -> Iterator[tuple[list[date], pl.DataFrame]]:
+    """Consecutive days in which no fact changes, as many as are read at a time, with the facts."""
+    stretch, held = [days[0]], facts.of(days[0])
+    for day in days[1:]:
+        meters = facts.of(day)
+        if (len(stretch) + 1) * meters.height > STRETCH_METER_DAYS or not meters.equals(held):
+            yield stretch, held
+            stretch = []
+        stretch.append(day)
+        held = meters
+    yield stretch, held
 
 
 def buckets(store: RawStore, meters: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, list[str] | None]]:

@@ -53,25 +53,21 @@ def make(bench: Workbench, connection: duckdb.DuckDBPyConnection, touched: Seque
     """Replace `delivery_day` of the days. Gives the readings read and the rows written. Raises `StoreAway`."""
     facts = registry_history.Facts(warehouse.frame(connection, "select * from registry.span"), bench.zone, bench.max_hole)
     read = written = 0
-    for place in range(0, len(touched), cleaned.BLOCK_DAYS):
-        days = touched[place : place + cleaned.BLOCK_DAYS]
-        parts = [part for day in days for part in _of_day(bench, facts.of(day), day)]
-        rows = pl.concat([pl.DataFrame(schema=DELIVERY_DAY), *parts])
+    for days in cleaned.blocks(touched, 1):
+        parts = [part for own, meters in cleaned.stretches(facts, days) for part in _of_days(bench, meters, own)]
+        rows = pl.concat([pl.DataFrame(schema=DELIVERY_DAY), *parts]).sort("day", maintain_order=True)
         read += int(rows["readings"].sum())
         written += warehouse.replace_rows(connection, "delivery_day", rows, "day", days)
     return read, written
 
 
-def _of_day(bench: Workbench, meters: pl.DataFrame, day: date) -> Iterator[pl.DataFrame]:
-    """The rows of a day, a bucket of meters at a time. A reading at midnight closes the day before."""
-    start, end = (calendar.midnight(day + timedelta(days=later), bench.zone) for later in (0, 1))
+def _of_days(bench: Workbench, meters: pl.DataFrame, days: Sequence[date]) -> Iterator[pl.DataFrame]:
+    """The rows of consecutive days, a bucket of meters at a time. A reading at midnight closes the day before."""
+    start, end = calendar.midnight(days[0], bench.zone), calendar.midnight(days[-1] + timedelta(days=1), bench.zone)
+    day = (pl.col("ts") - calendar.TICK).dt.convert_time_zone(bench.zone.key).dt.date().alias("day")
     for own, terminals in cleaned.buckets(bench.store, meters):
         names = own["meter"].unique().sort()
         readings = bench.store.read(start + calendar.TICK, end, columns=COLUMNS, terminals=terminals)
         rows = units.assigned(readings, own, {meter: place for place, meter in enumerate(names)})
-        found = rows.frame.with_columns(place=pl.Series(rows.meter)).group_by("place", maintain_order=True).agg(*FIGURES)
-        yield found.select(
-            names.gather(found["place"]).alias("meter"),
-            pl.lit(day).alias("day"),
-            *list(DELIVERY_DAY)[2:],
-        )
+        found = rows.frame.with_columns(place=pl.Series(rows.meter)).group_by("place", day, maintain_order=True).agg(*FIGURES)
+        yield found.select(names.gather(found["place"]).alias("meter"), *list(DELIVERY_DAY)[1:])

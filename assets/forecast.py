@@ -69,7 +69,7 @@ class Rules(NamedTuple):
     @property
     def window(self) -> int:
         """Days before a day that its forecast looks at."""
-        return 7 * self.weeks + self.calibration_days + REACH_DAYS
+        return 7 * self.weeks + 1 + self.calibration_days + REACH_DAYS
 
 
 class Days(NamedTuple):
@@ -137,12 +137,12 @@ def _make_block(
         return 0
     volumes = _volumes(connection, meters, days, zone)
     model = Model(volumes, days, rules)
-    written = 0
-    for day in block:
-        scores = pl.DataFrame({"meter": meters, "day": [day] * len(meters), **model.score(days.position[day])})
-        scores = scores.filter(pl.col("hours") > 0)
-        warehouse.append(connection, "forecast_day", scores)
-        written += scores.height
+    scores = pl.concat(
+        pl.DataFrame({"meter": meters, "day": [day] * len(meters), **model.score(days.position[day])}).filter(pl.col("hours") > 0)
+        for day in block
+    )
+    warehouse.append(connection, "forecast_day", scores)
+    written = scores.height
     for day in kept:
         own = _rows("meter", meters, day, model.forecast(days.position[day]), zone)
         sums = [own, *_group_rows(connection, meters, model, day, zone)]
@@ -333,8 +333,8 @@ def _levels(volumes: Array, days: Days) -> Array:
     means = np.where(counts >= 18, np.nansum(volumes, axis=2) / np.maximum(counts, 1), np.nan).astype(np.float32)
     found = np.full(means.shape, np.nan, np.float32)
     for position, day in enumerate(days.days):
-        ordinary = [past for past in range(max(position - 40, 0), position) if days.festival[past] is None]
-        near = [past for past in ordinary if (day - days.days[past]).days <= 40][-LEVEL_DAYS:]
+        ordinary = [past for past in range(max(position - REACH_DAYS, 0), position) if days.festival[past] is None]
+        near = [past for past in ordinary if (day - days.days[past]).days <= REACH_DAYS][-LEVEL_DAYS:]
         if near:
             own = means[:, near]
             known = np.isfinite(own).sum(axis=1)

@@ -327,7 +327,7 @@ def _reversals(_: Partitions) -> str:
 
 def _forecasts(_: Partitions) -> str:
     """The days of forecasts that look at a touched day."""
-    return _followed("7 * criterion('forecast.weeks', day) + criterion('forecast.calibration_days', day) + 14")
+    return _followed("7 * criterion('forecast.weeks', day) + criterion('forecast.calibration_days', day) + 15")
 
 
 def _made_on(_: Partitions) -> str:

@@ -9,6 +9,7 @@ to when; the others are the files of the same names.
 
 import shutil
 import time
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
@@ -672,6 +673,9 @@ class Facts:
             terminal_from=pl.col("valid_from"), terminal_to=pl.col("valid_to") + calendar.TICK
         )
         self._spans = pl.concat([several, alone.select(several.columns).cast(several.schema)]).sort("meter", maintain_order=True)
+        bounds = (self._spans[name].drop_nulls() for name in ("valid_from", "valid_to", "terminal_from", "terminal_to"))
+        self._bounds = pl.concat(bounds).unique().sort().to_list()
+        self._last: tuple[int, pl.DataFrame] | None = None
 
     def of(self, day: date) -> pl.DataFrame:
         """A row a (terminal, meter) of the day's window, by meter; the sizes are those at the day's beginning, Q4 the greatest.
@@ -679,6 +683,16 @@ class Facts:
         `terminal_from`, `terminal_to`: within which the terminal's readings are the meter's.
         """
         start, end = calendar.midnight(day, self._zone), calendar.midnight(day + timedelta(days=1), self._zone)
+        margin = self._reach + calendar.TICK
+        before = bisect_left(self._bounds, start - margin)
+        if before < bisect_right(self._bounds, end + margin):
+            return self._of(start, end)
+        # Nothing begins or ends in the window: the facts are those of the day before it, mostly.
+        if self._last is None or self._last[0] != before:
+            self._last = before, self._of(start, end)
+        return self._last[1]
+
+    def _of(self, start: datetime, end: datetime) -> pl.DataFrame:
 
         def overlaps(begin: str, stop: str, margin: timedelta) -> pl.Expr:
             first, last = pl.lit(start - margin, TIMESTAMP), pl.lit(end + margin, TIMESTAMP)

@@ -13,7 +13,8 @@ import polars as pl
 from ingest_daemon.contract.schema import FIELDS, TIMESTAMP, Reason
 from simulator import fleet as fleets
 from simulator import terminal as terminals
-from simulator.fleet import Fleet, Meter
+from simulator.customers import Meter
+from simulator.fleet import Fleet
 from simulator.terminal import Clock, Plan, Stream, Upload
 
 UNKNOWN_TERMINAL = "0031019999"
@@ -26,11 +27,26 @@ SHORT_GAP, LONG_GAP, MIDNIGHT_GAP, DUPLICATE, LATE, CLOCK, FUTURE, BAD_CRC = 7, 
 BILL_SHORT, BILL_ESTIMATED, BILL_MISSING = 1, 8, 12
 """Numbers of the meters with a faulty last bill (made in `billing.py`): a quarter short, estimated, none."""
 
+BILL_SWAPPED = (23, 24)
+SWAPPED_PERIODS = 8
+"""In a history: meters whose bills go to each other's customer, and for how many of the last periods."""
+
+BILL_CANCELLED, BILL_CREDITED = 7, 3
+MENDED_PERIOD = -6
+"""In a history: meters of which a bill is wrong and replaced by another, after it is cancelled or taken back by a credit note."""
+
+LATE_PAYER, UNPAID, PARTIAL_PAYER = 14, 10, 17
+UNPAID_PERIODS = 9
+"""In a history: numbers of the meters whose customer pays weeks too late, no bill of the last periods, the water charge first."""
+
 FUTURE_AHEAD = timedelta(days=3650)
 ALARM_SEQUENCE = 60001
 LATE_SEQUENCE = 50001
 FUTURE_SEQUENCE = 40001
 EXTRA_SEQUENCE = 1
+HISTORY_SEQUENCE = 20001
+HISTORY_ROWS = 1000
+"""Readings of the history that are encoded together; they fill several frames."""
 
 
 class Fault(NamedTuple):
@@ -40,13 +56,14 @@ class Fault(NamedTuple):
     `reason`, one of `schema.Reason`, no figure hangs on it).
     """
 
-    terminal: str
+    terminal: str | None
     meter: str | None
     kind: str
     start: datetime
     end: datetime | None
     becomes: str
     reason: str | None = None
+    customer: str | None = None
 
 
 KNOWN: dict[str, pl.DataType] = {
@@ -57,6 +74,7 @@ KNOWN: dict[str, pl.DataType] = {
     "end": TIMESTAMP,
     "becomes": pl.String(),
     "reason": pl.String(),
+    "customer": pl.String(),
 }
 
 
@@ -86,7 +104,30 @@ def faults(fleet: Fleet) -> list[Fault]:
     start, end = (fleets.local(fleet.until, fleet.zone, fleets.days_after(fleet, day)) for day in fleets.periods(fleet)[-1])
     for number, kind in ((BILL_SHORT, "bill_short"), (BILL_ESTIMATED, "bill_estimated"), (BILL_MISSING, "bill_missing")):
         listed.append(Fault(meters[number].terminal, meters[number].name, kind, start, end, "flagged"))
-    return listed
+    if fleet.by_hand:
+        listed.extend(_of_history(fleet, meters))
+    owners = {meter.name: meter.customer_no for meter in fleet.every_meter}
+    return [fault._replace(customer=owners[fault.meter]) if fault.meter else fault for fault in listed]
+
+
+def _of_history(fleet: Fleet, meters: dict[int, Meter]) -> Iterator[Fault]:
+    """What can be found over months only: sizes that do not fit, customers who do not pay, bills that are wrong."""
+    begins = [fleets.local(fleet.until, fleet.zone, fleets.days_after(fleet, period.start)) for period in fleets.periods(fleet)]
+    placed: tuple[tuple[int, str, datetime], ...] = (
+        (fleets.OVERSIZED, "oversized", fleet.since),
+        (fleets.OVERSIZED_TOO, "oversized", fleet.since),
+        (fleets.UNDERSIZED, "undersized", fleet.since),
+        *((number, "bill_swapped", begins[max(-SWAPPED_PERIODS, -len(begins))]) for number in BILL_SWAPPED),
+        (BILL_CANCELLED, "bill_cancelled", begins[max(MENDED_PERIOD, -len(begins))]),
+        (BILL_CREDITED, "bill_credited", begins[max(MENDED_PERIOD, -len(begins))]),
+        (LATE_PAYER, "late_payer", fleet.since),
+        (UNPAID, "unpaid", begins[max(-UNPAID_PERIODS, -len(begins))]),
+        (PARTIAL_PAYER, "partial_payer", fleet.since),
+    )
+    for number, kind, start in placed:
+        yield Fault(meters[number].terminal, meters[number].name, kind, start, None, "flagged")
+    for meter in fleet.by_hand:
+        yield Fault(None, meter.name, "manual", fleet.since, None, "flagged")
 
 
 def known(fleet: Fleet) -> pl.DataFrame:
@@ -99,9 +140,10 @@ def _day(fleet: Fleet, day: int) -> tuple[datetime, datetime]:
 
 
 def reported(fleet: Fleet) -> dict[int, pl.DataFrame]:
-    """By meter number: the readings (`ts`, `schema.FIELDS`) that reach the centre sooner or later, with the stamps they carry."""
+    """By number of a meter with a terminal: the readings (`ts`, `schema.FIELDS`) that reach the centre sooner or later, with the
+    stamps they carry, those of the history first."""
     placed = {fault.kind: fault for fault in faults(fleet)}
-    readings = dict(fleet.readings)
+    readings = {meter.number: fleet.recorded(meter.number) for meter in fleet.meters}
     for number, kind in ((SHORT_GAP, "gap_short"), (LONG_GAP, "gap_long"), (MIDNIGHT_GAP, "gap_midnight")):
         readings[number] = readings[number].filter(~pl.col("ts").is_between(placed[kind].start, placed[kind].end))
     wrong = pl.col("ts").is_between(placed["clock_slow"].start, placed["clock_slow"].end)
@@ -110,18 +152,25 @@ def reported(fleet: Fleet) -> dict[int, pl.DataFrame]:
 
 
 def plan(fleet: Fleet, clock: Clock = terminals.now) -> Plan:
-    """Two phases: everything but the late day (a day at a time, alarms on their own connections), then the late day.
+    """Phases: the history, everything but the late day (a day at a time, alarms on their own connections), then the late day.
 
     `clock` is the time at the centre; frames are encoded when they are sent, so that they carry the time of sending.
     """
     rows = reported(fleet)
+    history = [
+        Stream(
+            meter.earlier_terminal,
+            terminals.uploads(meter.earlier_terminal, fleet.history[meter.number], clock, HISTORY_SEQUENCE, HISTORY_ROWS),
+        )
+        for meter in fleet.meters
+    ]
     data = [Stream(meter.terminal, _data(fleet, meter, rows[meter.number], clock)) for meter in fleet.meters]
     stranger = fleet.readings[EXTRA_SEQUENCE].filter(pl.col("ts").is_between(*_day(fleet, fleet.days // 2)))
     data.append(Stream(UNKNOWN_TERMINAL, terminals.uploads(UNKNOWN_TERMINAL, stranger, clock)))
     alarms = [Stream(meter.terminal, _alarms(fleet, meter, clock), alarm=True) for meter in fleet.meters if _events(fleet, meter)]
     late = next(meter for meter in fleet.meters if meter.number == LATE)
     late_rows = rows[LATE].filter(_of_day(fleet, fleet.days // 2))
-    return [[*alarms, *data], [Stream(late.terminal, terminals.uploads(late.terminal, late_rows, clock, LATE_SEQUENCE))]]
+    return [history, [*alarms, *data], [Stream(late.terminal, terminals.uploads(late.terminal, late_rows, clock, LATE_SEQUENCE))]]
 
 
 def _of_day(fleet: Fleet, day: int) -> pl.Expr:

@@ -1,14 +1,15 @@
-"""The customers and their water use: who they are, which meter they have, what that meter recorded.
+"""The customers' water use and what their meters recorded of it: every few minutes in recent days, before them by the hour.
 
 Here belong the meters' true readings, with what happens at the customer (leak, reverse flow, meter change, roll-over, low
-pressure). What goes wrong between meter and centre is in `faults.py`; how it is sent in `terminal.py`.
+pressure, tampering). Who the customers are is in `customers.py`; what goes wrong between meter and centre in `faults.py`; how it
+is sent in `terminal.py`.
 """
 
 import itertools
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -17,6 +18,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ingest_daemon.contract.schema import FIELDS, TIMESTAMP
+from simulator.customers import BY_HAND, CUSTOMERS, HISTORY_STEP_MIN, INSTALLED_ON, MORE_METERS, VOCABULARY, Meter
+from simulator.customers import METERS as METERS
 
 Floats = NDArray[np.float64]
 
@@ -80,118 +83,21 @@ SPRING_FESTIVAL = {year: date.fromisoformat(f"{year}-{day}") for year, day in {
 }.items()}  # fmt: skip
 """First day of the lunar year: its eight days are a holiday. Years that are not here have none."""
 
-Q3_M3H: dict[str, dict[int, float]] = {
-    "rotary_vane": {40: 16, 50: 25},
-    "woltmann": {50: 25, 65: 40, 80: 63, 100: 100, 125: 160, 150: 250, 200: 400},
-    "ultrasonic": {50: 25, 65: 40, 80: 63, 100: 100, 125: 160, 150: 250, 200: 400},
-    "electromagnetic": {50: 40, 65: 63, 80: 100, 100: 160, 125: 250, 150: 400, 200: 630},
-}
-"""Usual Q3 (m³/h) by technology and DN: the lower value of each cell of docs/domain.md#meter-flow-rates."""
-
-R_RATIO = {"rotary_vane": 80, "woltmann": 100, "ultrasonic": 250, "electromagnetic": 400}
-"""Q3/Q1 by technology; Q2 = 1.6 Q1 and Q4 = 1.25 Q3 (docs/domain.md#meter-flow-rates)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Meter:
-    """One metering point: its customer's number, its place, its meter, its terminal, and how water is used there."""
-
-    number: int
-    customer: int
-    use: str
-    mean_m3h: float
-    technology: str
-    dn_mm: int
-    region: str
-    line: str
-    step_min: int = 15
-    digits: int = 8
-    resolution_m3: float = 0.1
-    has_pressure: bool = True
-
-    @property
-    def terminal(self) -> str:
-        return f"{31010000 + self.number:010d}"
-
-    @property
-    def name(self) -> str:
-        """The utility's own name of the meter."""
-        return f"M{self.number:03d}"
-
-    @property
-    def customer_no(self) -> str:
-        return f"K{10000 + self.customer}"
-
-    @property
-    def modulus_m3(self) -> float:
-        return float(round(10**self.digits * self.resolution_m3, 3))
-
-    @property
-    def rates_m3h(self) -> tuple[float, float, float, float]:
-        """Q1, Q2, Q3, Q4."""
-        q3 = Q3_M3H[self.technology][self.dn_mm]
-        q1 = q3 / R_RATIO[self.technology]
-        return round(q1, 4), round(1.6 * q1, 4), q3, 1.25 * q3
-
-
-class Customer(NamedTuple):
-    """A customer in the billing system."""
-
-    name: str
-    industry: str
-    address: str
-
-
-CUSTOMERS: dict[int, Customer] = {
-    1: Customer("东港机械制造有限公司", "manufacture", "东港路 18 号"),
-    2: Customer("华纶印染有限公司", "manufacture", "工业大道 66 号"),
-    3: Customer("滨江国际大酒店", "hotel", "滨江路 1 号"),
-    4: Customer("市第一人民医院", "hospital", "健康路 120 号"),
-    5: Customer("市实验中学", "school", "学府路 9 号"),
-    6: Customer("金融中心大厦", "office", "世纪大道 200 号"),
-    7: Customer("阳光花园小区", "housing", "阳光路 33 弄"),
-    8: Customer("城北农贸市场", "market", "北市街 5 号"),
-    9: Customer("地铁三号线项目部", "construction", "环城北路工地"),
-    10: Customer("雪峰啤酒有限公司", "food", "工业大道 101 号"),
-    11: Customer("洁雅洗涤服务有限公司", "laundry", "清水路 77 号"),
-    12: Customer("老棉纺厂宿舍", "housing", "棉纺路 12 弄"),
-    13: Customer("科创产业园", "office", "创新路 8 号"),
-    14: Customer("港务集团第二码头", "transport", "港口路 2 号"),
-    15: Customer("高地雅苑小区", "housing", "高岗路 21 弄"),
-    16: Customer("晨光乳业有限公司", "food", "工业大道 88 号"),
-    17: Customer("市火车站", "transport", "站前广场 1 号"),
-    18: Customer("市游泳馆", "sport", "体育路 15 号"),
-    19: Customer("东海大学", "school", "大学路 100 号"),
-}
-
-METERS: tuple[Meter, ...] = (
-    Meter(1, 1, "day_shift", 14, "electromagnetic", 100, "east", "L1"),
-    Meter(2, 2, "three_shift", 120, "electromagnetic", 200, "east", "L1", step_min=5, resolution_m3=1),
-    Meter(3, 3, "hotel", 9, "ultrasonic", 80, "centre", "L3", resolution_m3=0.01),
-    Meter(4, 4, "hospital", 38, "electromagnetic", 150, "centre", "L3"),
-    Meter(5, 4, "hospital", 16, "electromagnetic", 100, "centre", "L4"),
-    Meter(6, 5, "school", 6, "ultrasonic", 80, "centre", "L4", resolution_m3=0.01),
-    Meter(7, 6, "office", 5, "ultrasonic", 80, "centre", "L3", resolution_m3=0.01),
-    Meter(8, 7, "housing", 26, "ultrasonic", 150, "north", "L5"),
-    Meter(9, 8, "market", 3, "rotary_vane", 50, "north", "L5", has_pressure=False),
-    Meter(10, 9, "site", 5, "woltmann", 80, "north", "L6", has_pressure=False),
-    Meter(11, 10, "brewery", 45, "electromagnetic", 150, "east", "L2", step_min=5),
-    Meter(12, 11, "laundry", 7, "ultrasonic", 65, "north", "L6", resolution_m3=0.01),
-    Meter(13, 12, "housing", 1.1, "woltmann", 150, "north", "L5"),
-    Meter(14, 13, "office", 8, "ultrasonic", 100, "east", "L2", resolution_m3=0.01),
-    Meter(15, 14, "three_shift", 12, "electromagnetic", 100, "east", "L2"),
-    Meter(16, 15, "housing", 11, "ultrasonic", 100, "north", "L6"),
-    Meter(17, 16, "day_shift", 20, "woltmann", 100, "east", "L1"),
-    Meter(18, 17, "station", 22, "ultrasonic", 125, "centre", "L4", digits=6),
-    Meter(19, 18, "pool", 6, "ultrasonic", 80, "centre", "L3", resolution_m3=0.01),
-    Meter(20, 19, "school", 60, "electromagnetic", 200, "north", "L5", step_min=5, resolution_m3=1),
-)
-
 OVERSIZED, LEAK, REVERSE, LOW_PRESSURE, REPLACED, ROLLOVER, LOW_BATTERY = 13, 14, 15, 16, 17, 18, 19
-"""Numbers of the meters with something to find."""
+OVERSIZED_TOO, UNDERSIZED, TAMPERED, INLET = 21, 22, 25, 26
+"""Numbers of the meters with something to find; those from 21 on are in a fleet with a history only."""
 
 LEAK_M3H = 1.8
 REVERSE_M3H = 6.0
+TAMPERED_M3H = 3.0
+TAMPERED_HOURS = 3
+"""Hours after midnight in which a tampered meter is turned back."""
+
+TAMPERED_SHARE = 0.5
+"""Share of the water of the days that still passes a tampered meter."""
+
+UNMEASURED_M3H = 2.5
+"""Flow into a zone that no meter of its customers measures."""
 NEW_INITIAL_M3 = 0.3
 """A new meter does not start at zero (calibration runs)."""
 
@@ -214,18 +120,23 @@ class Carry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """A fleet over a span of local days.
+    """A fleet over a span of local days, and the months before them.
 
-    `readings[number]`: what the meter recorded: `ts` (UTC) and `schema.FIELDS`, from the first local midnight to `until`, both
-    included. `carries[number]`: how its register continues over roll-over and replacement. `replacements`: registry rows.
+    `meters`: those with a terminal; `by_hand`: those without. `readings[number]`: what the meter recorded: `ts` (UTC) and
+    `schema.FIELDS`, from the first local midnight to `until`, both included. `history[number]`: the same by the hour, from
+    `since` up to the first of `readings`. `carries[number]`: how its register continues over roll-over and replacement.
+    `replacements`: registry rows.
     """
 
     seed: int
     days: int
     until: datetime
+    since: datetime
     zone: ZoneInfo
     meters: tuple[Meter, ...]
+    by_hand: tuple[Meter, ...]
     readings: Mapping[int, pl.DataFrame]
+    history: Mapping[int, pl.DataFrame]
     carries: Mapping[int, tuple[Carry, ...]]
     replacements: pl.DataFrame
     events: tuple[Event, ...]
@@ -234,59 +145,105 @@ class Fleet:
         """Local wall-clock `hour` of the day with that index (0 is the first), as UTC."""
         return local(self.until, self.zone, day - self.days, hour)
 
+    def recorded(self, number: int) -> pl.DataFrame:
+        """What the meter of that number recorded, before the recent days and in them."""
+        return pl.concat([self.history[number], self.readings[number]])
+
+    @property
+    def every_meter(self) -> tuple[Meter, ...]:
+        """With a terminal or without."""
+        return (*self.meters, *self.by_hand)
+
 
 def local(until: datetime, zone: ZoneInfo, days: int, hour: float = 0.0) -> datetime:
     """Local wall-clock `hour` of the day `days` after `until` (a local midnight), as UTC."""
     midnight = until.astimezone(zone).replace(tzinfo=None) + timedelta(days=days, hours=hour)
-    return midnight.replace(tzinfo=zone).astimezone(ZoneInfo("UTC"))
+    return midnight.replace(tzinfo=zone).astimezone(UTC)
 
 
-def make(seed: int, days: int, until: datetime, zone: ZoneInfo) -> Fleet:
+def make(seed: int, days: int, until: datetime, zone: ZoneInfo, history_months: int = 0) -> Fleet:
     """The fleet of `METERS` over the `days` local days before `until`, a local midnight of `zone`.
 
-    The same arguments give the same fleet; a meter's noise hangs on the seed and its own name only.
-    Raises `ValueError` where `until` is no local midnight or `days` is below `MIN_DAYS`.
+    With `history_months` also `MORE_METERS` and `BY_HAND`, and what all of them recorded since the first day of the month so many
+    months before. The same arguments give the same fleet; a meter's noise hangs on the seed and its own name only, its recent
+    days not on the history. Raises `ValueError` where `until` is no local midnight, `days` is below `MIN_DAYS` or the history
+    begins after the days.
     """
     if until.tzinfo is None or until.astimezone(zone).time() != datetime.min.time():
         raise ValueError(f"until = {until.isoformat()}: expected a local midnight of {zone.key}, with its offset")
     if days < MIN_DAYS:
         raise ValueError(f"days = {days}: expected at least {MIN_DAYS}, so that every planned fault has its place")
-    start, until = local(until, zone, -days), until.astimezone(ZoneInfo("UTC"))
-    events = _events(days, until, zone)
-    made = {meter.number: _recorded(meter, seed, start, until, zone, events) for meter in METERS}
+    start, since, until = local(until, zone, -days), _since(until, zone, days, history_months), until.astimezone(UTC)
+    if since > start:
+        raise ValueError(f"history_months = {history_months}: expected more than the {days} days hold, or 0")
+    meters, by_hand = ((*METERS, *MORE_METERS), BY_HAND) if history_months else (METERS, ())
+    events = _events(days, until, zone, {meter.number for meter in meters})
+    years = _Span(since, start, until, zone)
+    made: dict[int, _Recorded] = {}
+    for meter in sorted((*meters, *by_hand), key=lambda meter: meter.inlet_of is not None):
+        supplied = [made[other.number] for other in meters if meter.inlet_of == other.line and other.number in made]
+        made[meter.number] = _recorded(meter, seed, years, events, supplied)
     return Fleet(
         seed=seed,
         days=days,
         until=until,
+        since=since,
         zone=zone,
-        meters=METERS,
+        meters=meters,
+        by_hand=by_hand,
         readings={number: recorded.readings for number, recorded in made.items()},
+        history={number: recorded.history for number, recorded in made.items()},
         carries={number: recorded.carries for number, recorded in made.items()},
         replacements=pl.concat([recorded.replacements for recorded in made.values()]),
         events=events,
     )
 
 
-def _events(days: int, until: datetime, zone: ZoneInfo) -> tuple[Event, ...]:
+def _since(until: datetime, zone: ZoneInfo, days: int, history_months: int) -> datetime:
+    """The first instant of a fleet: that of its days, or of the month so many months before the last day."""
+    if not history_months:
+        return local(until, zone, -days)
+    last = until.astimezone(zone).date() - timedelta(days=1)
+    year, month = divmod(12 * last.year + last.month - 1 - history_months, 12)
+    return datetime(year, month + 1, 1, tzinfo=zone).astimezone(UTC)
+
+
+def _events(days: int, until: datetime, zone: ZoneInfo, numbers: Set[int]) -> tuple[Event, ...]:
     def at(day: int, hour: float) -> datetime:
         return local(until, zone, day - days, hour)
 
     middle, leak = days // 2, max(days // 2, days - 7)
     changed = at(middle, 10 + 7 / 60)
-    return (
+    events = (
         Event(LEAK, "leak", at(leak, 1), None),
         Event(REVERSE, "reverse", at(middle, 2), at(middle, 4)),
         Event(LOW_PRESSURE, "low_pressure", at(days - 1, 19), None),
         Event(REPLACED, "replacement", changed, changed),
         Event(ROLLOVER, "rollover", at(middle, 13), None),
         Event(LOW_BATTERY, "low_battery", at(days - 1, 6), None),
+        Event(TAMPERED, "tamper", at(leak, 0), None),
     )
+    return tuple(event for event in events if event.number in numbers)
+
+
+class _Span(NamedTuple):
+    """From when, through the beginning of the recent days, until when a fleet is made."""
+
+    since: datetime
+    start: datetime
+    until: datetime
+    zone: ZoneInfo
 
 
 class _Recorded(NamedTuple):
+    """`flow`, `flow_before`: what truly flowed in the steps of the recent days and of the history (m³/h)."""
+
     readings: pl.DataFrame
+    history: pl.DataFrame
     carries: tuple[Carry, ...]
     replacements: pl.DataFrame
+    flow: Floats
+    flow_before: Floats
 
 
 REPLACEMENT: dict[str, pl.DataType] = {
@@ -295,19 +252,28 @@ REPLACEMENT: dict[str, pl.DataType] = {
     "old_final_m3": pl.Float64(),
     "new_initial_m3": pl.Float64(),
 }
+READINGS: dict[str, pl.DataType] = {"ts": TIMESTAMP, **{field.name: field.dtype for field in FIELDS}}
 
 
-def _recorded(meter: Meter, seed: int, start: datetime, until: datetime, zone: ZoneInfo, events: tuple[Event, ...]) -> _Recorded:
+def _recorded(meter: Meter, seed: int, span: _Span, events: tuple[Event, ...], supplied: Sequence[_Recorded]) -> _Recorded:
+    """What the meter recorded; that of an inlet is what the meters that it supplies have, and some more."""
     rng = np.random.default_rng([seed, zlib.crc32(meter.name.encode())])
     mine = {event.kind: event for event in events if event.number == meter.number}
     step = timedelta(minutes=meter.step_min)
-    ts = pl.datetime_range(start, until, step, time_unit="us", time_zone="UTC", eager=True).alias("ts")
+    ts = pl.datetime_range(span.start, span.until, step, time_unit="us", time_zone="UTC", eager=True).alias("ts")
     seconds = ts.dt.epoch("s").to_numpy().astype(np.float64)
-    middles = (ts - step / 2).dt.convert_time_zone(zone.key)
-    flow = _flow(meter, middles, rng) * np.clip(1 + _step_noise(meter, len(ts), rng), 0.05, None)
+    middles = (ts - step / 2).dt.convert_time_zone(span.zone.key)
+    if supplied:
+        flow = np.sum([recorded.flow for recorded in supplied], axis=0) + UNMEASURED_M3H
+    else:
+        flow = _flow(meter, middles, rng) * np.clip(1 + _step_noise(meter, len(ts), rng), 0.05, None)
     if "leak" in mine:
         flow += LEAK_M3H * _during(seconds, mine["leak"])
     backwards = REVERSE_M3H * _during(seconds, mine["reverse"]) if "reverse" in mine else np.zeros(len(ts))
+    if "tamper" in mine:
+        lasts = _during(seconds, mine["tamper"])
+        flow *= 1 - (1 - TAMPERED_SHARE) * lasts
+        backwards += TAMPERED_M3H * lasts * (middles.dt.hour() < TAMPERED_HOURS).to_numpy()
     flow[backwards > 0] = 0.0
     hours = meter.step_min / 60
     gone = np.concatenate([[0.0], np.cumsum(flow[1:] * hours)])
@@ -327,20 +293,78 @@ def _recorded(meter: Meter, seed: int, start: datetime, until: datetime, zone: Z
         old_final = float(_shown(np.array([final]), meter)[0])
         carries = (Carry(at, old_final - NEW_INITIAL_M3),)
         replacements = pl.DataFrame([(meter.name, at, old_final, NEW_INITIAL_M3)], schema=REPLACEMENT, orient="row")
-    turns = np.floor(np.round(total / meter.modulus_m3, 9)).astype(np.int64)
-    carries += tuple(Carry(ts[int(i) + 1], meter.modulus_m3) for i in np.flatnonzero(np.diff(turns) > 0))
+    turns = _turns(total, meter)
+    carries += _carries(ts, turns, meter)
     instant = np.round((flow - backwards) * np.clip(1 + 0.02 * rng.standard_normal(len(ts)), 0.9, 1.1), 3)
+    level, swing = (rng.uniform(0.27, 0.36), rng.uniform(0.01, 0.03)) if meter.has_pressure else (0.0, 0.0)
     columns = {
         "forward_m3": _shown(total - turns * meter.modulus_m3, meter),
         "reverse_m3": _shown(back, meter),
         "flow_m3h": instant,
-        "pressure_mpa": _pressure(meter, seconds, flow, mine.get("low_pressure"), rng) if meter.has_pressure else None,
+        "pressure_mpa": _pressure(meter, seconds, flow, level, swing, mine.get("low_pressure"), rng)
+        if meter.has_pressure
+        else None,
         "battery_v": _battery(seconds, mine.get("low_battery"), rng),
         "signal": np.clip(np.round(rng.normal(20, 3, len(ts))), 5, 31).astype(np.int64),
         "status": None,
     }
-    readings = pl.DataFrame({"ts": ts, **columns}, schema={"ts": TIMESTAMP, **{field.name: field.dtype for field in FIELDS}})
-    return _Recorded(readings, carries, replacements)
+    readings = pl.DataFrame({"ts": ts, **columns}, schema=READINGS)
+    history, carries_before, flow_before = _history(meter, seed, span, first, (level, swing), supplied)
+    return _Recorded(readings, history, carries_before + carries, replacements, flow, flow_before)
+
+
+def _history(
+    meter: Meter, seed: int, span: _Span, first: float, pressure: tuple[float, float], supplied: Sequence[_Recorded]
+) -> tuple[pl.DataFrame, tuple[Carry, ...], Floats]:
+    """Hourly readings before the recent days, whose register is `first` at their beginning; its carries, its true flows."""
+    step = timedelta(minutes=HISTORY_STEP_MIN)
+    ts = pl.datetime_range(span.since, span.start, step, time_unit="us", time_zone="UTC", eager=True).alias("ts")
+    if len(ts) < 2:
+        return pl.DataFrame(schema=READINGS), (), np.empty(0)
+    rng = np.random.default_rng([seed, zlib.crc32(meter.name.encode()), 2])
+    seconds = ts.dt.epoch("s").to_numpy().astype(np.float64)
+    if supplied:
+        flow = np.sum([recorded.flow_before for recorded in supplied], axis=0) + UNMEASURED_M3H
+    else:
+        middles = (ts - step / 2).dt.convert_time_zone(span.zone.key)
+        noise = np.clip(1 + 0.5 * _step_noise(meter, len(ts), rng), 0.05, None)
+        flow = _flow(meter, middles, rng) * noise * _course(meter, seconds, rng)
+    left = np.concatenate([np.cumsum((flow[1:] * HISTORY_STEP_MIN / 60)[::-1])[::-1], [0.0]])
+    total = first - left
+    turns = _turns(total, meter)
+    columns = {
+        "forward_m3": _shown(total - turns * meter.modulus_m3, meter),
+        "reverse_m3": 0.0,
+        "flow_m3h": None,
+        "pressure_mpa": _pressure(meter, seconds, flow, *pressure, None, rng) if meter.has_pressure else None,
+        "battery_v": None,
+        "signal": None,
+        "status": None,
+    }
+    readings = pl.DataFrame({"ts": ts, **columns}, schema=READINGS)[:-1]
+    return readings, _carries(ts, turns, meter), flow
+
+
+def _course(meter: Meter, seconds: Floats, rng: np.random.Generator) -> Floats:
+    """How usage went in the months before the last instant, relative to it: a season, and a trend of the customer's own."""
+    amplitude = SEASONS.get(meter.use, 0.08)
+    years = (seconds - seconds[-1]) / (365.25 * 24 * HOUR_S)
+    season = 1 + amplitude * np.cos(2 * np.pi * (seconds - _HIGH_SUMMER_S) / (365.25 * 24 * HOUR_S))
+    return np.asarray((1 + rng.uniform(-0.05, 0.08)) ** years * season / season[-1])
+
+
+_HIGH_SUMMER_S = datetime(2025, 7, 25, tzinfo=UTC).timestamp()
+SEASONS = {"brewery": 0.2, "pool": 0.18, "housing": 0.1, "office": 0.15, "hotel": 0.12, "three_shift": 0.03, "day_shift": 0.04}
+"""By use: how far high summer lies above the year's mean, as a share; others 0.08."""
+
+
+def _turns(total_m3: Floats, meter: Meter) -> NDArray[np.int64]:
+    """How often the register has rolled over at each total; below 0 before the totals begin."""
+    return np.asarray(np.floor(np.round(total_m3 / meter.modulus_m3, 9)), dtype=np.int64)
+
+
+def _carries(ts: pl.Series, turns: NDArray[np.int64], meter: Meter) -> tuple[Carry, ...]:
+    return tuple(Carry(ts[int(i) + 1], meter.modulus_m3) for i in np.flatnonzero(np.diff(turns) > 0))
 
 
 def _shown(volume_m3: Floats, meter: Meter) -> Floats:
@@ -389,9 +413,10 @@ def _kind_of_day(day: date, use: str) -> int:
     return 1 if day.weekday() >= 5 else 0
 
 
-def _pressure(meter: Meter, seconds: Floats, flow: Floats, drop: Event | None, rng: np.random.Generator) -> Floats:
+def _pressure(
+    meter: Meter, seconds: Floats, flow: Floats, level: float, swing: float, drop: Event | None, rng: np.random.Generator
+) -> Floats:
     """Pressure (MPa): a site's own level, lower where its flow is high, with a daily swing and a sensor's noise."""
-    level, swing = rng.uniform(0.27, 0.36), rng.uniform(0.01, 0.03)
     load = flow / (3 * meter.mean_m3h)
     wave = swing * np.cos(2 * np.pi * (seconds - 3 * HOUR_S) / (24 * HOUR_S))
     pressure = np.clip(level + wave - 0.05 * load**1.85 + 0.003 * rng.standard_normal(len(flow)), 0.18, 0.40)
@@ -410,7 +435,7 @@ def _battery(seconds: Floats, low: Event | None, rng: np.random.Generator) -> Fl
 
 
 PERIODS = 12
-"""Billing periods a meter, the last of them ending at or just before the fleet's last midnight."""
+"""Billing periods a meter without a history, the last of them ending at or just before the fleet's last midnight."""
 
 LAST_CYCLE_DAY = 28
 
@@ -422,13 +447,20 @@ class Period(NamedTuple):
     end: date
 
 
-def periods(fleet: Fleet) -> list[Period]:
-    """The last `PERIODS` billing periods up to the fleet's last midnight, oldest first."""
+def periods(fleet: Fleet, months: int = 1) -> list[Period]:
+    """The last `PERIODS` billing periods up to the fleet's last midnight, or all within its history, oldest first.
+
+    `months`: length of a period; the last one ends at the same day whatever it is.
+    """
     until = fleet.until.astimezone(fleet.zone).date()
+    since = fleet.since.astimezone(fleet.zone).date()
     end = until.replace(day=min(until.day, LAST_CYCLE_DAY))
     ends = [end]
-    while len(ends) <= PERIODS:
-        ends.append((ends[-1].replace(day=1) - timedelta(days=1)).replace(day=end.day))
+    while (before := (ends[-1].replace(day=1) - timedelta(days=1)).replace(day=end.day)) >= since or (
+        not fleet.by_hand and len(ends) <= PERIODS
+    ):
+        ends.append(before)
+    ends = ends[::months]
     ends.reverse()
     return [Period(start, end) for start, end in itertools.pairwise(ends)]
 
@@ -438,66 +470,38 @@ def days_after(fleet: Fleet, day: date) -> int:
     return (day - fleet.until.astimezone(fleet.zone).date()).days
 
 
-INDUSTRIES = {
-    "manufacture": ("制造业", "Manufacture"),
-    "hotel": ("宾馆酒店", "Hotel"),
-    "hospital": ("医疗卫生", "Hospital"),
-    "school": ("教育", "Education"),
-    "office": ("办公商务", "Offices"),
-    "housing": ("居民小区", "Housing"),
-    "market": ("集贸市场", "Market"),
-    "construction": ("建筑施工", "Construction"),
-    "food": ("食品饮料", "Food and drink"),
-    "laundry": ("洗涤", "Laundry"),
-    "transport": ("交通运输", "Transport"),
-    "sport": ("体育场馆", "Sport"),
-}
-REGIONS = {"east": ("东区", "East"), "centre": ("中区", "Centre"), "north": ("北区", "North")}
-NETWORKS = {"N1": ("一水厂管网", "Waterworks 1 network"), "N2": ("二水厂管网", "Waterworks 2 network")}
-LINES = {
-    "L1": ("工业大道 DN600", "Industry Avenue DN600"),
-    "L2": ("港口路 DN500", "Port Road DN500"),
-    "L3": ("滨江路 DN400", "Riverside Road DN400"),
-    "L4": ("学府路 DN400", "College Road DN400"),
-    "L5": ("北市街 DN300", "North Market Street DN300"),
-    "L6": ("环城北路 DN300", "North Ring Road DN300"),
-}
-GROUPS = {"G1": ("重点工业用户", "Key industry"), "G2": ("公共机构", "Public bodies"), "G3": ("节水考核用户", "Saving targets")}
-TECHNOLOGIES = {
-    "rotary_vane": ("旋翼式", "Rotary vane"),
-    "woltmann": ("水平螺翼式", "Woltmann"),
-    "ultrasonic": ("超声波", "Ultrasonic"),
-    "electromagnetic": ("电磁", "Electromagnetic"),
-}
-VOCABULARY = {
-    "industry": INDUSTRIES,
-    "region": REGIONS,
-    "network": NETWORKS,
-    "line": LINES,
-    "group": GROUPS,
-    "technology": TECHNOLOGIES,
-}
-INSTALLED_ON = date(2020, 6, 1)
-
-
-def book_of(meter: Meter) -> str:
-    """The meter-reading book of a meter: one a region and line."""
-    return f"B{int(meter.line[1:]):02d}"
-
-
 def registry(fleet: Fleet) -> dict[str, pl.DataFrame]:
     """The registry's tables by file name, with the columns of docs/data-flow.md."""
     return {
-        "terminals": pl.DataFrame([_terminal_row(meter) for meter in fleet.meters]),
+        "terminals": pl.DataFrame(
+            [row for meter in fleet.meters for row in _terminal_rows(meter, fleet)], infer_schema_length=None
+        ),
         "replacements": fleet.replacements.with_columns(
             pl.Series("replaced_at", [at.astimezone(fleet.zone).isoformat() for at in fleet.replacements["replaced_at"]])
         ),
-        "customers": pl.DataFrame([_customer_row(number, fleet) for number in CUSTOMERS]),
+        "customers": pl.DataFrame([_customer_row(number, meter) for number, meter in sorted(first_meters(fleet.meters).items())]),
         "relations": pl.DataFrame(
             [row for meter in fleet.meters for row in _relation_rows(meter, fleet)], infer_schema_length=None
         ),
         "vocabulary": _vocabulary(fleet),
+        "points": pl.DataFrame([_point_row(meter) for meter in fleet.meters], infer_schema_length=None),
     }
+
+
+def first_meters(meters: Sequence[Meter]) -> dict[int, Meter]:
+    """By number of the customer: the first of its meters."""
+    return {meter.customer: meter for meter in reversed(meters) if meter.customer}
+
+
+def _terminal_rows(meter: Meter, fleet: Fleet) -> list[dict[str, object]]:
+    """The meter's terminal, and the one that it had before the recent days."""
+    row = _terminal_row(meter)
+    if fleet.since == fleet.at(0) or meter.earlier_terminal == meter.terminal:
+        return [row]
+    changed = fleet.at(0).astimezone(fleet.zone).date()
+    last = (changed - timedelta(days=1)).isoformat()
+    earlier = {"terminal": meter.earlier_terminal, "step_min": HISTORY_STEP_MIN, "removed_on": last}
+    return [row | earlier, row | {"installed_on": changed.isoformat()}]
 
 
 def _terminal_row(meter: Meter) -> dict[str, object]:
@@ -518,12 +522,34 @@ def _terminal_row(meter: Meter) -> dict[str, object]:
         "pressure_high_mpa": PRESSURE_HIGH_MPA if meter.has_pressure else None,
         "installed_on": INSTALLED_ON.isoformat(),
         "removed_on": None,
+        "source": meter.source,
+        "vendor": meter.vendor,
     }
 
 
-def _customer_row(number: int, fleet: Fleet) -> dict[str, str]:
+def _point_row(meter: Meter) -> dict[str, object]:
+    """Where the meter lies: in the district of its line, the higher the further north."""
+    place = zlib.crc32(meter.name.encode())
+    east, north = place % 1000 / 1000, place // 1000 % 1000 / 1000
+    line = int(meter.line[1:])
+    return {
+        "meter": meter.name,
+        "elevation_m": round(4 + 2.5 * line + 6 * north, 1),
+        "latitude": round(29.84 + 0.012 * line + 0.01 * north, 6),
+        "longitude": round(121.53 + {"east": 0.05, "centre": 0.02, "north": 0.0}[meter.region] + 0.02 * east, 6),
+        "datum": "CGCS2000",
+        "node": f"J{meter.number:03d}",
+        "inlet_of": meter.inlet_of,
+        "runs_always": "yes" if meter.use in RUNS_ALWAYS else "no",
+    }
+
+
+RUNS_ALWAYS = {"three_shift", "brewery", "hospital", "supply"}
+"""Uses that take water in the night as well."""
+
+
+def _customer_row(number: int, meter: Meter) -> dict[str, str | None]:
     customer = CUSTOMERS[number]
-    meter = next(meter for meter in fleet.meters if meter.customer == number)
     return {
         "customer_no": meter.customer_no,
         "name": customer.name,
@@ -535,7 +561,6 @@ def _customer_row(number: int, fleet: Fleet) -> dict[str, str]:
 
 def _relation_rows(meter: Meter, fleet: Fleet) -> list[dict[str, str | None]]:
     """Where a meter belongs. `valid_to` is exclusive; the market moved to another line in mid-data, two groups may overlap."""
-    industry = CUSTOMERS[meter.customer].industry
     moved = fleet.at(fleet.days // 2).astimezone(fleet.zone).date().isoformat()
     begun = INSTALLED_ON.isoformat()
     lines: list[tuple[str, str, str | None]] = (
@@ -544,8 +569,10 @@ def _relation_rows(meter: Meter, fleet: Fleet) -> list[dict[str, str | None]]:
     groups = [code for code, members in _GROUPED.items() if meter.number in members]
     rows: list[tuple[str, str, str, str | None]] = [("network", "N1" if meter.region == "east" else "N2", begun, None)]
     rows += [("line", *line) for line in lines]
-    rows += [("industry", industry, begun, None), ("region", meter.region, begun, None)]
-    rows += [("group", code, begun, None) for code in groups] + [("book", book_of(meter), begun, None)]
+    if meter.customer:
+        rows.append(("industry", CUSTOMERS[meter.customer].industry, begun, None))
+    rows.append(("region", meter.region, begun, None))
+    rows += [("group", code, begun, None) for code in groups] + [("book", meter.book_no, begun, None)]
     columns = ("meter", "kind", "code", "valid_from", "valid_to")
     return [dict(zip(columns, (meter.name, *row), strict=True)) for row in rows]
 
@@ -555,6 +582,6 @@ _GROUPED = {"G1": {1, 2, 11, 17}, "G2": {4, 5, 6, 18, 19, 20}, "G3": {2, 4, 11, 
 
 def _vocabulary(fleet: Fleet) -> pl.DataFrame:
     rows = [(kind, code, zh, en) for kind, words in VOCABULARY.items() for code, (zh, en) in words.items()]
-    books = sorted({book_of(meter) for meter in fleet.meters})
+    books = sorted({meter.book_no for meter in fleet.every_meter})
     rows += [("book", code, f"抄表册 {code[1:]}", f"Reading book {code[1:]}") for code in books]
     return pl.DataFrame(rows, schema=["kind", "code", "zh", "en"], orient="row")

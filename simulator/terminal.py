@@ -87,12 +87,12 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def uploads(terminal: str, readings: pl.DataFrame, clock: Clock, sequence: int = 1) -> Iterator[Upload]:
-    """Readings (`ts`, `schema.FIELDS`) in their order as timed reports of at most `ROWS`; encoded only when they are asked for.
+def uploads(terminal: str, readings: pl.DataFrame, clock: Clock, sequence: int = 1, rows: int = ROWS) -> Iterator[Upload]:
+    """Readings (`ts`, `schema.FIELDS`) in their order as timed reports of at most `rows`; encoded only when they are asked for.
 
     `clock` gives a frame's send time; `sequence` is the first frame's number.
     """
-    for part in readings.iter_slices(ROWS):
+    for part in readings.iter_slices(rows):
         frames = sl651.reports(terminal, part, sent_at=clock(), sequence=sequence)
         for left, frame in zip(range(len(frames) - 1, -1, -1), frames, strict=True):
             yield Upload(terminal, frame, sequence, 0 if left else part.height)

@@ -1,4 +1,4 @@
-"""The truth about a fleet: hourly, daily and monthly volumes, by a method of its own.
+"""The truth about a fleet: volumes of hours, days, months, years and billing periods, by a method of its own.
 
 An independent witness: plain numpy interpolation over the readings the terminals delivered; roll-over and replacement are known
 from the simulation, never guessed from the readings. Nothing of the product's cleaning may be used here.
@@ -13,33 +13,39 @@ import polars as pl
 from numpy.typing import NDArray
 
 from simulator import faults
-from simulator.fleet import Fleet, Floats, Meter, days_after, local
+from simulator.customers import Meter
+from simulator.fleet import Fleet, Floats, days_after, local, periods
 
 LONGEST_HOLE_S = 2 * 3600.0
 """Between two readings further apart than this the register is not known."""
 
 
 class Truth(NamedTuple):
-    """Volumes (m³), forward and reverse; null where the register is not known at an end.
+    """Volumes (m³), forward and reverse, of the meters with a terminal; null where the register is not known at an end.
 
     `hourly`: meter, hour_start (UTC), day, volume_m3, reverse_m3. `daily`: meter, day, volume_m3, reverse_m3. `monthly`: meter,
     month, volume_m3 (between the month's ends; null where the data do not hold both), measured_m3 (sum of the days known), days.
+    `yearly`: as `monthly`, without days. `cycles`: meter (also those without a terminal), period_start, period_end, volume_m3.
     """
 
     hourly: pl.DataFrame
     daily: pl.DataFrame
     monthly: pl.DataFrame
+    yearly: pl.DataFrame
+    cycles: pl.DataFrame
 
 
 def truth(fleet: Fleet) -> Truth:
     """The volumes of every meter over the fleet's local days and the months they touch."""
     rows = faults.reported(fleet)
     parts = [_of_meter(fleet, meter, rows[meter.number]) for meter in fleet.meters]
-    return Truth(*(pl.concat(tables) for tables in zip(*parts, strict=True)))
+    hourly, daily, monthly, yearly = (pl.concat(tables) for tables in zip(*parts, strict=True))
+    cycles = [_cycles(fleet, meter, rows.get(meter.number, fleet.recorded(meter.number))) for meter in fleet.every_meter]
+    return Truth(hourly, daily, monthly, yearly, pl.concat(cycles))
 
 
 def write_truth(fleet: Fleet, folder: Path) -> None:
-    """Write hourly.parquet, daily.parquet, monthly.parquet and faults.csv into `folder` (made where it is absent)."""
+    """Write a Parquet file for each table of the truth, and faults.csv into `folder` (made where it is absent)."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in truth(fleet)._asdict().items():
         table.write_parquet(folder / f"{name}.parquet")
@@ -63,7 +69,7 @@ def known_at(where: Floats, at: Floats, register: Floats) -> Floats:
     return np.asarray(np.where(after - before <= LONGEST_HOLE_S, value, np.nan))
 
 
-def _of_meter(fleet: Fleet, meter: Meter, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+def _of_meter(fleet: Fleet, meter: Meter, rows: pl.DataFrame) -> tuple[pl.DataFrame, ...]:
     at, forward = registers(fleet, meter, rows)
     reverse = rows["reverse_m3"].to_numpy()
 
@@ -73,9 +79,10 @@ def _of_meter(fleet: Fleet, meter: Meter, rows: pl.DataFrame) -> tuple[pl.DataFr
             for name, register in (("volume_m3", forward), ("reverse_m3", reverse))
         }
 
-    midnights = np.array([fleet.at(day).timestamp() for day in range(fleet.days + 1)])
-    first = fleet.at(0).astimezone(fleet.zone).date()
-    hours = pl.datetime_range(fleet.at(0), fleet.until, "1h", time_unit="us", time_zone="UTC", eager=True)
+    first = fleet.since.astimezone(fleet.zone).date()
+    days = [first + timedelta(days=day) for day in range(-days_after(fleet, first))]
+    midnights = np.array([*(_midnight(fleet, day) for day in days), fleet.until.timestamp()])
+    hours = pl.datetime_range(fleet.since, fleet.until, "1h", time_unit="us", time_zone="UTC", eager=True)
     hourly = pl.DataFrame(
         {
             "meter": [meter.name] * (len(hours) - 1),
@@ -86,8 +93,8 @@ def _of_meter(fleet: Fleet, meter: Meter, rows: pl.DataFrame) -> tuple[pl.DataFr
     )
     daily = pl.DataFrame(
         {
-            "meter": [meter.name] * fleet.days,
-            "day": [first + timedelta(days=day) for day in range(fleet.days)],
+            "meter": [meter.name] * len(days),
+            "day": days,
             **volumes(midnights),
         }
     )
@@ -100,7 +107,36 @@ def _of_meter(fleet: Fleet, meter: Meter, rows: pl.DataFrame) -> tuple[pl.DataFr
     monthly = months.select(
         pl.lit(meter.name).alias("meter"), "month", pl.Series("volume_m3", volume).fill_nan(None), "measured_m3", "days"
     )
-    return hourly, daily, monthly
+    years = sorted({day.year for day in days})
+    ends = [(_midnight(fleet, date(year, 1, 1)), _midnight(fleet, date(year + 1, 1, 1))) for year in years]
+    volume = np.diff(known_at(np.array(ends), at, forward), axis=1)[:, 0]
+    yearly = pl.DataFrame(
+        {
+            "meter": [meter.name] * len(years),
+            "year": [date(year, 1, 1) for year in years],
+            "volume_m3": pl.Series(volume).fill_nan(None),
+        }
+    ).join(
+        daily.group_by(year=pl.col("day").dt.truncate("1y")).agg(measured_m3=pl.col("volume_m3").sum()),
+        on="year",
+        maintain_order="left",
+    )
+    return hourly, daily, monthly, yearly
+
+
+def _cycles(fleet: Fleet, meter: Meter, rows: pl.DataFrame) -> pl.DataFrame:
+    at, forward = registers(fleet, meter, rows)
+    listed = periods(fleet, meter.cycle_months)
+    ends = [(_midnight(fleet, period.start), _midnight(fleet, period.end)) for period in listed]
+    volume = np.diff(known_at(np.array(ends), at, forward), axis=1)[:, 0]
+    return pl.DataFrame(
+        {
+            "meter": [meter.name] * len(listed),
+            "period_start": [period.start for period in listed],
+            "period_end": [period.end for period in listed],
+            "volume_m3": pl.Series(volume).fill_nan(None),
+        }
+    )
 
 
 def _midnight(fleet: Fleet, day: date) -> float:

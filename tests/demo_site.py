@@ -9,6 +9,9 @@ from ingest_daemon.contract.site import Site
 from pipelines.simulation import fleet_site
 from tests.chain import mainflow
 
+HISTORY_MONTHS = 15
+"""Fewer than the command's own: a year to compare with, and three months that have one."""
+
 MARK = "MARK-"
 """Begins every password that the demo is given."""
 
@@ -37,4 +40,4 @@ def make_demo(site: Path) -> Demo:
     if "SQLite3" in pyodbc.drivers():
         file = fleet_site.billing_file(Site(site.resolve()))
         given["MAINFLOW_BILLING_CONNECTION"] = f"DRIVER=SQLite3;Database={file};PWD={MARK}billing"
-    return Demo(site, mainflow("demo", site, "--days", "40", environment=given).stdout)
+    return Demo(site, mainflow("demo", site, "--days", "40", "--history-months", str(HISTORY_MONTHS), environment=given).stdout)

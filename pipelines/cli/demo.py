@@ -29,7 +29,7 @@ SQLITE_DRIVER = "SQLite3"
 DRIVER_PACKAGES = "unixodbc libsqliteodbc"
 
 
-def run_demo(folder: Path, days: int, console: Console) -> int:
+def run_demo(folder: Path, days: int, history_months: int, console: Console) -> int:
     """Run the demo. Returns the exit code. A second run sends the same readings again and changes no figure."""
     site = Site(folder.resolve())
     if not site.settings.exists():
@@ -37,10 +37,11 @@ def run_demo(folder: Path, days: int, console: Console) -> int:
             folder, "embedded", {"site": {"utility": UTILITY}, "billing": {"connection": _billing(site)}}, examples=False
         )
     loaded = settings.load(site.root)
-    fleet = fleet_site.fleet_of(site, loaded.zone, SEED, days)
+    fleet = fleet_site.fleet_of(site, loaded.zone, SEED, days, history_months)
     with console.status("模拟客户 / making the fleet, its truth and its billing database"):
         fleet_site.settle(site, fleet)
     free = {"MAINFLOW_DAEMON_DATA_PORT": "0", "MAINFLOW_DAEMON_ALARM_PORT": "0", "MAINFLOW_DAEMON_HEALTH_PORT": "0"}
+    free |= simulation_send.past_days_of(fleet.since, loaded)
     expected = sum(frame.height for frame in faults.reported(fleet).values())
     with servers.postgres(loaded) as dsn, servers.daemon(site, free) as ports:
         with progress_bar("终端上报 terminals send over TCP", expected) as told:
@@ -109,7 +110,8 @@ def _summary(
     table.add_row("本次计算 / computed now", f"{done} (共 in all {total_days})")
     top = connection.execute(
         "select customer_name, sum(volume_m3) as volume from daily_usage join meter using (meter) "
-        "where day > (select max(day) from daily_usage where complete) - 30 group by customer_name order by volume desc limit 5"
+        "where inlet_of is null and day > (select max(day) from daily_usage where complete) - 30 "
+        "group by customer_name order by volume desc limit 5"
     ).fetchall()
     table.add_row("近 30 天前五 / top 5 of 30 days", "\n".join(f"{name}  {volume:,.0f} m³" for name, volume in top))
     table.add_row("报警 / alarms", "\n".join(f"{code}: {count} ({owners} 表 meters)" for code, count, owners in alarms) or "0")
@@ -127,4 +129,8 @@ def _summary(
 
 def stored_readings(loaded: Settings) -> int:
     """Readings in the raw store, counted by reading it."""
-    return workbench(loaded).store.read(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)).height
+    return (
+        workbench(loaded)
+        .store.read(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC), columns=("terminal", "ts"))
+        .height
+    )

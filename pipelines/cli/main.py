@@ -371,9 +371,10 @@ def sync(root: Path) -> None:
 @main.command(epilog=examples("mainflow demo demo", "mainflow demo demo --days 30"))
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path("demo"))
 @click.option("--days", default=60, show_default=True, help="天数 / local days up to the last midnight")
+@click.option("--history-months", default=26, show_default=True, help="此前按小时的整月数 / whole months before, by the hour")
 @report_failures
-def demo(folder: Path, days: int) -> None:
+def demo(folder: Path, days: int, history_months: int) -> None:
     """演示 / the whole way once: fleet, TCP, journal, raw store, figures, billing, PostgreSQL, reports; then a summary."""
     from pipelines.cli.demo import run_demo
 
-    sys.exit(run_demo(folder, days, console))
+    sys.exit(run_demo(folder, days, history_months, console))

@@ -11,8 +11,8 @@ from assets.graph import PUBLISHED, metadata_of
 from assets.tables import Made, Step
 from ingest_daemon.contract.site import Site
 
-DAYS = 62
-"""The newest partitions of a run that are reported: each is an event of some milliseconds."""
+DAYS = 3
+"""The newest partitions of a run that are reported: each table has an event for each, of ten milliseconds."""
 
 
 def report(

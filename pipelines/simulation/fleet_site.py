@@ -22,30 +22,34 @@ def billing_file(site: Site) -> Path:
     return site.root / "billing.sqlite"
 
 
-def fleet_of(site: Site, zone: ZoneInfo, seed: int, days: int) -> Fleet:
+def fleet_of(site: Site, zone: ZoneInfo, seed: int, days: int, history_months: int = 0) -> Fleet:
     """The site's fleet: the one simulated before, else a new one over the local days up to the last midnight.
 
     A second simulation sends the same readings again instead of contradicting the first.
     """
     note = truth_folder(site) / "fleet.json"
     if earlier := read_json(note):
-        return fleets.make(earlier["seed"], earlier["days"], datetime.fromisoformat(earlier["until"]), zone)
+        until = datetime.fromisoformat(earlier["until"])
+        return fleets.make(earlier["seed"], earlier["days"], until, zone, earlier.get("history_months", 0))
     until = calendar.midnight(datetime.now(zone).date(), zone)
-    fleet = fleets.make(seed, days, until, zone)
+    fleet = fleets.make(seed, days, until, zone, history_months)
     note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps({"seed": seed, "days": days, "until": until.astimezone(UTC).isoformat()}))
+    content = {"seed": seed, "days": days, "until": until.astimezone(UTC).isoformat(), "history_months": history_months}
+    note.write_text(json.dumps(content))
     return fleet
 
 
 def settle(site: Site, fleet: Fleet) -> None:
     """Write the fleet's registry rows, truth and billing database into the site."""
-    from simulator.billing import write_billing
+    from simulator import billing
     from simulator.truth import write_truth
 
     registry.merge(site.registry, fleets.registry(fleet))
     write_truth(fleet, truth_folder(site))
     billing_file(site).unlink(missing_ok=True)
-    write_billing(fleet, billing_file(site))
+    tables = billing.tables(fleet)
+    billing.write_billing(tables, billing_file(site))
+    billing.accounts(tables).write_parquet(truth_folder(site) / "accounts.parquet")
 
 
 def days_of(fleet: Fleet) -> int:

@@ -22,7 +22,7 @@ with points as (
 counts as (
     select 'meter' as side, '有终端的水表' as name_zh, 'Meters with a terminal' as name_en, count(*) as counted, count(*) filter (where in_billing) as matched
     from points
-    where source <> 'manual'
+    where source <> 'manual' and inlet_of is null
     union all
     select 'card', '表卡', 'Cards', count(*), count(*) filter (where source <> 'manual')
     from points

@@ -5,13 +5,13 @@ description: >-
   What the readings of each meter and day were like, in counts; a flag counts once a step, however many hours it crosses. refused: readings
   that the register curve does not use because they contradict the others.
 grain: [meter, day]
-deps: [interval_reading, daily_usage, meter]
+deps: [interval_reading, daily_usage, meter, meter_history]
 partitions: day
 columns:
   meter:
   day:
   readings: {zh: 读数条数, en: Readings, unit: "", format: "#,##0", description: Readings stored for the day.}
-  expected_readings: {zh: 应有读数条数, en: Expected readings, unit: "", format: "#,##0", description: Readings that the meter's step leads to expect.}
+  expected_readings: {zh: 应有读数条数, en: Expected readings, unit: "", format: "#,##0", description: Readings that the step of that day leads to expect.}
   coverage:
   holes: {zh: 缺口, en: Holes, unit: "", format: "#,##0", description: Steps in which the curve is not known.}
   falls: {zh: 读数下降, en: Falls, unit: "", format: "#,##0", description: Steps in which the register fell without an explanation.}
@@ -31,7 +31,7 @@ select
     unit_day.meter,
     day,
     readings,
-    cast(round((epoch(ends_at) - epoch(starts_at)) / 60 / step_min) as bigint) as expected_readings,
+    cast(round((epoch(ends_at) - epoch(starts_at)) / 60 / coalesce(history.step_min, meter.step_min)) as bigint) as expected_readings,
     daily_usage.coverage,
     cast(hole_count as bigint) as holes,
     cast(fall_count as bigint) as falls,
@@ -50,3 +50,5 @@ from unit_day
 join touched_day using (day)
 join daily_usage using (meter, day)
 join meter using (meter)
+left join meter_history as history
+    on history.meter = unit_day.meter and day >= coalesce(first_day, date '0001-01-01') and day <= coalesce(last_day, date '9999-12-30')

@@ -26,7 +26,7 @@ gaps as (
         'missing_attribute' as gap,
         meter,
         unnest([
-            case when customer_no is null then 'customer_no' end,
+            case when customer_no is null and inlet_of is null then 'customer_no' end,
             case when dn_mm is null then 'dn_mm' end,
             case when technology is null then 'technology' end,
             case when q1_m3h is null then 'q1_m3h' end,
@@ -41,7 +41,7 @@ gaps as (
     union all
     select 'no_card', meter, null, terminal, customer_no
     from points
-    where not in_billing and exists (select 1 from billing.meter_card)
+    where not in_billing and inlet_of is null and exists (select 1 from billing.meter_card)
     union all
     select 'no_terminal', meter, null, terminal, customer_no
     from points

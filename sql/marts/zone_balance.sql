@@ -28,6 +28,7 @@ with members as (
     select distinct relation.kind, relation.code, relation.meter, touched_day.day
     from relation
     join touched_day on (valid_from is null or valid_from <= day) and (valid_to is null or valid_to > day)
+    semi join unit_day on unit_day.day = touched_day.day
     where kind in ('network', 'line', 'region') and code in (select inlet_of from registry.points)
 ),
 

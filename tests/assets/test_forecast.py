@@ -59,3 +59,13 @@ def test_hours_that_are_not_known_are_no_zeros_and_a_meter_that_stopped_has_no_f
     assert np.isnan(band.middle[0, 8:12]).all()
     assert np.isfinite(band.middle[0, 12:]).all()
     assert np.isnan(band.middle[1]).all()
+
+
+@pytest.mark.parametrize("position", range(90, 170, 5))
+def test_a_score_hangs_on_the_days_of_its_window_only_however_many_are_at_hand(position: int) -> None:
+    volumes, days = years_with_festivals()
+    first = position - RULES.window
+    own = Days(days.days[first:], days.weekday[first:], days.festival[first:], {})
+    with_all, with_window = Model(volumes, days, RULES).score(position), Model(volumes[:, first:], own, RULES).score(RULES.window)
+    assert all(np.array_equal(with_all[name], with_window[name]) for name in with_all)
+    assert with_all["hours"].max() == 24

@@ -308,7 +308,7 @@ def unused_port() -> int:
 
 
 def test_billing_holds_bills_that_follow_the_truth_but_for_the_three_planned_faults(month: fleet.Fleet, tmp_path: Path) -> None:
-    billing.write_billing(month, tmp_path / "billing.sqlite")
+    billing.write_billing(billing.tables(month), tmp_path / "billing.sqlite")
     with sqlite3.connect(tmp_path / "billing.sqlite") as connection:
         bills = pl.read_database("SELECT * FROM bill", connection)
         counts = {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in billing.DDL}

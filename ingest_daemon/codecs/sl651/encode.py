@@ -231,15 +231,18 @@ def _constant(raw: bytes, count: int) -> Block:
 
 def _encoded(wire: _Wire, column: pl.Series) -> tuple[int, Block]:
     """Definition byte and values of a column, with the fewest decimals that carry every value exactly."""
-    missing = column.is_null().to_numpy()
+    if column.null_count():
+        missing, column = column.is_null().to_numpy(), column.fill_null(0)
+    else:
+        missing = np.zeros(len(column), bool)
     if wire.id in WORDS:
-        words = column.fill_null(0).cast(pl.Int64).to_numpy()
+        words = column.to_numpy().astype(np.int64)
         if (words < 0).any() or (words >= 0xFFFF_FFFF).any():
             raise ValueError(f"{wire.field}: a word of bits is 0 to FFFFFFFE, got {words.min()} to {words.max()}")
         block = words.astype(">u4").view(np.uint8).reshape(-1, 4).copy()
         block[missing] = 0xFF
         return wire.size << 3, block
-    values = column.fill_null(0).cast(pl.Float64).to_numpy()
+    values = column.to_numpy().astype(np.float64)
     if not np.isfinite(values).all():
         raise ValueError(f"{wire.field} holds a value that is not finite; what was not measured is null")
     for decimals in range(wire.decimals, 8):
