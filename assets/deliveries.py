@@ -49,16 +49,15 @@ FIGURES = (
 )
 
 
-def make(bench: Workbench, connection: duckdb.DuckDBPyConnection, touched: Sequence[date]) -> tuple[int, int]:
-    """Replace `delivery_day` of the days. Gives the readings read and the rows written. Raises `StoreAway`."""
+def make(bench: Workbench, connection: duckdb.DuckDBPyConnection, touched: Sequence[date]) -> int:
+    """Replace `delivery_day` of the days. Gives the rows written. Raises `StoreAway`."""
     facts = registry_history.Facts(warehouse.frame(connection, "select * from registry.span"), bench.zone, bench.max_hole)
-    read = written = 0
+    written = 0
     for days in cleaned.blocks(touched, 1):
         parts = [part for own, meters in cleaned.stretches(facts, days) for part in _of_days(bench, meters, own)]
         rows = pl.concat([pl.DataFrame(schema=DELIVERY_DAY), *parts]).sort("day", maintain_order=True)
-        read += int(rows["readings"].sum())
         written += warehouse.replace_rows(connection, "delivery_day", rows, "day", days)
-    return read, written
+    return written
 
 
 def _of_days(bench: Workbench, meters: pl.DataFrame, days: Sequence[date]) -> Iterator[pl.DataFrame]:

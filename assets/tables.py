@@ -343,10 +343,10 @@ def needed_by(step: Step) -> set[str]:
 
 
 def made_from(names: Collection[str]) -> set[str]:
-    """The steps that are made from some tables, directly or by way of others; the tables themselves are not among them."""
+    """The steps whose rows are made from some tables, directly or by way of others; the tables themselves are not among them."""
     reached = set(names)
     for step in steps():
-        if not reached.isdisjoint(needed_by(step)):
+        if not reached.isdisjoint(step.deps):
             reached.add(step.name)
     return reached - set(names)
 
