@@ -67,9 +67,14 @@ flows as (
 ),
 
 classes as (
-    select meter, class, sum(hours order by hours, volume_m3) as hours, sum(volume_m3 order by hours, volume_m3) as volume_m3
+    -- Whole microseconds and microlitres, here and below: their sums do not depend on the order, which would cost most of all.
+    select
+        meter,
+        class,
+        sum(cast(round(volume_m3 * 1e9) as bigint)) as volume_ul,
+        volume_ul / 1e9 / (sum(cast(round(hours * 3.6e9) as bigint)) / 3.6e9) as flow_m3h
     from flows
-    where class > 0
+    where class > 0 and hours > 0
     group by meter, class
 ),
 
@@ -89,16 +94,21 @@ candidates as (
 ),
 
 errors as (
+    -- Candidates of equal Q1 and Q2 have equal errors.
     select
-        candidates.meter,
-        candidate,
-        sum(classes.volume_m3 * meter_error(classes.volume_m3 / hours, candidates.q1_m3h, candidates.q2_m3h, start_share, error_at_q1) order by classes.class) as error_m3,
-        coalesce(sum(classes.volume_m3 order by classes.class) filter (where classes.volume_m3 / hours < candidates.q2_m3h * (1 - 1e-9)), 0) as below_q2_m3,
-        sum(classes.volume_m3 order by classes.class) as volume_m3
-    from candidates
-    join newest using (meter)
+        curves.meter,
+        q1_m3h,
+        q2_m3h,
+        sum(cast(round(volume_ul * meter_error(flow_m3h, q1_m3h, q2_m3h, start_share, error_at_q1)) as bigint)) / 1e9 as error_m3,
+        coalesce(sum(volume_ul) filter (where flow_m3h < q2_m3h * (1 - 1e-9)), 0) / 1e9 as below_q2_m3,
+        sum(volume_ul) / 1e9 as volume_m3
+    from (
+        select distinct candidates.meter, candidates.q1_m3h, candidates.q2_m3h, start_share, error_at_q1
+        from candidates
+        join newest using (meter)
+    ) as curves
     join classes using (meter)
-    group by candidates.meter, candidate
+    group by curves.meter, q1_m3h, q2_m3h
 ),
 
 judged as (
@@ -122,7 +132,7 @@ judged as (
         - loss_at_q3_mpa * (pow(newest.flow_max_m3h / candidates.q3_m3h, 2) - pow(newest.flow_max_m3h / newest.q3_m3h, 2)) as pressure_then_mpa
     from newest
     join candidates using (meter)
-    join errors using (meter, candidate)
+    join errors on errors.meter = newest.meter and errors.q1_m3h = candidates.q1_m3h and errors.q2_m3h = candidates.q2_m3h
     left join pressures using (meter)
 ),
 
