@@ -369,13 +369,8 @@ def synced() -> list[Step]:
 
 def absent(connection: duckdb.DuckDBPyConnection, step: Step, made: Collection[str] = ()) -> list[str]:
     """The tables that the step and its checks need and that no run has made yet; those of the steps `made` are there."""
-    looked_for = (needed_by(step) & _names()) - {"registry", "billing", *made}
+    looked_for = (needed_by(step) & {other.name for other in steps()}) - {"registry", "billing", *made}
     return sorted(name for name in looked_for if not warehouse.has_table(connection, name))
-
-
-@cache
-def _names() -> frozenset[str]:
-    return frozenset(step.name for step in steps())
 
 
 def prepare(connection: duckdb.DuckDBPyConnection) -> None:
