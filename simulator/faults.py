@@ -113,13 +113,13 @@ def faults(fleet: Fleet) -> list[Fault]:
 def _of_history(fleet: Fleet, meters: dict[int, Meter]) -> Iterator[Fault]:
     """What can be found over months only: sizes that do not fit, customers who do not pay, bills that are wrong."""
     begins = [fleets.local(fleet.until, fleet.zone, fleets.days_after(fleet, period.start)) for period in fleets.periods(fleet)]
+    mended = ((BILL_CANCELLED, "bill_cancelled"), (BILL_CREDITED, "bill_credited"))
     placed: tuple[tuple[int, str, datetime], ...] = (
         (fleets.OVERSIZED, "oversized", fleet.since),
         (fleets.OVERSIZED_TOO, "oversized", fleet.since),
         (fleets.UNDERSIZED, "undersized", fleet.since),
         *((number, "bill_swapped", begins[max(-SWAPPED_PERIODS, -len(begins))]) for number in BILL_SWAPPED),
-        (BILL_CANCELLED, "bill_cancelled", begins[max(MENDED_PERIOD, -len(begins))]),
-        (BILL_CREDITED, "bill_credited", begins[max(MENDED_PERIOD, -len(begins))]),
+        *((number, kind, begins[MENDED_PERIOD]) for number, kind in mended if len(begins) >= -MENDED_PERIOD),
         (LATE_PAYER, "late_payer", fleet.since),
         (UNPAID, "unpaid", begins[max(-UNPAID_PERIODS, -len(begins))]),
         (PARTIAL_PAYER, "partial_payer", fleet.since),

@@ -26,6 +26,9 @@ Floats = NDArray[np.float64]
 MIN_DAYS = 4
 """Fewer days have no room for the planned events and faults."""
 
+MIN_HISTORY_MONTHS = 3
+"""Fewer months have no billing period of two months."""
+
 PROTOCOL = "sl651"
 PRESSURE_LOW_MPA = 0.14
 PRESSURE_HIGH_MPA = 0.5
@@ -166,16 +169,17 @@ def make(seed: int, days: int, until: datetime, zone: ZoneInfo, history_months: 
 
     With `history_months` also `MORE_METERS` and `BY_HAND`, and what all of them recorded since the first day of the month so many
     months before. The same arguments give the same fleet; a meter's noise hangs on the seed and its own name only, its recent
-    days not on the history. Raises `ValueError` where `until` is no local midnight, `days` is below `MIN_DAYS` or the history
-    begins after the days.
+    days not on the history. Raises `ValueError` where `until` is no local midnight, `days` is below `MIN_DAYS` or the history is
+    too short.
     """
     if until.tzinfo is None or until.astimezone(zone).time() != datetime.min.time():
         raise ValueError(f"until = {until.isoformat()}: expected a local midnight of {zone.key}, with its offset")
     if days < MIN_DAYS:
         raise ValueError(f"days = {days}: expected at least {MIN_DAYS}, so that every planned fault has its place")
     start, since, until = local(until, zone, -days), _since(until, zone, days, history_months), until.astimezone(UTC)
-    if since > start:
-        raise ValueError(f"history_months = {history_months}: expected more than the {days} days hold, or 0")
+    if history_months and (history_months < MIN_HISTORY_MONTHS or since > start):
+        least = max(MIN_HISTORY_MONTHS, days // 28 + 1)
+        raise ValueError(f"history_months = {history_months}: expected 0, or at least {least} with {days} days")
     meters, by_hand = ((*METERS, *MORE_METERS), BY_HAND) if history_months else (METERS, ())
     events = _events(days, until, zone, {meter.number for meter in meters})
     years = _Span(since, start, until, zone)

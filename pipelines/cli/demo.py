@@ -53,14 +53,12 @@ def run_demo(folder: Path, days: int, history_months: int, console: Console) -> 
         bench = workbench(loaded)
         dagster_home.prepare(site)
         with progress_bar("计算并发布 compute and publish", None) as told:
-            outcome = run.run_touched(bench, "demo", lambda name, done, total: told(done, f"{name} ({done}/{total})"))
-        with console.status("营收同步 / billing through ODBC"):
-            billed = run.run_sync(bench, "demo")
+            outcome = run.run_all(bench, "demo", lambda name, done, total: told(done, f"{name} ({done}/{total})"))
         with console.status("报表 / reports"):
             reports = export.export_report(bench, "daily_volume", None)
         alarms = _alarms(dsn)
     with warehouse.opened(site.marts, str(loaded.zone)) as connection:
-        _summary(console, loaded, connection, delivery, outcome, billed, [str(report.file) for report in reports], alarms)
+        _summary(console, loaded, connection, delivery, outcome, [str(report.file) for report in reports], alarms)
     return 1 if delivery.given_up else 0
 
 
@@ -86,7 +84,6 @@ def _summary(
     connection: duckdb.DuckDBPyConnection,
     delivery: Delivery,
     outcome: run.Outcome,
-    billed: dict[str, int],
     reports: list[str],
     alarms: list[tuple[Any, ...]],
 ) -> None:
@@ -115,7 +112,7 @@ def _summary(
     ).fetchall()
     table.add_row("近 30 天前五 / top 5 of 30 days", "\n".join(f"{name}  {volume:,.0f} m³" for name, volume in top))
     table.add_row("报警 / alarms", "\n".join(f"{code}: {count} ({owners} 表 meters)" for code, count, owners in alarms) or "0")
-    billing = ", ".join(f"{name} {rows:,}" for name, rows in billed.items())
+    billing = ", ".join(f"{name} {rows:,}" for name, rows in outcome.parts.items())
     table.add_row("营收 / billing", billing or f"无 ODBC 驱动，跳过 / skipped, no ODBC driver: apt-get install {DRIVER_PACKAGES}")
     table.add_row("报表 / reports", "\n".join(reports))
     table.add_row("数据集市 / marts", f"{site.marts}\nPostgreSQL schema mart（运行 mainflow up 时 / while `mainflow up` runs)")

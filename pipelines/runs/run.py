@@ -46,13 +46,14 @@ Progress = Callable[[str, int, int], None]
 
 
 class Outcome(NamedTuple):
-    """The result of a run."""
+    """The result of a run. `parts`: what a step did in parts: rows of each table of billing."""
 
     days: list[date]
     readings_read: int
     rows_written: int
     rows_published: int
     run_id: str
+    parts: dict[str, int]
 
 
 def run_lock(bench: Workbench) -> AbstractContextManager[None]:
@@ -237,7 +238,7 @@ def run_touched(bench: Workbench, trigger: str, progress: Progress = lambda *_: 
         waiting = touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole)
         days = sorted({*waiting.live, *waiting.analysis})
         if not days and not _is_left(bench):
-            return Outcome([], 0, 0, 0, "")
+            return Outcome([], 0, 0, 0, "", {})
         return _compute(Run(bench, days, trigger), tables.figures(), progress)
 
 
@@ -245,6 +246,16 @@ def run_days(bench: Workbench, days: list[date], trigger: str, progress: Progres
     """Compute these days, touched or not, and take them from the waiting ones. Raises as `run_touched`."""
     with run_lock(bench):
         return _compute(Run(bench, days, trigger), tables.figures(), progress)
+
+
+def run_all(bench: Workbench, trigger: str, progress: Progress = lambda *_: None) -> Outcome:
+    """Read the billing system and compute every waiting day at once. Raises as `run_touched` and `run_sync`."""
+    with run_lock(bench):
+        take_over_registry(bench)
+        waiting = touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole)
+        days = sorted({*waiting.live, *waiting.analysis})
+        steps = [step for step in tables.steps() if step.group != "reports"]
+        return _compute(Run(bench, days, trigger), steps, progress)
 
 
 def rebuild(bench: Workbench, progress: Progress = lambda *_: None) -> Outcome:
@@ -259,8 +270,7 @@ def rebuild(bench: Workbench, progress: Progress = lambda *_: None) -> Outcome:
                 Path(f"{bench.site.marts}{end}").rename(f"{aside}{end}")
         shutil.rmtree(bench.site.units, ignore_errors=True)
         touched.begin_again(bench.site.state)
-    run_sync(bench, "rebuild")
-    return run_touched(bench, "rebuild", progress)
+    return run_all(bench, "rebuild", progress)
 
 
 def run_sync(bench: Workbench, trigger: str) -> dict[str, int]:
@@ -319,7 +329,7 @@ def _compute(run: Run, steps: list[Step], progress: Progress) -> Outcome:
         published = run.publish(connection)
         progress("发布 publish", len(steps) + 1, len(steps) + 1)
         show_in_catalogue(run, connection, made, published)
-    return Outcome(run.days, run.readings_read, run.rows_written, published, run.run_id)
+    return Outcome(run.days, run.readings_read, run.rows_written, published, run.run_id, run.parts)
 
 
 def show_in_catalogue(run: Run, connection: duckdb.DuckDBPyConnection, made: list[tuple[Step, Made]], published: int) -> None:

@@ -215,7 +215,7 @@ class CommandSite(FigureSite):
 
     def run(self, days: Sequence[date] = ()) -> Outcome:
         self._command("run", *(["--days", f"{days[0]}..{days[-1]}"] if days else []))
-        return Outcome(list(days), 0, 0, 0, "")
+        return Outcome(list(days), 0, 0, 0, "", {})
 
     def sync(self) -> dict[str, int]:
         self._command("sync")

@@ -37,6 +37,11 @@ def week() -> fleet.Fleet:
     return fleet.make(7, 6, UNTIL, SHANGHAI)
 
 
+@pytest.fixture(scope="module")
+def months() -> fleet.Fleet:
+    return fleet.make(7, 6, UNTIL, SHANGHAI, history_months=8)
+
+
 class Centre:
     """A stub centre: acknowledges whole frames, on two ports, and may be made to misbehave."""
 
@@ -94,6 +99,55 @@ def test_the_same_seed_gives_the_same_fleet_and_another_seed_another(week: fleet
     for number, readings in week.readings.items():
         assert readings.equals(again.readings[number])
         assert not readings.equals(other.readings[number])
+
+
+def test_a_history_leaves_the_recent_days_of_the_same_meters_as_they_are(week: fleet.Fleet, months: fleet.Fleet) -> None:
+    assert len(months.meters) > len(week.meters) == 20 and len(months.by_hand) >= 15
+    for number, readings in week.readings.items():
+        assert readings.equals(months.readings[number])
+
+
+def test_a_history_is_hourly_from_the_first_of_a_month_and_its_registers_run_into_the_recent_days(months: fleet.Fleet) -> None:
+    rolled = 0
+    for meter in months.every_meter:
+        rows = months.recorded(meter.number)
+        assert rows["ts"][0] == datetime(2025, 7, 1, tzinfo=SHANGHAI) and rows["ts"][-1] == UNTIL
+        steps = rows["ts"].diff().drop_nulls()
+        assert set(steps.unique()) == {timedelta(hours=1), timedelta(minutes=meter.step_min)}
+        _, register = truth.registers(months, meter, rows)
+        rises = np.diff(register)
+        assert rises.min() > -1e-6 and rises.max() <= 1.25 * meter.rates_m3h[3] + 2 * meter.resolution_m3, meter.name
+        rolled += int((rows["forward_m3"].diff().drop_nulls() < 0).sum())
+    assert rolled > 2  # the small register rolls over in the history as well
+
+
+@pytest.mark.parametrize("history_months", [1, 2])
+def test_a_history_without_room_for_the_periods_of_bills_is_refused(history_months: int) -> None:
+    with pytest.raises(ValueError, match="at least 3"):
+        fleet.make(1, 6, UNTIL, SHANGHAI, history_months)
+
+
+def test_bills_of_a_history_agree_with_its_registers_but_for_the_planned_ones(months: fleet.Fleet) -> None:
+    tables = billing.tables(months)
+    bills = tables["bill"].with_columns(pl.col("period_start", "period_end").str.to_date())
+    joined = truth.truth(months).cycles.rename({"meter": "meter_no"}).join(bills, on=["meter_no", "period_start", "period_end"])
+    wrong = joined.filter((pl.col("volume_m3") - pl.col("billed_m3")).abs() > 0.5)
+    planted = faults.known(months).filter(pl.col("kind").str.starts_with("bill_") & (pl.col("kind") != "bill_cancelled"))
+    assert set(wrong["meter_no"]) == set(planted["meter"]) - {f"M{faults.BILL_MISSING:03d}"}
+    charges = tables["charge"].group_by("bill_no").agg(pl.col("amount").sum().round(2).alias("charged"))
+    assert bills.join(charges, on="bill_no").filter((pl.col("charged") - pl.col("amount")).abs() > 0.005).is_empty()
+    owed = billing.accounts(tables)
+    assert owed.filter(pl.col("customer_no").is_null() & (pl.col("arrears") < 0)).is_empty()
+    ends = owed.group_by("customer_no", maintain_order=True).last()
+    (unpaid,) = planted_customers(months, "unpaid")
+    assert (
+        ends.filter(pl.col("customer_no") == unpaid)["arrears"].item()
+        == bills.filter(pl.col("customer_no") == unpaid)["amount"].sum()
+    )
+
+
+def planted_customers(months: fleet.Fleet, kind: str) -> list[str]:
+    return faults.known(months).filter(pl.col("kind") == kind)["customer"].to_list()
 
 
 @pytest.mark.parametrize(
