@@ -35,8 +35,8 @@ BLOCK_METER_DAYS, BLOCK_DAYS = 20_000, 16
 WRITE_MEMORY = "300MB"
 """Of DuckDB while units are written; what does not fit lies beside the warehouse for that time."""
 
-SHARED_METER_DAYS = 100_000
-"""Fewer meters × days are not worth the seconds that workers take to start."""
+SHARED_METER_DAYS, SHARED_DAYS = 100_000, 300
+"""Fewer meters × days, and fewer days, are not worth the seconds that workers take to start."""
 
 KEPT_TABLES = ("unit_hour", "unit_day", "reverse_interval")
 """The tables of units that lie in the warehouse; the others are files."""
@@ -103,7 +103,8 @@ def computed(bench: Workbench, connection: duckdb.DuckDBPyConnection, touched: S
         warehouse.frame(connection, "select * from registry.replacements"),
         {day: units.Criteria(*values) for day, values in rules.values(connection, units.CRITERIA, touched).items()},
     )
-    workers = bench.workers if meters * len(touched) >= SHARED_METER_DAYS else 1
+    is_much = meters * len(touched) >= SHARED_METER_DAYS or len(touched) >= SHARED_DAYS
+    workers = bench.workers if is_much else 1
     return results(block.compute, blocks(touched, meters), workers)
 
 

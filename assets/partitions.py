@@ -18,8 +18,8 @@ from ingest_daemon.contract.schema import TIMESTAMP
 ALIGNED = timedelta(days=364)
 """From a day to the one nearest a year later that is the same day of the week."""
 
-PIECE_DAYS = 62
-"""Days of which tables with a row an hour are made at a time: 2,000 meters have three million hours in them."""
+PIECE_METER_DAYS = 124_000
+"""Days of meters of which tables with a row an hour are made at a time: they have three million hours."""
 
 
 class Partitions(NamedTuple):
@@ -76,17 +76,18 @@ class Partitions(NamedTuple):
         for partitioning in PARTITIONINGS.values():
             partitioning.prepare(connection, self)
 
-    def pieces(self, word: str) -> list["Partitions"]:
-        """The partitions of a table that is cut by `word`, so many at a time as need little memory.
+    def pieces(self, word: str, meters: int) -> list["Partitions"]:
+        """The partitions of a table that is cut by `word`, so many at a time as need little memory for so many meters.
 
         Tables that look beyond their own days or months are not cut: their rows are few.
         """
-        if len(self.days) <= PIECE_DAYS or word not in ("day", "month"):
+        if len(self.days) * meters <= PIECE_METER_DAYS or word not in ("day", "month"):
             return [self]
         if word == "month":
             months = {month: [day for day in self.days if calendar.month_of(day) == month] for month in self.months}
             return [self._replace(days=tuple(days)) for days in months.values()]
-        return [self._replace(days=self.days[start : start + PIECE_DAYS]) for start in range(0, len(self.days), PIECE_DAYS)]
+        most = max(1, PIECE_METER_DAYS // meters)
+        return [self._replace(days=self.days[start : start + most]) for start in range(0, len(self.days), most)]
 
 
 class Partitioning(NamedTuple):

@@ -173,7 +173,8 @@ def _mart(mart: Table, making: Making) -> Made:
 
 def _pieces(mart: Table, making: Making) -> Iterator[int]:
     """Make the partitions, some at a time where they are many; gives the rows of each piece."""
-    pieces = making.partitions.pieces(mart.partitions)
+    ((meters,),) = making.connection.execute("select count(distinct meter) from registry.span").fetchall()
+    pieces = making.partitions.pieces(mart.partitions, meters)
     for number, piece in enumerate(pieces):
         if len(pieces) > 1:
             mart.partitioning.prepare(making.connection, piece)

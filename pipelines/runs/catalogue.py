@@ -11,7 +11,7 @@ from assets.graph import PUBLISHED, metadata_of
 from assets.tables import Made, Step
 from ingest_daemon.contract.site import Site
 
-DAYS = 3
+DAYS = 1
 """The newest partitions of a run that are reported: each table has an event for each, of ten milliseconds."""
 
 

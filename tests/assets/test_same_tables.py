@@ -55,7 +55,7 @@ def test_a_fleet_that_is_read_a_few_meters_and_days_at_a_time_gives_the_same_tab
     whole, parts = (stored(tmp_path / name, rows, registry) for name in ("whole", "parts"))
     run_touched(whole, "test")
     monkeypatch.setattr(cleaned, "STRETCH_METER_DAYS", 5)
-    monkeypatch.setattr(partitions, "PIECE_DAYS", 2)
+    monkeypatch.setattr(partitions, "PIECE_METER_DAYS", 2 * registry.height)
     run_touched(parts, "test")
     assert_same_tables(tables(whole.site.marts), tables(parts.site.marts))
 
