@@ -108,6 +108,7 @@ PLANTED = {
         "insert into metering_point select * replace ('manual' as source, date '2024-04-02' as first_day) from metering_point"
     ),
     ("customer_usage", "adds_up"): "update customer_usage set volume_m3 = volume_m3 + 1 where period = '2024-04-02'",
+    ("revenue_rank", "shares"): "update revenue_rank set share = share / 2",
     ("usage_rank", "shares"): "update usage_rank set share = share / 2 where grain = 'month'",
     ("major_customer", "reaches_limit"): "update major_customer set value = 1",
     ("billing_match", "share"): "update billing_match set matched = counted + 1",
