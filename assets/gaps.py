@@ -146,10 +146,12 @@ select
     end_at as from_at,
     next_at as to_at,
     cast(next_at - interval 1 microsecond as date) as day,
-    cast(round((epoch(next_at) - epoch(end_at)) / 60 / step_min) as bigint) - 1 as intervals,
+    cast(round((epoch(next_at) - epoch(end_at)) / 60 / coalesce(history.step_min, meter.step_min)) as bigint) - 1 as intervals,
     end_at + to_milliseconds(cast(criterion('gap.memory_days', cast(end_at as date)) * 86.4e6 as bigint)) as deadline_at
 from ends
 join meter using (meter)
+left join meter_history as history
+    on history.meter = ends.meter and ends.day >= coalesce(first_day, date '0001-01-01') and ends.day <= coalesce(last_day, date '9999-12-30')
 where intervals > 0 and next_day in (ends.day, after)
     and exists (select 1 from touched_day where end_at <= touched_day.ends_at and next_at >= touched_day.starts_at)
 """

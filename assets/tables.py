@@ -315,7 +315,7 @@ def _own_steps() -> Iterable[Step]:
         "quality",
         "缺数台账",
         "Holes in the data of each meter: when each was seen first, asked for and closed.",
-        ("interval_reading", "latest_figures", "meter"),
+        ("interval_reading", "latest_figures", "meter", "meter_history"),
         True,
         _gap_ledger,
         _version_of(gaps),

@@ -448,3 +448,18 @@ def test_a_damaged_line_in_the_ledger_of_contradictions_costs_itself_and_stops_n
     site.run()
     assert volumes(site) == {"06-01": 144.0, "06-02": 144.0}
     assert site.values("select conflicts from data_quality where day = date '2025-06-02'") == [1]
+
+
+def test_a_hole_misses_the_readings_of_the_step_that_the_meter_had_then(tmp_path: Path) -> None:
+    site = FigureSite(tmp_path / "site", looked_at=("gap",))
+    site.register({"terminal": SECOND, "valid_to": "2025-06-03"}, {"valid_from": "2025-06-03", "step_min": "15"})
+    whole = hours("2025-06-01T00:00", 48, 1000, terminal=SECOND)
+    site.store(pl.concat([whole[:11], whole[16:]]))
+    quarters = [datetime(2025, 6, 3, tzinfo=ZONE) + timedelta(minutes=15 * number) for number in range(1, 97)]
+    later = readings(quarters, [1288 + 1.5 * number for number in range(1, 97)])
+    site.store(pl.concat([later[:40], later[60:]]))
+    site.run()
+    assert site.rows("select strftime(from_at, '%d %H:%M'), intervals from gap where to_at is not null order by 1") == [
+        ("01 10:00", 5),
+        ("03 10:00", 20),
+    ]

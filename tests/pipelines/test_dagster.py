@@ -139,7 +139,7 @@ def test_the_asset_graph_is_that_of_the_headers() -> None:
         "forecast_hour": {"hourly_usage", "daily_usage", "calendar", "meter_history", "relation"},
         "night_level": {"interval_reading", "calendar"},
         "delivery_day": {"raw_reading", "registry"},
-        "gap_ledger": {"interval_reading", "latest_figures", "meter"},
+        "gap_ledger": {"interval_reading", "latest_figures", "meter", "meter_history"},
         "kept_aside": set(),
         "published": steps,
         "daily_volume_report": {"daily_usage", "meter", "meter_history"},
