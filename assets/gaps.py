@@ -151,7 +151,8 @@ select
 from ends
 join meter using (meter)
 left join meter_history as history
-    on history.meter = ends.meter and ends.day >= coalesce(first_day, date '0001-01-01') and ends.day <= coalesce(last_day, date '9999-12-30')
+    on history.meter = ends.meter
+    and ends.day between coalesce(first_day, date '0001-01-01') and coalesce(last_day, date '9999-12-30')
 where intervals > 0 and next_day in (ends.day, after)
     and exists (select 1 from touched_day where end_at <= touched_day.ends_at and next_at >= touched_day.starts_at)
 """

@@ -6,6 +6,7 @@ when.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,6 +51,13 @@ KEYS = {
     "catalogue": ("standard", "technology", "class", "dn_mm"),
 }
 """What makes two rows of a file the same row."""
+
+RISING = {
+    "relations": ("valid_from", "valid_to"),
+    "segments": ("from_h", "to_h"),
+    "catalogue": ("q1_m3h", "q2_m3h", "q3_m3h", "q4_m3h"),
+}
+"""Columns of a file whose values rise from one to the next within a row, where they are given."""
 
 
 A_TIME = "a time like 2026-01-31T08:00:00+08:00"
@@ -125,8 +133,8 @@ FILES: dict[str, dict[str, Column]] = {
         "code": Column(TEXT, required=True, identifier=True),
         "zh": Column(TEXT, required=True),
         "en": Column(TEXT, required=True),
-        "from_h": Column(WHOLE, required=True),
-        "to_h": Column(WHOLE, required=True),
+        "from_h": Column(WHOLE, required=True, allowed=tuple(map(str, range(24)))),
+        "to_h": Column(WHOLE, required=True, allowed=tuple(map(str, range(1, 25)))),
         "scope_kind": Column(TEXT),
         "scope_code": Column(TEXT),
         "valid_from": Column(DAY),
@@ -283,12 +291,38 @@ def _read(
             problems.append(f"{path} row {row}, {name}: {detail}")
             wrong[row] = None
     good = typed.filter(~pl.col("row").is_in(list(wrong)))
-    for row, detail in _repeated(path.stem, good):
-        problems.append(f"{path} rows {detail}")
+    for row, detail in _falling(path.stem, good):
+        problems.append(f"{path} row {row}, {detail}")
         wrong[row] = None
+    for find in (_repeated, _overlapping):
+        for row, detail in find(path.stem, good.filter(~pl.col("row").is_in(list(wrong)))):
+            problems.append(f"{path} rows {detail}")
+            wrong[row] = None
     keys = list(KEYS[path.stem]) if path.stem != "terminals" else ["terminal", "meter"]
     refused.extend(text.filter(pl.col("row").is_in(list(wrong))).select(keys).iter_rows())
     return typed.filter(~pl.col("row").is_in(list(wrong))).drop("row")
+
+
+def _falling(file: str, rows: pl.DataFrame) -> Iterator[tuple[int, str]]:
+    """Rows in which `RISING` columns do not rise: the number of the row, and the text of the problem."""
+    for lower, upper in pairwise(RISING.get(file, ())):
+        for row, low, high in rows.filter(pl.col(lower) >= pl.col(upper)).select("row", lower, upper).iter_rows():
+            yield row, f"{lower}, {upper}: {low} and {high}, expected {lower} below {upper}"
+
+
+def _overlapping(file: str, rows: pl.DataFrame) -> Iterator[tuple[int, str]]:
+    """Time segments whose hours an earlier row has already: the number of the row, and the text of the problem."""
+    if file != "segments":
+        return
+    taken: dict[tuple[object, ...], int] = {}
+    for row, from_h, to_h, *cut in rows.select(
+        "row", "from_h", "to_h", "kind", "scope_kind", "scope_code", "valid_from"
+    ).iter_rows():
+        hours = [(*cut, hour) for hour in range(from_h, to_h)]
+        if other := next((taken[hour] for hour in hours if hour in taken), None):
+            yield row, f"{other}, {row}, from_h, to_h: {from_h} and {to_h}, expected hours that no other segment of {cut[0]} has"
+        else:
+            taken |= dict.fromkeys(hours, row)
 
 
 def _repeated(file: str, rows: pl.DataFrame) -> Iterator[tuple[int, str]]:
@@ -296,9 +330,11 @@ def _repeated(file: str, rows: pl.DataFrame) -> Iterator[tuple[int, str]]:
 
     A terminal or a meter may have several rows where each but the last has an end, or begins at a time of its own.
     """
-    if file == "customers":
-        for value, numbers in rows.group_by("customer_no", maintain_order=True).agg("row").iter_rows():
-            yield from ((row, f"{numbers[0]}, {row}, customer_no: {value!r}, expected once") for row in numbers[1:])
+    if file not in ("terminals", "replacements"):
+        keys = KEYS[file]
+        for *values, numbers in rows.group_by(keys, maintain_order=True).agg("row").iter_rows():
+            shown = ", ".join(str(value) for value in values if value is not None)
+            yield from ((row, f"{numbers[0]}, {row}, {', '.join(keys)}: {shown!r}, expected once") for row in numbers[1:])
     if file != "terminals":
         return
     is_open = pl.col("valid_to").is_null() & pl.col("removed_on").is_null()

@@ -22,6 +22,11 @@ OTHERS = {
     "vocabulary": "kind,code,zh,en\nnetwork,N1,城东管网,East network\n",
 }
 
+POINTS = "meter,elevation_m,latitude,longitude,datum,node,inlet_of,runs_always"
+HOLIDAY = "day,kind,zh,en,festival\n2026-10-01,holiday,国庆节,National Day,\n"
+SEGMENTS = "kind,code,zh,en,from_h,to_h,scope_kind,scope_code,valid_from\n"
+CATALOGUE = "standard,technology,class,dn_mm,q1_m3h,q2_m3h,q3_m3h,q4_m3h,price_cny,assumed\n"
+
 
 def folder(path: Path, **files: str) -> Path:
     for name, text in {"terminals": TERMINALS, **OTHERS, **files}.items():
@@ -102,6 +107,31 @@ def test_only_the_terminals_must_be_there(tmp_path: Path) -> None:
         ("customers", OTHERS["customers"].replace("一号用户", " "), ["customers.csv row 2, name", "empty"]),
         ("vocabulary", OTHERS["vocabulary"].replace(",East network", ","), ["vocabulary.csv row 2, en", "empty"]),
         ("vocabulary", "kind,code,zh,en\na,b,c,d,e,f\n", ["vocabulary.csv"]),
+        (
+            "vocabulary",
+            OTHERS["vocabulary"] + "network,N1,甲,Other\n",
+            ["vocabulary.csv rows 2, ", "network, N1", "expected once"],
+        ),
+        ("relations", "meter,kind,code,valid_from,valid_to\nM1,line,L1,2025-06-05,2025-06-01\n", ["row 2, valid_from, valid_to"]),
+        ("points", f"{POINTS}\nM1,3,,,,,,\nM1,4,,,,,,\n", ["points.csv rows 2, 3, meter", "'M1'", "expected once"]),
+        ("criteria", "name,value,valid_from\nfit.months,6,\nfit.months,9,\n", ["criteria.csv rows 2, 3", "'fit.months'"]),
+        ("holidays", f"{HOLIDAY}{HOLIDAY.splitlines()[1]}\n", ["holidays.csv rows 2, 3, day", "'2026-10-01'", "expected once"]),
+        (
+            "segments",
+            f"{SEGMENTS}tariff,peak,峰,Peak,20,6,,,\n",
+            ["segments.csv row 2, from_h, to_h", "20 and 6", "from_h below to_h"],
+        ),
+        ("segments", f"{SEGMENTS}tariff,peak,峰,Peak,20,25,,,\n", ["segments.csv row 2, to_h", "'25'", "24"]),
+        (
+            "segments",
+            f"{SEGMENTS}tariff,peak,峰,Peak,8,12,,,\ntariff,flat,平,Flat,11,20,,,\n",
+            ["segments.csv rows 2, 3, from_h, to_h", "11 and 20", "no other segment of tariff"],
+        ),
+        (
+            "catalogue",
+            f"{CATALOGUE}2018,ultrasonic,R250,50,0.2,0.1,25,31.25,,\n",
+            ["catalogue.csv row 2, q1_m3h, q2_m3h", "0.2 and 0.1", "q1_m3h below q2_m3h"],
+        ),
     ],
 )
 def test_every_kind_of_wrong_cell_is_named_with_file_row_and_what_was_expected(
