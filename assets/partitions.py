@@ -18,6 +18,9 @@ from ingest_daemon.contract.schema import TIMESTAMP
 ALIGNED = timedelta(days=364)
 """From a day to the one nearest a year later that is the same day of the week."""
 
+IN_PIECES = ("day", "month")
+"""Cuts of tables that are made in pieces where the days are many."""
+
 PIECE_METER_DAYS = 124_000
 """Days of meters of which tables with a row an hour are made at a time: they have three million hours."""
 
@@ -79,9 +82,9 @@ class Partitions(NamedTuple):
     def pieces(self, word: str, meters: int) -> list["Partitions"]:
         """The partitions of a table that is cut by `word`, so many at a time as need little memory for so many meters.
 
-        Tables that look beyond their own days or months are not cut: their rows are few.
+        `word` is one of `IN_PIECES`: tables that look beyond their own days or months are not cut, and their rows are few.
         """
-        if len(self.days) * meters <= PIECE_METER_DAYS or word not in ("day", "month"):
+        if len(self.days) * meters <= PIECE_METER_DAYS:
             return [self]
         if word == "month":
             months = {month: [day for day in self.days if calendar.month_of(day) == month] for month in self.months}

@@ -45,7 +45,7 @@ from assets import (
 from assets.columns import Table
 from assets.headers import SQL
 from assets.kernel import UNCLEAN, Flag
-from assets.partitions import Partitions
+from assets.partitions import IN_PIECES, Partitions
 from assets.workbench import Workbench
 from ingest_daemon.contract.silence import silent_after_min
 
@@ -151,7 +151,7 @@ def _forecast(making: Making) -> Made:
 
 def _delivery_day(making: Making) -> Made:
     if making.renew:
-        making.connection.execute("drop table if exists delivery_day").fetchall()
+        warehouse.replace_all(making.connection, "delivery_day", pl.DataFrame(schema=deliveries.DELIVERY_DAY))
     # Its readings are those that the intervals are made from, which count them.
     return Made(0, deliveries.make(making.bench, making.connection, making.partitions.days))
 
@@ -173,8 +173,10 @@ def _mart(mart: Table, making: Making) -> Made:
 
 def _pieces(mart: Table, making: Making) -> Iterator[int]:
     """Make the partitions, some at a time where they are many; gives the rows of each piece."""
-    ((meters,),) = making.connection.execute("select count(distinct meter) from registry.span").fetchall()
-    pieces = making.partitions.pieces(mart.partitions, meters)
+    pieces = [making.partitions]
+    if mart.partitions in IN_PIECES:
+        ((meters,),) = making.connection.execute("select count(distinct meter) from registry.span").fetchall()
+        pieces = making.partitions.pieces(mart.partitions, meters)
     for number, piece in enumerate(pieces):
         if len(pieces) > 1:
             mart.partitioning.prepare(making.connection, piece)

@@ -45,7 +45,7 @@ def a_site(folder: Path) -> Settings:
 
 
 def readings(days_ago: int) -> pl.DataFrame:
-    return series(METER, datetime.now(UTC) - timedelta(days=days_ago), 30, timedelta(hours=1), lambda _: 5.0)
+    return series(METER, datetime.now(UTC) - timedelta(days=days_ago), 60, timedelta(hours=1), lambda _: 5.0)
 
 
 def call(*arguments: object, dsn: str = "") -> Result:
