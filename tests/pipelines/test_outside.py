@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -106,7 +107,10 @@ def family(pid: int) -> set[int]:
 
 def open_sockets(pid: int) -> set[int]:
     """Inodes of its sockets."""
-    links = [os.readlink(handle) for handle in Path(f"/proc/{pid}/fd").iterdir()]
+    links = []
+    for handle in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since it was listed
+            links.append(os.readlink(handle))
     return {int(link.removeprefix("socket:[").removesuffix("]")) for link in links if link.startswith("socket:[")}
 
 

@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,18 @@ from pipelines import settings
 from pipelines.runs import run
 from pipelines.runs.bench import workbench
 from tests.assets.test_lateness import START, computed, day_of_readings, make_site
+from tests.cases.figure_site import READINGS_AND_BILLS, only
 from tests.chain import assert_same_tables, mainflow, tables
 
 
+@pytest.fixture
+def few_tables() -> Iterator[None]:
+    """The damage is the same however many tables there are."""
+    with only(READINGS_AND_BILLS):
+        yield
+
+
+@pytest.mark.usefixtures("few_tables")
 def test_a_lost_warehouse_is_made_again_with_all_its_days(tmp_path: Path) -> None:
     bench, before = computed(tmp_path / "site", 40)
     bench.site.marts.unlink()
@@ -25,6 +35,7 @@ def test_a_lost_warehouse_is_made_again_with_all_its_days(tmp_path: Path) -> Non
     assert_same_tables(before, tables(bench.site.marts))
 
 
+@pytest.mark.usefixtures("few_tables")
 @pytest.mark.parametrize("case", ["empty", "of other bytes", "cut in half", "with a byte flipped"])
 def test_a_warehouse_is_told_and_rebuilt_that_is(case: str, tmp_path: Path) -> None:
     bench, before = computed(tmp_path / "site", 5)
@@ -47,6 +58,7 @@ def test_a_warehouse_is_told_and_rebuilt_that_is(case: str, tmp_path: Path) -> N
     assert list(bench.site.root.glob("marts.duckdb.2*")), "the old file is kept"
 
 
+@pytest.mark.usefixtures("few_tables")
 def test_a_file_of_intervals_that_is_spoilt_is_told(tmp_path: Path) -> None:
     bench, before = computed(tmp_path / "site", 3)
     file = sorted(bench.site.units.glob("*/unit_interval.parquet"))[1]
@@ -99,6 +111,7 @@ def test_a_lost_file_of_the_archive_blanks_no_figure(tmp_path: Path) -> None:
     assert_same_tables(before, tables(bench.site.marts))
 
 
+@pytest.mark.usefixtures("few_tables")
 def test_files_of_before_without_a_checksum_are_read(tmp_path: Path) -> None:
     bench, before = computed(tmp_path / "site", 3)
     for file in bench.site.raw.glob("readings/*/*.parquet"):
@@ -109,6 +122,7 @@ def test_files_of_before_without_a_checksum_are_read(tmp_path: Path) -> None:
     assert_same_tables(before, tables(bench.site.marts))
 
 
+@pytest.mark.usefixtures("few_tables")
 def test_another_zone_makes_everything_anew(tmp_path: Path) -> None:
     bench, _ = computed(tmp_path / "moved", 5)
     file = bench.site.settings
