@@ -15,7 +15,7 @@ import polars as pl
 import pyodbc
 
 from assets.headers import SQL, read_header
-from assets.warehouse import ensure
+from assets.warehouse import ensure, transaction
 from ingest_daemon.contract.identifiers import half_width
 from ingest_daemon.contract.log import LOG
 from ingest_daemon.contract.secrets import without_secrets
@@ -306,16 +306,11 @@ def sync(
     ensure_tables(warehouse)
     known = {table: _known(warehouse, table, overlap_days) for table in TABLES}
     fetched = _fetch_all(connection, queries, known)
-    warehouse.execute("begin").fetchall()
-    try:
+    with transaction(warehouse):
         withdrawn = sum(_store(warehouse, table, part) for table, part in fetched.items())
         for table, part in fetched.items():
             _complete_history(warehouse, table, set(part.columns) - set(known[table].columns))
         keep_history(warehouse)
-        warehouse.execute("commit").fetchall()
-    except BaseException:
-        warehouse.execute("rollback").fetchall()
-        raise
     counts = {table: part.rows.height for table, part in fetched.items() if part.columns}
     aside = {"rejected": sum(part.rejected.height for part in fetched.values()), "withdrawn": withdrawn}
     return counts | {name: count for name, count in aside.items() if count}

@@ -203,17 +203,12 @@ def make(bench: Workbench, connection: duckdb.DuckDBPyConnection, now: datetime)
     changed = pl.concat(
         [one.join(other, on=rows.columns, how="anti", nulls_equal=True) for one, other in ((before, rows), (rows, before))]
     )
-    connection.execute("begin").fetchall()
-    try:
+    with warehouse.transaction(connection):
         with warehouse.registered(connection, "changed", changed):
             connection.execute("insert into gap_changed select distinct day from changed").fetchall()
         with warehouse.registered(connection, "held", held):
             connection.execute("delete from gap_ledger where (meter, from_at) in (select (meter, from_at) from held)").fetchall()
         warehouse.append(connection, "gap_ledger", rows)
-        connection.execute("commit").fetchall()
-    except duckdb.Error:
-        connection.execute("rollback").fetchall()
-        raise
     return rows.height
 
 

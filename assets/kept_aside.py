@@ -60,7 +60,7 @@ def _counted(reason: Reason, folder: Path, zone: str) -> pl.DataFrame:
     last = pl.coalesce("last_position", "position")
     lines = ledgers.lines(folder / f"{reason}.jsonl", LINE).filter(pl.col("received_at").is_not_null())
     lines = lines.filter((pl.col("position") > last.cum_max().shift().over(SAME)).fill_null(True))
-    if reason is Reason.UNKNOWN_TERMINAL and (folder / ADOPTED).exists():
+    if reason is Reason.UNKNOWN_TERMINAL:
         lines = lines.join(ledgers.lines(folder / ADOPTED, LINE), on=["stream", "position"], how="anti", maintain_order="left")
     times = {"first_at": pl.col("received_at"), "last_at": pl.coalesce("last_received_at", "received_at")}
     lines = lines.with_columns(

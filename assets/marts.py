@@ -8,7 +8,7 @@ import duckdb
 
 from assets import columns
 from assets.columns import Table
-from assets.warehouse import columns_of
+from assets.warehouse import columns_of, transaction
 
 
 def all_marts() -> tuple[Table, ...]:
@@ -23,8 +23,7 @@ def build(mart: Table, warehouse: duckdb.DuckDBPyConnection, *, renew: bool = Fa
     """
     rows = f"{mart.query} order by {', '.join(mart.grain)}"
     there = columns_of(warehouse, mart.name)
-    warehouse.execute("begin").fetchall()
-    try:
+    with transaction(warehouse):
         if renew or not there:
             warehouse.execute(f"create or replace table {mart.name} as {rows}").fetchall()
             there = columns_of(warehouse, mart.name)
@@ -33,8 +32,4 @@ def build(mart: Table, warehouse: duckdb.DuckDBPyConnection, *, renew: bool = Fa
             warehouse.execute(f"delete from {mart.name} where {mart.partitioning.condition}").fetchall()
             written = warehouse.execute(f"insert into {mart.name} by name {rows}").fetchall()
         columns.check(mart.name, [name for name, _ in there])
-        warehouse.execute("commit").fetchall()
-    except (duckdb.Error, ValueError):
-        warehouse.execute("rollback").fetchall()
-        raise
     return int(written[0][0])

@@ -330,10 +330,21 @@ order by all"""
 """The rows of a month (`$month`, `$next_month`)."""
 
 
+CLASSES = """
+create or replace temp macro month_end_classes() as table
+select * from month_end where kind <> 'all'
+union all
+select total.* replace (kinds.kind as kind)
+from month_end as total
+join (select distinct month, kind from month_end where kind <> 'all') as kinds using (month)
+where total.kind = 'all'"""
+
+
 def ensure(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the table where it is absent, one of an earlier version keeps its rows; and the names of its classes (`class_zh`,
-    `class_en`)."""
+    """Make the table where it is absent, one of an earlier version keeps its rows; its rows with the total among the classes of
+    each kind (`month_end_classes`), and the names of the classes (`class_zh`, `class_en`)."""
     warehouse.ensure(connection, "month_end", ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items()))
+    connection.execute(CLASSES).fetchall()
     for language, total, none in (("zh", "合计", "未归类"), ("en", "Total", "No class")):
         connection.execute(
             f"create or replace temp macro class_{language}(code, word) as "
@@ -359,18 +370,13 @@ def _make_month(connection: duckdb.DuckDBPyConnection, month: date, next_month: 
     if is_closed and not _lacks_kinds(connection, month, next_month):
         return 0
     kept = "select kind from month_end where month = $month" if is_closed else "select '' where $month is null"
-    connection.execute("begin").fetchall()
-    try:
+    with warehouse.transaction(connection):
         if not is_closed:
             connection.execute("delete from month_end where month = $month", {"month": month}).fetchall()
         ((written,),) = connection.execute(
             f"insert into month_end by name select * from ({ROWS}) where kind not in ({kept})",
             {"month": month, "next_month": next_month, "first_made_on": first_made_on},
         ).fetchall()
-        connection.execute("commit").fetchall()
-    except duckdb.Error:
-        connection.execute("rollback").fetchall()
-        raise
     return int(written)
 
 

@@ -291,12 +291,9 @@ def _read(
             problems.append(f"{path} row {row}, {name}: {detail}")
             wrong[row] = None
     good = typed.filter(~pl.col("row").is_in(list(wrong)))
-    for row, detail in _falling(path.stem, good):
-        problems.append(f"{path} row {row}, {detail}")
-        wrong[row] = None
-    for find in (_repeated, _overlapping):
+    for find in (_falling, _repeated, _overlapping):
         for row, detail in find(path.stem, good.filter(~pl.col("row").is_in(list(wrong)))):
-            problems.append(f"{path} rows {detail}")
+            problems.append(f"{path} {detail}")
             wrong[row] = None
     keys = list(KEYS[path.stem]) if path.stem != "terminals" else ["terminal", "meter"]
     refused.extend(text.filter(pl.col("row").is_in(list(wrong))).select(keys).iter_rows())
@@ -307,7 +304,7 @@ def _falling(file: str, rows: pl.DataFrame) -> Iterator[tuple[int, str]]:
     """Rows in which `RISING` columns do not rise: the number of the row, and the text of the problem."""
     for lower, upper in pairwise(RISING.get(file, ())):
         for row, low, high in rows.filter(pl.col(lower) >= pl.col(upper)).select("row", lower, upper).iter_rows():
-            yield row, f"{lower}, {upper}: {low} and {high}, expected {lower} below {upper}"
+            yield row, f"row {row}, {lower}, {upper}: {low} and {high}, expected {lower} below {upper}"
 
 
 def _overlapping(file: str, rows: pl.DataFrame) -> Iterator[tuple[int, str]]:
@@ -320,7 +317,10 @@ def _overlapping(file: str, rows: pl.DataFrame) -> Iterator[tuple[int, str]]:
     ).iter_rows():
         hours = [(*cut, hour) for hour in range(from_h, to_h)]
         if other := next((taken[hour] for hour in hours if hour in taken), None):
-            yield row, f"{other}, {row}, from_h, to_h: {from_h} and {to_h}, expected hours that no other segment of {cut[0]} has"
+            yield (
+                row,
+                f"rows {other}, {row}, from_h, to_h: {from_h} and {to_h}, expected hours that no other segment of {cut[0]} has",
+            )
         else:
             taken |= dict.fromkeys(hours, row)
 
@@ -334,7 +334,7 @@ def _repeated(file: str, rows: pl.DataFrame) -> Iterator[tuple[int, str]]:
         keys = KEYS[file]
         for *values, numbers in rows.group_by(keys, maintain_order=True).agg("row").iter_rows():
             shown = ", ".join(str(value) for value in values if value is not None)
-            yield from ((row, f"{numbers[0]}, {row}, {', '.join(keys)}: {shown!r}, expected once") for row in numbers[1:])
+            yield from ((row, f"rows {numbers[0]}, {row}, {', '.join(keys)}: {shown!r}, expected once") for row in numbers[1:])
     if file != "terminals":
         return
     is_open = pl.col("valid_to").is_null() & pl.col("removed_on").is_null()
@@ -347,7 +347,10 @@ def _repeated(file: str, rows: pl.DataFrame) -> Iterator[tuple[int, str]]:
         for value, _, numbers in twice.agg("row").iter_rows():
             for row in numbers[1:]:
                 told.add(row)
-                yield row, f"{numbers[0]}, {row}, {name}: {value!r}, expected once, or with valid_from, removed_on or valid_to"
+                yield (
+                    row,
+                    f"rows {numbers[0]}, {row}, {name}: {value!r}, expected once, or with valid_from, removed_on or valid_to",
+                )
 
 
 def _texts(table: CsvTable) -> pl.DataFrame:

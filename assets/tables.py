@@ -370,7 +370,7 @@ def synced() -> list[Step]:
     return [step for step in steps() if step.name in names and step.group != "reports"]
 
 
-def absent(connection: duckdb.DuckDBPyConnection, step: Step, made: Collection[str] = ()) -> list[str]:
+def absent(connection: duckdb.DuckDBPyConnection, step: Step, made: Collection[str]) -> list[str]:
     """The tables that the step and its checks need and that no run has made yet; those of the steps `made` are there."""
     looked_for = (needed_by(step) & {other.name for other in steps()}) - {"registry", "billing", *made}
     return sorted(name for name in looked_for if not warehouse.has_table(connection, name))

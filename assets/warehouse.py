@@ -97,6 +97,18 @@ def exclusive(lock: Path) -> Iterator[None]:
 
 
 @contextmanager
+def transaction(warehouse: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """All of the block's changes, or none where it fails."""
+    warehouse.execute("begin").fetchall()
+    try:
+        yield
+        warehouse.execute("commit").fetchall()
+    except BaseException:
+        warehouse.execute("rollback").fetchall()
+        raise
+
+
+@contextmanager
 def registered(warehouse: duckdb.DuckDBPyConnection, name: str, rows: Rows) -> Iterator[None]:
     """Let statements select from `rows` by this name."""
     warehouse.register(name, rows)
@@ -113,14 +125,9 @@ def replace_rows(warehouse: duckdb.DuckDBPyConnection, table: str, rows: Rows, c
     """
     with registered(warehouse, "incoming", rows):
         warehouse.execute(f"create table if not exists {table} as select * from incoming limit 0").fetchall()
-        warehouse.execute("begin").fetchall()
-        try:
+        with transaction(warehouse):
             warehouse.execute(f"delete from {table} where {column} in (select unnest(?::date[]))", [list(keys)]).fetchall()
             ((written,),) = warehouse.execute(f"insert into {table} by name select * from incoming").fetchall()
-            warehouse.execute("commit").fetchall()
-        except duckdb.Error:
-            warehouse.execute("rollback").fetchall()
-            raise
     return int(written)
 
 

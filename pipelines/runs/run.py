@@ -110,6 +110,10 @@ class Run:
                     touched.mark(bench.site.state, self._stored_days)
             yield connection
 
+    def absent(self, connection: duckdb.DuckDBPyConnection, step: Step) -> list[str]:
+        """The tables that the step and its checks need and that neither this run nor one before it has made."""
+        return tables.absent(connection, step, self._made)
+
     def make(self, connection: duckdb.DuckDBPyConnection, step: Step) -> Made:
         """Make the step's partitions: those of the run's days, or all where rows by another formula are there.
 
@@ -234,9 +238,7 @@ def run_touched(bench: Workbench, trigger: str, progress: Progress = lambda *_: 
     Raises `StoreAway`, `RegistryError`, `WarehouseBusy`, `RuleBroken`.
     """
     with run_lock(bench):
-        take_over_registry(bench)
-        waiting = touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole)
-        days = sorted({*waiting.live, *waiting.analysis})
+        days = _waiting_days(bench)
         if not days and not _is_left(bench):
             return Outcome([], 0, 0, 0, "", {})
         return _compute(Run(bench, days, trigger), tables.figures(), progress)
@@ -251,11 +253,15 @@ def run_days(bench: Workbench, days: list[date], trigger: str, progress: Progres
 def run_all(bench: Workbench, trigger: str, progress: Progress = lambda *_: None) -> Outcome:
     """Read the billing system and compute every waiting day at once. Raises as `run_touched` and `run_sync`."""
     with run_lock(bench):
-        take_over_registry(bench)
-        waiting = touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole)
-        days = sorted({*waiting.live, *waiting.analysis})
         steps = [step for step in tables.steps() if step.group != "reports"]
-        return _compute(Run(bench, days, trigger), steps, progress)
+        return _compute(Run(bench, _waiting_days(bench), trigger), steps, progress)
+
+
+def _waiting_days(bench: Workbench) -> list[date]:
+    """The days that wait, for live figures or for the analysis, those of an edited registry among them."""
+    take_over_registry(bench)
+    waiting = touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole)
+    return sorted({*waiting.live, *waiting.analysis})
 
 
 def rebuild(bench: Workbench, progress: Progress = lambda *_: None) -> Outcome:
@@ -316,7 +322,7 @@ def _compute(run: Run, steps: list[Step], progress: Progress) -> Outcome:
             blocked_by = tables.needed_by(step).intersection(broken)
             if blocked_by:
                 broken[step.name] = f"not made, because of {', '.join(sorted(blocked_by))}"
-            elif not tables.absent(connection, step, {made_step.name for made_step, _ in made}):
+            elif not run.absent(connection, step):
                 made.append((step, run.make(connection, step)))
                 findings = [finding for finding in run.examine(connection, step) if finding.offending]
                 for finding in findings:

@@ -39,16 +39,6 @@ with wanted as (
     select month from touched_account union select cast(month - interval 1 month as date) from touched_account
 ),
 
-classes as (
-    select month_end.* from month_end join wanted using (month) where kind <> 'all'
-    union all
-    select total.* replace (kinds.kind as kind)
-    from month_end as total
-    join wanted using (month)
-    join (select distinct month, kind from month_end where kind <> 'all') as kinds using (month)
-    where total.kind = 'all'
-),
-
 summed as (
     select
         month,
@@ -71,7 +61,8 @@ summed as (
         cast(sum(age_4_to_6_months) as decimal(18, 4)) as age_4_to_6_months,
         cast(sum(age_7_to_12_months) as decimal(18, 4)) as age_7_to_12_months,
         cast(sum(age_over_12_months) as decimal(18, 4)) as age_over_12_months
-    from classes
+    from month_end_classes()
+    join wanted using (month)
     group by all
 )
 

@@ -26,17 +26,7 @@ columns:
   days_to_issue: {zh: 平均开账天数, en: Days to issue, unit: d, format: "0.0", description: Mean days from the end of the period to the issue of the bill; empty where billing has no days of issue.}
   as_of: {zh: 截至, en: As of, unit: "", format: yyyy-mm-dd, description: Day up to which the month is counted.}
 */
-with classes as (
-    select month_end.* from month_end join touched_account using (month) where kind <> 'all'
-    union all
-    select total.* replace (kinds.kind as kind)
-    from month_end as total
-    join touched_account using (month)
-    join (select distinct month, kind from month_end where kind <> 'all') as kinds using (month)
-    where total.kind = 'all'
-),
-
-summed as (
+with summed as (
     select
         month,
         kind,
@@ -52,7 +42,8 @@ summed as (
         sum(days_to_issue) as days,
         sum(bills_issued) as bills_issued,
         max(as_of) as as_of
-    from classes
+    from month_end_classes()
+    join touched_account using (month)
     group by all
 )
 

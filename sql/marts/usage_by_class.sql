@@ -22,7 +22,7 @@ columns:
   name_en: {zh: 英文名称, en: English name, unit: "", description: English name of the class.}
   meters: {description: Meters that are installed and active at the end of the month.}
 */
-with own as (
+with classes as (
     select
         month,
         kind,
@@ -31,17 +31,8 @@ with own as (
         customers,
         meters,
         volume_m3
-    from month_end
+    from month_end_classes()
     join touched_account using (month)
-),
-
-classes as (
-    select * from own where kind <> 'all'
-    union all
-    select total.* replace (kinds.kind as kind)
-    from own as total
-    join (select distinct month, kind from own where kind <> 'all') as kinds using (month)
-    where total.kind = 'all'
 ),
 
 summed as (
