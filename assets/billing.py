@@ -14,7 +14,7 @@ import duckdb
 import polars as pl
 import pyodbc
 
-from assets.headers import SQL, read_header
+from ingest_daemon.contract.headers import SQL, read_header
 from assets.warehouse import ensure, transaction
 from ingest_daemon.contract.identifiers import half_width
 from ingest_daemon.contract.log import LOG

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from assets import macros
-from assets.headers import SQL, read_header, read_yaml
+from ingest_daemon.contract.headers import SQL, read_header, read_yaml
 from assets.partitions import PARTITIONINGS, Partitioning
 from assets.registry import FILES
 

@@ -16,7 +16,7 @@ import polars as pl
 import psycopg
 
 from assets import billing, quality, reports, tables
-from assets.headers import SQL
+from ingest_daemon.contract.headers import SQL
 from assets.quality import Finding
 from assets.registry import RegistryError
 from assets.tables import Made, Step

@@ -19,7 +19,7 @@ import polars as pl
 
 from assets import calendar, warehouse
 from assets.columns import Table
-from assets.headers import SQL, read_header
+from ingest_daemon.contract.headers import SQL, read_header
 from assets.marts import all_marts
 from assets.workbench import Workbench
 

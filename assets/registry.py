@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from assets.headers import SQL
+from ingest_daemon.contract.headers import SQL
 from ingest_daemon.contract.files import replace_file
 from ingest_daemon.contract.identifiers import EXPECTED, is_identifier
 from ingest_daemon.contract.registry_schema import (

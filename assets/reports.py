@@ -25,7 +25,7 @@ import xlsxwriter
 
 from assets import calendar, columns, register_differences
 from assets.columns import Column
-from assets.headers import SQL, read_header
+from ingest_daemon.contract.headers import SQL, read_header
 from assets.warehouse import frame
 from assets.workbench import Workbench
 from ingest_daemon.contract.files import replace_file

@@ -43,7 +43,7 @@ from assets import (
     warehouse,
 )
 from assets.columns import Table
-from assets.headers import SQL
+from ingest_daemon.contract.headers import SQL
 from assets.kernel import UNCLEAN, Flag
 from assets.partitions import IN_PIECES, Partitions
 from assets.workbench import Workbench

@@ -97,32 +97,5 @@ DOUBTS: dict[str, str] = {
 """Reasons for which the server lets a frame be kept aside although its bytes are good, and what they say."""
 
 
-class AlarmCode(NamedTuple):
-    """One alarm code: names for people, the reading's field that gives its value, and that field's unit."""
-
-    zh: str
-    en: str
-    value_field: str | None
-    unit: str
-
-
-ALARMS: dict[str, AlarmCode] = {
-    "P_HI": AlarmCode("压力越上限", "Pressure above limit", "pressure_mpa", "MPa"),
-    "P_LO": AlarmCode("压力越下限", "Pressure below limit", "pressure_mpa", "MPa"),
-    "P_JUMP": AlarmCode("压力突变", "Sudden pressure change", "pressure_mpa", "MPa"),
-    "Q_HI": AlarmCode("流量越上限", "Flow above limit", "flow_m3h", "m³/h"),
-    "Q_LO": AlarmCode("流量越下限", "Flow below limit", "flow_m3h", "m³/h"),
-    "Q_REV": AlarmCode("流量转向", "Reverse flow", "flow_m3h", "m³/h"),
-    "MAG": AlarmCode("强磁干扰", "Magnetic interference", None, ""),
-    "BATT": AlarmCode("电池低电压", "Low battery", "battery_v", "V"),
-    "EMPTY": AlarmCode("空管", "Empty pipe", None, ""),
-    "SENSOR": AlarmCode("传感器故障", "Sensor fault", None, ""),
-    "DOOR": AlarmCode("箱门打开", "Box open", None, ""),
-    "MAINS": AlarmCode("市电中断", "Mains lost", None, ""),
-    "CLOCK": AlarmCode("时钟偏差", "Clock wrong", None, "s"),
-    "NO_DATA": AlarmCode("无数据", "No data", None, "h"),
-}
-"""Alarm codes, their names and units (docs/domain.md#alarm-codes). Device and server alarms share them."""
-
 ALARM_STATES = ("raised", "cleared")
 ALARM_ORIGINS = ("device", "server")

@@ -12,7 +12,7 @@ import polars as pl
 import psycopg
 
 from ingest_daemon.contract.files import write_json
-from ingest_daemon.contract.schema import ALARMS
+from ingest_daemon.contract.alarm_codes import ALARMS
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding.attribution import attribute
 from ingest_daemon.forwarding.decoding import decode

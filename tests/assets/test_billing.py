@@ -19,7 +19,7 @@ import pytest
 
 from assets import billing
 from assets.billing import TABLES, BillingError, sync
-from assets.headers import SQL
+from ingest_daemon.contract.headers import SQL
 
 PASSWORD = "geheim-4711"
 

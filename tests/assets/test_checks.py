@@ -12,7 +12,7 @@ import pytest
 from assets import graph, quality, tables
 from assets.billing import ensure_tables
 from assets.columns import tables as tables_with_headers
-from assets.headers import SQL
+from ingest_daemon.contract.headers import SQL
 from assets.marts import all_marts
 from assets.warehouse import opened
 from pipelines.runs.bench import workbench

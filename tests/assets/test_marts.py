@@ -18,7 +18,8 @@ import polars as pl
 import pytest
 import yaml
 
-from assets import columns, headers, marts, rules, tables, units, warehouse
+from assets import columns, marts, rules, tables, units, warehouse
+from ingest_daemon.contract import headers
 from assets.partitions import Partitions
 from assets.publication import postgres_type
 from assets.workbench import Workbench

@@ -15,7 +15,8 @@ from polars.testing import assert_frame_equal
 from ingest_daemon.codec_kit.api import Arrival, Command, CommandType, Frame, Rejected, UnsupportedCommand
 from ingest_daemon.codec_kit.checksums import crc16_high_first
 from ingest_daemon.codecs import sl651
-from ingest_daemon.contract.schema import ALARMS, BEIJING, FIELDS, TIMESTAMP
+from ingest_daemon.contract.alarm_codes import ALARMS
+from ingest_daemon.contract.schema import BEIJING, FIELDS, TIMESTAMP
 from tests.codecs.test_codecs import fed, frames_of, joined
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "frames" / "sl651.jsonl"

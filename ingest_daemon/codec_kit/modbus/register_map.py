@@ -42,7 +42,8 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from ingest_daemon.codec_kit.units import UNITS
-from ingest_daemon.contract.schema import ALARMS, FIELDS
+from ingest_daemon.contract.alarm_codes import ALARMS
+from ingest_daemon.contract.schema import FIELDS
 
 MOST = 125
 """Registers in one request at most (MODBUS Application Protocol V1.1b3, 6.3 and 6.4)."""

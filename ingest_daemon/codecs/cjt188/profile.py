@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ingest_daemon.codecs.cjt188.framing import TYPES
-from ingest_daemon.contract.schema import ALARMS
+from ingest_daemon.contract.alarm_codes import ALARMS
 
 
 class Profile(NamedTuple):

@@ -37,7 +37,7 @@ from ingest_daemon.codecs.mbus.records import (
     iter_records,
 )
 from ingest_daemon.codecs.mbus.values import Value, read_value
-from ingest_daemon.contract.schema import ALARMS
+from ingest_daemon.contract.alarm_codes import ALARMS
 
 _CONTROLS = {
     SND_NKE: ("复位链路 SND_NKE", "reset the link, SND_NKE"),

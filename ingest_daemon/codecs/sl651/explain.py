@@ -60,7 +60,8 @@ from ingest_daemon.codecs.sl651.iter_elements import (
 )
 from ingest_daemon.codecs.sl651.packets import joined, messages, pieces
 from ingest_daemon.codecs.sl651.timestamps import read_times
-from ingest_daemon.contract.schema import ALARMS, BEIJING
+from ingest_daemon.contract.alarm_codes import ALARMS
+from ingest_daemon.contract.schema import BEIJING
 
 _FUNCTIONS = {
     0x2F: ("链路维持报", "keep-alive"),

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ingest_daemon.codecs.sl651.elements import ALARM_BITS, ASKED, MEANING, NO_ELEMENT, Meaning, Source
-from ingest_daemon.contract.schema import ALARMS, FIELDS
+from ingest_daemon.contract.alarm_codes import ALARMS
+from ingest_daemon.contract.schema import FIELDS
 
 
 class Settings(NamedTuple):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ingest_daemon.codecs.szy206.header import ALARM_STATE, FLOW, PRESSURE
-from ingest_daemon.contract.schema import ALARMS
+from ingest_daemon.contract.alarm_codes import ALARMS
 
 ALARM_BITS = (
     ("交流电停电", "mains lost"),

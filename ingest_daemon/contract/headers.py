@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-SQL = Path(__file__).parent.parent / "sql"
+SQL = Path(__file__).parents[2] / "sql"
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's loader is ten times as fast; PyYAML built from source may lack it."""

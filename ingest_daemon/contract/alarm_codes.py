@@ -1,0 +1,55 @@
+"""The alarm codes: one file each in `sql/alarms/`, whose header has words, severity and unit. Device and server alarms share them.
+
+A file with a select is a rule that the figures evaluate (`assets/alarm_rules.py`); one without is found by terminals or the daemon.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from ingest_daemon.contract.headers import SQL, read_header
+from ingest_daemon.contract.schema import FIELDS
+
+SEVERITIES = ("info", "maintenance", "warning", "critical")
+"""From the least pressing."""
+
+BEYOND = ("above", "below")
+"""On which side of its limit a value raises an alarm, so that the highest or the lowest is its peak."""
+
+REQUIRED = ("zh", "en", "severity", "unit", "beyond", "description")
+OF_DEVICES = ("value",)
+OF_RULES = ("deps", "partitions", "shortest_intervals", "shortest_min", "hysteresis", "limit")
+FOLDER = SQL / "alarms"
+
+
+class AlarmCode(NamedTuple):
+    """One alarm code: names for people, severity, unit, the side of the limit, and the field of a device's alarm that gives its value."""
+
+    zh: str
+    en: str
+    severity: str
+    unit: str
+    beyond: str
+    description: str
+    value_field: str | None
+
+
+def read(path: Path) -> tuple[AlarmCode, Mapping[str, Any], str]:
+    """The code, the whole header and the select ("" for none) of one file. Raises `ValueError` naming file and key."""
+    header, query = read_header(path)
+    if absent := [key for key in REQUIRED if key not in header]:
+        raise ValueError(f"{path}: the header has no {', '.join(absent)}")
+    allowed = (*REQUIRED, *OF_DEVICES, *(OF_RULES if query else ()))
+    if unknown := [key for key in header if key not in allowed]:
+        raise ValueError(f"{path}: the header has unknown {', '.join(unknown)}; allowed: {', '.join(allowed)}")
+    fields = [field.name for field in FIELDS]
+    for key, choices in (("severity", SEVERITIES), ("beyond", BEYOND), ("value", (None, *fields))):
+        if header.get(key) not in choices:
+            raise ValueError(f"{path}: {key} is {header.get(key)!r}; allowed: {', '.join(filter(None, choices))}")
+    code = AlarmCode(*(header[key] for key in REQUIRED), header.get("value"))
+    return code, header, query
+
+
+ALARMS: Mapping[str, AlarmCode] = MappingProxyType({path.stem: read(path)[0] for path in sorted(FOLDER.glob("*.sql"))})
+"""Every code."""

@@ -1,0 +1,8 @@
+/*
+zh: 箱门打开
+en: Box open
+severity: warning
+unit: ""
+beyond: above
+description: The terminal finds it and reports it in its alarm word.
+*/

@@ -1,0 +1,8 @@
+/*
+zh: 强磁干扰
+en: Magnetic interference
+severity: critical
+unit: ""
+beyond: above
+description: The terminal finds it and reports it in its alarm word.
+*/

@@ -1,0 +1,8 @@
+/*
+zh: 市电中断
+en: Mains lost
+severity: maintenance
+unit: ""
+beyond: above
+description: The terminal finds it and reports it in its alarm word.
+*/

@@ -1,0 +1,8 @@
+/*
+zh: 传感器故障
+en: Sensor fault
+severity: maintenance
+unit: ""
+beyond: above
+description: The terminal finds it and reports it in its alarm word.
+*/
