@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import polars as pl
 
-from ingest_daemon.contract.headers import SQL
+from ingest_daemon.contract import alarm_codes
 from ingest_daemon.contract.files import replace_file
+from ingest_daemon.contract.headers import SQL
 from ingest_daemon.contract.identifiers import EXPECTED, is_identifier
 from ingest_daemon.contract.registry_schema import (
     DAY,
@@ -45,6 +46,7 @@ KEYS = {
     "relations": ("meter", "kind", "code", "valid_from"),
     "vocabulary": ("kind", "code"),
     "points": ("meter",),
+    "limits": ("meter", "code", "valid_from"),
     "criteria": ("name", "valid_from"),
     "holidays": ("day",),
     "segments": ("kind", "code", "from_h", "scope_kind", "scope_code", "valid_from"),
@@ -62,6 +64,9 @@ RISING = {
 
 A_TIME = "a time like 2026-01-31T08:00:00+08:00"
 
+
+LIMITED = tuple(path.stem for path in sorted(alarm_codes.FOLDER.glob("*.sql")) if "limit" in alarm_codes.read(path)[1])
+"""Codes of alarms whose limit a point may have for itself."""
 
 DATUMS = ("WGS84", "CGCS2000", "GCJ02", "BD09")
 DAY_KINDS = ("holiday", "work")
@@ -116,6 +121,12 @@ FILES: dict[str, dict[str, Column]] = {
         "inlet_of": Column(TEXT, identifier=True),
         "runs_always": Column(TEXT, allowed=("yes", "no")),
     },
+    "limits": {
+        "meter": Column(TEXT, required=True, identifier=True),
+        "code": Column(TEXT, required=True, allowed=LIMITED),
+        "limit_value": Column(NUMBER, required=True),
+        "valid_from": Column(DAY, required=True),
+    },
     "criteria": {
         "name": Column(TEXT, required=True, allowed=tuple(_column(RULES / "criteria.csv", "name"))),
         "value": Column(NUMBER, required=True),
@@ -164,6 +175,7 @@ class Registry(NamedTuple):
     relations: pl.DataFrame
     vocabulary: pl.DataFrame
     points: pl.DataFrame
+    limits: pl.DataFrame
     criteria: pl.DataFrame
     holidays: pl.DataFrame
     segments: pl.DataFrame
@@ -205,7 +217,7 @@ def read(folder: Path, known_meters: Iterable[str] = ()) -> Content:
     strangers: set[str] = set()
     if "terminals" not in unread:
         # Without terminals every reference would be wrong, and the one problem that matters would drown.
-        for name in ("replacements", "relations", "points"):
+        for name in ("replacements", "relations", "points", "limits"):
             strangers |= set(frames[name]["meter"]) - meters
             frames[name] = _referring(name, frames[name], meters, problems, refused[name])
     return Content(Registry(**frames), problems, refused, unread, strangers)

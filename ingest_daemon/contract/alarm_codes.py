@@ -19,7 +19,7 @@ BEYOND = ("above", "below")
 
 REQUIRED = ("zh", "en", "severity", "unit", "beyond", "description")
 OF_DEVICES = ("value",)
-OF_RULES = ("deps", "partitions", "shortest_intervals", "shortest_min", "hysteresis", "limit")
+OF_RULES = ("deps", "partitions", "shortest_intervals", "shortest_min", "hysteresis", "limit", "ticks")
 FOLDER = SQL / "alarms"
 
 

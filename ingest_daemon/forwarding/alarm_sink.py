@@ -1,6 +1,7 @@
 """Alarm events into PostgreSQL `ops.alarm_event`, with cursors of their own: neither data nor the raw store can hold them up.
 
-A code is raised or cleared by the alarm words of a terminal in the order of their time.
+A code is raised or cleared by the alarm words of a terminal in the order of their time. In the same transaction the spans between
+raised and cleared go into the ledger of alarms (`contract/alarm_ledger.py`).
 """
 
 import json
@@ -12,7 +13,9 @@ import polars as pl
 import psycopg
 
 from ingest_daemon.contract.files import write_json
+from ingest_daemon.contract import alarm_ledger
 from ingest_daemon.contract.alarm_codes import ALARMS
+from ingest_daemon.contract.alarm_ledger import Span, Window
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding.attribution import attribute
 from ingest_daemon.forwarding.decoding import decode
@@ -41,6 +44,16 @@ order by terminal, code, origin, event_at desc, received_at desc"""
 STATE_AT = """
 select state from ops.alarm_event
 where terminal = %s and code = %s and origin = %s and event_at <= %s order by event_at desc, received_at desc limit 1"""
+
+EVENTS_FROM = """
+select state, event_at, value, limit_value, unit, terminal, frame, received_at from ops.alarm_event
+where meter = %s and code = %s and origin = %s and event_at >= %s order by event_at, state desc, received_at"""
+
+WITHOUT_SPANS = """
+select meter, code, origin, min(event_at) from ops.alarm_event as event
+where not exists (
+    select from ops.alarm_span as span where span.meter = event.meter and span.code = event.code and span.origin = event.origin
+) group by meter, code, origin"""
 
 ANY_LATER = "select exists (select from ops.alarm_event where terminal = %s and code = %s and origin = %s and event_at > %s)"
 
@@ -146,6 +159,8 @@ class AlarmSink(PostgresSink):
 
     def _deliver(self, connection: psycopg.Connection) -> None:
         states = AlarmStateMachine(connection.execute(LAST_STATES).fetchall())
+        for meter, code, origin, first_at in connection.execute(WITHOUT_SPANS).fetchall():  # events of a version without a ledger
+            follow(connection, meter, code, origin, first_at)
         connection.commit()
         self._counters.health[self.PART] = "ok"
         while True:
@@ -211,4 +226,36 @@ def _insert(connection: psycopg.Connection, rows: Sequence[Row]) -> int:
         return 0
     with connection.cursor() as cursor:
         cursor.executemany(INSERT, rows)
-        return cursor.rowcount
+        written = cursor.rowcount
+    if written:
+        changed: dict[tuple[str, str, str], datetime] = {}
+        for meter, _, code, _, event_at, *_, origin, _ in rows:
+            changed[meter, code, origin] = min(event_at, changed.get((meter, code, origin), event_at))
+        for (meter, code, origin), first_at in changed.items():
+            follow(connection, meter, code, origin, first_at)
+    return written
+
+
+def follow(connection: psycopg.Connection, meter: str, code: str, origin: str, first_at: datetime) -> None:
+    """Bring the spans of the ledger to what the events from a time on say, without committing."""
+    if code not in ALARMS:
+        return
+    known = alarm_ledger.spans_between(connection, code, [meter], first_at, alarm_ledger.FOREVER, origin)
+    begin = min([first_at, *(span.started_at for span in known)])
+    events = connection.execute(EVENTS_FROM, [meter, code, origin, begin]).fetchall()
+    window = Window(meter, begin, alarm_ledger.FOREVER)
+    alarm_ledger.replace_spans(connection, code, origin, [window], spans_of(meter, code, origin, events), by="daemon")
+
+
+def spans_of(meter: str, code: str, origin: str, events: Iterable[Row]) -> list[Span]:
+    """From raised to cleared, of the rows of `EVENTS_FROM`."""
+    spans: list[Span] = []
+    is_open = False
+    for state, event_at, value, limit, unit, terminal, frame, received_at in events:
+        if state == "raised" and not is_open:
+            spans.append(Span(meter, code, origin, event_at, None, value, limit, unit, terminal, frame, received_at))
+            is_open = True
+        elif state == "cleared" and is_open:
+            spans[-1] = spans[-1]._replace(ended_at=event_at)
+            is_open = False
+    return spans

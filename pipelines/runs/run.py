@@ -13,8 +13,10 @@ from typing import NamedTuple
 
 import duckdb
 import polars as pl
+import psycopg
 
 from assets import (
+    alarm_engine,
     billing,
     changed_days,
     columns,
@@ -33,6 +35,7 @@ from assets.quality import Finding
 from assets.tables import Made, Making, Step
 from assets.workbench import Workbench
 from ingest_daemon.contract import ownership
+from ingest_daemon.contract.alarm_ledger import Changes
 from ingest_daemon.contract.log import LOG
 from ingest_daemon.contract.schema import TIMESTAMP
 from ingest_daemon.operations import CommandSettings
@@ -75,6 +78,7 @@ class Run:
         self.run_id = run_id or uuid.uuid4().hex[:12]
         self.readings_read = self.rows_written = 0
         self.parts: dict[str, int] = {}
+        self.alarms = Changes()
         self._trigger = trigger
         self._started = datetime.now(UTC)
         self._made: set[str] = set()
@@ -175,6 +179,8 @@ class Run:
             )
         except publication.Hindered as error:
             hindered = error
+        with psycopg.connect(dsn) as target:
+            self.alarms = alarm_engine.settle(connection, target, self._made | held.made, datetime.now(UTC), self.bench.zone)
         outbox.clear(connection)
         self._settle(connection)
         if self._made.issuperset(step.name for step in tables.synced()):

@@ -4,5 +4,6 @@ en: Clock wrong
 severity: maintenance
 unit: s
 beyond: above
-description: The daemon finds it: the time of a frame differs from that of its arrival by more than [daemon] clock_s.
+description: >-
+  The daemon finds it: the time of a frame differs from that of its arrival by more than [daemon] clock_s.
 */

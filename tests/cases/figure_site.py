@@ -110,7 +110,7 @@ class FigureSite:
         self.zone = ZoneInfo(zone)
         self._billing: sqlite3.Connection | None = None
         self._dsn = serving_dsn
-        for name in ("replacements", "customers", "relations", "vocabulary", "points"):
+        for name in ("replacements", "customers", "relations", "vocabulary", "points", "limits"):
             path = self.site.registry / f"{name}.csv"
             path.write_text(path.read_text(encoding="utf-8-sig").splitlines()[0] + "\n", encoding="utf-8")
 

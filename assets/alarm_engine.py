@@ -1,0 +1,225 @@
+"""Alarms of the server from the figures: touched days through the rules, compared with what is known, and PostgreSQL follows.
+
+    touched days ──`alarm_rules.evaluate`──▶ runs ──as far back and ahead as they last──▶ windows, spans ──▶ `alarm_ledger.replace_spans`
+
+A window reaches so far that no run crosses its ends, so spans are the same whatever the days came in. A meter whose rows say nothing
+keeps what is known of it.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+import duckdb
+import polars as pl
+import psycopg
+
+from assets import calendar, warehouse
+from assets.alarm_rules import Rule, evaluate, rules
+from assets.partitions import PIECE_METER_DAYS
+from ingest_daemon.contract import alarm_ledger
+from ingest_daemon.contract.alarm_ledger import SERVER, Changes, Span, Window
+from ingest_daemon.contract.log import LOG
+
+BY = "engine"
+
+REACH_DAYS = 35
+"""Days before a window up to which a run is followed; of one that lasts longer the beginning is the known one."""
+
+WHOLE = Window("", datetime.min.replace(tzinfo=UTC), alarm_ledger.FOREVER)
+
+Stored = Callable[[Sequence[str], datetime, datetime], list[Span]]
+"""The known spans of the rule at some meters that share time with a stretch."""
+
+
+class Found(NamedTuple):
+    """What a rule says: windows in which its spans are known, and these."""
+
+    windows: list[Window]
+    spans: list[Span]
+
+
+def settle(
+    connection: duckdb.DuckDBPyConnection, target: psycopg.Connection, made: Collection[str], now: datetime, zone: ZoneInfo
+) -> Changes:
+    """Bring the alarms to what the touched partitions say, by every rule whose first table is `made`; a transaction a rule.
+
+    The tables of the partitions are prepared. Raises `psycopg.Error`.
+    """
+    changes = Changes()
+    for rule in rules().values():
+        if rule.deps[0] in made and _is_ready(connection, rule):
+            changes += _settle(connection, target, rule, _days(connection, rule), now, zone)
+    return changes
+
+
+def tick(connection: duckdb.DuckDBPyConnection, target: psycopg.Connection, now: datetime, zone: ZoneInfo) -> Changes:
+    """Bring the alarms to what has changed because time has passed. Raises `psycopg.Error`."""
+    changes = Changes()
+    for rule in rules().values():
+        if rule.ticks and _is_ready(connection, rule):
+            changes += _settle(connection, target, rule, [], now, zone)
+    return changes
+
+
+def _is_ready(connection: duckdb.DuckDBPyConnection, rule: Rule) -> bool:
+    """Whether all that the rule reads was made; of the intervals there is a table before the first day."""
+    return all(dep == "interval_reading" or warehouse.has_table(connection, dep) for dep in rule.deps)
+
+
+def _settle(
+    connection: duckdb.DuckDBPyConnection,
+    target: psycopg.Connection,
+    rule: Rule,
+    days: Sequence[date] | None,
+    now: datetime,
+    zone: ZoneInfo,
+) -> Changes:
+    """A rule that fails is told and does not hold up the others."""
+    changes = Changes()
+    try:
+        with target.transaction():
+            for found in look(connection, rule, days, _stored(target, rule), now, zone):
+                changes += alarm_ledger.replace_spans(target, rule.name, SERVER, found.windows, found.spans, by=BY)
+    except duckdb.Error as error:
+        LOG.error("报警规则失败 / alarm rule %s fails, its alarms stay as they are: %s", rule.name, error)
+    return changes
+
+
+def _stored(target: psycopg.Connection, rule: Rule) -> Stored:
+    return lambda meters, begin, end: alarm_ledger.spans_between(target, rule.name, meters, begin, end, SERVER)
+
+
+def _days(connection: duckdb.DuckDBPyConnection, rule: Rule) -> list[date] | None:
+    """The days that the rule looks at anew; None: it looks at everything."""
+    if rule.days is None:
+        return None
+    return [day for (day,) in connection.execute(f"{rule.days} order by day").fetchall()]
+
+
+def look(
+    connection: duckdb.DuckDBPyConnection, rule: Rule, days: Sequence[date] | None, stored: Stored, now: datetime, zone: ZoneInfo
+) -> Iterator[Found]:
+    """What the rule says of days (None: of everything), some days at a time, and of what changes as time passes."""
+    if days is None:
+        yield _everything(connection, rule, stored, now)
+        return
+    for first, last in _pieces(connection, days):
+        yield _settled(connection, rule, _scope(connection, first, last), stored, now, zone)
+    if rule.ticks:
+        scope = warehouse.frame(connection, "select meter, day from latest_figures where day is not null")
+        yield _settled(connection, rule, scope.filter(~pl.col("day").is_in(list(days))), stored, now, zone)
+
+
+def _pieces(connection: duckdb.DuckDBPyConnection, days: Sequence[date]) -> Iterator[tuple[date, date]]:
+    """Runs of days without a break, so many at a time as need little memory."""
+    ((meters,),) = connection.execute("select count(distinct meter) from registry.span").fetchall()
+    most = max(1, PIECE_METER_DAYS // max(1, meters))
+    for first, last in calendar.runs(days):
+        run = calendar.days_between(first, last)
+        for start in range(0, len(run), most):
+            yield run[start], run[min(start + most, len(run)) - 1]
+
+
+def _scope(connection: duckdb.DuckDBPyConnection, first: date, last: date, meters: Collection[str] | None = None) -> pl.DataFrame:
+    """The meters in service on each of the days."""
+    query = f"""
+        select distinct meter, cast(day as date) as day
+        from meter_history, generate_series(date '{first}', date '{last}', interval 1 day) as days (day)
+        where terminal is not null and coalesce(first_day <= day, true) and coalesce(last_day >= day, true)"""
+    found = warehouse.frame(connection, query)
+    return found if meters is None else found.filter(pl.col("meter").is_in(list(meters)))
+
+
+def _everything(connection: duckdb.DuckDBPyConnection, rule: Rule, stored: Stored, now: datetime) -> Found:
+    scope = pl.DataFrame(schema={"meter": pl.String, "day": pl.Date})
+    held, edges = evaluate(connection, rule, scope, now)
+    meters = edges["meter"].to_list()
+    return Found([WHOLE._replace(meter=meter) for meter in meters], _spans(rule, held))
+
+
+def _settled(
+    connection: duckdb.DuckDBPyConnection, rule: Rule, scope: pl.DataFrame, stored: Stored, now: datetime, zone: ZoneInfo
+) -> Found:
+    """Windows and spans of a scope, which grows at a meter until no run crosses its ends."""
+    windows: list[Window] = []
+    spans: list[Span] = []
+    if scope.is_empty():
+        return Found(windows, spans)
+    newest = max(*_newest(connection), scope["day"].max())  # type: ignore[type-var]
+    bounds = {meter: (first, last) for meter, first, last in _bounds(scope)}
+    floor = {meter: first - timedelta(days=REACH_DAYS) for meter, (first, _) in bounds.items()}
+    step = 1
+    while not scope.is_empty():
+        held, edges = evaluate(connection, rule, scope, now)
+        known = _by_meter(stored(edges["meter"].to_list(), *_extent(edges))) if edges.height else {}
+        wider: dict[str, tuple[date, date]] = {}
+        settled: list[str] = []
+        carried: dict[str, Span] = {}
+        for edge in edges.iter_rows(named=True):
+            meter, (first, last) = edge["meter"], bounds[edge["meter"]]
+            window = Window(meter, edge["first_at"], edge["last_at"])
+            before = [span for span in known.get(meter, ()) if span.started_at < window.begin <= span.until]
+            after = [span for span in known.get(meter, ()) if span.started_at <= window.end < span.until]
+            far = min((span.started_at.astimezone(zone).date() for span in before), default=first)
+            own = first, last
+            if (edge["holds_first"] or before) and first > floor[meter]:
+                own = max(floor[meter], min(first - timedelta(days=step), far)), last
+            if (edge["holds_last"] or after) and last < newest:
+                own = own[0], min(newest, last + timedelta(days=step))
+            if own != (first, last):
+                wider[meter] = own
+                continue
+            settled.append(meter)
+            windows.append(window)
+            if edge["holds_first"] and before:
+                carried[meter] = min(before, key=lambda span: span.started_at)
+        spans += _carried(_spans(rule, held.filter(pl.col("meter").is_in(settled))), carried, rule)
+        bounds |= wider
+        step *= 2
+        scope = pl.concat(
+            [scope.clear(), *(_scope(connection, first, last, [meter]) for meter, (first, last) in wider.items())]
+        )
+    return Found(windows, spans)
+
+
+def _newest(connection: duckdb.DuckDBPyConnection) -> list[date]:
+    return [day for (day,) in connection.execute("select max(day) from unit_day").fetchall() if day is not None]
+
+
+def _bounds(scope: pl.DataFrame) -> Iterator[tuple[str, date, date]]:
+    found = scope.group_by("meter").agg(first=pl.col("day").min(), last=pl.col("day").max())
+    yield from found.select("meter", "first", "last").iter_rows()
+
+
+def _extent(edges: pl.DataFrame) -> tuple[datetime, datetime]:
+    return edges["first_at"].min(), edges["last_at"].max()  # type: ignore[return-value]
+
+
+def _by_meter(spans: Sequence[Span]) -> dict[str, list[Span]]:
+    found: dict[str, list[Span]] = {}
+    for span in spans:
+        found.setdefault(span.meter, []).append(span)
+    return found
+
+
+def _spans(rule: Rule, held: pl.DataFrame) -> list[Span]:
+    return [
+        Span(meter, rule.name, SERVER, started_at, ended_at, value, limit_value, rule.code.unit)
+        for meter, started_at, ended_at, value, limit_value in held.iter_rows()
+    ]
+
+
+def _carried(spans: Sequence[Span], carried: dict[str, Span], rule: Rule) -> list[Span]:
+    """The first span of a meter goes on from one that began before the farthest day that is looked at."""
+    found = []
+    for span in spans:
+        before = carried.pop(span.meter, None)
+        if before:
+            values = [value for value in (before.value, span.value) if value is not None]
+            peak = (min if rule.code.beyond == "below" else max)(values, default=None)
+            limit = before.limit_value if peak == before.value else span.limit_value
+            span = span._replace(started_at=before.started_at, value=peak, limit_value=limit)
+        found.append(span)
+    return found

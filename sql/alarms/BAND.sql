@@ -1,0 +1,36 @@
+/*
+zh: 偏离预测
+en: Outside forecast
+severity: info
+unit: m³/h
+beyond: above
+description: >-
+  The volume of four hours in a row is further from the middle of the forecast of that day than its band is wide, by the factor of the criterion. Judged while the forecast is kept.
+limit: "end of the band of the forecast, moved out by criterion alarm.band_factor"
+hysteresis: "none: it is over with the first hour within"
+shortest_intervals: 4
+shortest_min: 0
+deps: [forecast, hourly_usage, meter_history]
+partitions: day
+*/
+with hours as (
+    select
+        meter,
+        hour_start,
+        volume_m3,
+        p50_m3h + criterion_factor * (p90_m3h - p50_m3h) as high_m3h,
+        p50_m3h - criterion_factor * (p50_m3h - p10_m3h) as low_m3h
+    from (select *, criterion('alarm.band_factor', day) as criterion_factor from alarm_scope)
+    join forecast using (meter)
+    join hourly_usage using (meter, hour_start)
+    where made_on = alarm_scope.day and hourly_usage.day = made_on and volume_m3 is not null and clean
+)
+
+select
+    meter,
+    hour_start as started_at,
+    hour_start + interval 1 hour as ended_at,
+    volume_m3 as value,
+    case when volume_m3 > p50_m3h then high_m3h else low_m3h end as limit_value,
+    volume_m3 > high_m3h or volume_m3 < low_m3h as holds
+from hours

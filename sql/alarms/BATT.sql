@@ -1,0 +1,34 @@
+/*
+zh: 电池低电压
+en: Low battery
+severity: maintenance
+unit: V
+beyond: below
+description: >-
+  The lowest battery voltage of a day is below the limit.
+value: battery_v
+limit: "limits.csv, else criterion quality.battery_v"
+hysteresis: criterion alarm.battery_hysteresis_v
+shortest_intervals: 1
+shortest_min: 0
+deps: [delivery_day, meter_history]
+partitions: day
+*/
+with limits as (
+    select
+        *,
+        coalesce(own_limit, criterion('quality.battery_v', day)) as limit_v,
+        criterion('alarm.battery_hysteresis_v', day) as hysteresis_v
+    from alarm_scope
+)
+
+select
+    meter,
+    starts_at as started_at,
+    ends_at as ended_at,
+    battery_min_v as value,
+    limit_v as limit_value,
+    case when battery_min_v < limit_v then true when battery_min_v >= limit_v + hysteresis_v then false end as holds
+from delivery_day
+join limits using (meter, day)
+where battery_min_v is not null

@@ -1,0 +1,33 @@
+/*
+zh: 数据质量差
+en: Poor data quality
+severity: maintenance
+unit: ""
+beyond: below
+description: >-
+  The quality score of a day that is over is below the limit. A day without any reading is NO_DATA, not this.
+limit: "limits.csv, else criterion alarm.quality_score"
+hysteresis: criterion alarm.quality_hysteresis
+shortest_intervals: 1
+shortest_min: 0
+deps: [quality_score, meter_history]
+partitions: review
+*/
+with limits as (
+    select
+        *,
+        coalesce(own_limit, criterion('alarm.quality_score', day)) as limit_points,
+        criterion('alarm.quality_hysteresis', day) as hysteresis_points
+    from alarm_scope
+)
+
+select
+    meter,
+    starts_at as started_at,
+    ends_at as ended_at,
+    score as value,
+    limit_points as limit_value,
+    case when score < limit_points then true when score >= limit_points + hysteresis_points then false end as holds
+from quality_score
+join limits using (meter, day)
+where readings > 0 and ends_at <= alarm_now()

@@ -1,0 +1,35 @@
+/*
+zh: 压力越上限
+en: Pressure above limit
+severity: warning
+unit: MPa
+beyond: above
+description: >-
+  The pressure is above the upper limit of the point in two readings in a row.
+value: pressure_mpa
+limit: "limits.csv, else the terminal's pressure_high_mpa, else criterion alarm.pressure_high_mpa"
+hysteresis: criterion alarm.pressure_hysteresis_mpa
+shortest_intervals: 2
+shortest_min: 0
+deps: [interval_reading, meter_history]
+partitions: day
+*/
+with limits as (
+    select
+        meter,
+        day,
+        coalesce(own_limit, pressure_high_mpa, criterion('alarm.pressure_high_mpa', day)) as limit_mpa,
+        criterion('alarm.pressure_hysteresis_mpa', day) as hysteresis_mpa
+    from alarm_scope
+)
+
+select
+    meter,
+    interval_end as started_at,
+    interval_end as ended_at,
+    pressure_mpa as value,
+    limit_mpa as limit_value,
+    case when pressure_mpa > limit_mpa then true when pressure_mpa <= limit_mpa - hysteresis_mpa then false end as holds
+from alarm_sample
+join limits using (meter, day)
+where pressure_mpa is not null
