@@ -1,9 +1,10 @@
-"""Alarms of the server from the figures: touched days through the rules, compared with what is known, and PostgreSQL follows.
+"""Alarms of the server from the figures: touched days through the rules, compared with what is known; PostgreSQL follows.
 
-    touched days ──`alarm_rules.evaluate`──▶ runs ──as far back and ahead as they last──▶ windows, spans ──▶ `alarm_ledger.replace_spans`
+    touched days ──`alarm_rules.evaluate`──▶ runs ──as far back and ahead as they last──▶ windows, spans
+                 ──`alarm_ledger.replace_spans`──▶ ops.alarm_span, ops.alarm, ops.alarm_history
 
-A window reaches so far that no run crosses its ends, so spans are the same whatever the days came in. A meter whose rows say nothing
-keeps what is known of it.
+A window reaches so far that no run crosses its ends, so spans are the same whatever order the days came in. A meter whose rows say
+nothing keeps what is known of it.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -16,7 +17,7 @@ import polars as pl
 import psycopg
 
 from assets import calendar, warehouse
-from assets.alarm_rules import Rule, evaluate, rules
+from assets.alarm_rules import GONE, Rule, evaluate, rules
 from assets.partitions import PIECE_METER_DAYS
 from ingest_daemon.contract import alarm_ledger
 from ingest_daemon.contract.alarm_ledger import SERVER, Changes, Span, Window
@@ -49,23 +50,38 @@ def settle(
     """
     changes = Changes()
     for rule in rules().values():
-        if rule.deps[0] in made and _is_ready(connection, rule):
+        if rule.deps[0] in made and not absent(connection, rule):
             changes += _settle(connection, target, rule, _days(connection, rule), now, zone)
-    return changes
+    return changes + _clear_gone(connection, target)
 
 
 def tick(connection: duckdb.DuckDBPyConnection, target: psycopg.Connection, now: datetime, zone: ZoneInfo) -> Changes:
     """Bring the alarms to what has changed because time has passed. Raises `psycopg.Error`."""
     changes = Changes()
     for rule in rules().values():
-        if rule.ticks and _is_ready(connection, rule):
+        if rule.ticks and not absent(connection, rule):
             changes += _settle(connection, target, rule, [], now, zone)
+    return changes + _clear_gone(connection, target)
+
+
+def _clear_gone(connection: duckdb.DuckDBPyConnection, target: psycopg.Connection) -> Changes:
+    """Clear what is open of meters whose service is over, at its end."""
+    changes = Changes()
+    if not warehouse.has_table(connection, "meter_history"):
+        return changes
+    gone = dict(connection.execute(GONE.replace("alarm_now()", "now()")).fetchall())
+    query = f"select {alarm_ledger.SPAN} from ops.alarm_span where ended_at is null and meter = any(%s)"
+    with target.transaction():
+        for span in map(Span._make, target.execute(query, [list(gone)]).fetchall()):
+            ended = span._replace(ended_at=max(gone[span.meter], span.started_at))
+            window = Window(span.meter, span.started_at, alarm_ledger.FOREVER)
+            changes += alarm_ledger.replace_spans(target, span.code, span.origin, [window], [ended], by=BY)
     return changes
 
 
-def _is_ready(connection: duckdb.DuckDBPyConnection, rule: Rule) -> bool:
-    """Whether all that the rule reads was made; of the intervals there is a table before the first day."""
-    return all(dep == "interval_reading" or warehouse.has_table(connection, dep) for dep in rule.deps)
+def absent(connection: duckdb.DuckDBPyConnection, rule: Rule) -> list[str]:
+    """What the rule reads and nothing has made yet; of the intervals there is a table before the first day."""
+    return [dep for dep in rule.deps if dep != "interval_reading" and not warehouse.has_table(connection, dep)]
 
 
 def _settle(
@@ -85,6 +101,18 @@ def _settle(
     except duckdb.Error as error:
         LOG.error("报警规则失败 / alarm rule %s fails, its alarms stay as they are: %s", rule.name, error)
     return changes
+
+
+def past(
+    connection: duckdb.DuckDBPyConnection,
+    target: psycopg.Connection,
+    rule: Rule,
+    days: Sequence[date],
+    now: datetime,
+    zone: ZoneInfo,
+) -> Iterator[Found]:
+    """What the rule says of days of the past; of one that looks at everything, of everything."""
+    return look(connection, rule, None if rule.days is None else days, _stored(target, rule), now, zone)
 
 
 def _stored(target: psycopg.Connection, rule: Rule) -> Stored:
@@ -147,8 +175,8 @@ def _settled(
     spans: list[Span] = []
     if scope.is_empty():
         return Found(windows, spans)
-    newest = max(*_newest(connection), scope["day"].max())  # type: ignore[type-var]
     bounds = {meter: (first, last) for meter, first, last in _bounds(scope)}
+    newest = max([*_newest(connection), *(last for _, last in bounds.values())])
     floor = {meter: first - timedelta(days=REACH_DAYS) for meter, (first, _) in bounds.items()}
     step = 1
     while not scope.is_empty():
@@ -178,9 +206,7 @@ def _settled(
         spans += _carried(_spans(rule, held.filter(pl.col("meter").is_in(settled))), carried, rule)
         bounds |= wider
         step *= 2
-        scope = pl.concat(
-            [scope.clear(), *(_scope(connection, first, last, [meter]) for meter, (first, last) in wider.items())]
-        )
+        scope = pl.concat([scope.clear(), *(_scope(connection, first, last, [meter]) for meter, (first, last) in wider.items())])
     return Found(windows, spans)
 
 

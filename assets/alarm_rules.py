@@ -2,12 +2,12 @@
 
     alarm_scope, alarm_sample, marts ──`sql/alarms/<CODE>.sql`──▶ rows in time ──`evaluate`──▶ runs in which the condition held
 
-A select gives rows (`meter, started_at, ended_at, value, limit_value, holds`) of a scope: some days of some meters. `holds` is true or
-false, or null where the value is between the limit and its return, so that what was before goes on. Temporary tables of a scope:
+A select gives rows (`meter, started_at, ended_at, value, limit_value, holds`) of a scope: some days of some meters. `holds` is true
+or false, or null where the value is between the limit and its return, so that what was before goes on. Temporary tables of a scope:
 
-- `alarm_scope(meter, day, starts_at, ends_at, own_limit, q3_m3h, q4_m3h, pressure_low_mpa, pressure_high_mpa)`: facts as of the day;
-- `alarm_sample(meter, day, interval_start, interval_end, flow_m3h, reverse_m3, pressure_mpa, is_hole, is_reading, is_lead)`: intervals
-  of the scope and of two hours beside it (`is_lead`); flow only where the register can resolve it;
+- `alarm_scope(meter, day, starts_at, ends_at, own_limit, q3_m3h, q4_m3h, pressure_low_mpa, pressure_high_mpa)`: facts of the day;
+- `alarm_sample(meter, day, interval_start, interval_end, flow_m3h, reverse_m3, pressure_mpa, is_hole, is_reading, is_lead)`:
+  intervals of the scope and of two hours beside it (`is_lead`); flow only where the register can resolve it;
 - `alarm_now()`: the instant of the evaluation.
 """
 
@@ -36,7 +36,7 @@ RUN: dict[str, pl.DataType] = {
     "value": pl.Float64(),
     "limit_value": pl.Float64(),
 }
-"""A run of rows in which the condition held; `ended_at` is the beginning of the first row in which it did not, null where none is."""
+"""A run of rows in which the condition held; `ended_at`: begin of the first row in which it did not, null where there is none."""
 
 EDGE: dict[str, pl.DataType] = {
     "meter": pl.String(),
@@ -156,7 +156,8 @@ select
     interval_end,
     case
         when is_hole(flags) or not is_clean(flags) or length_ms = 0 then null
-        when reads = 'flow' or q3_m3h is null or resolution_m3 / (length_ms / 3.6e6) <= {resolved} * q3_m3h then volume_nl / 1e12 / (length_ms / 3.6e6)
+        when reads = 'flow' or q3_m3h is null or resolution_m3 / (length_ms / 3.6e6) <= {resolved} * q3_m3h
+            then volume_nl / 1e12 / (length_ms / 3.6e6)
         else device_flow_m3h
     end as flow_m3h,
     reverse_nl / 1e12 as reverse_m3,
@@ -168,7 +169,8 @@ from intervals
 left join alarm_scope using (meter, day)
 where
     alarm_scope.day is not null
-    or interval_end > (select min(starts_at) from alarm_scope) - {lead} and interval_end <= (select max(ends_at) from alarm_scope) + {lead}"""
+    or interval_end > (select min(starts_at) from alarm_scope) - {lead}
+    and interval_end <= (select max(ends_at) from alarm_scope) + {lead}"""
 
 RUNS = """
 create or replace temp table alarm_run as
@@ -212,10 +214,24 @@ select
 from runs
 window by_run as (partition by meter order by run)"""
 
-HELD = """
-select meter, started_at, next_at as ended_at, value, limit_value
+GONE = """
+select meter, max(valid_to) as gone_at
+from meter_history
+where terminal is not null
+group by meter
+having bool_and(valid_to is not null) and max(valid_to) <= alarm_now()"""
+"""Meters whose service is over, and since when: nothing that comes later clears their alarms."""
+
+HELD = f"""
+select
+    meter,
+    started_at,
+    coalesce(next_at, case when gone_at is not null then greatest(gone_at, started_at) end) as ended_at,
+    value,
+    limit_value
 from alarm_run
-where state and held >= {intervals} and held_until - started_at >= to_seconds({seconds})
+left join ({GONE}) using (meter)
+where state and held >= {{intervals}} and held_until - started_at >= to_seconds({{seconds}})
 order by meter, started_at"""
 
 EDGES = """

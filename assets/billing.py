@@ -14,8 +14,8 @@ import duckdb
 import polars as pl
 import pyodbc
 
-from ingest_daemon.contract.headers import SQL, read_header
 from assets.warehouse import ensure, transaction
+from ingest_daemon.contract.headers import SQL, read_header
 from ingest_daemon.contract.identifiers import half_width
 from ingest_daemon.contract.log import LOG
 from ingest_daemon.contract.secrets import without_secrets

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from assets import macros
-from ingest_daemon.contract.headers import SQL, read_header, read_yaml
 from assets.partitions import PARTITIONINGS, Partitioning
 from assets.registry import FILES
+from ingest_daemon.contract.headers import SQL, read_header, read_yaml
 
 WORDS = ("zh", "en", "unit", "description")
 """What a column must have; `format` may be absent."""

@@ -58,6 +58,9 @@ INTERVAL_DAYS = 400
 BOARD_ROLE = "mainflow_board"
 """The role of boards: reads the tables, and nothing else."""
 
+SHOWN_OF_OPS = ("alarm_event", "alarm", "alarm_history", "alarm_open", "alarm_ticker")
+"""What that role reads of schema `ops`."""
+
 KEY_BYTES = 800
 """Longest text of a key: an index entry of three of them stays below PostgreSQL's limit of 2,704 bytes."""
 
@@ -552,8 +555,10 @@ def _grant(target: psycopg.Connection, role: sql.Identifier) -> None:
     ).fetchall()
     for (name,) in uncalled:
         target.execute(sql.SQL("grant execute on function {} to {}").format(sql.SQL(name), role))
-    if target.execute("select to_regclass('ops.alarm_event')").fetchone() != (None,):
-        target.execute(sql.SQL("grant usage on schema ops to {0}; grant select on ops.alarm_event to {0}").format(role))
+    target.execute(sql.SQL("grant usage on schema ops to {}").format(role))
+    for name in SHOWN_OF_OPS:
+        if target.execute("select to_regclass(%s)", [f"ops.{name}"]).fetchone() != (None,):
+            target.execute(sql.SQL("grant select on {} to {}").format(sql.Identifier("ops", name), role))
 
 
 _told: set[tuple[str, str]] = set()

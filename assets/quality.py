@@ -19,9 +19,9 @@ import polars as pl
 
 from assets import calendar, warehouse
 from assets.columns import Table
-from ingest_daemon.contract.headers import SQL, read_header
 from assets.marts import all_marts
 from assets.workbench import Workbench
+from ingest_daemon.contract.headers import SQL, read_header
 
 SHOWN = 10
 """Offending rows that are kept as examples."""

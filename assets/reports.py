@@ -25,10 +25,10 @@ import xlsxwriter
 
 from assets import calendar, columns, register_differences
 from assets.columns import Column
-from ingest_daemon.contract.headers import SQL, read_header
 from assets.warehouse import frame
 from assets.workbench import Workbench
 from ingest_daemon.contract.files import replace_file
+from ingest_daemon.contract.headers import SQL, read_header
 
 A4 = 9
 HEADINGS_ROW = 2

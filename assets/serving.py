@@ -3,7 +3,7 @@
 A view is `sql/serving/<name>.sql`, one select for DuckDB and for PostgreSQL schema `mart`.
 
 What depends on the present instant, or on what the daemon writes to schema `ops`, is a view and no mart: a mart gives the same
-rows whenever it is made. In the warehouse `ops.latest_reading` is empty, so that a view shows the computed figures alone.
+rows whenever it is made. In the warehouse the tables of `ops` are empty, so that a view shows the computed figures alone.
 
 A function is `sql/functions/<name>.sql`, a `create or replace function mart.<name>` of PostgreSQL alone: figures of what a user
 moves, such as a line or a free period. Its columns are described as those of a table.
@@ -17,9 +17,12 @@ from psycopg import errors, sql
 
 from assets import columns, warehouse
 from assets.columns import Table
-from ingest_daemon.contract.latest_reading import COLUMNS
+from ingest_daemon.contract import alarm_ledger, latest_reading
 
 DUCKDB_TYPES = {"text": "varchar", "double precision": "double"}
+
+OF_OPS = {"latest_reading": latest_reading.COLUMNS, "alarm": alarm_ledger.COLUMNS}
+"""The tables of schema `ops` that views select from, with their columns."""
 
 
 def views() -> tuple[Table, ...]:
@@ -29,9 +32,10 @@ def views() -> tuple[Table, ...]:
 
 def create_in_warehouse(connection: duckdb.DuckDBPyConnection, zone: str) -> None:
     """Make the views whose tables are there."""
-    listed = ", ".join(f"{name} {DUCKDB_TYPES.get(kind, kind)}" for name, kind in COLUMNS.items())
     connection.execute("create schema if not exists ops").fetchall()
-    connection.execute(f"create table if not exists ops.latest_reading ({listed})").fetchall()
+    for table, listed_columns in OF_OPS.items():
+        listed = ", ".join(f"{name} {DUCKDB_TYPES.get(kind, kind)}" for name, kind in listed_columns.items())
+        connection.execute(f"create table if not exists ops.{table} ({listed})").fetchall()
     for view in views():
         if all(warehouse.has_table(connection, dep) for dep in view.deps):
             warehouse.drop(connection, view.name, "table")  # of a version in which it was a mart

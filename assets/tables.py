@@ -43,10 +43,10 @@ from assets import (
     warehouse,
 )
 from assets.columns import Table
-from ingest_daemon.contract.headers import SQL
 from assets.kernel import UNCLEAN, Flag
 from assets.partitions import IN_PIECES, Partitions
 from assets.workbench import Workbench
+from ingest_daemon.contract.headers import SQL
 from ingest_daemon.contract.silence import silent_after_min
 
 LIVE = ("registry", "master_data", "cleaned", "usage", "latest")

@@ -186,7 +186,8 @@ def _dagster_cpu_s(run: Run, more: int) -> float:
 
 def _run_day(demo: Path, more: int) -> float:
     """A run of the last finished day in this process, `more` copies of one mart beside those that there are."""
-    from assets import columns, headers, quality
+    from assets import columns, quality
+    from ingest_daemon.contract import headers
 
     copied = Path(tempfile.mkdtemp(prefix="sql-", dir=demo.parent)) / "sql"
     shutil.copytree(headers.SQL, copied)

@@ -23,10 +23,10 @@ import yaml
 
 from assets import dictionary, registry
 from assets.columns import tables
-from ingest_daemon.contract.headers import read_header
 from assets.kernel import Flag
 from ingest_daemon import codecs
 from ingest_daemon.contract.alarm_codes import ALARMS
+from ingest_daemon.contract.headers import read_header
 from ingest_daemon.contract.schema import Reason
 from ingest_daemon.contract.settings import SECTIONS
 from ingest_daemon.terminals import profiles

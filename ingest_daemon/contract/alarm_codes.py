@@ -1,6 +1,6 @@
-"""The alarm codes: one file each in `sql/alarms/`, whose header has words, severity and unit. Device and server alarms share them.
+"""The alarm codes: one file each in `sql/alarms/`, whose header has words, severity and unit. Terminals and server share them.
 
-A file with a select is a rule that the figures evaluate (`assets/alarm_rules.py`); one without is found by terminals or the daemon.
+A file with a select is a rule that the figures evaluate (`assets/alarm_rules.py`); others are found by terminals or the daemon.
 """
 
 from collections.abc import Mapping
@@ -14,21 +14,26 @@ from ingest_daemon.contract.schema import FIELDS
 SEVERITIES = ("info", "maintenance", "warning", "critical")
 """From the least pressing."""
 
+DEVICE, SERVER = "device", "server"
+"""Who may find an alarm: a terminal, or the daemon and the figures."""
+
 BEYOND = ("above", "below")
 """On which side of its limit a value raises an alarm, so that the highest or the lowest is its peak."""
 
-REQUIRED = ("zh", "en", "severity", "unit", "beyond", "description")
+REQUIRED = ("zh", "en", "severity", "origins", "unit", "beyond", "description")
 OF_DEVICES = ("value",)
 OF_RULES = ("deps", "partitions", "shortest_intervals", "shortest_min", "hysteresis", "limit", "ticks")
 FOLDER = SQL / "alarms"
 
 
 class AlarmCode(NamedTuple):
-    """One alarm code: names for people, severity, unit, the side of the limit, and the field of a device's alarm that gives its value."""
+    """One alarm code: names for people, severity, who may find it, unit, the side of its limit, and the field of a reading that
+    gives the value of a terminal's alarm."""
 
     zh: str
     en: str
     severity: str
+    origins: tuple[str, ...]
     unit: str
     beyond: str
     description: str
@@ -47,9 +52,14 @@ def read(path: Path) -> tuple[AlarmCode, Mapping[str, Any], str]:
     for key, choices in (("severity", SEVERITIES), ("beyond", BEYOND), ("value", (None, *fields))):
         if header.get(key) not in choices:
             raise ValueError(f"{path}: {key} is {header.get(key)!r}; allowed: {', '.join(filter(None, choices))}")
-    code = AlarmCode(*(header[key] for key in REQUIRED), header.get("value"))
+    code = AlarmCode(**{key: header[key] for key in REQUIRED}, value_field=header.get("value"))
+    if not code.origins or not {*code.origins} <= {DEVICE, SERVER}:
+        raise ValueError(f"{path}: origins is {code.origins!r}; expected a list of {DEVICE}, {SERVER}")
     return code, header, query
 
 
 ALARMS: Mapping[str, AlarmCode] = MappingProxyType({path.stem: read(path)[0] for path in sorted(FOLDER.glob("*.sql"))})
 """Every code."""
+
+OF_TERMINALS = tuple(name for name, code in ALARMS.items() if DEVICE in code.origins)
+"""Codes that a terminal may raise."""

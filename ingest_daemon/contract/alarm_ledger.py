@@ -3,8 +3,8 @@
     alarm events of terminals ──▶ spans (origin device) ──┐
     sql/alarms/*.sql over event time ──▶ spans (server) ──┴─ `joined` ─▶ `paired` with ops.alarm ─▶ ops.alarm, ops.alarm_history
 
-A span is a fact: from when to when a condition held at a meter, as one origin knows it. Spans of both origins that hold at the same
-time are one alarm. What comes late moves, joins or takes back spans, and the alarms follow: the same spans give the same alarms,
+A span is a fact: from when to when a condition held at a meter, as one origin knows it. Spans of both origins at the same time
+are one alarm. What comes late moves, joins or takes back spans, and the alarms follow: the same spans give the same alarms,
 whatever came first. An alarm that is taken back stays, with the time at which it was.
 """
 
@@ -16,7 +16,8 @@ import psycopg
 
 from ingest_daemon.contract.alarm_codes import ALARMS
 
-DEVICE, SERVER, BOTH = "device", "server", "both"
+BOTH = "both"
+"""Origin of an alarm that terminal and server have found."""
 
 SLACK = timedelta(minutes=15)
 """A terminal sees what happens between two readings, the server the readings: spans of two origins so near are of one thing."""
@@ -26,6 +27,29 @@ TELL_WITHIN = timedelta(hours=72)
 
 LOCK = int.from_bytes(b"alarms")
 """Key of the advisory lock of who changes spans and alarms."""
+
+COLUMNS = {
+    "alarm_id": "bigint",
+    "meter": "text",
+    "customer_no": "text",
+    "customer_name": "text",
+    "code": "text",
+    "severity": "text",
+    "origin": "text",
+    "raised_at": "timestamptz",
+    "cleared_at": "timestamptz",
+    "retracted_at": "timestamptz",
+    "peak_value": "double precision",
+    "limit_value": "double precision",
+    "unit": "text",
+    "first_seen_at": "timestamptz",
+    "settled_at": "timestamptz",
+    "acknowledged_by": "text",
+    "acknowledged_at": "timestamptz",
+    "cause": "text",
+    "note": "text",
+}
+"""Columns of `ops.alarm` that boards and reports show, with their types."""
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
 
@@ -142,8 +166,8 @@ def _alarm(group: Sequence[Span], beyond: str) -> Alarm:
 def paired(alarms: Sequence[Alarm], known: Sequence[Known]) -> list[tuple[Alarm | None, Known | None]]:
     """Each alarm with the row that it is, or None for a new one; rows that nothing supports any more come with None.
 
-    A row is an alarm whose time it shares: of several the one with the same beginning, else the earliest. Rows that were taken back
-    come last; they need no partner.
+    A row is an alarm whose time it shares: of several the one with the same beginning, else the earliest. Rows that were taken
+    back come last; they need no partner.
     """
     free = sorted(known, key=lambda row: (row.retracted_at is not None, row.alarm.raised_at, row.alarm_id))
     found: list[tuple[Alarm | None, Known | None]] = []
@@ -201,11 +225,18 @@ def spans_between(
 
 
 def replace_spans(
-    connection: psycopg.Connection, code: str, origin: str, windows: Sequence[Window], spans: Sequence[Span], *, by: str
+    connection: psycopg.Connection,
+    code: str,
+    origin: str,
+    windows: Sequence[Window],
+    spans: Sequence[Span],
+    *,
+    by: str,
+    tells: bool = True,
 ) -> Changes:
     """Let `spans` be all of the origin in the windows, in a transaction of the caller's; the alarms follow.
 
-    `spans`: of this code and origin. `by`: who found it, for the history.
+    `spans`: of this code and origin. `by`: who found it, for the history. `tells`: whether people are called for new alarms.
     """
     if not windows:
         return Changes()
@@ -215,9 +246,7 @@ def replace_spans(
     changes = Changes()
     for window in windows:
         old = {
-            span
-            for span in stored
-            if span.meter == window.meter and span.started_at <= window.end and span.until >= window.begin
+            span for span in stored if span.meter == window.meter and span.started_at <= window.end and span.until >= window.begin
         }
         new = {span for span in spans if span.meter == window.meter}
         if old == new:
@@ -232,12 +261,14 @@ def replace_spans(
             )
         moved = old ^ new
         changes += _settle(
-            connection, window.meter, code, min(span.started_at for span in moved), max(span.until for span in moved), by
+            connection, window.meter, code, min(span.started_at for span in moved), max(span.until for span in moved), by, tells
         )
     return changes
 
 
-def _settle(connection: psycopg.Connection, meter: str, code: str, begin: datetime, end: datetime, by: str) -> Changes:
+def _settle(
+    connection: psycopg.Connection, meter: str, code: str, begin: datetime, end: datetime, by: str, tells: bool
+) -> Changes:
     """Bring the alarms of a meter and code to what their spans say, around a stretch of time."""
     spans: list[Span] = []
     rows: list[Known] = []
@@ -254,7 +285,7 @@ def _settle(connection: psycopg.Connection, meter: str, code: str, begin: dateti
         event = event_of(alarm, row)
         if event is None:
             continue
-        alarm_id = _insert(connection, meter, code, alarm) if row is None and alarm else _update(connection, alarm, row)
+        alarm_id = _insert(connection, meter, code, alarm, tells) if row is None and alarm else _update(connection, alarm, row)
         note_history(connection, [alarm_id], event, by)
         changes = changes.plus(event)
     return changes
@@ -279,7 +310,7 @@ def _known(connection: psycopg.Connection, meter: str, code: str, begin: datetim
 CUSTOMER = "select customer_no, customer_name from mart.meter where meter = %s"
 
 
-def _insert(connection: psycopg.Connection, meter: str, code: str, alarm: Alarm) -> int:
+def _insert(connection: psycopg.Connection, meter: str, code: str, alarm: Alarm, tells: bool) -> int:
     customer: Any = None
     if connection.execute("select to_regclass('mart.meter')").fetchone() != (None,):
         customer = connection.execute(CUSTOMER, [meter]).fetchone()
@@ -288,10 +319,10 @@ def _insert(connection: psycopg.Connection, meter: str, code: str, alarm: Alarm)
         f"""
         insert into ops.alarm
             (meter, code, severity, customer_no, customer_name, first_seen_at, settled_at, is_told, {CONDITION})
-        values (%s, %s, %s, %s, %s, %s, %s, %s, {', '.join(['%s'] * len(Alarm._fields))}) returning alarm_id""",
+        values (%s, %s, %s, %s, %s, %s, %s, %s, {", ".join(["%s"] * len(Alarm._fields))}) returning alarm_id""",
         [
             *(meter, code, ALARMS[code].severity, *(customer or (None, None))),
-            *(now, now if alarm.cleared_at else None, alarm.until >= now - TELL_WITHIN),
+            *(now, now if alarm.cleared_at else None, tells and alarm.until >= now - TELL_WITHIN),
             *alarm,
         ],
     ).fetchone()
@@ -352,9 +383,7 @@ class Acknowledged(NamedTuple):
     is_new: bool
 
 
-def acknowledge(
-    connection: psycopg.Connection, alarm_ids: Sequence[int], user: str, cause: str, note: str
-) -> list[Acknowledged]:
+def acknowledge(connection: psycopg.Connection, alarm_ids: Sequence[int], user: str, cause: str, note: str) -> list[Acknowledged]:
     """Acknowledge alarms as `user`; one that somebody acknowledged before stays theirs. Ids that are not there are left out.
 
     Of two at once one wins, and both are told who. In a transaction of its own.

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import polars as pl
 import psycopg
 
-from ingest_daemon.contract.files import write_json
 from ingest_daemon.contract import alarm_ledger
-from ingest_daemon.contract.alarm_codes import ALARMS
+from ingest_daemon.contract.alarm_codes import ALARMS, DEVICE
 from ingest_daemon.contract.alarm_ledger import Span, Window
+from ingest_daemon.contract.files import write_json
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding.attribution import attribute
 from ingest_daemon.forwarding.decoding import decode
@@ -26,7 +26,6 @@ from ingest_daemon.journal.writer import Journals
 from ingest_daemon.monitoring.counters import Counters
 from ingest_daemon.terminals.registry import Registry, Terminal
 
-DEVICE, SERVER = "device", "server"
 GROUP_BYTES = 1 << 20
 READERS = ("alarm-events", "events")
 

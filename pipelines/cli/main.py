@@ -13,29 +13,14 @@ from rich.text import Text
 
 from ingest_daemon import operations
 from ingest_daemon.contract.site import UMASK
+from pipelines.cli.alarms import alarms
 from pipelines.cli.arrivals import arrivals
 from pipelines.cli.ask import ask
 from pipelines.cli.console import coloured, console, progress_bar
 from pipelines.cli.decode import decode
 from pipelines.cli.journal import journal
-from pipelines.cli.options import SITE, examples, report_failures
+from pipelines.cli.options import SITE, DayRange, examples, report_failures
 from pipelines.cli.registry import registry
-
-
-class DayRange(click.ParamType[tuple[date, date]]):
-    """`A..B` or one day, both local and included."""
-
-    name = "A..B"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[date, date]:
-        try:
-            first, _, last = str(value).partition("..")
-            begin, end = date.fromisoformat(first), date.fromisoformat(last or first)
-        except ValueError:
-            self.fail(f"{value!r}: expected days like 2026-01-01..2026-01-31", param, ctx)
-        if end < begin:
-            self.fail(f"{value!r}: the last day lies before the first", param, ctx)
-        return begin, end
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -45,6 +30,7 @@ def main() -> None:
 
 
 main.add_command(journal)
+main.add_command(alarms)
 main.add_command(ask)
 main.add_command(arrivals)
 main.add_command(decode)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from datetime import date
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,22 @@ SITE = click.option(
     show_default="the current folder",
     help="站点目录 / site folder (or MAINFLOW_SITE)",
 )
+
+
+class DayRange(click.ParamType[tuple[date, date]]):
+    """`A..B` or one day, both local and included."""
+
+    name = "A..B"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[date, date]:
+        try:
+            first, _, last = str(value).partition("..")
+            begin, end = date.fromisoformat(first), date.fromisoformat(last or first)
+        except ValueError:
+            self.fail(f"{value!r}: expected days like 2026-01-01..2026-01-31", param, ctx)
+        if end < begin:
+            self.fail(f"{value!r}: the last day lies before the first", param, ctx)
+        return begin, end
 
 
 def examples(*lines: str) -> str:

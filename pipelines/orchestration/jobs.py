@@ -8,7 +8,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from assets import tables
 from assets.graph import PUBLISHED
 from pipelines.orchestration.resources import site_settings
-from pipelines.runs import backup
+from pipelines.runs import alarms, backup
 from pipelines.runs.bench import workbench
 from pipelines.settings import BackupSettings
 
@@ -73,4 +73,28 @@ def backup_site() -> None:
     copy_site()
 
 
-JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [LIVE, ANALYSIS, FIGURES, SYNC_BILLING, EXPORT_REPORT, backup_site]
+@dg.op(description="报警 · What changes in the alarms because time passes: silences, meters whose service is over.")
+def look_at_alarms(context: dg.OpExecutionContext) -> None:
+    """Raises `WarehouseBusy`, `psycopg.Error`."""
+    context.log.info(f"alarms: {alarms.tick(workbench(site_settings()))}")
+
+
+@dg.job(
+    name="alarms",
+    tags=OF_FIGURES,
+    description="报警 · Silences are found although nothing comes in; readings lead to a look by themselves.",
+)
+def alarms_job() -> None:
+    """The job of the schedule."""
+    look_at_alarms()
+
+
+JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
+    LIVE,
+    ANALYSIS,
+    FIGURES,
+    SYNC_BILLING,
+    EXPORT_REPORT,
+    backup_site,
+    alarms_job,
+]

@@ -1,11 +1,14 @@
 """Dagster's schedules, in the site's zone. Days with new readings: `sensors.py`."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from pipelines.orchestration.jobs import EXPORT_REPORT, SYNC_BILLING, backup_site
+from pipelines.orchestration.jobs import EXPORT_REPORT, LIVE, SYNC_BILLING, alarms_job, backup_site
 from pipelines.settings import BackupSettings, BillingSettings, ReportSettings
+
+ALARMS_EVERY_MIN = 5
 
 
 def schedules(
@@ -38,7 +41,23 @@ def schedules(
             default_status=dg.DefaultScheduleStatus.RUNNING if backups.target else dg.DefaultScheduleStatus.STOPPED,
             description="备份 · Backup of the site.",
         ),
+        dg.ScheduleDefinition(
+            name="alarms",
+            job=alarms_job,
+            cron_schedule=f"*/{ALARMS_EVERY_MIN} * * * *",
+            execution_timezone=zone,
+            execution_fn=_if_nothing_came,
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+            description="报警 · Alarms of silence, while no reading leads to a look.",
+        ),
     ]
+
+
+def _if_nothing_came(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    since = datetime.now(UTC) - timedelta(minutes=ALARMS_EVERY_MIN)
+    if context.instance.get_run_records(dg.RunsFilter(job_name=LIVE.name, updated_after=since), limit=1):
+        return dg.SkipReason("刚有数据 · the live figures have looked at the alarms since")
+    return dg.RunRequest()
 
 
 def _any_day(days: dg.DailyPartitionsDefinition) -> Callable[[dg.ScheduleEvaluationContext], dg.RunRequest]:

@@ -99,7 +99,7 @@ class Run:
         bench = self.bench
         with warehouse.opened(bench.site.marts, str(bench.zone)) as connection:
             touched.take_over_registry(bench, connection)
-            _prepare(bench, connection)
+            prepare_selects(bench, connection)
             self._versions = rules.Versions(connection)
             self._outdated = tables.outdated(connection, self._versions)
             if self._outdated:
@@ -298,7 +298,7 @@ def run_sync(bench: Workbench, trigger: str) -> dict[str, int]:
         return run.parts
 
 
-def _prepare(bench: Workbench, connection: duckdb.DuckDBPyConnection) -> None:
+def prepare_selects(bench: Workbench, connection: duckdb.DuckDBPyConnection) -> None:
     """What the selects need of a connection, by the rules of the site as they are now."""
     rules.lay(connection, registry_history.held(bench.site.registry_history, rules.REPLACED_BY))
     tables.prepare(connection)
@@ -309,7 +309,7 @@ def _is_left(bench: Workbench) -> bool:
     if not bench.site.marts.exists():
         return False
     with warehouse.opened(bench.site.marts, str(bench.zone)) as connection:
-        _prepare(bench, connection)
+        prepare_selects(bench, connection)
         if warehouse.has_table(connection, "daily_usage") and tables.outdated(connection, rules.Versions(connection)):
             return True
         return outbox.waiting(connection) != outbox.NOTHING and bench.serving_dsn() is not None

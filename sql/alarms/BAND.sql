@@ -2,6 +2,7 @@
 zh: 偏离预测
 en: Outside forecast
 severity: info
+origins: [server]
 unit: m³/h
 beyond: above
 description: >-

@@ -2,6 +2,7 @@
 zh: 电池低电压
 en: Low battery
 severity: maintenance
+origins: [device, server]
 unit: V
 beyond: below
 description: >-

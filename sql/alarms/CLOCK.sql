@@ -2,6 +2,7 @@
 zh: 时钟偏差
 en: Clock wrong
 severity: maintenance
+origins: [device, server]
 unit: s
 beyond: above
 description: >-

@@ -2,6 +2,7 @@
 zh: 数据质量差
 en: Poor data quality
 severity: maintenance
+origins: [server]
 unit: ""
 beyond: below
 description: >-

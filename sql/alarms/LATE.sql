@@ -2,6 +2,7 @@
 zh: 数据迟到
 en: Data late
 severity: maintenance
+origins: [server]
 unit: h
 beyond: above
 description: >-

@@ -2,6 +2,7 @@
 zh: 夜间疑似漏水
 en: Leak suspected
 severity: warning
+origins: [server]
 unit: m³/h
 beyond: above
 description: >-

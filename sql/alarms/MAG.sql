@@ -2,6 +2,7 @@
 zh: 强磁干扰
 en: Magnetic interference
 severity: critical
+origins: [device]
 unit: ""
 beyond: above
 description: The terminal finds it and reports it in its alarm word.

@@ -2,6 +2,7 @@
 zh: 无数据
 en: No data
 severity: warning
+origins: [server]
 unit: h
 beyond: above
 description: >-

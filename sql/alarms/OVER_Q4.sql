@@ -2,6 +2,7 @@
 zh: 长时间超过载流量
 en: Overloaded
 severity: critical
+origins: [server]
 unit: min
 beyond: above
 description: >-

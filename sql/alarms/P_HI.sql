@@ -2,6 +2,7 @@
 zh: 压力越上限
 en: Pressure above limit
 severity: warning
+origins: [device, server]
 unit: MPa
 beyond: above
 description: >-

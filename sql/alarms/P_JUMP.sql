@@ -2,6 +2,7 @@
 zh: 压力突变
 en: Sudden pressure change
 severity: critical
+origins: [device, server]
 unit: MPa
 beyond: above
 description: >-

@@ -2,6 +2,7 @@
 zh: 压力越下限
 en: Pressure below limit
 severity: warning
+origins: [device, server]
 unit: MPa
 beyond: below
 description: >-

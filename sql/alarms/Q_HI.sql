@@ -2,6 +2,7 @@
 zh: 流量越上限
 en: Flow above limit
 severity: warning
+origins: [device, server]
 unit: m³/h
 beyond: above
 description: >-

@@ -2,6 +2,7 @@
 zh: 流量越下限
 en: Flow below limit
 severity: warning
+origins: [device, server]
 unit: m³/h
 beyond: below
 description: >-

@@ -2,6 +2,7 @@
 zh: 流量转向
 en: Reverse flow
 severity: critical
+origins: [device, server]
 unit: m³/h
 beyond: above
 description: >-

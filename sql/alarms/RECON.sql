@@ -2,6 +2,7 @@
 zh: 账单与计量不符
 en: Bill and meter differ
 severity: info
+origins: [server]
 unit: m³
 beyond: above
 description: >-

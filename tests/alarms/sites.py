@@ -57,6 +57,12 @@ def alarms(dsn: str, condition: str = "retracted_at is null") -> list[tuple[Any,
             f"where {condition} order by meter, code, raised_at"
         ).fetchall()
     return [
-        (meter, code, *(at and at.astimezone(ZONE) for at in (raised, cleared)), *(None if v is None else round(v, 6) for v in (value, limit)), origin)
+        (
+            meter,
+            code,
+            *(at and at.astimezone(ZONE) for at in (raised, cleared)),
+            *(None if v is None else round(v, 6) for v in (value, limit)),
+            origin,
+        )
         for meter, code, raised, cleared, value, limit, origin in rows
     ]

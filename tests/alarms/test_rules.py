@@ -21,7 +21,12 @@ def found(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[l
     facts = {"resolution_m3": "0.001", "digits": "9", "step_min": "15"}
     site.register(
         *(
-            {"terminal": f"{number:010}", "meter": meter(number), **facts, **{k: str(v) for k, v in case.get("terminal", {}).items()}}
+            {
+                "terminal": f"{number:010}",
+                "meter": meter(number),
+                **facts,
+                **{k: str(v) for k, v in case.get("terminal", {}).items()},
+            }
             for number, case in enumerate(CASES)
         )
     )

@@ -12,9 +12,9 @@ import pytest
 from assets import graph, quality, tables
 from assets.billing import ensure_tables
 from assets.columns import tables as tables_with_headers
-from ingest_daemon.contract.headers import SQL
 from assets.marts import all_marts
 from assets.warehouse import opened
+from ingest_daemon.contract.headers import SQL
 from pipelines.runs.bench import workbench
 from pipelines.runs.run import Run
 from tests.site_helpers import local_days, make_site, series

@@ -19,10 +19,10 @@ import pytest
 import yaml
 
 from assets import columns, marts, rules, tables, units, warehouse
-from ingest_daemon.contract import headers
 from assets.partitions import Partitions
 from assets.publication import postgres_type
 from assets.workbench import Workbench
+from ingest_daemon.contract import headers
 from ingest_daemon.contract.site import Site
 from ingest_daemon.stores.parquet import ParquetStore
 from pipelines.runs.run import run_touched

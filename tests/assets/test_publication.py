@@ -716,7 +716,7 @@ def test_where_roles_may_not_be_made_the_log_says_once_what_to_run(
         connection.execute("drop owned by mainflow_board; drop role mainflow_board")
         connection.execute(sql.SQL("create role plain login password {}").format(connection.info.password))
         connection.execute("grant connect, create on database mainflow to plain")
-        connection.execute("grant usage on schema ops to plain; grant select on ops.latest_reading to plain")
+        connection.execute("grant usage on schema ops to plain; grant select on ops.latest_reading, ops.alarm to plain")
     try:
         with warehouse(tmp_path) as connection:
             for _ in range(2):

@@ -716,7 +716,7 @@ FLOW = {"field": "flow_m3h", "address": 1, "type": "f32"}
         ({"registers": [FLOW], "codes": {"u": {"address": 3, "means": {"a": "L"}}}}, "codes.u: 'a': expected a whole number"),
         ({"registers": [FLOW], "codes": {"u": {"address": 3}}}, "codes.u: means: expected a table"),
         ({"alarms": [{"address": 3}]}, "alarms 1: code, bits: expected one of them"),
-        ({"alarms": [{"address": 3, "code": "FIRE"}]}, "alarms 1: code: expected one of P_HI"),
+        ({"alarms": [{"address": 3, "code": "FIRE"}]}, "alarms 1: code: expected one of BATT"),
         ({"alarms": [{"address": 3, "bits": {"16": "MAG"}}]}, "alarms 1: bits: 16 is none of a u16; allowed: 0 to 15"),
         ({"registers": [FLOW, {**FLOW, "address": 200}]}, "registers of flow_m3h: expected parts of one function within 125"),
         ({"registers": [FLOW, {**FLOW, "function": 4}]}, "registers of flow_m3h: expected parts of one function"),

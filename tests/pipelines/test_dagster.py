@@ -410,7 +410,9 @@ def test_the_sensor_says_that_the_raw_store_is_away(
 )
 def test_schedules_run_in_the_zone_of_the_site(connection: str, target: str, running: bool) -> None:
     billing, reports, backups = BillingSettings(connection=connection), ReportSettings(), BackupSettings(target=target)
-    sync, report, backup = schedules(billing, reports, backups, "Europe/Rome", graph.partitions(ZoneInfo("Europe/Rome"), FIRST))
+    days = graph.partitions(ZoneInfo("Europe/Rome"), FIRST)
+    sync, report, backup, alarms = schedules(billing, reports, backups, "Europe/Rome", days)
+    assert alarms.default_status is dg.DefaultScheduleStatus.RUNNING
     for schedule in (sync, backup):
         assert (schedule.default_status is dg.DefaultScheduleStatus.RUNNING) == running
     assert {each.execution_timezone for each in (sync, report, backup)} == {"Europe/Rome"}

@@ -42,7 +42,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from ingest_daemon.codec_kit.units import UNITS
-from ingest_daemon.contract.alarm_codes import ALARMS
+from ingest_daemon.contract.alarm_codes import OF_TERMINALS
 from ingest_daemon.contract.schema import FIELDS
 
 MOST = 125
@@ -224,9 +224,9 @@ def _alarm(name: str, entry: Mapping[str, Any], base: int) -> Alarm:
             raise ValueError('code, bits: expected one of them: code = "EMPTY" (while not 0) or bits = { 4 = "EMPTY" }')
         spot = _spot({"type": "u16", **{key: value for key, value in entry.items() if key != "bits"}}, base, ("u16", "u32"))
         if "code" in entry:
-            return Alarm(spot, {None: _one_of(entry, "code", tuple(ALARMS))})
+            return Alarm(spot, {None: _one_of(entry, "code", OF_TERMINALS)})
         named = dict(_means(entry, "bits"))
-        codes: dict[int | None, str] = {_key(key): _one_of(named, key, tuple(ALARMS)) for key in named}
+        codes: dict[int | None, str] = {_key(key): _one_of(named, key, OF_TERMINALS) for key in named}
         if beyond := [bit for bit in codes if bit not in range(16 * spot.words)]:
             raise ValueError(f"bits: {beyond[0]} is none of a {spot.type}; allowed: 0 to {16 * spot.words - 1}")
         return Alarm(spot, codes)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ingest_daemon.codecs.cjt188.framing import TYPES
-from ingest_daemon.contract.alarm_codes import ALARMS
+from ingest_daemon.contract.alarm_codes import OF_TERMINALS
 
 
 class Profile(NamedTuple):
@@ -63,10 +63,9 @@ def profile(table: Mapping[str, Any]) -> Profile:
 
 
 def _status(table: Any) -> tuple[tuple[int, str], ...]:
-    codes = [code for code in ALARMS if code != "NO_DATA"]
     if not isinstance(table, Mapping):
         raise ValueError(f"status is {table!r}, expected a table of alarm codes by bit")
     for bit, code in table.items():
-        if not (bit.isdecimal() and int(bit) < 16) or code not in codes:
-            raise ValueError(f"status: {bit} = {code!r}; expected bits 0 to 15 (8 and more: ST1) and of {', '.join(codes)}")
+        if not (bit.isdecimal() and int(bit) < 16) or code not in OF_TERMINALS:
+            raise ValueError(f"status: {bit} = {code!r}; expected bits 0 to 15 (from 8: ST1) and of {', '.join(OF_TERMINALS)}")
     return tuple(sorted((int(bit), code) for bit, code in table.items()))

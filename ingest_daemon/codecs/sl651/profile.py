@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ingest_daemon.codecs.sl651.elements import ALARM_BITS, ASKED, MEANING, NO_ELEMENT, Meaning, Source
-from ingest_daemon.contract.alarm_codes import ALARMS
+from ingest_daemon.contract.alarm_codes import OF_TERMINALS
 from ingest_daemon.contract.schema import FIELDS
 
 
@@ -113,8 +113,8 @@ def _with_alarm(meaning: Meaning, table: Mapping[str, Any]) -> Meaning:
     bits = table.get("bits", list(ALARM_BITS))
     if unknown := table.keys() - {"id", "bits"}:
         raise ValueError(f"alarm.{min(unknown)} is no setting, expected id, bits")
-    if not isinstance(bits, list) or len(bits) > 56 or any(code not in ("", *ALARMS) for code in bits):
-        raise ValueError(f'alarm.bits is {bits!r}, expected a list of up to 56 of {", ".join(ALARMS)}, "" for none')
+    if not isinstance(bits, list) or len(bits) > 56 or any(code not in ("", *OF_TERMINALS) for code in bits):
+        raise ValueError(f'alarm.bits is {bits!r}, expected a list of up to 56 of {", ".join(OF_TERMINALS)}, "" for none')
     identifier = _element("alarm.id", table["id"]) if "id" in table else meaning.alarm
     words = (meaning.words - {meaning.alarm}) | {identifier}
     return meaning._replace(alarm=identifier, bits=tuple(bits), words=words)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ingest_daemon.codecs.szy206.header import ALARM_STATE, FLOW, PRESSURE
-from ingest_daemon.contract.alarm_codes import ALARMS
+from ingest_daemon.contract.alarm_codes import OF_TERMINALS
 
 ALARM_BITS = (
     ("交流电停电", "mains lost"),
@@ -58,7 +58,7 @@ class Station:
     last byte state it (427). `time_tag`: bytes of Tp; 6 are ss mm hh DD MM YY. `alarm_report`: the place of the alarm word in
     81H, before the values or behind them as in C0. `ack_type`: type in our acknowledgement; `ack_time`: whether it has Tp, by
     which the station sets its clock. `step_min`: minutes between stored values (B1). `now`: the types that B0 requests. `alarms`:
-    code of `schema.ALARMS` for each bit of the alarm word, bit 0 first, "" for none.
+    code of `alarm_codes.OF_TERMINALS` for each bit of the alarm word, bit 0 first, "" for none.
     """
 
     flow_values: str = "flow+total"
@@ -114,7 +114,7 @@ def _codes(table: Any) -> tuple[str, ...]:
     for bit, code in table.items():
         if not bit.isdecimal() or int(bit) >= len(codes):
             raise ValueError(f"alarms: bit {bit!r}; allowed: 0 to {len(codes) - 1}")
-        if code and code not in ALARMS:
-            raise ValueError(f'alarms: code {code!r} of bit {bit}; allowed: "" for none, {", ".join(ALARMS)}')
+        if code and code not in OF_TERMINALS:
+            raise ValueError(f'alarms: code {code!r} of bit {bit}; allowed: "" for none, {", ".join(OF_TERMINALS)}')
         codes[int(bit)] = code
     return tuple(codes)
