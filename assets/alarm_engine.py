@@ -3,8 +3,8 @@
     touched days ──`alarm_rules.evaluate`──▶ runs ──as far back and ahead as they last──▶ windows, spans
                  ──`alarm_ledger.replace_spans`──▶ ops.alarm_span, ops.alarm, ops.alarm_history
 
-A window reaches so far that no run crosses its ends, so spans are the same whatever order the days came in. A meter whose rows say
-nothing keeps what is known of it.
+A window reaches so far that no run crosses its ends, so spans are the same whatever order the days came in. A meter whose rows
+say nothing keeps what is known of it.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -20,7 +20,8 @@ from assets import calendar, warehouse
 from assets.alarm_rules import GONE, Rule, evaluate, rules
 from assets.partitions import PIECE_METER_DAYS
 from ingest_daemon.contract import alarm_ledger
-from ingest_daemon.contract.alarm_ledger import SERVER, Changes, Span, Window
+from ingest_daemon.contract.alarm_codes import SERVER
+from ingest_daemon.contract.alarm_ledger import Changes, Span, Window
 from ingest_daemon.contract.log import LOG
 
 BY = "engine"

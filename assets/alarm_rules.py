@@ -2,8 +2,8 @@
 
     alarm_scope, alarm_sample, marts ──`sql/alarms/<CODE>.sql`──▶ rows in time ──`evaluate`──▶ runs in which the condition held
 
-A select gives rows (`meter, started_at, ended_at, value, limit_value, holds`) of a scope: some days of some meters. `holds` is true
-or false, or null where the value is between the limit and its return, so that what was before goes on. Temporary tables of a scope:
+A select gives rows (`meter, started_at, ended_at, value, limit_value, holds`) of a scope: some days of some meters. `holds` is
+true or false, or null where the value is between the limit and its return, so that what was before goes on. Tables of a scope:
 
 - `alarm_scope(meter, day, starts_at, ends_at, own_limit, q3_m3h, q4_m3h, pressure_low_mpa, pressure_high_mpa)`: facts of the day;
 - `alarm_sample(meter, day, interval_start, interval_end, flow_m3h, reverse_m3, pressure_mpa, is_hole, is_reading, is_lead)`:

@@ -6,8 +6,9 @@ from typing import Any
 
 import polars as pl
 
+from ingest_daemon.contract.alarm_codes import SERVER
 from ingest_daemon.contract.schema import TIMESTAMP
-from ingest_daemon.forwarding.alarm_sink import SERVER, AlarmWord
+from ingest_daemon.forwarding.alarm_sink import AlarmWord
 from ingest_daemon.journal.records import ALARM, DATA, STRANGER, Record
 from ingest_daemon.stores.points import KEY, overlaps
 

@@ -15,7 +15,8 @@ from assets import alarm_engine, alarm_rules, warehouse
 from assets.alarm_rules import Rule
 from assets.workbench import Workbench
 from ingest_daemon.contract import alarm_ledger, ownership
-from ingest_daemon.contract.alarm_ledger import SERVER, Changes, Span
+from ingest_daemon.contract.alarm_codes import SERVER
+from ingest_daemon.contract.alarm_ledger import Changes, Span
 from pipelines.runs.run import prepare_selects, run_lock
 
 BY = "replay"
