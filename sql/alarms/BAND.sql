@@ -14,17 +14,22 @@ shortest_min: 0
 deps: [forecast, hourly_usage, meter_history]
 partitions: day
 */
-with hours as (
+with limits as (
+    select meter, day, criterion('alarm.band_factor', day) as factor from alarm_scope
+),
+
+hours as (
     select
-        meter,
-        hour_start,
+        limits.meter,
+        forecast.hour_start,
         volume_m3,
-        p50_m3h + criterion_factor * (p90_m3h - p50_m3h) as high_m3h,
-        p50_m3h - criterion_factor * (p50_m3h - p10_m3h) as low_m3h
-    from (select *, criterion('alarm.band_factor', day) as criterion_factor from alarm_scope)
-    join forecast using (meter)
-    join hourly_usage using (meter, hour_start)
-    where made_on = alarm_scope.day and hourly_usage.day = made_on and volume_m3 is not null and clean
+        p50_m3h,
+        p50_m3h + factor * (p90_m3h - p50_m3h) as high_m3h,
+        p50_m3h - factor * (p50_m3h - p10_m3h) as low_m3h
+    from limits
+    join forecast on forecast.meter = limits.meter and made_on = limits.day
+    join hourly_usage on hourly_usage.meter = limits.meter and hourly_usage.day = limits.day and hourly_usage.hour_start = forecast.hour_start
+    where volume_m3 is not null and clean
 )
 
 select
