@@ -1,7 +1,8 @@
 """Alarm events into PostgreSQL `ops.alarm_event`, with cursors of their own: neither data nor the raw store can hold them up.
 
-A code is raised or cleared by the alarm words of a terminal in the order of their time. In the same transaction the spans between
-raised and cleared go into the ledger of alarms (`contract/alarm_ledger.py`).
+A code is raised or cleared by the alarm words of a terminal in the order of their time; `ops.alarm_event` tells each change as it
+became known. In the same transaction the words are kept in `ops.alarm_word`, and the spans that follow from all of them, whatever
+came first, go into the ledger of alarms (`contract/alarm_ledger.py`).
 """
 
 import json
@@ -44,15 +45,24 @@ STATE_AT = """
 select state from ops.alarm_event
 where terminal = %s and code = %s and origin = %s and event_at <= %s order by event_at desc, received_at desc limit 1"""
 
-EVENTS_FROM = """
-select state, event_at, value, limit_value, unit, terminal, frame, received_at from ops.alarm_event
-where meter = %s and code = %s and origin = %s and event_at >= %s order by event_at, state desc, received_at"""
+INSERT_WORD = """
+insert into ops.alarm_word as known (terminal, origin, event_at, meter, active, details, received_at, frame)
+values (%s, %s, %s, %s, %s, %s, %s, %s)
+on conflict (terminal, origin, event_at) do update
+set active = excluded.active, details = excluded.details, received_at = excluded.received_at, frame = excluded.frame
+where excluded.active > known.active"""
+"""Of two words of one moment the one with more alarms counts, whichever came first."""
 
-WITHOUT_SPANS = """
-select meter, code, origin, min(event_at) from ops.alarm_event as event
-where not exists (
-    select from ops.alarm_span as span where span.meter = event.meter and span.code = event.code and span.origin = event.origin
-) group by meter, code, origin"""
+WORDS_FROM = """
+select event_at, active, details, terminal, frame, received_at from ops.alarm_word
+where meter = %s and origin = %s and event_at >= coalesce(
+    (select max(event_at) from ops.alarm_word where meter = %s and origin = %s and event_at < %s), '-infinity')
+order by event_at, terminal"""
+"""The words of a meter from the last before a time."""
+
+EVENTS_WITHOUT_WORDS = """
+select terminal, origin, event_at, code, state, meter, value, limit_value, received_at, frame
+from ops.alarm_event where not exists (select from ops.alarm_word) order by terminal, origin, event_at, state"""
 
 ANY_LATER = "select exists (select from ops.alarm_event where terminal = %s and code = %s and origin = %s and event_at > %s)"
 
@@ -158,8 +168,7 @@ class AlarmSink(PostgresSink):
 
     def _deliver(self, connection: psycopg.Connection) -> None:
         states = AlarmStateMachine(connection.execute(LAST_STATES).fetchall())
-        for meter, code, origin, first_at in connection.execute(WITHOUT_SPANS).fetchall():  # events of a version without a ledger
-            follow(connection, meter, code, origin, first_at)
+        keep_words(connection, words_of_events(connection.execute(EVENTS_WITHOUT_WORDS).fetchall()))
         connection.commit()
         self._counters.health[self.PART] = "ok"
         while True:
@@ -204,7 +213,9 @@ def insert(connection: psycopg.Connection, states: AlarmStateMachine, words: Seq
             written += _insert(connection, _late_rows(connection, states, word, terminal))
         else:
             rows += [event_row(word, terminal, code, state, word.event_us) for code, state in states.apply(word)]
-    return written + _insert(connection, rows)
+    written += _insert(connection, rows)
+    keep_words(connection, [word_row(word, terminal) for word, terminal in words])
+    return written
 
 
 def _late_rows(connection: psycopg.Connection, states: AlarmStateMachine, word: AlarmWord, terminal: Terminal) -> list[Row]:
@@ -225,36 +236,69 @@ def _insert(connection: psycopg.Connection, rows: Sequence[Row]) -> int:
         return 0
     with connection.cursor() as cursor:
         cursor.executemany(INSERT, rows)
-        written = cursor.rowcount
-    if written:
-        changed: dict[tuple[str, str, str], datetime] = {}
-        for meter, _, code, _, event_at, *_, origin, _ in rows:
-            changed[meter, code, origin] = min(event_at, changed.get((meter, code, origin), event_at))
-        for (meter, code, origin), first_at in changed.items():
-            follow(connection, meter, code, origin, first_at)
-    return written
+        return cursor.rowcount
 
 
-def follow(connection: psycopg.Connection, meter: str, code: str, origin: str, first_at: datetime) -> None:
-    """Bring the spans of the ledger to what the events from a time on say, without committing."""
-    if code not in ALARMS:
+# --- spans from words ---------------------------------------------------------------------------------------------------------
+
+
+def word_row(word: AlarmWord, terminal: Terminal) -> Row:
+    """One row of `ops.alarm_word`, in the order of `INSERT_WORD`."""
+    details = {
+        code: [word.values.get(code), terminal.limit(code) if word.limit is None else word.limit] for code in sorted(word.active)
+    }
+    times = moment(word.event_us), moment(word.received_us)
+    return word.terminal, word.origin, times[0], terminal.meter, sorted(word.active), json.dumps(details), times[1], word.frame
+
+
+def words_of_events(events: Iterable[Row]) -> list[Row]:
+    """The rows of `ops.alarm_word` that a version without them would have had. `events`: rows of `EVENTS_WITHOUT_WORDS`."""
+    found: dict[Row, Row] = {}
+    active: dict[tuple[str, str], dict[str, list[float | None]]] = {}
+    for terminal, origin, event_at, code, state, meter, value, limit, received_at, frame in events:
+        own = active.setdefault((terminal, origin), {})
+        own.pop(code, None)
+        if state == "raised":
+            own[code] = [value, limit]
+        key = terminal, origin, event_at
+        found[key] = (*key, meter, sorted(own), json.dumps(own), received_at, frame)
+    return list(found.values())
+
+
+def keep_words(connection: psycopg.Connection, rows: Sequence[Row]) -> None:
+    """Keep words (`word_row`) and bring the spans of the ledger to what all words say, without committing."""
+    if not rows:
         return
-    known = alarm_ledger.spans_between(connection, code, [meter], first_at, alarm_ledger.FOREVER, origin)
-    begin = min([first_at, *(span.started_at for span in known)])
-    events = connection.execute(EVENTS_FROM, [meter, code, origin, begin]).fetchall()
-    window = Window(meter, begin, alarm_ledger.FOREVER)
-    alarm_ledger.replace_spans(connection, code, origin, [window], spans_of(meter, code, origin, events), by="daemon")
+    with connection.cursor() as cursor:
+        cursor.executemany(INSERT_WORD, rows)
+    since: dict[tuple[str, str], datetime] = {}
+    for _, origin, event_at, meter, *_ in rows:
+        since[meter, origin] = min(event_at, since.get((meter, origin), event_at))
+    for (meter, origin), first_at in since.items():
+        _follow(connection, meter, origin, first_at)
 
 
-def spans_of(meter: str, code: str, origin: str, events: Iterable[Row]) -> list[Span]:
-    """From raised to cleared, of the rows of `EVENTS_FROM`."""
+def _follow(connection: psycopg.Connection, meter: str, origin: str, first_at: datetime) -> None:
+    words = connection.execute(WORDS_FROM, [meter, origin, meter, origin, first_at]).fetchall()
+    for code in sorted({code for _, active, *_ in words for code in active} & ALARMS.keys()):
+        known = alarm_ledger.spans_between(connection, code, [meter], words[0][0], alarm_ledger.FOREVER, origin)
+        begin = min([words[0][0], *(span.started_at for span in known)])
+        own = connection.execute(WORDS_FROM, [meter, origin, meter, origin, begin]).fetchall() if begin < words[0][0] else words
+        own = [word for word in own if word[0] >= begin]
+        window = Window(meter, begin, alarm_ledger.FOREVER)
+        spans = [span for span in spans_of(meter, code, origin, own) if span.until > begin]
+        alarm_ledger.replace_spans(connection, code, origin, [window], spans, by="daemon")
+
+
+def spans_of(meter: str, code: str, origin: str, words: Iterable[Row]) -> list[Span]:
+    """From the first word with the code to the next without it, of the rows of `WORDS_FROM`."""
     spans: list[Span] = []
     is_open = False
-    for state, event_at, value, limit, unit, terminal, frame, received_at in events:
-        if state == "raised" and not is_open:
-            spans.append(Span(meter, code, origin, event_at, None, value, limit, unit, terminal, frame, received_at))
-            is_open = True
-        elif state == "cleared" and is_open:
+    for event_at, active, details, terminal, frame, received_at in words:
+        if code in active and not is_open:
+            value, limit = details.get(code, (None, None))
+            spans.append(Span(meter, code, origin, event_at, None, value, limit, ALARMS[code].unit, terminal, frame, received_at))
+        elif code not in active and is_open:
             spans[-1] = spans[-1]._replace(ended_at=event_at)
-            is_open = False
+        is_open = code in active
     return spans

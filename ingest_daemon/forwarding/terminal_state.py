@@ -70,26 +70,30 @@ class TerminalState:
             self.newest_us[terminal] = max(at, self.newest_us.get(terminal, at))
 
     def new_alarm_words(self, found: Sequence[AlarmWord]) -> list[AlarmWord]:
-        """The words that change a terminal's alarms, and alarms older than its last known word."""
+        """The words that change a terminal's alarms, and those older than its last known word."""
         changed = []
         for word in found:
             at, active = self._words.get(word.terminal, (word.event_us, ()))
             if word.event_us < at:
-                changed += [word] if word.active else []
+                changed.append(word)
                 continue
             changed += [word] if word.active != active else []
             self._words[word.terminal] = (word.event_us, word.active)
         return changed
 
     def since(self, heard: Sequence[AlarmWord]) -> list[AlarmWord]:
-        """The last known word of each terminal whose last word in `heard` (in order of time) is older and has alarms.
+        """The last known word of each terminal whose last word in `heard` (in order of time) is older and says otherwise.
 
         A reader that gets the older one, as the alarm sink does from alarm frames, needs the last one, too: without it an alarm
-        that is already over stays open.
+        that is already over stays open, or one that goes on is over.
         """
         latest = {word.terminal: word for word in heard}
-        known = [(word, *self._words.get(terminal, (word.event_us, ()))) for terminal, word in latest.items() if word.active]
-        return [word._replace(event_us=at, active=active, values={}) for word, at, active in known if at > word.event_us]
+        known = [(word, *self._words.get(terminal, (word.event_us, ()))) for terminal, word in latest.items()]
+        return [
+            word._replace(event_us=at, active=active, values={})
+            for word, at, active in known
+            if at > word.event_us and active != word.active
+        ]
 
     def clock_news(self, offsets: pl.DataFrame, records: Sequence[Record], drift_s: float) -> list[AlarmWord]:
         """CLOCK words of terminals whose clock went wrong or came right. `offsets`: of `triage.clock_offsets`.

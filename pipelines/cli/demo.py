@@ -73,8 +73,7 @@ def _alarms(dsn: str) -> list[tuple[Any, ...]]:
 
     with psycopg.connect(dsn) as connection:
         return connection.execute(
-            "select code, count(*), count(distinct meter) from ops.alarm where retracted_at is null "
-            "group by code order by code"
+            "select code, count(*), count(distinct meter) from ops.alarm where retracted_at is null group by code order by code"
         ).fetchall()
 
 

@@ -1,4 +1,4 @@
-"""Rules that follow from marts: rows of the mart in, alarms out. Each case is a meter; the tables hold just what the rule reads."""
+"""Rules that follow from marts: rows of the mart in, alarms out. The tables hold just what the rule reads."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -145,8 +145,8 @@ def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             "create table registry.limits (meter varchar, code varchar, limit_value double, valid_from date)"
         ).fetchall()
         opened.execute(
-            "create table meter_history as select 'M1' as meter, '1' as terminal, date '2020-01-01' as first_day, null::date as last_day, "
-            "null::timestamptz as valid_to, 100.0 as q3_m3h, 125.0 as q4_m3h, null::double as pressure_low_mpa, "
+            "create table meter_history as select 'M1' as meter, '1' as terminal, date '2020-01-01' as first_day, "
+            "null::date as last_day, null::timestamptz as valid_to, 100.0 as q3_m3h, 125.0 as q4_m3h, null::double as pressure_low_mpa, "
             "null::double as pressure_high_mpa, 0.1 as resolution_m3, 'register' as reads"
         ).fetchall()
         yield opened

@@ -344,13 +344,14 @@ def test_a_disk_that_fails_to_sync_ends_the_process_with_the_reason_and_nothing_
     assert "sync failed: Input/output error" in told
 
 
-def test_of_alarm_words_in_data_only_changes_and_late_alarms_are_told() -> None:
+def test_of_alarm_words_in_data_only_changes_and_late_words_are_told() -> None:
     def word(at: int, *active: str) -> AlarmWord:
         return AlarmWord(METER, "device", at, at, 0, active, {})
 
     memory = TerminalState()
     assert memory.new_alarm_words([word(10), word(20, "MAG"), word(30, "MAG"), word(15), word(15, "BATT"), word(40)]) == [
         word(20, "MAG"),
+        word(15),  # late: without it an alarm that came before would last until the next word that is known
         word(15, "BATT"),
         word(40),
     ]

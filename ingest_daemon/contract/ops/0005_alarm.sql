@@ -1,3 +1,18 @@
+-- What a terminal, or the daemon about it, said of all its alarms at a moment. Spans follow from all words of a meter, whatever came first.
+create table ops.alarm_word (
+    terminal text not null,
+    origin text not null check (origin in ('device', 'server')),
+    event_at timestamptz not null,
+    meter text not null,
+    active text[] not null,
+    -- Value and limit of each active code: {"P_LO": [0.12, 0.14]}.
+    details jsonb not null,
+    received_at timestamptz not null,
+    frame bigint not null,
+    primary key (terminal, origin, event_at)
+);
+create index alarm_word_meter_idx on ops.alarm_word (meter, origin, event_at);
+
 -- When the condition of an alarm held, as each origin knows it now. Alarms are what spans of both origins amount to.
 create table ops.alarm_span (
     meter text not null,
