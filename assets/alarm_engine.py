@@ -181,8 +181,8 @@ def _settled(
     floor = {meter: first - timedelta(days=REACH_DAYS) for meter, (first, _) in bounds.items()}
     step = 1
     while not scope.is_empty():
-        held, edges = evaluate(connection, rule, scope, now)
-        known = _by_meter(stored(edges["meter"].to_list(), *_extent(edges))) if edges.height else {}
+        known = alarm_ledger.by_meter(stored(scope["meter"].unique().to_list(), *_extent(scope, zone, now)))
+        held, edges = evaluate(connection, rule, scope, now, list(known))
         wider: dict[str, tuple[date, date]] = {}
         settled: list[str] = []
         carried: dict[str, Span] = {}
@@ -220,15 +220,10 @@ def _bounds(scope: pl.DataFrame) -> Iterator[tuple[str, date, date]]:
     yield from found.select("meter", "first", "last").iter_rows()
 
 
-def _extent(edges: pl.DataFrame) -> tuple[datetime, datetime]:
-    return edges["first_at"].min(), edges["last_at"].max()  # type: ignore[return-value]
-
-
-def _by_meter(spans: Sequence[Span]) -> dict[str, list[Span]]:
-    found: dict[str, list[Span]] = {}
-    for span in spans:
-        found.setdefault(span.meter, []).append(span)
-    return found
+def _extent(scope: pl.DataFrame, zone: ZoneInfo, now: datetime) -> tuple[datetime, datetime]:
+    """The time of the days of a scope; what is evaluated of the last ones may reach until now."""
+    days = sorted(scope["day"].unique())
+    return calendar.midnight(days[0], zone), max(now, calendar.midnight(days[-1] + timedelta(days=1), zone))
 
 
 def _spans(rule: Rule, held: pl.DataFrame) -> list[Span]:

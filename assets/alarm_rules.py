@@ -5,7 +5,7 @@
 A select gives rows (`meter, started_at, ended_at, value, limit_value, holds`) of a scope: some days of some meters. `holds` is
 true or false, or null where the value is between the limit and its return, so that what was before goes on. Tables of a scope:
 
-- `alarm_scope(meter, day, starts_at, ends_at, own_limit, q3_m3h, q4_m3h, pressure_low_mpa, pressure_high_mpa)`: facts of the day;
+- `alarm_scope(meter, day, starts_at, ends_at, limit_value, q4_m3h, …)`: facts of the day, and the header's limit from them;
 - `alarm_sample(meter, day, interval_start, interval_end, flow_m3h, reverse_m3, pressure_mpa, is_hole, is_reading, is_lead)`:
   intervals of the scope and of two hours beside it (`is_lead`); flow only where the register can resolve it;
 - `alarm_now()`: the instant of the evaluation.
@@ -51,7 +51,8 @@ EDGE: dict[str, pl.DataType] = {
 class Rule(NamedTuple):
     """A rule: its code and words, what it is made from and when that is touched, and how long it has to hold.
 
-    `ticks`: what it says of the last day of a meter also changes as time passes.
+    `ticks`: what it says of the last day of a meter also changes as time passes. `limit`: SQL of the limit. `only`: a select of
+    the meters of the scope that need a look; at the others the condition certainly does not hold.
     """
 
     name: str
@@ -61,6 +62,8 @@ class Rule(NamedTuple):
     shortest_intervals: int
     shortest_min: float
     ticks: bool
+    limit: str
+    only: str
     query: str
 
     @property
@@ -78,7 +81,7 @@ def rules() -> Mapping[str, Rule]:
         code, header, query = alarm_codes.read(path)
         if not query:
             continue
-        if absent := [key for key in alarm_codes.OF_RULES if key not in header and key != "ticks"]:
+        if absent := [key for key in alarm_codes.OF_RULES if key not in header]:
             raise ValueError(f"{path}: the header of a rule has no {', '.join(absent)}")
         if header["partitions"] not in PARTITIONINGS:
             raise ValueError(f"{path}: partitions is {header['partitions']!r}, allowed: {', '.join(PARTITIONINGS)}")
@@ -90,6 +93,8 @@ def rules() -> Mapping[str, Rule]:
             int(header["shortest_intervals"]),
             float(header["shortest_min"]),
             bool(header.get("ticks", False)),
+            header.get("limit", "cast(null as double)"),
+            header.get("only", ""),
             query,
         )
     return found
@@ -97,25 +102,37 @@ def rules() -> Mapping[str, Rule]:
 
 SCOPE = """
 create or replace temp table alarm_scope as
-select
-    wanted.meter,
-    wanted.day,
-    cast(wanted.day as timestamptz) as starts_at,
-    cast(wanted.day + 1 as timestamptz) as ends_at,
-    any_value(own.limit_value) as own_limit,
-    any_value(q3_m3h) as q3_m3h,
-    any_value(q4_m3h) as q4_m3h,
-    any_value(pressure_low_mpa) as pressure_low_mpa,
-    any_value(pressure_high_mpa) as pressure_high_mpa,
-    any_value(resolution_m3) as resolution_m3,
-    any_value(reads) as reads
-from wanted
-left join meter_history as facts
-    on facts.meter = wanted.meter and facts.terminal is not null
-    and coalesce(facts.first_day <= wanted.day, true) and coalesce(facts.last_day >= wanted.day, true)
-asof left join (select * from registry.limits where code = '{code}') as own
-    on own.meter = wanted.meter and own.valid_from <= wanted.day
-group by wanted.meter, wanted.day"""
+with facts_of as (
+    select
+        wanted.meter,
+        wanted.day,
+        cast(wanted.day as timestamptz) as starts_at,
+        cast(wanted.day + 1 as timestamptz) as ends_at,
+        any_value(own.limit_value) as own_limit,
+        any_value(facts.q3_m3h) as q3_m3h,
+        any_value(facts.q4_m3h) as q4_m3h,
+        any_value(facts.pressure_low_mpa) as pressure_low_mpa,
+        any_value(facts.pressure_high_mpa) as pressure_high_mpa,
+        any_value(facts.resolution_m3) as resolution_m3,
+        any_value(facts.reads) as reads,
+        any_value(meter.silent_after_h) as silent_after_h,
+        coalesce(any_value(meter.runs_always), false) as runs_always
+    from wanted
+    left join meter_history as facts
+        on facts.meter = wanted.meter and facts.terminal is not null
+        and coalesce(facts.first_day <= wanted.day, true) and coalesce(facts.last_day >= wanted.day, true)
+    left join meter on meter.meter = wanted.meter
+    asof left join (select * from registry.limits where code = '{code}') as own
+        on own.meter = wanted.meter and own.valid_from <= wanted.day
+    group by wanted.meter, wanted.day
+)
+
+select *, {limit} as limit_value from facts_of"""
+
+NARROWED = (
+    "delete from alarm_scope where meter not in (select meter from ({only})) and meter not in (select unnest(?::varchar[]))"
+)
+"""Of meters that do not need a look only those stay of which something is known."""
 
 SAMPLE = """
 create or replace temp table alarm_sample as
@@ -247,10 +264,13 @@ order by meter"""
 
 
 def evaluate(
-    connection: duckdb.DuckDBPyConnection, rule: Rule, scope: pl.DataFrame, now: datetime
+    connection: duckdb.DuckDBPyConnection, rule: Rule, scope: pl.DataFrame, now: datetime, alarmed: Sequence[str] = ()
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The runs (`RUN`) in which the condition held within a scope (`meter`, `day`), and what the rows cover (`EDGE`)."""
-    _lay(connection, rule, scope, now)
+    """The runs (`RUN`) in which the condition held within a scope (`meter`, `day`), and what the rows cover (`EDGE`).
+
+    `alarmed`: meters that are looked at although the condition certainly does not hold there; others of that kind have no row.
+    """
+    _lay(connection, rule, scope, now, alarmed)
     extreme = "min" if rule.code.beyond == "below" else "max"
     connection.execute(RUNS.format(query=rule.query, extreme=extreme)).fetchall()
     held = warehouse.frame(connection, HELD.format(intervals=rule.shortest_intervals, seconds=60 * rule.shortest_min))
@@ -260,11 +280,13 @@ def evaluate(
     )
 
 
-def _lay(connection: duckdb.DuckDBPyConnection, rule: Rule, scope: pl.DataFrame, now: datetime) -> None:
+def _lay(connection: duckdb.DuckDBPyConnection, rule: Rule, scope: pl.DataFrame, now: datetime, alarmed: Sequence[str]) -> None:
     """Make the temporary tables that the rule's select may use."""
     connection.execute(f"create or replace temp macro alarm_now() as timestamptz '{now.isoformat()}'").fetchall()
     with warehouse.registered(connection, "wanted", scope):
-        connection.execute(SCOPE.format(code=rule.name)).fetchall()
+        connection.execute(SCOPE.format(code=rule.name, limit=rule.limit)).fetchall()
+    if rule.only:
+        connection.execute(NARROWED.format(only=rule.only), [list(alarmed)]).fetchall()
     if "alarm_sample" in rule.query:
         query = SAMPLE.format(days=_listed(scope["day"].unique().sort().to_list()), resolved=PEAK_RESOLUTION, lead=LEAD)
         connection.execute(query).fetchall()

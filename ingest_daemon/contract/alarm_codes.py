@@ -22,7 +22,10 @@ BEYOND = ("above", "below")
 
 REQUIRED = ("zh", "en", "severity", "origins", "unit", "beyond", "description")
 OF_DEVICES = ("value",)
-OF_RULES = ("deps", "partitions", "shortest_intervals", "shortest_min", "hysteresis", "limit", "ticks")
+OF_RULES = ("deps", "partitions", "shortest_intervals", "shortest_min", "hysteresis")
+MAY_RULES = ("limit", "only", "ticks")
+"""What the header of a rule has and may have; `limit`: SQL over the facts of a meter and day, which may have a limit of its own;
+`only`: a select of the meters of a scope that need a look; at the others the condition certainly does not hold."""
 FOLDER = SQL / "alarms"
 
 
@@ -45,7 +48,7 @@ def read(path: Path) -> tuple[AlarmCode, Mapping[str, Any], str]:
     header, query = read_header(path)
     if absent := [key for key in REQUIRED if key not in header]:
         raise ValueError(f"{path}: the header has no {', '.join(absent)}")
-    allowed = (*REQUIRED, *OF_DEVICES, *(OF_RULES if query else ()))
+    allowed = (*REQUIRED, *OF_DEVICES, *((*OF_RULES, *MAY_RULES) if query else ()))
     if unknown := [key for key in header if key not in allowed]:
         raise ValueError(f"{path}: the header has unknown {', '.join(unknown)}; allowed: {', '.join(allowed)}")
     fields = [field.name for field in FIELDS]

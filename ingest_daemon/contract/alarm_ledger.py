@@ -216,6 +216,14 @@ select {SPAN} from ops.alarm_span
 where code = %s and meter = any(%s) and started_at <= %s and (ended_at is null or ended_at >= %s)"""
 
 
+def by_meter(spans: Iterable[Span]) -> dict[str, list[Span]]:
+    """Spans by their meter."""
+    found: dict[str, list[Span]] = {}
+    for span in spans:
+        found.setdefault(span.meter, []).append(span)
+    return found
+
+
 def spans_between(
     connection: psycopg.Connection, code: str, meters: Sequence[str], begin: datetime, end: datetime, origin: str | None = None
 ) -> list[Span]:
@@ -244,11 +252,10 @@ def replace_spans(
     begin, end = min(window.begin for window in windows), max(window.end for window in windows)
     stored = spans_between(connection, code, [window.meter for window in windows], begin, end, origin)
     changes = Changes()
+    known, wanted = by_meter(stored), by_meter(spans)
     for window in windows:
-        old = {
-            span for span in stored if span.meter == window.meter and span.started_at <= window.end and span.until >= window.begin
-        }
-        new = {span for span in spans if span.meter == window.meter}
+        old = {span for span in known.get(window.meter, ()) if span.started_at <= window.end and span.until >= window.begin}
+        new = set(wanted.get(window.meter, ()))
         if old == new:
             continue
         with connection.cursor() as cursor:

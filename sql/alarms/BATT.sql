@@ -8,7 +8,7 @@ beyond: below
 description: >-
   The lowest battery voltage of a day is below the limit.
 value: battery_v
-limit: "limits.csv, else criterion quality.battery_v"
+limit: coalesce(own_limit, criterion('quality.battery_v', day))
 hysteresis: criterion alarm.battery_hysteresis_v
 shortest_intervals: 1
 shortest_min: 0
@@ -16,11 +16,7 @@ deps: [delivery_day, meter_history]
 partitions: day
 */
 with limits as (
-    select
-        *,
-        coalesce(own_limit, criterion('quality.battery_v', day)) as limit_v,
-        criterion('alarm.battery_hysteresis_v', day) as hysteresis_v
-    from alarm_scope
+    select *, criterion('alarm.battery_hysteresis_v', day) as hysteresis_v from alarm_scope
 )
 
 select
@@ -28,8 +24,8 @@ select
     starts_at as started_at,
     ends_at as ended_at,
     battery_min_v as value,
-    limit_v as limit_value,
-    case when battery_min_v < limit_v then true when battery_min_v >= limit_v + hysteresis_v then false end as holds
+    limit_value,
+    case when battery_min_v < limit_value then true when battery_min_v >= limit_value + hysteresis_v then false end as holds
 from delivery_day
 join limits using (meter, day)
 where battery_min_v is not null

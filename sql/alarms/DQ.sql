@@ -7,7 +7,7 @@ unit: ""
 beyond: below
 description: >-
   The quality score of a day that is over is below the limit. A day without any reading is NO_DATA, not this.
-limit: "limits.csv, else criterion alarm.quality_score"
+limit: coalesce(own_limit, criterion('alarm.quality_score', day))
 hysteresis: criterion alarm.quality_hysteresis
 shortest_intervals: 1
 shortest_min: 0
@@ -15,11 +15,7 @@ deps: [quality_score, meter_history]
 partitions: review
 */
 with limits as (
-    select
-        *,
-        coalesce(own_limit, criterion('alarm.quality_score', day)) as limit_points,
-        criterion('alarm.quality_hysteresis', day) as hysteresis_points
-    from alarm_scope
+    select *, criterion('alarm.quality_hysteresis', day) as hysteresis_points from alarm_scope
 )
 
 select
@@ -27,8 +23,8 @@ select
     starts_at as started_at,
     ends_at as ended_at,
     score as value,
-    limit_points as limit_value,
-    case when score < limit_points then true when score >= limit_points + hysteresis_points then false end as holds
+    limit_value,
+    case when score < limit_value then true when score >= limit_value + hysteresis_points then false end as holds
 from quality_score
 join limits using (meter, day)
 where readings > 0 and ends_at <= alarm_now()

@@ -7,24 +7,20 @@ unit: h
 beyond: above
 description: >-
   Half of the readings of a day came later than the limit after they were measured. The value is their median delay.
-limit: "limits.csv, else criterion alarm.late_h"
+limit: coalesce(own_limit, criterion('alarm.late_h', day))
 hysteresis: "none: it is over with the first day in time"
 shortest_intervals: 1
 shortest_min: 0
 deps: [delivery_day, meter_history]
 partitions: day
 */
-with limits as (
-    select *, coalesce(own_limit, criterion('alarm.late_h', day)) as limit_h from alarm_scope
-)
-
 select
     meter,
     starts_at as started_at,
     ends_at as ended_at,
     lag_median_s / 3600 as value,
-    limit_h as limit_value,
-    lag_median_s > 3600 * limit_h as holds
+    limit_value,
+    lag_median_s > 3600 * limit_value as holds
 from delivery_day
-join limits using (meter, day)
+join alarm_scope using (meter, day)
 where lag_median_s is not null

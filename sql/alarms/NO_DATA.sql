@@ -7,18 +7,29 @@ unit: h
 beyond: above
 description: >-
   Nothing was measured for longer than three readings, or one upload and half of the next one. What comes late takes the alarm back. The value is the length of the silence, of one that lasts the limit.
-limit: "limits.csv, else silent_after_h of the meter"
+limit: coalesce(own_limit, silent_after_h)
 hysteresis: "none: it is over with the first reading"
 shortest_intervals: 1
 shortest_min: 0
 deps: [interval_reading, latest_figures, meter, meter_history]
 partitions: day
 ticks: true
+only: >-
+  select alarm_scope.meter from alarm_scope
+  left join unit_day using (meter, day)
+  left join unit_day as before on before.meter = alarm_scope.meter and before.day = alarm_scope.day - 1
+  where
+      limit_value <= 2
+      or unit_day.meter is null
+      or unit_day.hole_count > 0
+      or coalesce(unit_day.first_at - before.last_at > to_seconds(3600 * limit_value), true)
+      or alarm_now() - unit_day.last_at > to_seconds(3600 * limit_value)
 */
 with limits as (
-    select meter, to_seconds(3600 * limit_h) as silence, limit_h
-    from (select meter, coalesce(any_value(own_limit), any_value(silent_after_h)) as limit_h from alarm_scope left join meter using (meter) group by meter)
-    where limit_h is not null
+    select meter, any_value(limit_value) as limit_h, to_seconds(3600 * limit_h) as silence
+    from alarm_scope
+    where limit_value is not null
+    group by meter
 ),
 
 first_day as (

@@ -8,18 +8,20 @@ beyond: above
 description: >-
   Water flows backwards: an event of at least the reverse volume of the criterion, with pauses as reverse events have them. The value is the highest reverse flow.
 value: flow_m3h
-limit: "limits.csv (reverse volume in m³), else criterion alarm.reverse_m3; the limit that is shown is no flow"
+limit: coalesce(own_limit, criterion('alarm.reverse_m3', day))
 hysteresis: "none: it is over with the first interval without reverse flow after the pause"
 shortest_intervals: 1
 shortest_min: 0
 deps: [interval_reading, meter_history]
 partitions: day
+only: >-
+  select meter from alarm_scope semi join reverse_interval using (meter, day)
 */
 with limits as (
     select
         meter,
         day,
-        coalesce(own_limit, criterion('alarm.reverse_m3', day)) as least_m3,
+        limit_value as least_m3,
         to_seconds(60 * criterion('reverse.pause_min', day)) as pause
     from alarm_scope
 ),

@@ -146,9 +146,10 @@ def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         ).fetchall()
         opened.execute(
             "create table meter_history as select 'M1' as meter, '1' as terminal, date '2020-01-01' as first_day, "
-            "null::date as last_day, null::timestamptz as valid_to, 100.0 as q3_m3h, 125.0 as q4_m3h, null::double as pressure_low_mpa, "
-            "null::double as pressure_high_mpa, 0.1 as resolution_m3, 'register' as reads"
+            "null::date as last_day, null::timestamptz as valid_to, 100.0 as q3_m3h, 125.0 as q4_m3h, "
+            "null::double as pressure_low_mpa, null::double as pressure_high_mpa, 0.1 as resolution_m3, 'register' as reads"
         ).fetchall()
+        opened.execute("create table meter as select 'M1' as meter, 36.0 as silent_after_h, false as runs_always").fetchall()
         yield opened
 
 
