@@ -42,6 +42,7 @@ PROBES = {
     "p13": Entry("whole", "dagster_run", "Dagster 一天的运行", "a Dagster run of one day"),
     "newday": Entry("whole", "new_day", "四百天历史上的新一天", "a new day on 400 days of history"),
     "fresh": Entry("whole", "freshness", "报文到看板的时间", "from a frame to the board"),
+    "alarm": Entry("alarms", "soon", "报文到报警的时间", "from a frame to its alarm"),
     "p8": Entry("figures_cost", "growth", "一天的代价随表数的增长", "cost of a day from 2,000 to 200,000 meters"),
     "p9": Entry("figures_cost", "late_day", "迟到一天的代价", "cost of one late day"),
     "p10": Entry("figures_cost", "workers", "两个计算进程与一个之比", "two worker processes against one"),
