@@ -39,6 +39,15 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture
+def few_tables() -> Iterator[None]:
+    """Runs of this process make what readings and bills lead to first: a third of the time."""
+    from tests.cases.figure_site import READINGS_AND_BILLS, only
+
+    with only((*READINGS_AND_BILLS, "daily_coefficient")):
+        yield
+
+
+@pytest.fixture
 def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     """A disk of its own of the module's `DISK_MB`."""
     with ExitStack() as stack:

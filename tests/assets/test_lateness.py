@@ -20,7 +20,6 @@ from ingest_daemon.stores.settings import StoreSettings
 from pipelines import settings, site_folder
 from pipelines.runs import run
 from pipelines.runs.bench import workbench
-from tests.cases.figure_site import READINGS_AND_BILLS, only
 from tests.chain import assert_same_tables, tables
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -122,19 +121,20 @@ def test_after_a_late_day_the_tables_are_those_of_readings_that_came_in_time(tmp
         assert frame.equals(right[name]), name
 
 
+@pytest.mark.usefixtures("few_tables")
 def test_one_new_day_reads_the_same_number_of_rows_with_10_and_with_400_days_of_history(tmp_path: Path) -> None:
     read = {}
     for history in (10, 400):
         loaded = make_site(tmp_path / str(history), list(range(history)))
         bench = workbench(loaded)
-        with only(READINGS_AND_BILLS):
-            run.run_touched(bench, "test")
-            bench.store.write(day_of_readings(history))
-            read[history] = run.run_touched(bench, "test")
+        run.run_touched(bench, "test")
+        bench.store.write(day_of_readings(history))
+        read[history] = run.run_touched(bench, "test")
     assert read[10].readings_read == read[400].readings_read
     assert read[10].days[-1] - read[10].days[0] == read[400].days[-1] - read[400].days[0]
 
 
+@pytest.mark.usefixtures("few_tables")
 def test_a_run_without_new_readings_does_nothing(tmp_path: Path) -> None:
     bench = workbench(make_site(tmp_path / "site", [0, 1]))
     assert run.run_touched(bench, "test").days
@@ -160,6 +160,7 @@ def computed(folder: Path, days: int) -> tuple[Workbench, dict[str, pl.DataFrame
 WITHOUT_COVERAGE = "alter table daily_usage drop column coverage"
 
 
+@pytest.mark.usefixtures("few_tables")
 def test_a_mart_that_got_other_columns_is_made_anew_with_all_its_history(tmp_path: Path) -> None:
     bench, before = computed(tmp_path / "site", 5)
     changed = [WITHOUT_COVERAGE, "alter table customer add column once_known varchar"]
@@ -172,6 +173,7 @@ def test_a_mart_that_got_other_columns_is_made_anew_with_all_its_history(tmp_pat
     assert after["customer"].columns == before["customer"].columns
 
 
+@pytest.mark.usefixtures("few_tables")
 @pytest.mark.parametrize("case", ["a warehouse that came back without its files", "files of a version with other columns"])
 def test_intervals_are_made_again_for(case: str, tmp_path: Path) -> None:
     bench, before = computed(tmp_path / "site", 3)
@@ -185,6 +187,7 @@ def test_intervals_are_made_again_for(case: str, tmp_path: Path) -> None:
     assert_same_tables(before, tables(bench.site.marts))
 
 
+@pytest.mark.usefixtures("few_tables")
 def test_history_of_a_changed_mart_waits_when_the_run_that_found_it_makes_other_tables(tmp_path: Path) -> None:
     bench, before = computed(tmp_path / "site", 3)
     of_another_formula(bench.site.marts, "daily_usage", statements=[WITHOUT_COVERAGE])
@@ -195,6 +198,7 @@ def test_history_of_a_changed_mart_waits_when_the_run_that_found_it_makes_other_
     assert_same_tables(before, tables(bench.site.marts))
 
 
+@pytest.mark.usefixtures("few_tables")
 def test_another_formula_makes_all_days_of_its_mart_and_of_what_follows_anew_and_nothing_else(tmp_path: Path) -> None:
     bench, before = computed(tmp_path / "site", 3)
     spoilt = [f"update {name} set volume_m3 = -1" for name in ("hourly_usage", "monthly_usage", "usage_comparison")]
@@ -206,6 +210,7 @@ def test_another_formula_makes_all_days_of_its_mart_and_of_what_follows_anew_and
         assert after[name].equals(before[name]), name
 
 
+@pytest.mark.usefixtures("few_tables")
 def test_a_run_killed_while_it_makes_another_formula_is_taken_up_by_the_next(tmp_path: Path) -> None:
     bench, before = computed(tmp_path / "site", 3)
     of_another_formula(bench.site.marts, "interval_reading")
@@ -221,6 +226,7 @@ def test_a_run_killed_while_it_makes_another_formula_is_taken_up_by_the_next(tmp
     assert_same_tables(before, tables(bench.site.marts))
 
 
+@pytest.mark.usefixtures("few_tables")
 def test_a_broken_rule_stops_what_is_made_from_its_table_and_the_publication(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,8 @@ from ingest_daemon.stores.parquet import ParquetStore
 from pipelines.runs.run import run_touched
 from tests.figures import readings, terminals
 
+pytestmark = pytest.mark.usefixtures("few_tables")
+
 ZONE = ZoneInfo("Asia/Shanghai")
 START = datetime(2025, 6, 1, tzinfo=ZONE)
 RATE = 6.0

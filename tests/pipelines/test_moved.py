@@ -16,6 +16,8 @@ from pipelines.runs.bench import workbench
 from tests.assets.test_lateness import computed, day_of_readings
 from tests.chain import published, table
 
+pytestmark = pytest.mark.usefixtures("few_tables")
+
 
 def test_a_moved_site_goes_on_with_its_number_and_its_database(tmp_path: Path) -> None:
     bench, _ = computed(tmp_path / "site", 2)

@@ -13,6 +13,8 @@ from pipelines.runs.bench import workbench
 from tests.assets.test_lateness import day_of_readings, make_site
 from tests.chain import published, table
 
+pytestmark = pytest.mark.usefixtures("few_tables")
+
 
 @pytest.fixture
 def empty(dsn: str) -> str:

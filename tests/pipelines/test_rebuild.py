@@ -2,7 +2,6 @@
 
 import random
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,15 +15,7 @@ from pipelines import settings
 from pipelines.runs import run
 from pipelines.runs.bench import workbench
 from tests.assets.test_lateness import START, computed, day_of_readings, make_site
-from tests.cases.figure_site import READINGS_AND_BILLS, only
 from tests.chain import assert_same_tables, mainflow, tables
-
-
-@pytest.fixture
-def few_tables() -> Iterator[None]:
-    """The damage is the same however many tables there are."""
-    with only(READINGS_AND_BILLS):
-        yield
 
 
 @pytest.mark.usefixtures("few_tables")
