@@ -1,0 +1,175 @@
+"""What the desk's tests share: a real desk and PostgreSQL, a stand-in for Grafana's log-in, a browser without eyes."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+from base64 import b64decode
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from html import unescape
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import requests
+
+from ingest_daemon.contract.ops_tables import migrate
+from ingest_daemon.contract.site import Site
+from tests.daemon_helpers import eventually
+from tests.mart_fixture import mart_server
+
+PASSWORD = "correct horse"
+VIEWER, OPERATOR, ADMIN = "vera", "olga", "anna"
+
+DESK_ROLE = """
+create role mainflow_desk login;
+grant usage on schema mart to mainflow_desk;
+grant select on all tables in schema mart to mainflow_desk;
+alter default privileges in schema mart grant select on tables to mainflow_desk;
+"""
+
+
+class StandInGrafana:
+    """A stand-in: answers `/api/user` and `/api/user/orgs` as Grafana 12 does, for users that it is given, and nothing else."""
+
+    def __init__(self) -> None:
+        self.roles = {VIEWER: "Viewer", OPERATOR: "Editor", ADMIN: "Admin"} | {f"olga{number}": "Editor" for number in range(10)}
+        self.asked: list[str] = []
+        stand_in = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                user, _, password = b64decode(self.headers["Authorization"].removeprefix("Basic ")).decode().partition(":")
+                stand_in.asked.append(user)
+                if password != PASSWORD or user not in stand_in.roles:
+                    self._answer(401, {"message": "Invalid username or password"})
+                elif self.path == "/api/user":
+                    self._answer(200, {"login": user, "orgId": 1, "isGrafanaAdmin": False})
+                else:
+                    role = stand_in.roles[user]
+                    self._answer(
+                        200, [{"orgId": 1, "name": "Main Org.", "role": role}] if role else [{"orgId": 2, "role": "Admin"}]
+                    )
+
+            def _answer(self, status: int, body: Any) -> None:
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(json.dumps(body).encode())
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@dataclass
+class Served:
+    """A running desk."""
+
+    url: str
+    site: Site
+    dsn: str
+    """Of the owner."""
+    grafana: StandInGrafana
+
+    def browser(self, user: str | None = None) -> "Browser":
+        """A browser, in which the user has logged in where one is given."""
+        browser = Browser(self.url)
+        if user:
+            assert browser.log_in(user).status_code == 200
+        return browser
+
+    def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """What a query of the owner's gives."""
+        with psycopg.connect(self.dsn) as connection:
+            return connection.execute(query, values).fetchall()  # type: ignore[call-overload]
+
+    def execute(self, statement: str, *values: object) -> None:
+        """Let the owner change something."""
+        with psycopg.connect(self.dsn) as connection:
+            connection.execute(statement, values)  # type: ignore[call-overload]
+
+    @property
+    def log(self) -> str:
+        """What the desk has logged."""
+        return (self.site.root / "desk.log").read_text()
+
+
+@dataclass
+class Browser:
+    """Keeps cookies, and sends forms with the hidden fields of the page that it looked at last."""
+
+    url: str
+    session: requests.Session = field(default_factory=requests.Session)
+    token: str = ""
+
+    def get(self, path: str, **more: Any) -> requests.Response:
+        answer = self.session.get(self.url + path, timeout=30, **more)
+        found = re.search(r'name="csrf" value="([^"]*)"', answer.text)
+        self.token = unescape(found[1]) if found else self.token
+        return answer
+
+    def post(self, path: str, fields: Mapping[str, Any], **more: Any) -> requests.Response:
+        return self.session.post(self.url + path, data={"csrf": self.token, **fields}, timeout=30, **more)
+
+    def log_in(self, user: str, password: str = PASSWORD, **headers: str) -> requests.Response:
+        self.get("/login")
+        return self.post("/login", {"user": user, "password": password, "next": "/alarms"}, headers=headers)
+
+
+@contextmanager
+def desk_on(site: Site, *, dsn: str, grafana: StandInGrafana, language: str = "zh", more: str = "") -> Iterator[Served]:
+    """A desk of its own process on a site's folder. `more`: further lines of its section."""
+    site.registry.mkdir(parents=True, exist_ok=True)
+    desk_dsn = dsn.replace("user=postgres", "user=mainflow_desk")
+    site.settings.write_text(
+        f"[site]\nlanguage = '{language}'\n[postgres]\ndsn = '{dsn}'\ndesk_dsn = '{desk_dsn}'\n"
+        f"[desk]\nport = 0\ngrafana = '{grafana.url}'\n{more}\n"
+    )
+    log = site.root / "desk.log"
+    log.write_text("")
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "desk", "--site", str(site.root)], stdout=output, stderr=output, cwd=Path(__file__).parents[2]
+        )
+
+    def address() -> str:
+        assert process.poll() is None, log.read_text()
+        found = re.search(r"http://127\.0\.0\.1:\d+", log.read_text().rpartition("desk: ")[2])
+        return found[0] if found else ""
+
+    try:
+        yield Served(str(eventually(address, "the desk serves", 60)), site, dsn, grafana)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+@contextmanager
+def desk_database() -> Iterator[str]:
+    """A PostgreSQL with invented marts, schema `ops` of this version, and the desk's role; gives the owner's DSN."""
+    with mart_server() as dsn:
+        with psycopg.connect(dsn) as connection:
+            connection.execute(DESK_ROLE)
+            connection.execute(MORE_TABLES)
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            migrate(connection)
+        yield dsn
+
+
+MORE_TABLES = """
+create table mart.relation (
+    meter text, kind text, code text, name_zh text, name_en text, valid_from date, valid_to date
+);
+"""
