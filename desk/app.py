@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -19,15 +19,17 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from desk.pages import alarms, home, login
+from desk.causes import causes
+from desk.pages import alarm, alarms, home, login, wall
 from desk.security import CSRF_FIELD, Refused, Sessions, Visit, WithHeaders, signing_key
 from desk.settings import DeskSettings
 from desk.throttle import Throttle
-from desk.words import word
+from desk.words import WORDS, word
+from ingest_daemon.contract.alarm_codes import ALARMS
 from ingest_daemon.contract.log import LOG
 from ingest_daemon.contract.settings import Settings, SiteSettings
 
-PAGES: tuple[ModuleType, ...] = (home, alarms, login)
+PAGES: tuple[ModuleType, ...] = (home, alarms, alarm, wall, login)
 """Every page module; a new one is added here."""
 
 FOLDER = Path(__file__).parent
@@ -48,13 +50,39 @@ class Desk:
         self._templates = Environment(
             loader=PackageLoader("desk"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
-        self._templates.globals |= {"t": self.word, "language": self.language, "utility": self.settings[SiteSettings].utility}
+        self._templates.globals |= {
+            "t": self.word,
+            "alarm_name": self.alarm,
+            "duration": self.duration,
+            "language": self.language,
+            "utility": self.settings[SiteSettings].utility,
+        }
         self._templates.filters |= {"moment": self.moment, "number": number}
 
     @property
     def language(self) -> str:
         """Of every page: zh or en."""
         return self.settings[SiteSettings].language
+
+    @property
+    def boards(self) -> str:
+        """The address of Grafana in links."""
+        return self.settings[DeskSettings].boards
+
+    def alarm(self, code: str) -> str:
+        """The name of an alarm code; the code itself of one that is not known."""
+        return str(getattr(ALARMS[code], self.language)) if code in ALARMS else code
+
+    def causes(self) -> dict[str, str]:
+        """The names of causes, by code."""
+        return {code: getattr(word, self.language) for code, word in causes(self.settings.folder).items()}
+
+    def duration(self, begin: datetime, end: datetime | None = None) -> str:
+        """How long it was from one time to another, or to now, in its largest unit."""
+        minutes = max(0, int(((end or datetime.now(UTC)) - begin).total_seconds() // 60))
+        if minutes < 100:
+            return self.word("minutes", count=minutes)
+        return self.word("hours", count=minutes // 60) if minutes < 48 * 60 else self.word("days", count=minutes // 1440)
 
     def word(self, key: str, **values: object) -> str:
         """The expression in the site's language."""
@@ -73,14 +101,17 @@ class Desk:
             "navigation": [
                 (path, title) for module in PAGES for path, title, role in getattr(module, "navigation", ()) if visit.may(role)
             ],
-            "boards": self.settings[DeskSettings].boards,
+            "boards": self.boards,
             "csrf": partial(csrf_field, self.sessions.csrf(visit.number)),
         }
         return HTMLResponse(self._templates.get_template(template).render(own | dict(values)), status)
 
     def refusal(self, visit: Visit, refused: Refused) -> Response:
         """A page that says why a request is not done."""
-        return visit.show("refusal.html", refused.status, reason=self.word(refused.word, **refused.values))
+        values = dict(refused.values)
+        if values.get("field") in WORDS:
+            values["field"] = self.word(str(values["field"]))
+        return visit.show("refusal.html", refused.status, reason=self.word(refused.word, **values))
 
 
 def csrf_field(own: str, token: str = "") -> Markup:
@@ -97,7 +128,8 @@ def number(value: float | None, decimals: int = 3) -> str:
 
 
 def make_app(settings: Settings) -> Starlette:
-    """The application of a site. Raises `OSError` where the site's state cannot be written."""
+    """The application of a site. Raises `SettingError`, or `OSError` where the site's state cannot be written."""
+    settings[DeskSettings].check_key()
     desk = Desk(settings, Sessions(signing_key(settings.folder)))
     app = Starlette(
         routes=[

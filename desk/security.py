@@ -179,9 +179,12 @@ class Visit:
 Page = Callable[[Visit], Response]
 
 
-def page(path: str, answer: Page, *, role: str | None = VIEWER) -> Route:
-    """The route of a page that only reads. `role`: who may see it at least; None: everyone."""
-    return Route(path, _endpoint(answer, role, 0), methods=["GET"])
+def page(path: str, answer: Page, *, role: str | None = VIEWER, otherwise: Callable[[Visit], bool] | None = None) -> Route:
+    """The route of a page that only reads. `role`: who may see it at least; None: everyone.
+
+    `otherwise`: what lets a visit in that has not the role.
+    """
+    return Route(path, _endpoint(answer, role, 0, otherwise), methods=["GET"])
 
 
 def action(path: str, answer: Page, *, role: str | None = OPERATOR, body_bytes: int = BODY_BYTES) -> Route:
@@ -192,14 +195,17 @@ def action(path: str, answer: Page, *, role: str | None = OPERATOR, body_bytes: 
     return Route(path, _endpoint(answer, role, body_bytes), methods=["POST"])
 
 
-def _endpoint(answer: Page, role: str | None, body_bytes: int) -> Callable[[Request], Any]:
+def _endpoint(
+    answer: Page, role: str | None, body_bytes: int, otherwise: Callable[[Visit], bool] | None = None
+) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> Response:
         visit = Visit.of(request)
-        if role and visit.session is None:
+        needed = None if otherwise and otherwise(visit) else role
+        if needed and visit.session is None:
             return _to_login(request)
         try:
-            if role:
-                require(visit, role)
+            if needed:
+                require(visit, needed)
             if body_bytes:
                 visit = replace(visit, form=await _form(request, body_bytes))
                 csrf(visit)

@@ -43,8 +43,11 @@ class DeskSettings:
                 raise SettingError(f"[desk] {name} = {text!r}: expected https://… or http://… with a name")
         if urlsplit(self.url).path.strip("/"):
             raise SettingError(f"[desk] url = {self.url!r}: expected no path: the desk has a name or a port of its own")
+
+    def check_key(self) -> None:
+        """Raises `SettingError` where the wall's key could be guessed, or does not stand in an address."""
         if self.wall_key and not (len(self.wall_key) >= KEY_LETTERS and self.wall_key.isascii() and self.wall_key.isalnum()):
-            raise SettingError(f"[desk] wall_key: expected at least {KEY_LETTERS} letters and digits")
+            raise SettingError(f"[desk] wall_key: expected at least {KEY_LETTERS} letters and digits; empty: no key")
 
     @property
     def link(self) -> str:

@@ -10,14 +10,16 @@ from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 import requests
 
+from ingest_daemon.contract.alarm_ledger import DEVICE, Span, Window, replace_spans
 from ingest_daemon.contract.ops_tables import migrate
 from ingest_daemon.contract.site import Site
 from tests.daemon_helpers import eventually
@@ -169,7 +171,42 @@ def desk_database() -> Iterator[str]:
 
 
 MORE_TABLES = """
-create table mart.relation (
-    meter text, kind text, code text, name_zh text, name_en text, valid_from date, valid_to date
-);
+create table mart.relation (meter text, kind text, code text, name_zh text, name_en text, valid_from date, valid_to date);
+create table mart.customer_search (customer_no text, key_kind text, key text, customer_name text, address text);
+create table mart.reverse_event (meter text, started_at timestamptz, ended_at timestamptz, volume_m3 double precision);
+insert into mart.relation values
+    ('M1', 'network', 'N1', '一号管网', 'Network 1', '2024-01-01', null), ('M2', 'network', 'N1', '一号管网', 'Network 1', null, null),
+    ('M3', 'network', 'N2', '二号管网', 'Network 2', null, null), ('M3', 'network', 'N1', '一号管网', 'Network 1', null, '2024-01-01'),
+    ('M1', 'region', 'east', '城东', 'East', null, null), ('M2', 'region', 'west', '城西', 'West', null, null),
+    ('M3', 'region', 'west', '城西', 'West', null, null), ('M1', 'industry', 'textile', '纺织', 'Textiles', null, null),
+    ('M2', 'industry', 'hospital', '医疗', 'Hospitals', null, null), ('M3', 'industry', 'hospital', '医疗', 'Hospitals', null, null);
+insert into mart.customer_search values ('C1', 'address', '东路 1 号', '第一纺织厂', '东路 1 号'), ('C2', 'number', 'C2', '市人民医院', null);
+insert into mart.reverse_event values ('M2', now() - interval '70 min', now() - interval '55 min', 1.25);
 """
+
+
+class Case(NamedTuple):
+    """An invented alarm: how long ago it was raised and cleared."""
+
+    meter: str
+    code: str
+    raised: timedelta
+    cleared: timedelta | None
+    value: float | None = None
+    limit: float | None = None
+    unit: str = ""
+    origin: str = DEVICE
+
+
+def raise_alarms(dsn: str, *cases: Case) -> list[int]:
+    """Let the ledger have alarms, as the daemon and the figures write them; gives their numbers."""
+    now = datetime.now(UTC)
+    numbers = []
+    with psycopg.connect(dsn) as connection:
+        for case in cases:
+            begin, end = now - case.raised, None if case.cleared is None else now - case.cleared
+            span = Span(case.meter, case.code, case.origin, begin, end, case.value, case.limit, case.unit)
+            replace_spans(connection, case.code, case.origin, [Window(case.meter, begin, end or now)], [span], by="invented")
+            query = "select alarm_id from ops.alarm where meter = %s and code = %s order by alarm_id desc limit 1"
+            numbers.append(connection.execute(query, [case.meter, case.code]).fetchone()[0])
+    return numbers
