@@ -33,8 +33,10 @@ WORDS: dict[str, Word] = {
     "state_retracted": Word("已撤回", "Taken back"),
     "state_all": Word("全部", "All"),
     "open": Word("未恢复", "open"),
-    "cleared": Word("恢复", "cleared"),
-    "retracted": Word("撤回", "taken back"),
+    "cleared": Word("已恢复", "cleared"),
+    "cleared_at": Word("恢复", "Cleared"),
+    "retracted": Word("已撤回", "taken back"),
+    "retracted_at": Word("撤回", "Taken back"),
     "code": Word("类型", "Type"),
     "severity": Word("级别", "Severity"),
     "info": Word("提示", "info"),
@@ -58,7 +60,8 @@ WORDS: dict[str, Word] = {
     "choose": Word("请选择", "choose"),
     "cause": Word("原因", "Cause"),
     "note": Word("备注", "Note"),
-    "acknowledged": Word("已确认", "Acknowledged"),
+    "acknowledged": Word("已确认", "acknowledged"),
+    "acknowledged_at": Word("确认", "Acknowledged"),
     "acknowledge": Word("确认", "Acknowledge"),
     "acknowledge_ticked": Word("确认所选", "Acknowledge ticked"),
     "acknowledged_by_you": Word("已由您于 {at} 确认。", "acknowledged by you at {at}."),
@@ -89,9 +92,10 @@ WORDS: dict[str, Word] = {
     ),
     "not_known_then": Word("当时尚未得知此报警。", "This alarm was not known then."),
     "readings_then": Word(
-        "只显示 {at} 以前的读数，其数值为现在所知：数据库不保存每条读数的到达时间，因此无法判断其中哪些当时尚未到达；逐帧的接收时间见报文。",
-        "Only readings up to {at} are drawn, as they are known now: the database does not keep when each reading came, so it cannot "
-        "be told which of them were still missing then; the frames have their times of arrival.",
+        "只显示 {at} 以前的读数，其数值为现在所知：数据库不保存每条读数的到达时间，因此无法判断其中哪些当时尚未到达；"
+        "逐帧的接收时间见报文。",
+        "Only readings up to {at} are drawn, as they are known now: the database does not keep when each reading came, so it "
+        "cannot be told which of them were still missing then; the frames have their times of arrival.",
     ),
     "around": Word("前后 2 小时的流量与压力", "Flow and pressure, 2 h before and after"),
     "flow": Word("流量", "Flow"),

@@ -26,7 +26,7 @@ def show(visit: Visit) -> Response:
         near = neighbours(connection, row.meter, begin, end, row.raised_at.astimezone(zone).date())
     then = known_at(course, moment) if moment else None
     shown = [interval for interval in read if moment is None or interval.interval_end <= moment]
-    until = row.cleared_at or row.retracted_at or max(end, datetime.now(UTC))
+    until = row.cleared_at or row.retracted_at or datetime.now(UTC)
     panels = [
         chart.panel(
             curve,

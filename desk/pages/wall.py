@@ -1,4 +1,4 @@
-"""`/wall`: the alarms on a screen that nobody touches, with a ticker and a sound; and what the ticker shows to whom."""
+"""`/wall`: the alarms on a screen that nobody touches, with a ticker and a sound. `/ticker`: what that shows to whom."""
 
 import hmac
 from datetime import UTC, datetime
@@ -61,7 +61,7 @@ def set_ticker(visit: Visit) -> Response:
         raise Refused(400, "wrong_value", field="role", value=role)
     with visit.database() as connection:
         ticker.change(connection, role, _setting(visit), visit.user)
-    return RedirectResponse("/wall/settings", 303)
+    return RedirectResponse("/ticker", 303)
 
 
 def _setting(visit: Visit) -> Setting:
@@ -80,10 +80,10 @@ def _setting(visit: Visit) -> Setting:
     )
 
 
-navigation = [("/wall", "wall", VIEWER), ("/wall/settings", "ticker", ADMIN)]
+navigation = [("/wall", "wall", VIEWER), ("/ticker", "ticker", ADMIN)]
 routes = [
     page("/wall", wall, otherwise=has_key),
     page("/wall/alarms", alarms, otherwise=has_key),
-    page("/wall/settings", settings, role=ADMIN),
-    action("/wall/settings", set_ticker, role=ADMIN),
+    page("/ticker", settings, role=ADMIN),
+    action("/ticker", set_ticker, role=ADMIN),
 ]

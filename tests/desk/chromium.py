@@ -1,4 +1,4 @@
-"""A real browser that tests drive through its own protocol (Chrome DevTools): open pages, run scripts, press keys, take pictures."""
+"""A real browser that tests drive through its own protocol (Chrome DevTools): pages, scripts, keys, pictures."""
 
 import json
 import shutil

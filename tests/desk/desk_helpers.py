@@ -26,7 +26,9 @@ from tests.daemon_helpers import eventually
 from tests.mart_fixture import mart_server
 
 PASSWORD = "correct horse"
-VIEWER, OPERATOR, ADMIN = "vera", "olga", "anna"
+UTILITY = "水 Water <&>"
+KEY = "abcdefghijklmnop"
+VIEWER, OPERATOR, ADMIN, NOBODY, ELSEWHERE = "vera", "olga", "anna", "nina", "elsa"
 
 DESK_ROLE = """
 create role mainflow_desk login;
@@ -40,15 +42,20 @@ class StandInGrafana:
     """A stand-in: answers `/api/user` and `/api/user/orgs` as Grafana 12 does, for users that it is given, and nothing else."""
 
     def __init__(self) -> None:
-        self.roles = {VIEWER: "Viewer", OPERATOR: "Editor", ADMIN: "Admin"} | {f"olga{number}": "Editor" for number in range(10)}
-        self.asked: list[str] = []
+        self.roles = {VIEWER: "Viewer", OPERATOR: "Editor", ADMIN: "Admin", NOBODY: "None", ELSEWHERE: None}
+        self.roles |= {f"olga{number}": "Editor" for number in range(10)}
+        self.trouble: int | None = None
+        """A status that it answers everybody with; 0: it hangs up."""
         stand_in = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 user, _, password = b64decode(self.headers["Authorization"].removeprefix("Basic ")).decode().partition(":")
-                stand_in.asked.append(user)
-                if password != PASSWORD or user not in stand_in.roles:
+                if stand_in.trouble == 0:
+                    self.connection.close()
+                elif stand_in.trouble:
+                    self._answer(stand_in.trouble, "<html>")
+                elif password != PASSWORD or user not in stand_in.roles:
                     self._answer(401, {"message": "Invalid username or password"})
                 elif self.path == "/api/user":
                     self._answer(200, {"login": user, "orgId": 1, "isGrafanaAdmin": False})
@@ -136,8 +143,8 @@ def desk_on(site: Site, *, dsn: str, grafana: StandInGrafana, language: str = "z
     site.registry.mkdir(parents=True, exist_ok=True)
     desk_dsn = dsn.replace("user=postgres", "user=mainflow_desk")
     site.settings.write_text(
-        f"[site]\nlanguage = '{language}'\n[postgres]\ndsn = '{dsn}'\ndesk_dsn = '{desk_dsn}'\n"
-        f"[desk]\nport = 0\ngrafana = '{grafana.url}'\n{more}\n"
+        f"[site]\nutility = '{UTILITY}'\nlanguage = '{language}'\n[postgres]\ndsn = '{dsn}'\ndesk_dsn = '{desk_dsn}'\n"
+        f"[desk]\nport = 0\nwall_key = '{KEY}'\ngrafana = '{grafana.url}'\n{more}\n"
     )
     log = site.root / "desk.log"
     log.write_text("")
@@ -175,12 +182,18 @@ create table mart.relation (meter text, kind text, code text, name_zh text, name
 create table mart.customer_search (customer_no text, key_kind text, key text, customer_name text, address text);
 create table mart.reverse_event (meter text, started_at timestamptz, ended_at timestamptz, volume_m3 double precision);
 insert into mart.relation values
-    ('M1', 'network', 'N1', '一号管网', 'Network 1', '2024-01-01', null), ('M2', 'network', 'N1', '一号管网', 'Network 1', null, null),
-    ('M3', 'network', 'N2', '二号管网', 'Network 2', null, null), ('M3', 'network', 'N1', '一号管网', 'Network 1', null, '2024-01-01'),
-    ('M1', 'region', 'east', '城东', 'East', null, null), ('M2', 'region', 'west', '城西', 'West', null, null),
-    ('M3', 'region', 'west', '城西', 'West', null, null), ('M1', 'industry', 'textile', '纺织', 'Textiles', null, null),
-    ('M2', 'industry', 'hospital', '医疗', 'Hospitals', null, null), ('M3', 'industry', 'hospital', '医疗', 'Hospitals', null, null);
-insert into mart.customer_search values ('C1', 'address', '东路 1 号', '第一纺织厂', '东路 1 号'), ('C2', 'number', 'C2', '市人民医院', null);
+    ('M1', 'network', 'N1', '一号管网', 'Network 1', '2024-01-01', null),
+    ('M2', 'network', 'N1', '一号管网', 'Network 1', null, null),
+    ('M3', 'network', 'N2', '二号管网', 'Network 2', null, null),
+    ('M3', 'network', 'N1', '一号管网', 'Network 1', null, '2024-01-01'),
+    ('M1', 'region', 'east', '城东', 'East', null, null),
+    ('M2', 'region', 'west', '城西', 'West', null, null),
+    ('M3', 'region', 'west', '城西', 'West', null, null),
+    ('M1', 'industry', 'textile', '纺织', 'Textiles', null, null),
+    ('M2', 'industry', 'hospital', '医疗', 'Hospitals', null, null),
+    ('M3', 'industry', 'hospital', '医疗', 'Hospitals', null, null);
+insert into mart.customer_search values
+    ('C1', 'address', '东路 1 号', '第一纺织厂', '东路 1 号'), ('C2', 'number', 'C2', '市人民医院', null);
 insert into mart.reverse_event values ('M2', now() - interval '70 min', now() - interval '55 min', 1.25);
 """
 
