@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import desk.settings  # noqa: F401 registers [desk]
 from desk.app import make_app
 from desk.security import UPLOAD_BYTES
-from desk.settings import DeskSettings
+from desk.settings import DeskSettings, address_file
+from ingest_daemon.contract.files import write_json
 from ingest_daemon.contract.http import HttpServer
 from ingest_daemon.contract.log import LOG
 from ingest_daemon.contract.settings import SettingError, Settings, read_settings
@@ -47,8 +47,11 @@ async def _serve(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     port = await server.start()
-    LOG.info("工作台 / desk: http://%s:%d", own.bind, port)
+    noted = address_file(settings.folder)
+    write_json(noted, {"port": port, "link": own.link(port)}, durable=False)
+    LOG.info("工作台 / desk: %s:%d, %s", own.bind, port, own.link(port))
     await stopped.wait()
+    noted.unlink(missing_ok=True)
     await server.stop()
 
 

@@ -108,7 +108,7 @@ class Sessions:
             self.ended[session.number] = session.until_s
 
     def csrf(self, number: str) -> str:
-        """The token that a form of this session carries."""
+        """The token that a form of the session carries."""
         return self._signature("csrf", number)
 
     def _signature(self, purpose: str, text: str) -> str:
@@ -188,7 +188,7 @@ def page(path: str, answer: Page, *, role: str | None = VIEWER, otherwise: Calla
 
 
 def action(path: str, answer: Page, *, role: str | None = OPERATOR, body_bytes: int = BODY_BYTES) -> Route:
-    """The route of a form that changes something: of this session, and of this role at least.
+    """The route of a form that changes something: of its own session, and of the role at least.
 
     `body_bytes`: the longest form; with files at most `UPLOAD_BYTES`.
     """
@@ -233,7 +233,7 @@ def require(visit: Visit, role: str) -> None:
 
 
 def csrf(visit: Visit) -> None:
-    """Raises `Refused` where the form is not one that the desk gave to this session."""
+    """Raises `Refused` where the form is not one that the desk gave to his session."""
     token = visit.form.get(CSRF_FIELD)
     wanted = visit.desk.sessions.csrf(visit.number)
     if not visit.number or not isinstance(token, str) or not hmac.compare_digest(token.encode(), wanted.encode()):

@@ -1,9 +1,11 @@
 """`[desk]` of `site.toml`."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from ingest_daemon.contract.settings import SettingError, section, setting
+from ingest_daemon.contract.site import Site
 
 
 @section("desk")
@@ -49,10 +51,9 @@ class DeskSettings:
         if self.wall_key and not (len(self.wall_key) >= KEY_LETTERS and self.wall_key.isascii() and self.wall_key.isalnum()):
             raise SettingError(f"[desk] wall_key: expected at least {KEY_LETTERS} letters and digits; empty: no key")
 
-    @property
-    def link(self) -> str:
-        """The address of the desk in links."""
-        return self.url.rstrip("/") or f"http://127.0.0.1:{self.port}"
+    def link(self, port: int) -> str:
+        """The address of the desk in links. `port`: where it listens."""
+        return self.url.rstrip("/") or f"http://127.0.0.1:{port}"
 
     @property
     def boards(self) -> str:
@@ -66,3 +67,8 @@ class DeskSettings:
 
 
 KEY_LETTERS = 16
+
+
+def address_file(site: Site) -> Path:
+    """The file with the running desk's `port` and `link`, for other processes."""
+    return site.state / "desk.json"

@@ -19,7 +19,9 @@ from typing import Any, NamedTuple
 import psycopg
 import requests
 
+from desk.settings import address_file
 from ingest_daemon.contract.alarm_ledger import DEVICE, Span, Window, replace_spans
+from ingest_daemon.contract.files import glance
 from ingest_daemon.contract.ops_tables import migrate
 from ingest_daemon.contract.site import Site
 from tests.daemon_helpers import eventually
@@ -153,10 +155,9 @@ def desk_on(site: Site, *, dsn: str, grafana: StandInGrafana, language: str = "z
             [sys.executable, "-m", "desk", "--site", str(site.root)], stdout=output, stderr=output, cwd=Path(__file__).parents[2]
         )
 
-    def address() -> str:
+    def address() -> str | None:
         assert process.poll() is None, log.read_text()
-        found = re.search(r"http://127\.0\.0\.1:\d+", log.read_text().rpartition("desk: ")[2])
-        return found[0] if found else ""
+        return glance(address_file(site), lambda known: f"http://127.0.0.1:{known['port']}")
 
     try:
         yield Served(str(eventually(address, "the desk serves", 60)), site, dsn, grafana)

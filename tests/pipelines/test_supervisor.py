@@ -48,7 +48,7 @@ def started(site: Site) -> Iterator["subprocess.Popen[str]"]:
 
 
 def test_whatever_is_killed_is_back_and_a_second_up_is_refused(site: Site, started: "subprocess.Popen[str]") -> None:
-    assert set(pids(site)) == {"daemon", "postgres", "dagster-webserver", "dagster-daemon"}
+    assert set(pids(site)) == {"daemon", "postgres", "dagster-webserver", "dagster-daemon", "desk"}
     refused = mainflow("up", "--site", site.root, check=False)
     assert refused.returncode == 2
     assert "mainflow down --site" in refused.stdout
