@@ -7,7 +7,7 @@ from typing import NamedTuple
 import psycopg
 import pytest
 
-from ingest_daemon.contract.alarm_ledger import SERVER
+from ingest_daemon.contract.alarm_codes import SERVER
 from ingest_daemon.contract.site import Site
 from tests.desk.desk_helpers import Case, Served, StandInGrafana, desk_database, desk_on, raise_alarms
 

@@ -20,7 +20,8 @@ import psycopg
 import requests
 
 from desk.settings import address_file
-from ingest_daemon.contract.alarm_ledger import DEVICE, Span, Window, replace_spans
+from ingest_daemon.contract.alarm_codes import DEVICE
+from ingest_daemon.contract.alarm_ledger import Span, Window, replace_spans
 from ingest_daemon.contract.files import glance
 from ingest_daemon.contract.ops_tables import migrate
 from ingest_daemon.contract.site import Site
