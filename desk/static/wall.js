@@ -7,6 +7,7 @@ const lost = document.querySelector(".lost");
 const audio = new AudioContext();
 let newest = Number(list.querySelector(".as-of").dataset.newest);
 let position = 0;
+let waiting;
 
 // Browsers let a page sound once somebody touched it, or at once where they are started for a kiosk.
 function showSound() {
@@ -38,7 +39,8 @@ function roll() {
     part.textContent = cell.textContent.trim();
     return part;
   }));
-  setTimeout(roll, 1000 * Number(list.querySelector(".as-of").dataset.seconds));
+  clearTimeout(waiting);
+  waiting = setTimeout(roll, 1000 * Number(list.querySelector(".as-of").dataset.seconds));
 }
 
 function heard() {
@@ -47,6 +49,7 @@ function heard() {
   if (now > newest) {
     sound();
     position = 0;
+    roll();
   }
   newest = Math.max(now, newest);
 }

@@ -87,6 +87,7 @@ def chromium(folder: Path, width: int = 1366, height: int = 768) -> Iterator[Chr
 
         with connect(eventually(page, "the browser has a page", 60), max_size=None, open_timeout=60) as connection:
             browser = Chromium(connection)
+            browser.do("Network.enable")
             browser.do("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
             yield browser
     finally:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import psycopg
 import requests
 
+from desk.security import COOKIE
 from desk.settings import address_file
 from ingest_daemon.contract.alarm_codes import DEVICE
 from ingest_daemon.contract.alarm_ledger import Span, Window, replace_spans
@@ -94,12 +95,17 @@ class Served:
     dsn: str
     """Of the owner."""
     grafana: StandInGrafana
+    sessions: dict[str, str] = field(default_factory=dict)
+    """The cookies of who has logged in."""
 
     def browser(self, user: str | None = None) -> "Browser":
-        """A browser, in which the user has logged in where one is given."""
+        """A browser, in which the user has logged in where one is given; all browsers of a user share his session."""
         browser = Browser(self.url)
-        if user:
+        if user and user not in self.sessions:
             assert browser.log_in(user).status_code == 200
+            self.sessions[user] = browser.session.cookies[COOKIE]
+        if user:
+            browser.session.cookies.set(COOKIE, self.sessions[user])
         return browser
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:

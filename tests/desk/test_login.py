@@ -115,7 +115,8 @@ def test_the_cookie_is_closed_to_scripts_and_other_sites_and_the_key_to_other_us
 
 
 def test_a_cookie_that_is_forged_or_over_or_logged_out_opens_nothing(desk: Served) -> None:
-    browser = desk.browser(OPERATOR)
+    browser = desk.browser()
+    browser.log_in(OPERATOR)
     good = browser.session.cookies[COOKIE]
     body, _, signature = good.rpartition(".")
     own = Sessions((desk.site.state / "desk-key").read_bytes())
@@ -147,7 +148,8 @@ def test_there_are_forms_to_attack() -> None:
 
 @pytest.mark.parametrize("path", ACTIONS)
 def test_a_form_without_the_sessions_own_token_changes_nothing(desk: Served, path: str) -> None:
-    browser, another = desk.browser(ADMIN), desk.browser(ADMIN)
+    browser, another = desk.browser(ADMIN), desk.browser()
+    another.log_in(ADMIN)
     browser.get("/alarms")
     another.get("/alarms")
     assert browser.token != another.token
