@@ -59,12 +59,14 @@ def running_daemon(site: Site) -> Ports | None:
 
 
 def inner_ports(site: Site) -> dict[str, int]:
-    """The ports of what runs here for this machine only: the daemon's health page and the embedded PostgreSQL."""
+    """The ports of what runs here for this machine only: the daemon's health page, the desk and the embedded PostgreSQL."""
     from pipelines.processes import postgres
 
     health = glance(site.state / "daemon.json", lambda own: int(own["health_port"])) if running_daemon(site) else None
     dsn = glance(postgres.address_file(site), lambda own: str(own["dsn"]))
-    return ({"health": health} if health else {}) | ({"PostgreSQL": int(str(conninfo_to_dict(dsn)["port"]))} if dsn else {})
+    desk = glance(address_file(site), lambda own: int(own["port"]))
+    server = int(str(conninfo_to_dict(dsn)["port"])) if dsn else None
+    return {name: port for name, port in (("health", health), ("desk", desk), ("PostgreSQL", server)) if port}
 
 
 @contextlib.contextmanager

@@ -62,7 +62,7 @@ from places cross join aclexplode(rights)
 left join pg_roles on pg_roles.oid = grantee
 where grantor <> grantee and (place = 'schema ops' or to_regclass(place) is not null)
 """
-"""Statements that give the restored schema the rights that this server's roles had: those of the backup's may have other names."""
+"""Statements that give the restored schema the rights that this server's roles had; the backup's roles may have other names."""
 
 CHUNK = 1 << 20
 DUMP_S = 3600

@@ -3,14 +3,16 @@
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import requests
 
 from desk.app import PAGES
-from desk.security import COOKIE, Session, Sessions
-from desk.throttle import FORGET_S, FREE_OF_USER, LONGEST_S, MOST, Throttle
-from tests.desk.desk_helpers import ADMIN, ELSEWHERE, NOBODY, OPERATOR, PASSWORD, VIEWER, Served, StandInGrafana
+from desk.security import COOKIE, LOGIN_COOKIE, Session, Sessions
+from desk.throttle import FORGET_S, FREE_OF_ADDRESS, FREE_OF_USER, LONGEST_S, MOST, Throttle
+from ingest_daemon.contract.site import Site
+from tests.desk.desk_helpers import ADMIN, ELSEWHERE, NOBODY, OPERATOR, PASSWORD, VIEWER, Served, StandInGrafana, desk_on
 
 ACTIONS = sorted(
     {re.sub(r"\{[^}]*\}", "1", route.path) for module in PAGES for route in module.routes if "POST" in route.methods}
@@ -112,6 +114,35 @@ def test_the_cookie_is_closed_to_scripts_and_other_sites_and_the_key_to_other_us
     assert "httponly" in cookie.lower() and "samesite=lax" in cookie.lower() and "max-age=43200" in cookie.lower()
     assert oct((desk.site.state / "desk-key").stat().st_mode & 0o777) == "0o600"
     assert PASSWORD not in desk.log
+
+
+def test_behind_a_proxy_cookies_go_over_tls_alone_and_each_persons_failures_are_his_own(
+    tmp_path: Path, desk_dsn: str, stand_in: StandInGrafana
+) -> None:
+    more = "url = 'https://desk.example'\nproxy = '127.0.0.1'"
+    with desk_on(Site(tmp_path), dsn=desk_dsn, grafana=stand_in, more=more) as desk:
+        fields = {"user": VIEWER, "password": PASSWORD}
+        for number in range(FREE_OF_ADDRESS + 1):
+            trial = _log_in_over_tls(desk, {"user": f"user{number}", "password": "guess"}, "10.0.0.7")
+        assert trial.status_code == 429
+        assert _log_in_over_tls(desk, fields, "10.0.0.7").status_code == 429
+        answer = _log_in_over_tls(desk, fields, "10.0.0.7, 10.0.0.8")
+        assert answer.status_code == 303
+        assert "; secure" in answer.headers["set-cookie"].lower()
+        assert "from 10.0.0.8" in desk.log
+
+
+def _log_in_over_tls(desk: Served, fields: dict[str, str], address: str) -> requests.Response:
+    """As a proxy passes it on: the cookie of the page comes back, though this line is none of TLS."""
+    page = requests.get(f"{desk.url}/login", timeout=30)
+    (token,) = re.findall(r'name="csrf" value="([^"]*)"', page.text)
+    return requests.post(
+        f"{desk.url}/login",
+        data={"csrf": token, **fields},
+        headers={"Cookie": f"{LOGIN_COOKIE}={page.cookies[LOGIN_COOKIE]}", "X-Forwarded-For": address},
+        allow_redirects=False,
+        timeout=30,
+    )
 
 
 def test_a_cookie_that_is_forged_or_over_or_logged_out_opens_nothing(desk: Served) -> None:
