@@ -92,10 +92,14 @@ WORDS: dict[str, Word] = {
     ),
     "not_known_then": Word("当时尚未得知此报警。", "This alarm was not known then."),
     "readings_then": Word(
-        "只显示 {at} 以前的读数，其数值为现在所知：数据库不保存每条读数的到达时间，因此无法判断其中哪些当时尚未到达；"
-        "逐帧的接收时间见报文。",
-        "Only readings up to {at} are drawn, as they are known now: the database does not keep when each reading came, so it "
-        "cannot be told which of them were still missing then; the frames have their times of arrival.",
+        "只显示 {at} 以前已到达的读数；当时尚未到达的时段有 {count} 个。重发的读数按最后一次到达计，被其替换的数值见报文。",
+        "Only what had come by {at} is drawn; {count} intervals had not come by then. A reading that was sent again counts by "
+        "its last arrival; the value that it replaced is among the frames.",
+    ),
+    "readings_untold": Word(
+        "只显示 {at} 以前的读数，其数值为现在所知：原始库没有这些读数的到达时间，或没有应答，因此无法判断其中哪些当时尚未到达。",
+        "Only readings up to {at} are drawn, as they are known now: the raw store has not the times at which they came, or does "
+        "not answer, so it cannot be told which of them were still missing then.",
     ),
     "around": Word("前后 2 小时的流量与压力", "Flow and pressure, 2 h before and after"),
     "flow": Word("流量", "Flow"),

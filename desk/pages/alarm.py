@@ -8,6 +8,7 @@ from starlette.responses import RedirectResponse, Response
 
 from desk import chart
 from desk.alarms import AROUND, alarm, history, intervals, known_at, neighbours, read_time, state_of
+from desk.arrivals import arrivals, known_then, terminals_of
 from desk.pages.alarms import LONGEST_NOTE, read_cause
 from desk.security import OPERATOR, Refused, Visit, action, page
 from ingest_daemon.contract.alarm_ledger import annotate
@@ -23,9 +24,14 @@ def show(visit: Visit) -> Response:
         course = history(connection, alarm_id)
         begin, end = row.raised_at - AROUND, row.raised_at + AROUND
         read = intervals(connection, row.meter, begin, end)
+        terminals = terminals_of(connection, row.meter, row.raised_at) if moment else []
         near = neighbours(connection, row.meter, begin, end, row.raised_at.astimezone(zone).date())
     then = known_at(course, moment) if moment else None
-    shown = [interval for interval in read if moment is None or interval.interval_end <= moment]
+    shown, is_told = read, True
+    if moment:
+        came = arrivals(visit.desk.settings, terminals, begin - AROUND, end + AROUND)
+        is_told = bool(came)
+        shown = known_then(read, came, moment) if came else [each for each in read if each.interval_end <= moment]
     until = row.cleared_at or row.retracted_at or datetime.now(UTC)
     panels = [
         chart.panel(
@@ -46,6 +52,8 @@ def show(visit: Visit) -> Response:
         then=then,
         state_of=state_of,
         panels=panels,
+        is_told=is_told,
+        late=sum(each.interval_end <= moment for each in read) - len(shown) if moment and is_told else 0,
         chart=chart,
         near=near,
         causes=visit.desk.causes(),

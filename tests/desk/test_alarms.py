@@ -1,18 +1,22 @@
 """The alarms at the desk: found by filters, seen with what was around, acknowledged once and by whom."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import polars as pl
 import psycopg
 import pytest
 
+from ingest_daemon.stores.parquet import ParquetStore
 from tests.desk.conftest import Alarms
 from tests.desk.desk_helpers import ADMIN, OPERATOR, VIEWER, Browser, Case, Served, raise_alarms
 from tests.mart_fixture import ZONE
+from tests.site_helpers import reading_frame
 
 FORM = {"cause": "network", "note": "阀门 checked"}
 
@@ -236,8 +240,28 @@ def test_a_time_shows_what_was_known_then_beside_what_is_known_now(desk: Served,
     page = browser.get(f"/alarms/{alarms.low}", params={"known": raised.isoformat()}).text
     (count,) = desk.rows("select count(*) from mart.intervals('M1', %s, %s)", raised - timedelta(hours=2), raised)[0]
     assert page.count("<circle") == 2 * count
-    assert "数据库不保存每条读数的到达时间" in page
+    assert "无法判断其中哪些当时尚未到达" in page
     assert browser.get(f"/alarms/{alarms.low}?known=soon").status_code == 400
+
+
+def test_readings_that_came_later_are_not_shown_as_known_then(desk: Served, alarms: Alarms) -> None:
+    (raised,) = desk.rows("select raised_at from ops.alarm where alarm_id = %s", alarms.low)[0]
+    rows = desk.rows("select interval_end from mart.intervals('M1', %s, now()) order by 1", raised - timedelta(hours=2))
+    times = [rows[0][0] - timedelta(minutes=15), *(at for (at,) in rows)]
+    moment = times[8] + timedelta(minutes=5)
+    late = datetime.now(UTC)
+    came = [late if number == 4 else at + timedelta(minutes=1) for number, at in enumerate(times)]
+    frame = reading_frame("0001", times, [float(number) for number in range(len(times))])
+    frame = frame.with_columns(received_at=pl.Series(came, dtype=frame.schema["received_at"]))
+    assert ParquetStore(desk.site.raw).write(frame).is_empty()
+    try:
+        page = desk.browser(VIEWER).get(f"/alarms/{alarms.low}", params={"known": moment.isoformat()}).text
+        assert page.count("<circle") == 2 * (8 - 2), "the two intervals beside the late reading are missing"
+        assert "当时尚未到达的时段有 2 个" in page
+        now = desk.browser(VIEWER).get(f"/alarms/{alarms.low}").text
+        assert now.count("<circle") == 2 * len(rows)
+    finally:
+        shutil.rmtree(desk.site.raw)
 
 
 @pytest.fixture
