@@ -13,11 +13,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from desk.causes import causes
 from desk.pages import alarm, alarms, home, login, wall
@@ -127,7 +127,7 @@ def number(value: float | None, decimals: int = 3) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def make_app(settings: Settings) -> Starlette:
+def make_app(settings: Settings) -> ASGIApp:
     """The application of a site. Raises `SettingError`, or `OSError` where the site's state cannot be written."""
     settings[DeskSettings].check_key()
     desk = Desk(settings, Sessions(signing_key(settings.folder)))
@@ -136,12 +136,11 @@ def make_app(settings: Settings) -> Starlette:
             *(route for module in PAGES for route in module.routes),
             Mount("/static", StaticFiles(directory=FOLDER / "static")),
         ],
-        middleware=[Middleware(WithHeaders)],
         exception_handlers={HTTPException: _http_error, psycopg.Error: _database_error, Exception: _error},
     )
     app.router.redirect_slashes = False
     app.state.desk = desk
-    return app
+    return WithHeaders(app)  # outside of everything, so that answers to errors have the headers, too
 
 
 def _refuse(request: Request, status: int, word: str) -> Response:

@@ -264,6 +264,25 @@ def test_readings_that_came_later_are_not_shown_as_known_then(desk: Served, alar
         shutil.rmtree(desk.site.raw)
 
 
+def test_a_database_that_does_not_answer_or_refuses_is_told_and_the_desk_goes_on(desk: Served, alarms: Alarms) -> None:
+    browser = desk.browser(VIEWER)
+    for wrong, mended, status, words in (
+        ("revoke select on ops.alarm from mainflow_desk", "grant select on ops.alarm to mainflow_desk", 500, "已记入日志"),
+        ("alter table ops.alarm rename to away", "alter table ops.away rename to alarm", 503, "指标还没有发布"),
+        ("alter role mainflow_desk nologin", "alter role mainflow_desk login", 503, "数据库没有应答"),
+    ):
+        desk.execute(wrong)
+        try:
+            answer = browser.get("/alarms")
+            assert (answer.status_code, words in answer.text) == (status, True), answer.text
+            assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+            assert "psycopg" not in answer.text and "select" not in answer.text
+        finally:
+            desk.execute(mended)
+    assert len(shown(browser.get("/alarms").text)) == 5
+    assert "permission denied for table alarm" in desk.log and "not permitted to log in" in desk.log
+
+
 @pytest.fixture
 def vocabulary(desk: Served) -> Iterator[None]:
     path = desk.site.registry / "vocabulary.csv"
