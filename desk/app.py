@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 
 from desk.causes import causes
 from desk.pages import alarm, alarms, home, login, wall
-from desk.security import CSRF_FIELD, Refused, Sessions, Visit, WithHeaders, signing_key
+from desk.security import CSRF_FIELD, Refused, Sessions, Visit, WithHeaders
 from desk.settings import DeskSettings
 from desk.throttle import Throttle
 from desk.words import WORDS, word
@@ -130,7 +130,7 @@ def number(value: float | None, decimals: int = 3) -> str:
 def make_app(settings: Settings) -> ASGIApp:
     """The application of a site. Raises `SettingError`, or `OSError` where the site's state cannot be written."""
     settings[DeskSettings].check_key()
-    desk = Desk(settings, Sessions(signing_key(settings.folder)))
+    desk = Desk(settings, Sessions(settings.folder))
     app = Starlette(
         routes=[
             *(route for module in PAGES for route in module.routes),

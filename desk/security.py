@@ -7,11 +7,12 @@ CSRF token as well, so that no module can forget it.
 import hmac
 import json
 import secrets
+import threading
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
@@ -26,7 +27,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from desk.database import connected
-from ingest_daemon.contract.files import replace_file
+from ingest_daemon.contract.files import rebuilt_json, replace_file, write_json
 from ingest_daemon.contract.http import BODY_BYTES
 from ingest_daemon.contract.site import Site
 
@@ -80,12 +81,15 @@ class Session(NamedTuple):
         return ROLES.index(self.role) >= ROLES.index(role)
 
 
-@dataclass
 class Sessions:
-    """Signs and reads sessions. Those that were logged out before their time are kept in memory until then."""
+    """Signs and reads the sessions of a site. Those that were logged out before their time are kept until then."""
 
-    key: bytes
-    ended: dict[str, int] = field(default_factory=dict)
+    def __init__(self, site: Site) -> None:
+        """Raises `OSError`."""
+        self._key = signing_key(site)
+        self._lock = threading.Lock()
+        self._noted = site.state / "desk-ended.json"
+        self._ended = rebuilt_json(self._noted, _ended, "who logged out is not known any more") or {}
 
     def sealed(self, session: Session) -> str:
         """The session as a cookie's value."""
@@ -98,21 +102,27 @@ class Sessions:
         if not hmac.compare_digest(signature.encode(), self._signature("session", body).encode()):
             return None
         session = Session(*json.loads(urlsafe_b64decode(body)))
-        return session if time.time() < session.until_s and session.number not in self.ended else None
+        return session if time.time() < session.until_s and session.number not in self._ended else None
 
     def end(self, session: Session) -> None:
-        """Let nobody use it again."""
-        now = time.time()
-        self.ended = {number: until_s for number, until_s in self.ended.items() if until_s > now}
-        if len(self.ended) < MOST_ENDED:
-            self.ended[session.number] = session.until_s
+        """Let nobody use it again, also after another start. Raises `OSError`."""
+        with self._lock:
+            now = time.time()
+            self._ended = {number: until_s for number, until_s in self._ended.items() if until_s > now}
+            if len(self._ended) < MOST_ENDED:
+                self._ended[session.number] = session.until_s
+            write_json(self._noted, self._ended, durable=False, private=True)
 
     def csrf(self, number: str) -> str:
         """The token that a form of the session carries."""
         return self._signature("csrf", number)
 
     def _signature(self, purpose: str, text: str) -> str:
-        return hmac.new(self.key, f"{purpose}:{text}".encode(), sha256).hexdigest()
+        return hmac.new(self._key, f"{purpose}:{text}".encode(), sha256).hexdigest()
+
+
+def _ended(content: Any) -> dict[str, int]:
+    return {str(number): int(until_s) for number, until_s in content.items()}
 
 
 def signing_key(site: Site) -> bytes:

@@ -145,14 +145,14 @@ def _log_in_over_tls(desk: Served, fields: dict[str, str], address: str) -> requ
     )
 
 
-def test_a_cookie_that_is_forged_or_over_or_logged_out_opens_nothing(desk: Served) -> None:
+def test_a_cookie_that_is_forged_or_over_or_logged_out_opens_nothing(desk: Served, tmp_path: Path) -> None:
     browser = desk.browser()
     browser.log_in(OPERATOR)
     good = browser.session.cookies[COOKIE]
     body, _, signature = good.rpartition(".")
-    own = Sessions((desk.site.state / "desk-key").read_bytes())
+    own = Sessions(desk.site)
     until = int(time.time())
-    other = Sessions(b"another key")
+    other = Sessions(Site(tmp_path))
     forged = {
         "no signature": body,
         "another signature": f"{body}.{'0' * len(signature)}",
@@ -169,6 +169,7 @@ def test_a_cookie_that_is_forged_or_over_or_logged_out_opens_nothing(desk: Serve
         assert answer.url.startswith(f"{desk.url}/login"), name
     browser.get("/alarms")
     assert browser.post("/logout", {}).url == f"{desk.url}/login"
+    assert Sessions(desk.site).opened(good) is None, "nor after another start"
     copied = requests.get(f"{desk.url}/alarms", cookies={COOKIE: good}, timeout=30)
     assert copied.url.startswith(f"{desk.url}/login")
 
