@@ -78,7 +78,6 @@ class Run:
         self.run_id = run_id or uuid.uuid4().hex[:12]
         self.readings_read = self.rows_written = 0
         self.parts: dict[str, int] = {}
-        self.alarms = Changes()
         self._trigger = trigger
         self._started = datetime.now(UTC)
         self._made: set[str] = set()
@@ -180,7 +179,9 @@ class Run:
         except publication.Hindered as error:
             hindered = error
         with psycopg.connect(dsn) as target:
-            self.alarms = alarm_engine.settle(connection, target, self._made | held.made, datetime.now(UTC), self.bench.zone)
+            changes = alarm_engine.settle(connection, target, self._made | held.made, datetime.now(UTC), self.bench.zone)
+        if changes != Changes():
+            LOG.info("报警 / alarms: %s", ", ".join(f"{name} {count}" for name, count in changes._asdict().items() if count))
         outbox.clear(connection)
         self._settle(connection)
         if self._made.issuperset(step.name for step in tables.synced()):

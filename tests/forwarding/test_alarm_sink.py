@@ -2,11 +2,16 @@
 
 import time
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
+
+import psycopg
 
 from ingest_daemon.contract.files import write_json
+from ingest_daemon.contract.ops_tables import migrate, migrations
 from ingest_daemon.contract.site import Site
-from ingest_daemon.forwarding.alarm_sink import AlarmStateMachine, AlarmWord, from_payload
+from ingest_daemon.forwarding.alarm_sink import AlarmStateMachine, AlarmWord, from_payload, insert
 from ingest_daemon.journal.reader import backlog
+from ingest_daemon.terminals.table import Terminal
 from tests.daemon_helpers import TERMINALS, Client, Daemon, alarm_events, delivered, eventually, frame, minutes_ago, running
 
 METER = TERMINALS[0]
@@ -57,6 +62,45 @@ def test_an_alarm_that_comes_after_a_later_word_is_told_and_does_not_stay_open(d
     client.acknowledged(2)
     eventually(lambda: len(alarm_events(dsn)) == 2, "two events")
     assert [event[1:4] for event in alarm_events(dsn)] == [("MAG", "raised", late), ("MAG", "cleared", now)]
+
+
+def test_in_whatever_order_the_words_of_a_terminal_come_its_alarms_are_the_same(dsn: str) -> None:
+    words = [word(10_000_000, "MAG"), word(20_000_000, "MAG", "DOOR"), word(30_000_000, "DOOR"), word(40_000_000)]
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        migrate(connection)
+        for order in permutations(words):
+            connection.execute("truncate ops.alarm_event, ops.alarm_word, ops.alarm_span, ops.alarm, ops.alarm_history")
+            states = AlarmStateMachine()
+            for told in order:
+                with connection.transaction():
+                    insert(connection, states, [(told, Terminal("M"))])
+            rows = connection.execute(
+                "select code, extract(epoch from raised_at)::int, extract(epoch from cleared_at)::int from ops.alarm "
+                "where retracted_at is null order by code"
+            ).fetchall()
+            assert rows == [("DOOR", 20, 40), ("MAG", 10, 30)], order
+
+
+def test_what_a_version_without_words_had_told_becomes_alarms(site: Site, dsn: str) -> None:
+    site.state.mkdir()
+    write_json(site.state / "postgres.json", {"dsn": dsn}, durable=False)
+    with psycopg.connect(dsn) as connection:
+        migrate(connection, migrations()[:4])
+        for state, minute in (("raised", 1), ("cleared", 5), ("raised", 9)):
+            connection.execute(
+                "insert into ops.alarm_event values (%s, %s, 'MAG', %s, %s, now(), null, null, '', 'device', 1)",
+                [METER, METER, state, minutes_ago(60 - minute)],
+            )
+    with running(site):
+        rows = eventually(lambda: alarm_rows(dsn), "alarms")
+    assert rows == [("MAG", minutes_ago(59), minutes_ago(55)), ("MAG", minutes_ago(51), None)]
+
+
+def alarm_rows(dsn: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(dsn) as connection:
+        if connection.execute("select to_regclass('ops.alarm')").fetchone() == (None,):
+            return []
+        return connection.execute("select code, raised_at, cleared_at from ops.alarm order by raised_at").fetchall()
 
 
 def test_events_wait_for_postgresql_through_kills_and_come_once(site: Site, dsn: str) -> None:

@@ -11,12 +11,14 @@ import psycopg
 import pytest
 
 import dashboards
-from assets import marts
+from assets import alarm_rules, calendar, marts
 from ingest_daemon.contract.site import Site
 from ingest_daemon.stores import open_store
 from ingest_daemon.stores.settings import StoreSettings
 from pipelines import settings
 from pipelines.processes import servers
+from pipelines.runs import alarms
+from pipelines.runs.bench import workbench
 from tests.chain import assert_same_tables, mainflow, published, table, tables
 from tests.demo_site import MARK, Demo
 from tests.site_helpers import files_with, passwords_of_roles
@@ -160,6 +162,51 @@ def test_an_alarm_of_a_terminal_becomes_an_event_with_value_and_unit(
     assert value is not None
     assert unit
     assert event_at <= received_at
+
+
+@pytest.mark.parametrize(("kind", "code"), [("low_pressure", "P_LO"), ("reverse", "Q_REV"), ("low_battery", "BATT")])
+def test_a_terminal_and_the_figures_have_found_one_alarm(
+    demo: Demo, faults: pl.DataFrame, dsn: str, kind: str, code: str
+) -> None:
+    with psycopg.connect(dsn) as connection:
+        origins = connection.execute(
+            "select origin from ops.alarm where meter = %s and code = %s and origin <> 'server'",
+            [one(faults, kind)["meter"], code],
+        ).fetchall()
+    assert origins == [("both",)]
+
+
+def test_a_leak_is_an_alarm_until_now(demo: Demo, faults: pl.DataFrame, dsn: str) -> None:
+    with psycopg.connect(dsn) as connection:
+        found = connection.execute("select meter from ops.alarm where code = 'LEAK_NIGHT' and cleared_at is null").fetchall()
+    assert found == [(one(faults, "leak")["meter"],)]
+
+
+@pytest.mark.parametrize("code", alarm_rules.rules())
+def test_a_rule_that_has_not_changed_says_of_the_past_what_is_known(demo: Demo, dsn: str, code: str) -> None:
+    # BAND is judged while the forecasts of a day are kept.
+    last = table(demo.marts, "daily_usage")["day"].max()
+    days = calendar.days_between(last - timedelta(days=5 if code == "BAND" else 30), last)
+    found = alarms.replay(workbench(settings.load(demo.site)), code, days)
+    assert (found.new, found.gone) == ([], [])
+
+
+def test_every_alarm_has_what_a_person_needs(dsn: str) -> None:
+    with psycopg.connect(dsn) as connection:
+        rows = connection.execute(
+            "select code, meter from ops.alarm where code not in ('MAG', 'EMPTY', 'SENSOR', 'DOOR', 'MAINS') "
+            "and (peak_value is null or limit_value is null or first_seen_at is null)"
+        ).fetchall()
+        statistics = dict(
+            connection.execute(
+                "select alarm_code, cast(sum(alarms) as bigint) from mart.alarm_statistics where kind = 'all' group by alarm_code"
+            ).fetchall()
+        )
+        counted = dict(
+            connection.execute("select code, count(*) from ops.alarm where retracted_at is null group by code").fetchall()
+        )
+    assert rows == []
+    assert statistics == counted
 
 
 def test_bills_are_compared_with_what_was_measured(demo: Demo, faults: pl.DataFrame) -> None:
