@@ -55,11 +55,11 @@ INTERVALS = "unit_interval"
 INTERVAL_DAYS = 400
 """Days of intervals in PostgreSQL where the site sets none."""
 
-BOARD_ROLE = "mainflow_board"
-"""The role of boards: reads the tables, and nothing else."""
+BOARD_ROLE, DESK_ROLE = "mainflow_board", "mainflow_desk"
+"""The role of boards reads the tables, and nothing else; that of the desk reads them as well."""
 
 SHOWN_OF_OPS = ("alarm_event", "alarm", "alarm_history", "alarm_open", "alarm_ticker")
-"""What that role reads of schema `ops`."""
+"""What the role of boards reads of schema `ops`."""
 
 KEY_BYTES = 800
 """Longest text of a key: an index entry of three of them stays below PostgreSQL's limit of 2,704 bytes."""
@@ -527,38 +527,47 @@ def _comment(target: psycopg.Connection, comments: Mapping[str, Mapping[str, str
 
 
 def _let_boards_read(target: psycopg.Connection) -> None:
-    """The role `mainflow_board`, its right to read every table and to call every function; else the log says what to run."""
+    """The role `mainflow_board`, its right to read every table and to call every function; else the log says what to run.
+
+    The desk's role reads as much, where there is one.
+    """
     try:
         with target.transaction():
-            _grant(target, sql.Identifier(BOARD_ROLE))
+            if not _is_role(target, BOARD_ROLE):
+                target.execute(sql.SQL("create role {} nologin").format(sql.Identifier(BOARD_ROLE)))
+            for name in filter(partial(_is_role, target), (BOARD_ROLE, DESK_ROLE)):
+                _grant(target, name)
     except errors.InsufficientPrivilege:
         _tell_administrator(target.info.user, target.info.host)
 
 
-def _grant(target: psycopg.Connection, role: sql.Identifier) -> None:
-    if not target.execute("select 1 from pg_roles where rolname = %s", [BOARD_ROLE]).fetchone():
-        target.execute(sql.SQL("create role {} nologin").format(role))
-    if target.execute("select has_schema_privilege(%s, 'mart', 'usage')", [BOARD_ROLE]).fetchone() != (True,):
+def _is_role(target: psycopg.Connection, name: str) -> bool:
+    return target.execute("select 1 from pg_roles where rolname = %s", [name]).fetchone() is not None
+
+
+def _grant(target: psycopg.Connection, name: str) -> None:
+    role = sql.Identifier(name)
+    if target.execute("select has_schema_privilege(%s, 'mart', 'usage')", [name]).fetchone() != (True,):
         target.execute(sql.SQL("grant usage on schema mart to {}").format(role))
         target.execute(sql.SQL("alter default privileges in schema mart grant select on tables to {}").format(role))
     unread = target.execute(
         "select relname from pg_class where relnamespace = 'mart'::regnamespace and relkind in ('r', 'v', 'm', 'p') "
         "and pg_has_role(relowner, 'usage') and not has_table_privilege(%s, oid, 'select')",
-        [BOARD_ROLE],
+        [name],
     ).fetchall()
-    for (name,) in unread:
-        target.execute(sql.SQL("grant select on {} to {}").format(sql.Identifier("mart", name), role))
+    for (table,) in unread:
+        target.execute(sql.SQL("grant select on {} to {}").format(sql.Identifier("mart", table), role))
     uncalled = target.execute(
         "select cast(oid as regprocedure) from pg_proc where pronamespace = 'mart'::regnamespace "
         "and pg_has_role(proowner, 'usage') and not has_function_privilege(%s, oid, 'execute')",
-        [BOARD_ROLE],
+        [name],
     ).fetchall()
-    for (name,) in uncalled:
-        target.execute(sql.SQL("grant execute on function {} to {}").format(sql.SQL(name), role))
+    for (function,) in uncalled:
+        target.execute(sql.SQL("grant execute on function {} to {}").format(sql.SQL(function), role))
     target.execute(sql.SQL("grant usage on schema ops to {}").format(role))
-    for name in SHOWN_OF_OPS:
-        if target.execute("select to_regclass(%s)", [f"ops.{name}"]).fetchone() != (None,):
-            target.execute(sql.SQL("grant select on {} to {}").format(sql.Identifier("ops", name), role))
+    for table in SHOWN_OF_OPS:
+        if target.execute("select to_regclass(%s)", [f"ops.{table}"]).fetchone() != (None,):
+            target.execute(sql.SQL("grant select on {} to {}").format(sql.Identifier("ops", table), role))
 
 
 _told: set[tuple[str, str]] = set()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import desk.settings  # noqa: F401 registers [desk]
 from ingest_daemon.contract.settings import (
     SECTIONS,
     SettingError,
@@ -171,6 +172,7 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
         "postgres": {
             "dsn": "host=127.0.0.1 dbname=mainflow user=mainflow_owner",
             "board_dsn": "host=127.0.0.1 dbname=mainflow user=mainflow_board",
+            "desk_dsn": "host=127.0.0.1 dbname=mainflow user=mainflow_desk",
         },
     },
 }

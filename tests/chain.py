@@ -21,7 +21,12 @@ ARRIVED = ("delivery_day", "quality_score", "reading_success", "kept_aside", "qu
 """Tables that depend on when readings came."""
 
 COMMAND = [sys.executable, "-c", "from pipelines.cli.main import main; main()"]
-FREE_PORTS = {"MAINFLOW_DAEMON_DATA_PORT": "0", "MAINFLOW_DAEMON_ALARM_PORT": "0", "MAINFLOW_DAEMON_HEALTH_PORT": "0"}
+FREE_PORTS = {
+    "MAINFLOW_DAEMON_DATA_PORT": "0",
+    "MAINFLOW_DAEMON_ALARM_PORT": "0",
+    "MAINFLOW_DAEMON_HEALTH_PORT": "0",
+    "MAINFLOW_DESK_PORT": "0",
+}
 
 
 def shared(name: str) -> Path:

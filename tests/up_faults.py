@@ -56,6 +56,7 @@ def run(folder: Path, times: int, seed: int) -> dict[str, list[Kill]]:
         "MAINFLOW_DAEMON_DATA_PORT": "0",
         "MAINFLOW_DAEMON_ALARM_PORT": "0",
         "MAINFLOW_DAEMON_HEALTH_PORT": str(ports["health"]),
+        "MAINFLOW_DESK_PORT": "0",
         "MAINFLOW_SERVERS_DAGSTER_PORT": str(ports["web"]),
         "MAINFLOW_SERVERS_GRAFANA_PORT": str(ports["grafana"]),
     }
@@ -129,6 +130,7 @@ def _answering(site: Site, ports: dict[str, int]) -> dict[str, Callable[[], obje
         "dagster-webserver": lambda: _connects(ports["web"]),
         "dagster-daemon": lambda: _pids(site)["dagster-daemon"],
         "grafana": lambda: _connects(ports["grafana"]),
+        "desk": lambda: _connects(json.loads((site.state / "desk.json").read_text())["port"]),
     }
 
 

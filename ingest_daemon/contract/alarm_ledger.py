@@ -408,3 +408,16 @@ def acknowledge(connection: psycopg.Connection, alarm_ids: Sequence[int], user: 
             [list(alarm_ids)],
         ).fetchall()
     return [Acknowledged(alarm_id, by, at, alarm_id in new) for alarm_id, by, at in rows]
+
+
+def annotate(connection: psycopg.Connection, alarm_id: int, user: str, cause: str, note: str) -> bool:
+    """Give an acknowledged alarm another cause and note; whether there is such an alarm. Who acknowledged it, and when, stays."""
+    with connection.transaction():
+        done = connection.execute(
+            "update ops.alarm set cause = nullif(%s, ''), note = nullif(%s, '') "
+            "where alarm_id = %s and acknowledged_at is not null returning alarm_id",
+            [cause, note, alarm_id],
+        ).fetchone()
+        if done:
+            note_history(connection, [alarm_id], "noted", user)
+    return done is not None

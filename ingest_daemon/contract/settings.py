@@ -98,6 +98,12 @@ class PostgresSettings:
         "看板连接串，只读角色；空为内置",
         secret=True,
     )
+    desk_dsn: str = setting(
+        "",
+        "connection string of the desk, whose role writes schema ops (mainflow_desk); empty: that of the embedded server",
+        "工作台连接串，可写报警与设置的角色；空为内置",
+        secret=True,
+    )
     port: int = setting(
         0, "TCP port of the embedded server on 127.0.0.1, 0 picks a free one", "内置库端口", minimum=0, maximum=65535
     )
@@ -107,7 +113,7 @@ class PostgresSettings:
         from psycopg import ProgrammingError
         from psycopg.conninfo import conninfo_to_dict
 
-        for name in ("dsn", "board_dsn"):
+        for name in ("dsn", "board_dsn", "desk_dsn"):
             try:
                 is_right = "@" not in str(conninfo_to_dict(getattr(self, name)).get("host"))
             except ProgrammingError:

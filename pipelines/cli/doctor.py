@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from desk.settings import DeskSettings, address_file
 from ingest_daemon import operations
 from ingest_daemon.contract import disk
+from ingest_daemon.contract.files import glance
 from ingest_daemon.contract.settings import PostgresSettings, Settings, SiteSettings
 from ingest_daemon.operations import DaemonSettings, SmsSettings
 from ingest_daemon.stores.settings import StoreSettings
@@ -46,6 +48,7 @@ def examine(settings: Settings, *, deep: bool = False) -> list[Finding]:
         _postgres,
         _billing,
         _grafana,
+        _desk,
     )
     return [finding for look in looks for finding in _looked(look, settings)]
 
@@ -97,15 +100,23 @@ def _outside(settings: Settings) -> Iterator[Finding]:
         reached[f"SMS {sms.port}"] = sms.bind
     for name, address in reached.items():
         advice = (
-            "let it listen on 127.0.0.1; for others put a proxy with TLS before Grafana and SMS, a tunnel (ssh -L) to Dagster"
+            "let it listen on 127.0.0.1; for others put a proxy with TLS before Grafana, desk and SMS, and a tunnel (ssh -L) to "
+            "Dagster"
         )
         yield Finding(f"对外 / outside {name}", False, f"listens on {address}: others reach it", advice)
-    link = urlsplit(own.grafana_link)
-    if link.scheme == "http" and link.hostname not in listening.LOOPBACK:
-        advice = "put a proxy with TLS before Grafana, and https:// in [servers] grafana_url"
-        yield Finding("对外 / outside Grafana", False, f"{own.grafana_link}: passwords cross the network in the clear", advice)
-    elif not reached:
+    links = {("Grafana", "[servers] grafana_url"): own.grafana_link, ("desk", "[desk] url"): settings[DeskSettings].url}
+    clear = {names: url for names, url in links.items() if _is_clear(url)}
+    for (name, key), url in clear.items():
+        advice = f"put a proxy with TLS before the {name}, and https:// in {key}"
+        yield Finding(f"对外 / outside {name}", False, f"{url}: passwords cross the network in the clear", advice)
+    if not reached and not clear:
         yield Finding("对外 / outside", True, "only the ports of terminals")
+
+
+def _is_clear(url: str) -> bool:
+    """Whether an address leads over the network without TLS."""
+    link = urlsplit(url)
+    return link.scheme == "http" and link.hostname not in listening.LOOPBACK
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:
@@ -247,6 +258,14 @@ def _billing(settings: Settings) -> Iterator[Finding]:
         yield Finding("营收 / billing", True, check(settings[BillingSettings].connection))
     except BillingError as error:
         yield Finding("营收 / billing", False, str(error), "mend [billing] connection")
+
+
+def _desk(settings: Settings) -> Iterator[Finding]:
+    port = glance(address_file(settings.folder), lambda known: int(known["port"]))
+    if port and servers.port_answers(port):
+        yield Finding("工作台 / desk", True, f"answers on port {port}")
+    else:
+        yield Finding("工作台 / desk", None, "not running; starts with `mainflow up`")
 
 
 def _grafana(settings: Settings) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ LEFT_S = 3600.0
 """Seconds after which a file that was being written was left by a kill."""
 
 FOLDERS = ("state", "logs", "reports")
-SECRET = ("state/postgres.json", "state/postgres-roles.json", "grafana/admin_password", "grafana/grafana.ini")
+SECRET = ("state/postgres.json", "state/postgres-roles.json", "state/desk-key", "grafana/admin_password", "grafana/grafana.ini")
 ADDRESSES = {"daemon.json": "daemon.lock", "up.json": "up.lock"}
 """Files that a process keeps while it runs, and the lock that it holds then."""
 

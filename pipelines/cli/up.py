@@ -18,7 +18,7 @@ from pipelines.runs.run import run_days
 
 
 def run_all(settings: Settings, console: Console) -> None:
-    """Start daemon, PostgreSQL, Dagster and Grafana (where there is one), print the addresses, start again what dies.
+    """Start daemon, PostgreSQL, Dagster, Grafana (where there is one) and desk, print the addresses, start again what dies.
 
     Raises `ServerError`, `SupervisorBusy`.
     """
@@ -48,6 +48,8 @@ def run_all(settings: Settings, console: Console) -> None:
             console.print(f"Grafana             {address}  用户 user admin, 密码 password: {secret}")
         else:
             console.print("Grafana             没有找到 / not found: install it, or set GRAFANA_HOME to its folder")
+        address = stack.enter_context(servers.desk(settings, children=children, with_grafana=home is not None))
+        console.print(f"工作台 / desk       {address}")
         console.print(f"Dagster             {stack.enter_context(servers.dagster(settings, children=children))}")
         if not settings[PostgresSettings].dsn:
             console.print(f"PostgreSQL          {without_secrets(dsn)}")

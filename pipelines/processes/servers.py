@@ -1,4 +1,4 @@
-"""The processes of a site, each started for the time of a `with` block: socket daemon, PostgreSQL, Dagster, Grafana.
+"""The processes of a site, each started for the time of a `with` block: socket daemon, PostgreSQL, Dagster, Grafana, desk.
 
 A process that already runs is used and left running.
 """
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg.conninfo import conninfo_to_dict
 
+from desk.settings import address_file
 from ingest_daemon.contract import locks
 from ingest_daemon.contract.files import glance
 from ingest_daemon.contract.log import LOG
@@ -58,12 +59,14 @@ def running_daemon(site: Site) -> Ports | None:
 
 
 def inner_ports(site: Site) -> dict[str, int]:
-    """The ports of what runs here for this machine only: the daemon's health page and the embedded PostgreSQL."""
-    from pipelines.processes.postgres import address_file
+    """The ports of what runs here for this machine only: the daemon's health page, the desk and the embedded PostgreSQL."""
+    from pipelines.processes import postgres
 
     health = glance(site.state / "daemon.json", lambda own: int(own["health_port"])) if running_daemon(site) else None
-    dsn = glance(address_file(site), lambda own: str(own["dsn"]))
-    return ({"health": health} if health else {}) | ({"PostgreSQL": int(str(conninfo_to_dict(dsn)["port"]))} if dsn else {})
+    dsn = glance(postgres.address_file(site), lambda own: str(own["dsn"]))
+    desk = glance(address_file(site), lambda own: int(own["port"]))
+    server = int(str(conninfo_to_dict(dsn)["port"])) if dsn else None
+    return {name: port for name, port in (("health", health), ("desk", desk), ("PostgreSQL", server)) if port}
 
 
 @contextlib.contextmanager
@@ -157,6 +160,28 @@ def grafana(settings: Settings, home: Path, *, children: list[Child] | None = No
         if own.wall:
             _make_wall(site, own.grafana_local, postgres_dsn)
         yield own.grafana_link
+
+
+@contextlib.contextmanager
+def desk(settings: Settings, *, children: list[Child] | None = None, with_grafana: bool) -> Iterator[str]:
+    """The desk, which asks Grafana who logs in; gives its address for people. Raises `ServerError`.
+
+    `with_grafana`: it is the one of `grafana`, else that of `[desk] grafana`.
+    """
+    site, shown = settings.folder, settings[ServerSettings]
+    environment = {}
+    if with_grafana:
+        environment = {"MAINFLOW_DESK_GRAFANA": shown.grafana_local, "MAINFLOW_DESK_GRAFANA_LINK": shown.grafana_link}
+    command = [sys.executable, "-m", "desk", "--site", str(site.root)]
+    noted = address_file(site)
+    noted.unlink(missing_ok=True)
+    with kept_running(Process("desk", command, site, environment), _listed(children)) as started:
+        deadline = time.monotonic() + START_S
+        while (link := glance(noted, lambda known: str(known["link"]))) is None:
+            if started.poll() is not None or time.monotonic() > deadline:
+                raise ServerError(f"the desk does not start:\n{_tail(site, 'desk')}")
+            time.sleep(0.05)
+        yield link
 
 
 def _make_wall(site: Site, url: str, postgres_dsn: str) -> None:

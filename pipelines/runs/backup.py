@@ -44,10 +44,30 @@ LAST = "backup.json"
 BEFORE = "ops_before_restore"
 """Schema `ops` until the restored one is whole."""
 
+RIGHTS = f"""
+with places as (
+    select 'schema ops' as place, null::text as own, nspacl as rights from pg_namespace where nspname = '{BEFORE}'
+    union all
+    select format('ops.%I', relname), null, relacl from pg_class where relnamespace = to_regnamespace('{BEFORE}')
+    union all
+    select format('ops.%I', relname), attname, attacl
+    from pg_attribute join pg_class on pg_class.oid = attrelid where relnamespace = to_regnamespace('{BEFORE}')
+)
+
+select format(
+    'grant %s %s on %s to %s',
+    privilege_type, '(' || quote_ident(own) || ')', place, coalesce(quote_ident(rolname), 'public')
+)
+from places cross join aclexplode(rights)
+left join pg_roles on pg_roles.oid = grantee
+where grantor <> grantee and (place = 'schema ops' or to_regclass(place) is not null)
+"""
+"""Statements that give the restored schema the rights that this server's roles had; the backup's roles may have other names."""
+
 CHUNK = 1 << 20
 DUMP_S = 3600
 
-OF_PROCESSES = {"postgres.json", "postgres-roles.json", "daemon.json", "up.json", "site-place.json", LAST}
+OF_PROCESSES = {"postgres.json", "postgres-roles.json", "daemon.json", "desk.json", "up.json", "site-place.json", LAST}
 """Of `state/`: addresses and passwords of what runs here, and where that is: a restored site takes the place of the first."""
 
 WHILE_NO_RUN = ("marts.duckdb", "units", "reports", "quarantine", "registry")
@@ -172,6 +192,8 @@ def restore_ops(site: Site, dsn: str) -> bool:
             if _has_schema(connection, BEFORE):
                 connection.execute(f"alter schema {BEFORE} rename to ops")
             raise
+        for (grant,) in connection.execute(RIGHTS).fetchall():
+            connection.execute(grant)
         connection.execute(f"drop schema if exists {BEFORE} cascade")
         migrate(connection)
     dump.rename(dump.with_name(f"{DUMP}.restored"))

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from dashboards.provisioning import WALL
+from desk.settings import DeskSettings
 from ingest_daemon.contract.settings import PostgresSettings
 from ingest_daemon.reception.settings import DaemonSettings
 from ingest_daemon.stores.settings import StoreSettings
@@ -68,7 +69,7 @@ def test_the_wall_is_off_unless_it_is_asked_for():
 
 
 def test_the_services_are_those_of_a_site():
-    ours = {"site", "daemon", "dagster-webserver", "dagster-daemon", "wall"}
+    ours = {"site", "daemon", "dagster-webserver", "dagster-daemon", "desk", "wall"}
     images = {name: service["image"] for name, service in SERVICES.items() if name not in ours}
     assert images == {"influxdb": "influxdb:2.7", "postgres": "postgres:16", "grafana": "grafana/grafana:12.3.3"}
     assert {SERVICES[name]["image"] for name in ours} == {"mainflow:local"}
@@ -104,10 +105,10 @@ def test_no_secret_stands_in_the_files_and_each_is_named_in_the_example():
 
 
 def test_settings_given_by_environment_are_settings_that_the_code_reads():
-    sections = {"daemon": DaemonSettings, "store": StoreSettings, "postgres": PostgresSettings}
+    sections = {"daemon": DaemonSettings, "store": StoreSettings, "postgres": PostgresSettings, "desk": DeskSettings}
     known = {f"MAINFLOW_{name}_{item.name}".upper() for name, kind in sections.items() for item in fields(kind)}
     known |= {"MAINFLOW_SITE"}
-    for name in ("site", "daemon", "dagster-webserver", "dagster-daemon"):
+    for name in ("site", "daemon", "dagster-webserver", "dagster-daemon", "desk"):
         given = {key for key in SERVICES[name]["environment"] if key.startswith("MAINFLOW_")}
         assert given <= known, given - known
 

@@ -25,7 +25,7 @@ from ingest_daemon.stores.influxdb import InfluxStore
 from ingest_daemon.stores.points import merge
 from ingest_daemon.stores.settings import StoreSettings
 from pipelines import settings
-from pipelines.processes.postgres import embedded
+from pipelines.processes.postgres import address, embedded
 from pipelines.runs import backup, run, touched
 from pipelines.runs.backup import BackupError
 from pipelines.runs.backup_readings import FOLDER, name_of
@@ -119,6 +119,11 @@ def test_figures_alarms_and_registry_are_those_of_the_backup(tmp_path: Path) -> 
         assert not backup.restore_ops(restored, dsn)
         with psycopg.connect(dsn) as connection:
             assert connection.execute("select meter, code from ops.alarm_event").fetchall() == [("M1", "P_LO")]
+        addresses = address(restored)
+        assert addresses
+        with psycopg.connect(addresses["desk_dsn"]) as desk, psycopg.connect(addresses["board_dsn"]) as board:
+            desk.execute("update ops.ticker_setting set seconds = 9; update ops.alarm set note = ''")
+            board.execute("select count(*) from ops.alarm_ticker")
         run.run_touched(replace(again, serving_dsn=lambda: dsn), "test")
         with psycopg.connect(dsn) as connection:
             query = "select count(*) from mart.daily_usage"

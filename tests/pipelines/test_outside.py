@@ -237,9 +237,10 @@ def test_the_doctor_tells_what_others_reach(outside: Outside) -> None:
             "MAINFLOW_SERVERS_DAGSTER_PORT": str(wide.getsockname()[1]),
             "MAINFLOW_SERVERS_GRAFANA_URL": "http://boards.example",
             "MAINFLOW_SMS_BIND": "0.0.0.0",
+            "MAINFLOW_DESK_URL": "http://desk.example",
         }
         told = mainflow("doctor", "--site", outside.site.root, environment=environment, check=False).stdout
-    for name in ("outside Dagster", "outside SMS", "outside Grafana"):
+    for name in ("outside Dagster", "outside SMS", "outside Grafana", "outside desk"):
         assert f"{name} " in told, told
     assert "outside health" not in told
     assert "outside PostgreSQL" not in told

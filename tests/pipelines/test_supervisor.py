@@ -48,7 +48,7 @@ def started(site: Site) -> Iterator["subprocess.Popen[str]"]:
 
 
 def test_whatever_is_killed_is_back_and_a_second_up_is_refused(site: Site, started: "subprocess.Popen[str]") -> None:
-    assert set(pids(site)) == {"daemon", "postgres", "dagster-webserver", "dagster-daemon"}
+    assert set(pids(site)) == {"daemon", "postgres", "dagster-webserver", "dagster-daemon", "desk"}
     refused = mainflow("up", "--site", site.root, check=False)
     assert refused.returncode == 2
     assert "mainflow down --site" in refused.stdout
@@ -61,7 +61,7 @@ def test_whatever_is_killed_is_back_and_a_second_up_is_refused(site: Site, start
     dsn = json.loads((site.state / "postgres.json").read_text())["dsn"]
     eventually(lambda: psycopg.connect(dsn).execute("select 1 from ops.site").fetchone(), "the database answers", BACK_S)
     status = mainflow("status", "--site", site.root).stdout
-    assert status.count("signal 9") == 4
+    assert status.count("signal 9") == 5
     assert "stopped" in mainflow("down", "--site", site.root).stdout
     eventually(lambda: started.poll() is not None, "the supervisor ends", 5)
     assert supervisor.kept(site) is None

@@ -1,0 +1,1 @@
+"""The pages, a module each: `routes`, and `navigation` where the head of every page leads there."""
