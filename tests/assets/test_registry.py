@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from assets.registry import FILES, SHOWN, RegistryError, load, problems_text, read
+from ingest_daemon.contract.registry_files import FILES, SHOWN, RegistryError, load, problems_text, read
 
 TERMINALS = """\
 terminal,meter,customer_no,protocol,dn_mm,technology,q1_m3h,q2_m3h,q3_m3h,q4_m3h,digits,resolution_m3,step_min,reads,\
