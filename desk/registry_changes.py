@@ -3,9 +3,9 @@
     upload ──`draft`──▶ ops.registry_draft ──`preview`──▶ what would change, problems ──`apply`──▶ registry/<name>.csv, and a row
                                                                                               of ops.registry_change
 
-A row of `ops.registry_change` is a state of a file, with who made it; the state before it is the row before. A file that somebody
-changed beside the desk gets a row of its own, without a name, before the next change. Drafts and states hold passwords: nobody but
-the desk and the owner reads these tables, and no page shows them.
+A row of `ops.registry_change` is a state of a file, with who made it; the state before it is the row before. A file that
+somebody changed beside the desk gets a row of its own, without a name, before the next change. Drafts and states hold passwords:
+nobody but the desk and the owner reads these tables, and no page shows them.
 """
 
 import gzip
@@ -56,7 +56,7 @@ class Line(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A row that is another: its number in the new table, the cells of its key, and (column, old, new) of each cell that differs."""
+    """A row that differs: its number in the new table, the cells of its key, and (column, old, new) of each cell that does."""
 
     number: int
     key: str
@@ -150,6 +150,14 @@ def table_of(file: str, content: bytes | None) -> Table:
     return Table(table.columns, table.rows)
 
 
+def tolerant_table(file: str, content: bytes | None) -> Table:
+    """As `table_of`; what is no table has no row."""
+    try:
+        return table_of(file, content)
+    except NotWhole:
+        return table_of(file, None)
+
+
 def masked(file: str, table: Table) -> Table:
     """The table with passwords hidden, as people get it."""
     return Table(table.columns, [[*cells.values()] for cells in (_hidden(file, line.cells) for line in _lines(table))])
@@ -226,7 +234,7 @@ def kept_draft(connection: psycopg.Connection[Any], file: str, draft_id: str) ->
         "where draft_id = %s and file = %s",
         [draft_id, file],
     ).fetchone()
-    return Draft(*row[:5], _unpacked(row[5]), *row[6:]) if row else None
+    return Draft(**row._asdict() | {"content": _unpacked(row.content)}) if row else None
 
 
 def discard(connection: psycopg.Connection[Any], draft_id: str) -> None:
@@ -248,10 +256,7 @@ def _unpacked(content: bytes | None) -> bytes | None:
 def preview(connection: psycopg.Connection[Any], settings: Settings, draft: Draft) -> Preview:
     """Hold a draft against the file and against the other files of the registry."""
     present = content_of(path_of(settings, draft.file))
-    try:
-        before = table_of(draft.file, present)
-    except NotWhole:  # what is there is no table: everything is new
-        before = Table(list(FILES[draft.file]), [])
+    before = tolerant_table(draft.file, present)
     after = table_of(draft.file, draft.content)
     changes = differences(draft.file, before, after)
     problems = _problems(connection, settings, draft, before, after)
@@ -353,46 +358,162 @@ def _by_key(keys: Sequence[str], table: Table) -> dict[tuple[str, ...], list[Lin
 
 
 def _shown(file: str, cells: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
-    return [
-        (name, old and HIDDEN, new and HIDDEN) if name == SECRET.get(file) else (name, old, new) for name, old, new in cells
-    ]
+    return [(name, old and HIDDEN, new and HIDDEN) if name == SECRET.get(file) else (name, old, new) for name, old, new in cells]
 
 
 # --- applying -----------------------------------------------------------------------------------------------------------------
 
 
 def apply(connection: psycopg.Connection[Any], settings: Settings, draft: Draft, user: str, *, is_meant: bool) -> None:
-    """Make a draft the file, and note who did. All of it or nothing: a commit that fails puts the file back.
+    """Make a draft the file, note who did, and commit. All of it or nothing: where the commit fails, the file is put back.
 
     `is_meant`: the user confirmed the warnings. Raises `Changed`, `NotApplied`, `OSError`, `psycopg.Error`.
     """
     path = path_of(settings, draft.file)
-    with connection.transaction():
-        connection.execute("select pg_advisory_xact_lock(%s)", [LOCK])
-        present = content_of(path)
-        if digest(present) != draft.base:
-            raise Changed(author_of(connection, settings, draft.file))
-        plan = preview(connection, settings, draft)
-        if plan.problems or plan.differences.is_empty or (plan.warnings and not is_meant):
-            raise NotApplied
-        note_outside(connection, settings, draft.file, present)
-        content = draft.content
-        if content is not None:
-            table = table_of(draft.file, content)
-            content = csv_bytes(table.columns, without_empty(table.rows))
-        _note(connection, draft.file, user, UPLOAD if draft.undoes is None else UNDO, content, plan.differences, draft.undoes)
-        discard(connection, draft.draft_id)
-        _put(path, content)
-    # Until here the lock is held; the daemon asks for this word only where the file alone is not believed.
+    connection.execute("select pg_advisory_xact_lock(%s)", [LOCK])
+    present = content_of(path)
+    if digest(present) != draft.base:
+        raise Changed(author_of(connection, settings, draft.file))
+    plan = preview(connection, settings, draft)
+    if plan.problems or plan.differences.is_empty or (plan.warnings and not is_meant):
+        raise NotApplied
+    content = draft.content
+    if content is not None:
+        table = table_of(draft.file, content)
+        content = csv_bytes(table.columns, without_empty(table.rows))
+    _note_outside(connection, settings, draft.file, present)
+    _note(connection, draft.file, content, plan.differences, UNDO if draft.undoes else UPLOAD, user, draft.undoes)
+    discard(connection, draft.draft_id)
+    _put(path, content)
+    try:
+        connection.commit()
+    except psycopg.Error:
+        _put(path, present)
+        raise
     if plan.loses_terminals:
         registry_belief.accept(settings.folder)
 
 
 def _put(path: Path, content: bytes | None) -> None:
-    """Replace a file, or take it away."""
+    """Replace a file durably, or take it away."""
     if content is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, [content])
     else:
         path.unlink(missing_ok=True)
         sync_folder(path.parent)
+
+
+def _note_outside(connection: psycopg.Connection[Any], settings: Settings, file: str, present: bytes | None) -> None:
+    """Note what somebody did beside the desk since its last change, so that no state of the file is lost."""
+    last = last_state(connection, file)
+    if (last.digest if last else None) == digest(present):
+        return
+    former = state_content(connection, last.change_id) if last else None
+    changes = differences(file, tolerant_table(file, former), tolerant_table(file, present))
+    _note(connection, file, present, changes, OUTSIDE, None, None, _modified(path_of(settings, file)))
+
+
+def _note(
+    connection: psycopg.Connection[Any],
+    file: str,
+    content: bytes | None,
+    changes: Differences,
+    kind: str,
+    user: str | None,
+    undoes: int | None,
+    at: datetime | None = None,
+) -> None:
+    connection.execute(
+        "insert into ops.registry_change "
+        "(file, changed_at, changed_by, kind, undoes, digest, content, rows_added, rows_changed, rows_gone) "
+        "values (%s, coalesce(%s, clock_timestamp()), %s, %s, %s, %s, %s, %s, %s, %s)",
+        [
+            *(file, at, user, kind, undoes, digest(content), _packed(content)),
+            *(len(changes.added), len(changes.changed), len(changes.gone)),
+        ],
+    )
+
+
+def _modified(path: Path) -> datetime | None:
+    with suppress(OSError):
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    return None
+
+
+# --- history ------------------------------------------------------------------------------------------------------------------
+
+
+class State(NamedTuple):
+    """A state of a file in the history."""
+
+    change_id: int
+    file: str
+    changed_at: datetime
+    changed_by: str | None
+    kind: str
+    undoes: int | None
+    digest: str | None
+    rows_added: int
+    rows_changed: int
+    rows_gone: int
+
+
+STATE = f"select {', '.join(State._fields)} from ops.registry_change"
+
+
+def history(connection: psycopg.Connection[Any], file: str, most: int = 50) -> list[State]:
+    """The last states of a file, the newest first."""
+    rows = connection.execute(f"{STATE} where file = %s order by change_id desc limit %s", [file, most])
+    return [State(*row) for row in rows]
+
+
+def last_state(connection: psycopg.Connection[Any], file: str) -> State | None:
+    """The newest state of a file; None where the desk never changed it."""
+    return next(iter(history(connection, file, 1)), None)
+
+
+def last_states(connection: psycopg.Connection[Any]) -> dict[str, State]:
+    """The newest state of each file that the desk changed."""
+    rows = connection.execute(f"{STATE} where change_id in (select max(change_id) from ops.registry_change group by file)")
+    return {row.file: State(*row) for row in rows}
+
+
+def state_and_former(connection: psycopg.Connection[Any], file: str, change_id: int) -> tuple[State, State | None] | None:
+    """A state of a file and that before it; None where there is no such."""
+    rows = connection.execute(f"{STATE} where file = %s and change_id <= %s order by change_id desc limit 2", [file, change_id])
+    states = [State(*row) for row in rows]
+    if not states or states[0].change_id != change_id:
+        return None
+    return states[0], states[1] if len(states) > 1 else None
+
+
+def state_content(connection: psycopg.Connection[Any], change_id: int) -> bytes | None:
+    """The file in a state; None for no file."""
+    row = connection.execute("select content from ops.registry_change where change_id = %s", [change_id]).fetchone()
+    return _unpacked(row[0]) if row else None
+
+
+def differences_of(connection: psycopg.Connection[Any], state: State, former: State | None) -> Differences:
+    """What a change changed."""
+    before = state_content(connection, former.change_id) if former else None
+    return differences(
+        state.file, tolerant_table(state.file, before), tolerant_table(state.file, state_content(connection, state.change_id))
+    )
+
+
+def undo_draft(connection: psycopg.Connection[Any], settings: Settings, file: str, change_id: int, user: str) -> Draft | None:
+    """A draft of the content before a change; None where there is nothing before it. Raises `Changed` where more came since."""
+    base, last = digest(content_of(path_of(settings, file))), last_state(connection, file)
+    if not last or last.change_id != change_id or last.digest != base:
+        raise Changed(author_of(connection, settings, file))
+    _, former = state_and_former(connection, file, change_id) or (last, None)
+    return new_draft(file, state_content(connection, former.change_id), user, base, undoes=change_id) if former else None
+
+
+def author_of(connection: psycopg.Connection[Any], settings: Settings, file: str) -> Author:
+    """Who brought a file to its state."""
+    path, last = path_of(settings, file), last_state(connection, file)
+    if last and last.digest == digest(content_of(path)):
+        return Author(last.changed_by, last.changed_at)
+    return Author(None, _modified(path) or datetime.now(UTC))

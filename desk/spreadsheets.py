@@ -2,8 +2,8 @@
 
     upload ──`read_upload`──▶ columns, rows ──`csv_bytes`──▶ registry/<name>.csv ──`download_csv`, `download_xlsx`──▶ spreadsheet
 
-A cell that a spreadsheet would run as a formula leaves with an apostrophe before it, which `read_upload` takes off again; a formula
-that comes in is a problem, and never a value.
+A cell that a spreadsheet would run as a formula leaves with an apostrophe before it, which `read_upload` takes off again; a
+formula that comes in is a problem, and never a value.
 """
 
 import csv
@@ -148,7 +148,7 @@ def _unfit(path: Path, row: int, column: str, cell: Any) -> Problem | None:
             path,
             (row,),
             column,
-            f"a number of more than {EXACT_DIGITS} digits, which spreadsheets round: format the column as text and enter it again",
+            f"a number of more than {EXACT_DIGITS} digits, which spreadsheets round: make the column text, enter it again",
             f"超过 {EXACT_DIGITS} 位的数字会被电子表格取整：请把该列设为文本后重新填写",
         )
     return None
