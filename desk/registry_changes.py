@@ -255,69 +255,68 @@ def _unpacked(content: bytes | None) -> bytes | None:
 
 def preview(connection: psycopg.Connection[Any], settings: Settings, draft: Draft) -> Preview:
     """Hold a draft against the file and against the other files of the registry."""
-    present = content_of(path_of(settings, draft.file))
-    before = tolerant_table(draft.file, present)
-    after = table_of(draft.file, draft.content)
+    path = path_of(settings, draft.file)
+    present = content_of(path)
+    before, after = tolerant_table(draft.file, present), table_of(draft.file, draft.content)
     changes = differences(draft.file, before, after)
-    problems = _problems(connection, settings, draft, before, after)
     warnings: list[tuple[str, dict[str, object]]] = []
     if draft.known_as and draft.undoes is None and not (digest(present) or "").startswith(draft.known_as):
         author = author_of(connection, settings, draft.file)
         warnings.append(("older_base", {"user": author.user, "at": author.at}))
-    loses = False
+    of_daemon, loses_terminals = list[Problem](), False
     if draft.file == "terminals":
-        with suppress(OSError, ValueError):
-            change = operations.registry(settings).change(draft.content)
-            if loses := bool(change.disbelief):
-                warnings.append(("terminals_gone", {"count": len(change.lost), "names": ", ".join(change.lost[:10])}))
-    elif len(changes.gone) > registry_belief.LOST_SHARE * max(1, len(_lines(before))):
-        warnings.append(("rows_gone", {"count": len(changes.gone), "of": len(_lines(before))}))
-    return Preview(changes, problems, warnings, loses)
+        of_daemon, lost = _of_daemon(settings, path, draft.content)
+        if loses_terminals := bool(lost):
+            warnings.append(("terminals_gone", {"count": len(lost), "names": ", ".join(lost[:10])}))
+    elif len(changes.gone) > registry_belief.LOST_SHARE * (rows := len(_lines(before))):
+        warnings.append(("rows_gone", {"count": len(changes.gone), "of": rows}))
+    if before.rows and (lost := [name for name in before.columns if name and name not in after.columns]):
+        names = ", ".join(lost)
+        en = f"columns missing that the file has: {names}; keep them, with empty cells where nothing is to be there"
+        problems = [Problem(path, (), "", en, f"缺少文件已有的列：{names}；请保留该列，可留空")]
+    else:
+        problems = _problems(connection, settings, draft, of_daemon)
+    return Preview(changes, problems, warnings, loses_terminals)
 
 
 def _problems(
-    connection: psycopg.Connection[Any], settings: Settings, draft: Draft, before: Table, after: Table
+    connection: psycopg.Connection[Any], settings: Settings, draft: Draft, of_daemon: Sequence[Problem]
 ) -> list[Problem]:
     """What is wrong in a draft, and what would be wrong in other files only because of it."""
-    path = path_of(settings, draft.file)
-    if lost := [name for name in before.columns if name and name not in after.columns and before.rows]:
-        names = ", ".join(lost)
-        en = f"columns missing that the file has: {names}; keep them, with empty cells where nothing is to be there"
-        return [Problem(path, (), "", en, f"缺少文件已有的列：{names}；请保留该列，可留空")]
-    meters = known_meters(connection)
-    if draft.content is None:
-        problems: list[Problem] = []
-        drafts = {draft.file: csv_bytes(list(FILES[draft.file]), [])}
-    else:
-        drafts = {draft.file: draft.content}
-        problems = _of_daemon(settings, path, draft.content) if draft.file == "terminals" else []
-    wrong_now = set(read(settings.folder.registry, meters).problems)
-    for problem in read(settings.folder.registry, meters, drafts).problems:
-        if problem.path == path or problem not in wrong_now:
-            problems.append(problem)
+    folder, path, meters = settings.folder.registry, path_of(settings, draft.file), known_meters(connection)
+    drafts = {draft.file: csv_bytes(list(FILES[draft.file]), []) if draft.content is None else draft.content}
+    found = read(folder, meters, drafts).problems
+    if any(problem.path != path for problem in found):
+        wrong_now = set(read(folder, meters).problems)
+        found = [problem for problem in found if problem.path == path or problem not in wrong_now]
+    return sorted(_once([*found, *of_daemon]), key=lambda problem: (problem.path != path, problem.path, problem.rows[-1:]))
+
+
+def _once(problems: Sequence[Problem]) -> list[Problem]:
+    """The problems, of several of one cell the first: figures and daemon find the same faults."""
     known: dict[tuple[object, ...], Problem] = {}
-    for problem in problems:  # figures and daemon find the same fault of a cell
-        known[problem.path, problem.rows[-1:], problem.column] = problem
-    return sorted(known.values(), key=lambda problem: (problem.path != path, problem.path, problem.rows[-1:], problem.column))
+    for problem in problems:
+        known.setdefault((problem.path, problem.rows[-1:], problem.column), problem)
+    return list(known.values())
 
 
-def _of_daemon(settings: Settings, path: Path, content: bytes) -> list[Problem]:
-    """What the daemon would find wrong in a draft of terminals.csv; columns of one's own are no fault."""
+def _of_daemon(settings: Settings, path: Path, draft: bytes | None) -> tuple[list[Problem], list[str]]:
+    """What the daemon finds wrong in terminals.csv or a draft of it, and the terminals without which it would not believe it.
+
+    Columns of one's own are no fault.
+    """
     try:
-        change = operations.registry(settings).change(content)
+        change = operations.registry(settings).change(draft)
     except (OSError, ValueError) as error:
-        return [Problem(path, (), "", str(error), str(error))]
-    return [Problem(path, (found.row,), found.column, found.detail, found.zh) for found in change.problems if found.row > 1]
+        return [Problem(path, (), "", str(error), str(error))], []
+    problems = [Problem(path, (found.row,), found.column, found.detail, found.zh) for found in change.problems if found.row > 1]
+    return problems, change.lost if change.disbelief else []
 
 
 def present_problems(connection: psycopg.Connection[Any], settings: Settings) -> list[Problem]:
     """What is wrong in the files as they are."""
-    path = path_of(settings, "terminals")
-    content = content_of(path)
-    of_daemon = [] if content is None else _of_daemon(settings, path, content)
-    own = read(settings.folder.registry, known_meters(connection)).problems
-    cells = {(problem.path, problem.rows[-1:], problem.column) for problem in own}
-    return own + [problem for problem in of_daemon if (problem.path, problem.rows[-1:], problem.column) not in cells]
+    own, path = read(settings.folder.registry, known_meters(connection)).problems, path_of(settings, "terminals")
+    return _once([*own, *(_of_daemon(settings, path, None)[0] if path.exists() else [])])
 
 
 def known_meters(connection: psycopg.Connection[Any]) -> set[str]:
@@ -502,13 +501,17 @@ def differences_of(connection: psycopg.Connection[Any], state: State, former: St
     )
 
 
-def undo_draft(connection: psycopg.Connection[Any], settings: Settings, file: str, change_id: int, user: str) -> Draft | None:
-    """A draft of the content before a change; None where there is nothing before it. Raises `Changed` where more came since."""
+def undo_draft(connection: psycopg.Connection[Any], settings: Settings, file: str, change_id: int, user: str) -> Draft:
+    """A draft of the content before the last change; before a file's first one there was no file.
+
+    Raises `Changed` where that change is no longer the last.
+    """
     base, last = digest(content_of(path_of(settings, file))), last_state(connection, file)
     if not last or last.change_id != change_id or last.digest != base:
         raise Changed(author_of(connection, settings, file))
     _, former = state_and_former(connection, file, change_id) or (last, None)
-    return new_draft(file, state_content(connection, former.change_id), user, base, undoes=change_id) if former else None
+    content = state_content(connection, former.change_id) if former else None
+    return new_draft(file, content, user, base, undoes=change_id)
 
 
 def author_of(connection: psycopg.Connection[Any], settings: Settings, file: str) -> Author:

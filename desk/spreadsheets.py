@@ -55,10 +55,11 @@ def read_upload(file: str, data: bytes) -> Upload:
         )
     problems: list[Problem] = []
     if data.startswith(ZIP):
-        columns, rows = _of_workbook(path, data, problems)
-    else:
-        table = read_csv(data)
-        columns, rows = table.columns, [[_without_guard(cell) for cell in row] for row in table.rows]
+        head, *rows = _of_workbook(path, data, problems)
+        data = csv_bytes(head, rows)  # so that both are read alike from here on
+    table = read_csv(data)
+    columns, rows = table.columns, [[_without_guard(cell) for cell in row] for row in table.rows]
+    problems += [Problem(path, (row,), name, "a NUL character", "含有 NUL 字符") for row, name in table.with_nul]
     for number, row in enumerate(rows, 2):
         for place, cell in enumerate(row):
             if cell.startswith("=") and len(problems) < MOST_PROBLEMS:
@@ -80,8 +81,8 @@ def _without_guard(cell: str) -> str:
 # --- XLSX ---------------------------------------------------------------------------------------------------------------------
 
 
-def _of_workbook(path: Path, data: bytes, problems: list[Problem]) -> tuple[list[str], list[list[str]]]:
-    """Names of the columns and the rows of the first sheet."""
+def _of_workbook(path: Path, data: bytes, problems: list[Problem]) -> list[list[str]]:
+    """The rows of the first sheet that is not hidden, as text; the first has the names of the columns."""
     try:
         with ZipFile(io.BytesIO(data)) as packed:
             if sum(entry.file_size for entry in packed.infolist()) > MOST_UNPACKED:
@@ -97,28 +98,20 @@ def _of_workbook(path: Path, data: bytes, problems: list[Problem]) -> tuple[list
             f"the sheet has {sheet.max_row:,} rows and {sheet.max_column:,} columns; delete the empty ones, or save it as CSV",
             f"工作表有 {sheet.max_row:,} 行、{sheet.max_column:,} 列；请删除空行空列，或另存为 CSV",
         )
-    head, *rows = _cells(path, sheet, problems)
-    while head and not head[-1]:
-        head.pop()
-    if not head:
+    rows = _cells(path, sheet, problems)
+    if not any(rows[0]):
         raise NotWhole("the first row is empty; expected the names of the columns", "首行是空的；应为列名")
-    twice = sorted({name for name in head if name and head.count(name) > 1})
-    if twice:
-        raise NotWhole(f"column {', '.join(twice)} is there twice; expected once", f"列 {', '.join(twice)} 重复；只应有一列")
-    # As CSV has it: cells behind the last column only where something is in them.
-    return head, [row if any(row[len(head) :]) else row[: len(head)] for row in rows]
+    return rows
 
 
 def _cells(path: Path, sheet: Worksheet, problems: list[Problem]) -> list[list[str]]:
     """Every row of a sheet as text. A cell merged downwards holds for each of its rows; other merged ones are problems."""
-    rows = [[_text(cell.value) for cell in row] for row in sheet.iter_rows()]
-    names = rows[0] if rows else []
-    for number, row in enumerate(sheet.iter_rows(min_row=2), 2):
-        for cell, name in zip(row, names, strict=True):
-            if problem := _unfit(path, number, name, cell):
-                problems.append(problem)
-        if len(problems) > MOST_PROBLEMS:
-            break
+    rows: list[list[str]] = []
+    for number, row in enumerate(sheet.iter_rows(), 1):
+        if len(problems) < MOST_PROBLEMS:
+            unfit = (_unfit(path, number, rows[0][place] if rows else "", cell) for place, cell in enumerate(row))
+            problems += [problem for problem in unfit if problem]
+        rows.append([_text(cell.value) for cell in row])
     for merged in sheet.merged_cells.ranges:
         first, last = merged.min_row, merged.max_row
         if merged.min_col != merged.max_col or first == 1:
@@ -132,9 +125,9 @@ def _cells(path: Path, sheet: Worksheet, problems: list[Problem]) -> list[list[s
                 )
             )
             continue
-        for row in rows[first:last]:
-            row[merged.min_col - 1] = rows[first - 1][merged.min_col - 1]
-    return rows or [[]]
+        for cells in rows[first:last]:
+            cells[merged.min_col - 1] = rows[first - 1][merged.min_col - 1]
+    return rows
 
 
 def _unfit(path: Path, row: int, column: str, cell: Any) -> Problem | None:
@@ -166,7 +159,7 @@ def _text(value: Any) -> str:
         return value.isoformat() if value.time() != time() else value.date().isoformat()
     if isinstance(value, date | time):
         return value.isoformat()
-    return str(value).replace("\0", "").replace("_x000D_", "").strip()
+    return str(value).replace("_x000D_", "").strip()
 
 
 # --- what people get ----------------------------------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ def _show_file(visit: Visit, status: int = 200, trouble: str = "") -> Response:
         columns=_columns(visit, file),
         has_shipped=(RULES / f"{file}.csv").exists(),
         history=history,
-        undoable=history[0].change_id if len(history) > 1 and not is_outside else None,  # before the first one nothing is known
+        undoable=history[0].change_id if history and not is_outside else None,
         outside_at=author.at if is_outside else None,
         problems=_shown(visit, problems),
         more_problems=max(0, len(problems) - LINES),
@@ -345,8 +345,6 @@ def undo(visit: Visit) -> Response:
         except Changed as changed:
             connection.rollback()
             return _show_file(visit, 409, desk.word("changed_since", **_readable(visit, changed.author._asdict())))
-        if draft is None:
-            raise Refused(404, "not_found")
         changes.keep_draft(connection, draft)
     return RedirectResponse(f"/maintain/{file}/draft/{draft.draft_id}", 303)
 
