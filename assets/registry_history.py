@@ -219,8 +219,14 @@ def take_over(
             break
         time.sleep(LOOK_S)
     stored = _stored(bench) if any(interval.is_new for interval in edit.intervals) else None
-    mark(days_of(edit, bench.max_hole, bench.zone, _computed(connection), partial(_is_read, bench), stored))
-    if any(not edit.tables[name].equals(before[name]) for name in TABLES):
+    computed = _computed(connection)
+    days = days_of(edit, bench.max_hole, bench.zone, computed, partial(_is_read, bench), stored)
+    is_changed = any(not edit.tables[name].equals(before[name]) for name in TABLES)
+    if is_changed and not days and computed.height:
+        # A word or a name concerns no day; tables of names are made with any, and nobody waits for the next reading.
+        days = {computed["day"].max()}  # type: ignore[arg-type]
+    mark(days)
+    if is_changed:
         append(folder, before, edit.tables, now)
     for problem in edit.problems[:SHOWN]:
         LOG.warning("registry: %s", problem)

@@ -29,7 +29,7 @@ insert into mart.quarantine values ('FUTURE_TIME', '时间在未来', 'Time in t
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, desk_dsn: str, grafana: StandInGrafana) -> Iterator[Served]:
+def served(tmp_path_factory: pytest.TempPathFactory, desk_dsn: str, stand_in: StandInGrafana) -> Iterator[Served]:
     """A desk on a site whose daemon received a few frames: one twice, one of the future."""
     site = make_site(tmp_path_factory.mktemp("frames"))
     with running(site) as daemon:
@@ -46,7 +46,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, desk_dsn: str, grafana: Sta
         client.close()
         delivered(site)
         eventually(lambda: kept(site, "FUTURE_TIME"), "the frame of the future is kept aside")
-    with desk_on(site, dsn=desk_dsn, grafana=grafana, language="en") as desk:
+    with desk_on(site, dsn=desk_dsn, grafana=stand_in, language="en") as desk:
         desk.execute(MARTS)
         for meter, terminal in (("M1001", TERMINAL), ("M1002", OTHER)):
             desk.execute("insert into mart.meter_history values (%s, %s, null, null)", meter, terminal)

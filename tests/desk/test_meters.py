@@ -33,8 +33,8 @@ insert into mart.meter_resize values
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, desk_dsn: str, grafana: StandInGrafana) -> Iterator[Served]:
-    with desk_on(Site(tmp_path_factory.mktemp("meters")), dsn=desk_dsn, grafana=grafana, language="en") as desk:
+def served(tmp_path_factory: pytest.TempPathFactory, desk_dsn: str, stand_in: StandInGrafana) -> Iterator[Served]:
+    with desk_on(Site(tmp_path_factory.mktemp("meters")), dsn=desk_dsn, grafana=stand_in, language="en") as desk:
         desk.execute(TABLES)
         yield desk
         desk.execute("drop table mart.meter_resize, mart.replacement_effect, mart.criterion")
