@@ -26,9 +26,8 @@ LATER = timedelta(days=1)
 """Arrivals are searched until so long after the one that is stored."""
 
 HIDDEN = "••"
-PAIR = re.compile(r"(?P<zh>[^/]*[\u3400-\u9fff][^/]*) / (?P<en>[^/]+)")
-CODE = re.compile(r"[0-9A-F]+(?: |: )")
-"""What stands before both words of a value."""
+PAIR = re.compile(r"([\u3400-\u9fff]+) / ([A-Za-z](?:[A-Za-z '()-]*[A-Za-z)])?)(?=$|[,;:，；])")
+"""A word in Chinese and in English, as explained values have them."""
 
 
 class Reading(NamedTuple):
@@ -157,11 +156,5 @@ def _frame(
 
 
 def in_language(value: str, language: str) -> str:
-    """A value in one language, where it is one word in both: `3F 正常 / good`. Others stay as they are."""
-    pair = PAIR.fullmatch(value)
-    if pair is None:
-        return value
-    if language == "zh":
-        return pair["zh"]
-    code = CODE.match(pair["zh"])
-    return f"{code[0] if code else ''}{pair['en']}"
+    """A value with the words of one language where it has both, `F239 正确 / good`; what is more than words stays as it is."""
+    return PAIR.sub(r"\1" if language == "zh" else r"\2", value)

@@ -151,3 +151,18 @@ def test_passwords_of_frames_are_hidden_in_the_field_and_in_the_bytes(served: Se
 def test_a_site_without_a_journal_or_an_unknown_meter_says_so(served: Served) -> None:
     assert "No terminal measured this meter then" in words(look(served, "M77"))
     assert served.browser().get(f"/frames?at={quote('x')}", allow_redirects=False).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("value", "zh", "en"),
+    [
+        ("F239 正确 / good", "F239 正确", "F239 good"),
+        ("上行 / up, 38", "上行, 38", "up, 38"),
+        ("80: 上行 / up, FCB 1, 1 确认 / confirm", "80: 上行, FCB 1, 1 确认", "80: up, FCB 1, 1 confirm"),
+        ("0001: 电池欠压 / battery low; 空管 / empty pipe", "0001: 电池欠压; 空管", "0001: battery low; empty pipe"),
+        ("3 日 / day 3", "3 日 / day 3", "3 日 / day 3"),
+        ("12.500", "12.500", "12.500"),
+    ],
+)
+def test_an_explained_value_is_in_one_language_and_loses_nothing(value: str, zh: str, en: str) -> None:
+    assert (in_language(value, "zh"), in_language(value, "en")) == (zh, en)
