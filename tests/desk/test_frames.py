@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 import pytest
 import requests
 
+from desk.frames import in_language
 from ingest_daemon.journal.envelope import RecordHeader, encode_header
 from ingest_daemon.journal.reader import stream_end
 from ingest_daemon.journal.records import DATA

@@ -29,7 +29,7 @@ create table ops.registry_draft (
     undoes bigint
 );
 
--- Meters to change: each step of a proposal, or a note on it. The newest row of a meter and candidate is its state.
+-- Meters to change: each step of a proposal, or a note on it. The newest row of a meter is its state.
 create table ops.meter_change (
     change_id bigint generated always as identity primary key,
     meter text not null,
@@ -44,7 +44,7 @@ create table ops.meter_change (
     changed_by text not null,
     changed_at timestamptz not null default clock_timestamp()
 );
-create index meter_change_meter_idx on ops.meter_change (meter, candidate, change_id);
+create index meter_change_meter_idx on ops.meter_change (meter, change_id);
 create trigger append_only before update or delete on ops.meter_change for each row execute function ops.refuse_change();
 
 do $$ begin
