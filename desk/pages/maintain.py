@@ -13,7 +13,7 @@ from desk.registry_changes import Changed, Draft, NotApplied, Preview
 from desk.security import ADMIN, UPLOAD_BYTES, Refused, Visit, action, page
 from desk.spreadsheets import csv_bytes, download_csv, download_xlsx, read_upload
 from ingest_daemon.contract.registry_files import EXPECTED_TYPE, FILES, KEYS, RULES
-from ingest_daemon.contract.registry_schema import NotWhole, Problem, read_csv
+from ingest_daemon.contract.registry_schema import DAY, NotWhole, Problem, read_csv
 
 CSV_TYPE, XLSX_TYPE = "text/csv; charset=utf-8", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 VERSION_DIGITS = 8
@@ -96,7 +96,7 @@ def _columns(visit: Visit, file: str) -> list[tuple[str, str, bool, bool]]:
     """Name of each column, what its cells hold, whether each must be filled, whether it is of the key."""
     found = []
     for name, column in FILES[file].items():
-        en, zh = EXPECTED_TYPE[column.dtype]
+        en, zh = EXPECTED_TYPE[DAY if column.moment else column.dtype]
         words = zh if visit.desk.language == "zh" else en
         if column.allowed:
             words = ", ".join(column.allowed)

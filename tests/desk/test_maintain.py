@@ -12,10 +12,11 @@ import pytest
 import requests
 
 from desk.spreadsheets import download_xlsx
-from ingest_daemon.contract.registry_files import FILES, load
+from ingest_daemon.contract.registry_files import FILES, RELATION_KINDS, load
 from ingest_daemon.contract.site import Site
 from tests.daemon_helpers import environment_number
 from tests.desk.desk_helpers import ADMIN, OPERATOR, Browser, Served, StandInGrafana, desk_on
+from tests.desk.test_words import CHINESE, words_of
 
 SECRET = "5172"
 TERMINALS = f"""\
@@ -26,6 +27,7 @@ pressure_low_mpa,pressure_high_mpa,installed_on,removed_on,password,remark
 """
 CUSTOMERS = "customer_no,name,industry,region,address\nC1,第一纺织厂,textile,E,一路1号\nC2,第二化工厂,chemical,W,\n"
 RELATIONS = "meter,kind,code,valid_from,valid_to\nM1,network,N1,2020-01-01,\nM2,network,N1,,\n"
+SIGNS = {"Grafana", "MPa", "csv", "CSV", "XLSX", "UTF", "GBK", "netz", *RELATION_KINDS}
 START = {"terminals": TERMINALS, "customers": CUSTOMERS, "relations": RELATIONS}
 
 
@@ -313,6 +315,21 @@ def test_pages_of_every_file_are_there_and_others_are_not(served: Served, admin:
     for wrong in ("/maintain/..%2Fsite", "/maintain/site", "/maintain/customers/download.exe", "/maintain/customers/draft/x"):
         assert admin.get(wrong).status_code == 404
     assert "name" in admin.get("/maintain/criteria/shipped.csv").text
+
+
+def test_chinese_pages_are_chinese_and_english_ones_english(desk: Served, served: Served) -> None:
+    for file, text in START.items():
+        (desk.site.registry / f"{file}.csv").write_text(text, encoding="utf-8")
+    anna, english = desk.browser(ADMIN), served.browser(ADMIN)
+    names = {word for file, columns in FILES.items() for name in (file, *columns) for word in re.findall("[A-Za-z]{2,}", name)}
+    names |= {value for columns in FILES.values() for column in columns.values() for value in column.allowed}
+    wrong = RELATIONS.replace("M1,network", "M77,netz")
+    for path in ("/maintain", "/maintain/terminals", "/frames", "/frames?meter=M0", "relations"):
+        pages = [send(one, path, wrong) if path in FILES else one.get(path) for one in (anna, english)]
+        chinese, other = (words_of(page.text) for page in pages)
+        assert CHINESE.findall(other) == [], path
+        found = set(re.findall(r"[A-Za-z]{2,}", re.sub(r"'[^']*'|\d{4}-\d\d-\d\dT\S+|allowed:.*", " ", chinese)))
+        assert CHINESE.search(chinese) and found - names - SIGNS == set(), path
 
 
 def test_a_long_file_is_held_against_another_and_shown_in_pages(served: Served, admin: Browser, record_property: Any) -> None:
