@@ -364,7 +364,7 @@ def _shown(file: str, cells: Sequence[tuple[str, str, str]]) -> list[tuple[str, 
 
 
 def apply(connection: psycopg.Connection[Any], settings: Settings, draft: Draft, user: str, *, is_meant: bool) -> None:
-    """Make a draft the file, note who did, and commit. All of it or nothing: where the commit fails, the file is put back.
+    """Make a draft the file, note who did, and commit. All of it or nothing: where that fails, the file is put back.
 
     `is_meant`: the user confirmed the warnings. Raises `Changed`, `NotApplied`, `OSError`, `psycopg.Error`.
     """
@@ -385,12 +385,12 @@ def apply(connection: psycopg.Connection[Any], settings: Settings, draft: Draft,
     discard(connection, draft.draft_id)
     _put(path, content)
     try:
+        if plan.loses_terminals:
+            registry_belief.accept(settings.folder)
         connection.commit()
-    except psycopg.Error:
+    except (psycopg.Error, OSError):
         _put(path, present)
         raise
-    if plan.loses_terminals:
-        registry_belief.accept(settings.folder)
 
 
 def _put(path: Path, content: bytes | None) -> None:

@@ -27,7 +27,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 MOST_CELLS = 1_000_000
 """Of a workbook; a larger table comes as CSV."""
-MOST_UNPACKED = 200 << 20
+MOST_UNPACKED = 64 << 20
 EXACT_DIGITS = 15
 """Digits of a number that a spreadsheet keeps."""
 MOST_PROBLEMS = 1000
