@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -136,15 +137,34 @@ def test_what_only_the_daemon_finds_wrong_is_refused_too(admin: Browser) -> None
     assert "dropped zeros" in seen
 
 
-def test_of_two_drafts_of_one_file_the_second_is_told_who_was_faster(served: Served, admin: Browser) -> None:
+def test_of_two_who_apply_at_once_the_second_is_told_who_was_faster(served: Served, admin: Browser) -> None:
     served.grafana.roles["adam"] = "Admin"
     adam = served.browser("adam")
     mine, his = send(admin, "customers", CUSTOMERS + "C3,三,,,\n"), send(adam, "customers", CUSTOMERS + "C4,四,,,\n")
-    assert apply(admin, mine).status_code == 200
-    told = apply(adam, his)
-    assert told.status_code == 409
-    assert re.search(rf"Not applied: the file was changed by {ADMIN} at \d{{4}}-", words(told))
-    assert load(served.site.registry).customers["customer_no"].to_list() == ["C1", "C2", "C3"]
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(apply, (admin, adam), (mine, his)))
+    assert sorted(answer.status_code for answer in answers) == [200, 409]
+    told = words(next(answer for answer in answers if answer.status_code == 409))
+    first, number = (ADMIN, "C3") if answers[0].status_code == 200 else ("adam", "C4")
+    assert re.search(rf"Not applied: the file was changed by {first} at \d{{4}}-", told)
+    assert load(served.site.registry).customers["customer_no"].to_list() == ["C1", "C2", number]
+
+
+def test_where_the_history_cannot_be_kept_the_file_stays_as_it_was(served: Served, admin: Browser) -> None:
+    before = path(served, "customers").read_bytes()
+    preview = send(admin, "customers", CUSTOMERS + "C3,三,,,\n")
+    served.execute("create function ops.fail() returns trigger language plpgsql as $$ begin raise exception 'full'; end $$")
+    served.execute(
+        "create constraint trigger fail after insert on ops.registry_change deferrable initially deferred "
+        "for each row execute function ops.fail()"
+    )
+    try:
+        assert apply(admin, preview).status_code == 500
+    finally:
+        served.execute("drop function ops.fail cascade")
+    assert path(served, "customers").read_bytes() == before
+    assert served.rows("select * from ops.registry_change") == []
+    assert apply(admin, preview).status_code == 200, "the draft is still there"
 
 
 def test_a_file_that_was_changed_beside_the_desk_is_not_overwritten(served: Served, admin: Browser) -> None:
