@@ -394,10 +394,13 @@ def apply(connection: psycopg.Connection[Any], settings: Settings, draft: Draft,
 
 
 def _put(path: Path, content: bytes | None) -> None:
-    """Replace a file durably, or take it away."""
+    """Replace a file durably, or take it away. Who could write it, from a share for one, still can."""
     if content is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        rights = path.stat().st_mode & 0o777 if path.exists() else None
         replace_file(path, [content])
+        if rights is not None:
+            path.chmod(rights)
     else:
         path.unlink(missing_ok=True)
         sync_folder(path.parent)

@@ -96,6 +96,7 @@ def cells(text: str) -> list[list[Any]]:
 
 def test_right_rows_are_shown_first_and_applied_as_a_whole(served: Served, admin: Browser) -> None:
     before = path(served, "customers").read_bytes()
+    path(served, "customers").chmod(0o664)
     preview = send(admin, "customers", CUSTOMERS.replace("一路1号", "二路2号").replace("C2,第二化工厂", "C3,第三食品厂"))
     seen = words(preview)
     assert preview.status_code == 200
@@ -108,6 +109,7 @@ def test_right_rows_are_shown_first_and_applied_as_a_whole(served: Served, admin
         ("C1", "第一纺织厂", "textile", "E", "二路2号"),
         ("C3", "第三食品厂", "chemical", "W", None),
     ]
+    assert path(served, "customers").stat().st_mode & 0o777 == 0o664, "colleagues who edit it on a share still can"
     (change, outside) = served.rows("select * from ops.registry_change order by change_id desc")
     assert change[3:5] == (ADMIN, "upload")
     assert outside[3:5] == (None, "outside")
