@@ -160,7 +160,9 @@ def tolerant_table(file: str, content: bytes | None) -> Table:
 
 def masked(file: str, table: Table) -> Table:
     """The table with passwords hidden, as people get it."""
-    return Table(table.columns, [[*cells.values()] for cells in (_hidden(file, line.cells) for line in _lines(table))])
+    place = table.columns.index(name) if (name := SECRET.get(file)) in table.columns else None
+    rows = [[HIDDEN if cell and number == place else cell for number, cell in enumerate(row)] for row in table.rows if any(row)]
+    return Table(table.columns, rows)
 
 
 def _hidden(file: str, cells: Mapping[str, str]) -> dict[str, str]:

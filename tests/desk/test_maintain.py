@@ -322,6 +322,12 @@ def test_a_download_holds_no_formula_and_comes_back_unchanged(served: Served, ad
         assert "Nothing would change" in words(send(admin, "customers", back.content, f"customers.{kind}"))
 
 
+def test_columns_without_a_name_keep_their_place(served: Served, admin: Browser) -> None:
+    text = "customer_no,,name,,industry,region,address\nC1,x,一,y,textile,E,\n"
+    path(served, "customers").write_text(text, encoding="utf-8")
+    assert cells(admin.get("/maintain/customers/download.csv").content.decode("utf-8-sig")) == cells(text)
+
+
 def test_only_an_administrator_maintains(served: Served) -> None:
     operator = served.browser(OPERATOR)
     assert operator.get("/maintain").status_code == 403
