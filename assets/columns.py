@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from assets import macros
 from assets.partitions import PARTITIONINGS, Partitioning
-from assets.registry import FILES
 from ingest_daemon.contract.headers import SQL, read_header, read_yaml
+from ingest_daemon.contract.registry_files import FILES
 
 WORDS = ("zh", "en", "unit", "description")
 """What a column must have; `format` may be absent."""

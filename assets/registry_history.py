@@ -24,11 +24,12 @@ import duckdb
 import polars as pl
 
 from assets import calendar, warehouse
-from assets.registry import FILES, KEYS, SHOWN, Content, RegistryError, problems_text, read
 from assets.workbench import Workbench
 from ingest_daemon.contract.files import glance, rebuilt_json, sync_folder, write_json, write_parquet
 from ingest_daemon.contract.log import LOG
-from ingest_daemon.contract.registry_belief import accepted_path, disbelief
+from ingest_daemon.contract.registry_belief import FILE, accepted_path, disbelief
+from ingest_daemon.contract.registry_files import FILES, KEYS, SHOWN, Content, RegistryError, problems_text, read
+from ingest_daemon.contract.registry_schema import Problem
 from ingest_daemon.contract.schema import TIMESTAMP
 from ingest_daemon.contract.site import Site
 
@@ -94,7 +95,7 @@ class Edit(NamedTuple):
     tables: dict[str, pl.DataFrame]
     intervals: list[Interval]
     replaced: list[tuple[datetime, datetime]]
-    problems: list[str]
+    problems: list[Problem]
     strangers: set[str]
 
 
@@ -218,8 +219,14 @@ def take_over(
             break
         time.sleep(LOOK_S)
     stored = _stored(bench) if any(interval.is_new for interval in edit.intervals) else None
-    mark(days_of(edit, bench.max_hole, bench.zone, _computed(connection), partial(_is_read, bench), stored))
-    if any(not edit.tables[name].equals(before[name]) for name in TABLES):
+    computed = _computed(connection)
+    days = days_of(edit, bench.max_hole, bench.zone, computed, partial(_is_read, bench), stored)
+    is_changed = any(not edit.tables[name].equals(before[name]) for name in TABLES)
+    if is_changed and not days and computed.height:
+        # A word or a name concerns no day; tables of names are made with any, and nobody waits for the next reading.
+        days = {computed["day"].max()}  # type: ignore[arg-type]
+    mark(days)
+    if is_changed:
         append(folder, before, edit.tables, now)
     for problem in edit.problems[:SHOWN]:
         LOG.warning("registry: %s", problem)
@@ -319,7 +326,8 @@ def compare(
         rows = _file_rows(content.rows.terminals, zone)
         after["file"] = _with_refused(rows, before["file"], content.refused["terminals"])
         if reason := disbelief(before["file"].height, _lost(before["file"], after["file"])):
-            content.problems.append(f"{reason}; the terminals known before stay in force")
+            text = f"{reason.removeprefix(f'{registry / FILE}: ')}; the terminals known before stay in force"
+            content.problems.append(Problem(registry / FILE, (), "", text, text))
             after["file"] = before["file"]
         after["span"] = _spans(before, after["file"], zone, last_reading, now)
     after["relations"] = _relations(before["relations"], after["relations"], zone, last_reading, now)

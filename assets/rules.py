@@ -18,7 +18,7 @@ import duckdb
 import polars as pl
 
 from assets import warehouse
-from assets.registry import FILES, RULES, schema, typed_column
+from ingest_daemon.contract.registry_files import FILES, RULES, schema, typed_column
 from ingest_daemon.contract.registry_schema import read_csv
 
 REPLACED_BY = MappingProxyType(

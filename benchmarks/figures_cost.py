@@ -191,9 +191,10 @@ def _prepared(task: Task) -> Iterator[tuple["Workbench", "duckdb.DuckDBPyConnect
     """A workbench on the archive with a warehouse that knows the fleet and has no figures yet."""
     import polars as pl
 
-    from assets import registry, registry_history, rules, tables, warehouse
+    from assets import registry_history, rules, tables, warehouse
     from assets.workbench import Workbench
     from benchmarks import archive
+    from ingest_daemon.contract import registry_files as registry
     from ingest_daemon.contract.site import Site
     from ingest_daemon.stores.parquet import ParquetStore
 

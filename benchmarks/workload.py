@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from assets.registry import FILES
 from ingest_daemon.codec_kit.api import Arrival
 from ingest_daemon.codecs import sl651
+from ingest_daemon.contract.registry_files import FILES
 from ingest_daemon.contract.schema import BEIJING
 from ingest_daemon.contract.site import Site
 from pipelines import site_folder

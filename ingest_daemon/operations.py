@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ingest_daemon.commands.queue import QueuedCommand as QueuedCommand
     from ingest_daemon.forwarding.arrivals import Arrivals as Arrivals
     from ingest_daemon.forwarding.preview import Preview
+    from ingest_daemon.forwarding.quarantine import QuarantineEntry as QuarantineEntry
     from ingest_daemon.forwarding.quarantine import UnknownTerminal as UnknownTerminal
     from ingest_daemon.forwarding.replay import ReplayResult as ReplayResult
     from ingest_daemon.journal.inspection import JournalEntry as JournalEntry
@@ -69,11 +70,14 @@ def accept_registry(site: Site) -> None:
     accept(site)
 
 
-def arrivals(site: Site, terminal: str, start: datetime, end: datetime) -> "Arrivals":
-    """Every arrival of the terminal's readings with start <= ts < end, as far as the journal is kept."""
+def arrivals(site: Site, terminal: str, start: datetime, end: datetime, until: datetime | None = None) -> "Arrivals":
+    """Every arrival of the terminal's readings with start <= ts < end, as far as the journal is kept.
+
+    `until`: only those received before it, which are found much sooner.
+    """
     from ingest_daemon.forwarding import arrivals as forwarding
 
-    return forwarding.arrivals(site, terminal, start, end)
+    return forwarding.arrivals(site, terminal, start, end, until)
 
 
 # Commands to terminals
@@ -213,6 +217,13 @@ def quarantine_counts(site: Site) -> dict[str, int]:
     from ingest_daemon.forwarding import quarantine
 
     return quarantine.counts(site.quarantine)
+
+
+def kept_aside(site: Site, terminal: str, start: datetime, end: datetime) -> "list[QuarantineEntry]":
+    """What the quarantine has of a terminal about a time: received then, or of that device time."""
+    from ingest_daemon.forwarding import quarantine
+
+    return quarantine.entries_of(site.quarantine, terminal, start, end)
 
 
 def unknown_terminals(site: Site) -> "dict[str, UnknownTerminal]":

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from assets.registry import FILES
+from ingest_daemon.contract.registry_files import FILES
 from ingest_daemon.contract.settings import check_place
 from ingest_daemon.contract.site import Site
 from pipelines.settings import sample_file

@@ -15,8 +15,9 @@ from zoneinfo import ZoneInfo
 import duckdb
 import polars as pl
 
-from assets import calendar, marts, night_levels, registry, registry_history, rules, tables, units, warehouse
+from assets import calendar, marts, night_levels, registry_history, rules, tables, units, warehouse
 from assets.partitions import Partitions
+from ingest_daemon.contract import registry_files as registry
 from ingest_daemon.contract.schema import READING
 
 TERMINAL = {

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from assets.registry import FILES
+from ingest_daemon.contract.registry_files import FILES
 from ingest_daemon.contract.schema import READING, Channel
 from ingest_daemon.contract.settings import Settings
 from ingest_daemon.contract.site import Site

@@ -21,10 +21,11 @@ import click
 import pytest
 import yaml
 
-from assets import dictionary, registry
+from assets import dictionary
 from assets.columns import tables
 from assets.kernel import Flag
 from ingest_daemon import codecs
+from ingest_daemon.contract import registry_files as registry
 from ingest_daemon.contract.alarm_codes import ALARMS
 from ingest_daemon.contract.headers import read_header
 from ingest_daemon.contract.schema import Reason

@@ -160,10 +160,14 @@ class UnsupportedCommand(ValueError):
 
 
 class NumberShape(NamedTuple):
-    """The numbers that can name a terminal or a meter: a regular expression for the whole of one, and the same in words."""
+    """The numbers that can name a terminal or a meter: a regular expression for the whole of one, and the same in words.
+
+    `zh`: these in Chinese.
+    """
 
     pattern: str
     words: str
+    zh: str
 
 
 class Codec(Protocol):

@@ -8,7 +8,7 @@ from ingest_daemon.codec_kit.api import Arrival, Command, NumberShape, Packet, U
 
 POLLED = False
 
-TERMINAL_NUMBER = LINK_ADDRESS = NumberShape(".*", "any text")
+TERMINAL_NUMBER = LINK_ADDRESS = NumberShape(".*", "any text", "任意文字")
 
 
 def sniff(prefix: bytes) -> bool | None:

@@ -28,7 +28,7 @@ from ingest_daemon.contract.schema import Reason
 MAX_FRAME = 5 + 2 * 125
 POLLED = True
 
-LINK_ADDRESS = NumberShape(r"0*([1-9]\d?|1\d\d|2[0-3]\d|24[0-7])", "an address from 1 to 247")
+LINK_ADDRESS = NumberShape(r"0*([1-9]\d?|1\d\d|2[0-3]\d|24[0-7])", "an address from 1 to 247", "地址 1 至 247")
 _SHORTEST = 5
 _ADDRESSES = range(1, 248)
 

@@ -25,7 +25,11 @@ from ingest_daemon.contract.schema import Reason
 MAX_FRAME = 9 + 2 * 125
 POLLED = True
 
-LINK_ADDRESS = NumberShape(r"(0*(\d\d?|1\d\d|2[0-4]\d|25[0-5]))?", "a unit from 0 to 255, or none for the device itself")
+LINK_ADDRESS = NumberShape(
+    r"(0*(\d\d?|1\d\d|2[0-4]\d|25[0-5]))?",
+    "a unit from 0 to 255, or none for the device itself",
+    "单元号 0 至 255，空为设备本身",
+)
 _ITSELF = "255"
 _HEADER = 7
 

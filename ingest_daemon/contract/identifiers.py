@@ -12,6 +12,7 @@ LONGEST = 64
 SHAPE = re.compile(rf"\w(?:[\w .:/()（）·-]{{0,{LONGEST - 2}}}[\w.)）])?")
 """Letters and digits of any script, and some marks between them."""
 EXPECTED = f"1 to {LONGEST} letters, digits and - _ . : / ( ) · or blanks, first a letter or digit, without .. and //"
+EXPECTED_ZH = f"1 至 {LONGEST} 个字符：字母、数字、空格和 - _ . : / ( ) ·，首字符为字母或数字，不含 .. 和 //"
 
 
 def is_identifier(text: str) -> bool:

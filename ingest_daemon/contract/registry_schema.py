@@ -3,11 +3,38 @@
 import csv
 import io
 import re
+from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
 
 from ingest_daemon.contract.identifiers import HALF_WIDTH_OF
+
+
+class Problem(NamedTuple):
+    """What is wrong in a file of the registry, in English (`str`) and Chinese.
+
+    `rows` as the spreadsheet counts, 1 for the names of the columns, none where it is the whole file; the last is the one that is
+    refused. `column`: of the cell, or empty.
+    """
+
+    path: Path
+    rows: tuple[int, ...]
+    column: str
+    en: str
+    zh: str
+
+    def __str__(self) -> str:
+        place = f" row{'s'[: len(self.rows) > 1]} {', '.join(map(str, self.rows))}" if self.rows else ""
+        return f"{self.path}{place}{', ' if self.column else ''}{self.column}: {self.en}"
+
+
+class NotWhole(ValueError):
+    """Bytes that are no table; the text is English, `zh` the same in Chinese."""
+
+    def __init__(self, en: str, zh: str) -> None:
+        super().__init__(en)
+        self.zh = zh
 
 
 class Column(NamedTuple):
@@ -81,7 +108,7 @@ class CsvTable(NamedTuple):
 
 
 def decode_text(data: bytes) -> str:
-    """The text of a file saved as UTF-8, UTF-16 or GB18030 (GBK), with or without a byte order mark. Raises `ValueError`."""
+    """The text of a file saved as UTF-8, UTF-16 or GB18030 (GBK), with or without a byte order mark. Raises `NotWhole`."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         encodings = ["utf-16"]
     elif b"\0" in data[:2]:
@@ -96,20 +123,26 @@ def decode_text(data: bytes) -> str:
         # NUL in the names of the columns: another encoding. At the end: a file that was not written whole.
         if "\0" not in text.partition("\n")[0] and not text.endswith("\0"):
             return text
-    raise ValueError(f"not a text in UTF-8, UTF-16 or GB18030 (tried: {', '.join(encodings)}); save it as CSV UTF-8")
+    raise NotWhole(
+        f"not a text in UTF-8, UTF-16 or GB18030 (tried: {', '.join(encodings)}); save it as CSV UTF-8",
+        "不是 UTF-8、UTF-16 或 GB18030 文本；请另存为 CSV UTF-8",
+    )
 
 
 def read_csv(data: bytes) -> CsvTable:
     """A whole CSV file whose cells are parted by tabs, commas or semicolons, full-width ones, too.
 
-    Raises `ValueError` where it is none, or cut off: a file may lack the end of its last line, but not a cell or a closing quote
+    Raises `NotWhole` where it is none, or cut off: a file may lack the end of its last line, but not a cell or a closing quote
     of it: then it is still being written.
     """
     text = decode_text(data).replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
-        raise ValueError("the file is empty; expected a line with the names of the columns")
+        raise NotWhole("the file is empty; expected a line with the names of the columns", "文件是空的；应有一行列名")
     if text.count('"') % 2:
-        raise ValueError("a quote is opened and not closed; the file is not whole, or a cell holds a lone quote")
+        raise NotWhole(
+            "a quote is opened and not closed; the file is not whole, or a cell holds a lone quote",
+            "引号没有成对；文件不完整，或单元格中有单个引号",
+        )
     first, _, rest = text.partition("\n")
     if re.fullmatch(r'"?sep=.?"?', first):  # a word to Excel, which does not show the line
         first, text = rest.partition("\n")[0], rest
@@ -117,7 +150,7 @@ def read_csv(data: bytes) -> CsvTable:
     try:
         lines = [[cell.strip() for cell in line] for line in csv.reader(io.StringIO(text), delimiter=separator)]
     except csv.Error as error:
-        raise ValueError(f"{error}; is a quote missing?") from None
+        raise NotWhole(f"{error}; is a quote missing?", f"{error}；是否缺少引号？") from None
     columns, rows = [name.lstrip("\ufeff") for name in lines[0]], lines[1:]
     with_nul = [
         (number, columns[place])
@@ -132,10 +165,13 @@ def read_csv(data: bytes) -> CsvTable:
     while columns and not columns[-1]:  # a spreadsheet may save empty columns behind the last one
         columns.pop()
     if not text.endswith("\n") and rows and len(rows[-1]) < len(columns):
-        raise ValueError(f"the last line ends after {len(rows[-1])} of {len(columns)} cells; the file is not whole")
+        raise NotWhole(
+            f"the last line ends after {len(rows[-1])} of {len(columns)} cells; the file is not whole",
+            f"末行只有 {len(rows[-1])} 个单元格，应有 {len(columns)} 个；文件不完整",
+        )
     if not text.endswith("\n") and not rows:
-        raise ValueError("the line of column names has no end; the file is not whole")
+        raise NotWhole("the line of column names has no end; the file is not whole", "列名行没有行尾；文件不完整")
     twice = sorted({name for name in columns if name and columns.count(name) > 1})
     if twice:
-        raise ValueError(f"column {', '.join(twice)} is there twice; expected once")
+        raise NotWhole(f"column {', '.join(twice)} is there twice; expected once", f"列 {', '.join(twice)} 重复；只应有一列")
     return CsvTable(columns, rows, with_nul)

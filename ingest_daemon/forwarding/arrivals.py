@@ -20,7 +20,7 @@ from ingest_daemon.forwarding.decoding import decode
 from ingest_daemon.forwarding.replay import ReplayRange, replayed
 from ingest_daemon.forwarding.triage import stamp
 from ingest_daemon.journal.envelope import parse_record
-from ingest_daemon.journal.reader import walk
+from ingest_daemon.journal.reader import stretch, walk
 from ingest_daemon.journal.records import ALARM, DATA, STRANGER, Record
 from ingest_daemon.terminals.registry import Registry
 
@@ -42,14 +42,20 @@ class Arrivals(NamedTuple):
     refused: Mapping[str, int]
 
 
-def arrivals(site: Site, terminal: str, start: datetime, end: datetime) -> Arrivals:
-    """Every arrival of the terminal's readings with start <= ts < end, as far as the journal is kept."""
+def arrivals(site: Site, terminal: str, start: datetime, end: datetime, until: datetime | None = None) -> Arrivals:
+    """Every arrival of the terminal's readings with start <= ts < end, as far as the journal is kept.
+
+    `until`: only those received before it, which are found much sooner.
+    """
     profiles = Registry(site).current.profiles
     refused: Counter[str] = Counter()
     parts = []
+    from_us = int((start - AHEAD).timestamp() * 1e6)
+    to_us = int(until.timestamp() * 1e6) if until else sys.maxsize
     for stream in (DATA, ALARM, STRANGER):
-        span = ReplayRange(streams=(stream,), from_us=int((start - AHEAD).timestamp() * 1e6), terminal=terminal)
-        records = (record for _, record in replayed(site, span, {stream: sys.maxsize}))
+        begin, behind = stretch(site.journal / stream, from_us, to_us)
+        span = ReplayRange(streams=(stream,), from_us=from_us, to_us=to_us, begin=begin, terminal=terminal)
+        records = (record for _, record in replayed(site, span, {stream: behind}))
         while group := list(islice(records, GROUP)):
             decoded = decode(group, profiles)
             refused.update(decoded.rejected["reason"])

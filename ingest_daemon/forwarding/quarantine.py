@@ -131,13 +131,46 @@ def unadopted_entries(folder: Path) -> Iterator[QuarantineEntry]:
         position = line["stream"], line["position"]
         if position not in done:
             done.add(position)
-            way, raw = parse_record(line["way"].encode() + b"\n" + bytes.fromhex(line["hex"]))
-            repeats = _Repeats.of(line)
-            first_us, last_us = _microseconds(line["received_at"]), _microseconds(repeats.last_received_at)
-            entry = QuarantineEntry(
-                Reason.UNKNOWN_TERMINAL, *position, first_us, line["terminal"], None, line["detail"], way, raw
-            )
-            yield entry._replace(frames=repeats.frames, last_us=last_us)
+            yield _entry(Reason.UNKNOWN_TERMINAL, line)
+
+
+def entries_of(folder: Path, terminal: str, start: datetime, end: datetime) -> list[QuarantineEntry]:
+    """Entries of a terminal that were received from `start` to `end`, or have a device time then; by receive time.
+
+    Frames that were adopted are not among them.
+    """
+    found = [entry for entry in unadopted_entries(folder) if entry.terminal == terminal]
+    for reason in Reason:
+        if reason is not Reason.UNKNOWN_TERMINAL:
+            lines = _distinct(folder / f"{reason}.jsonl")
+            found += [_entry(reason, line) for line in lines if line["terminal"] == terminal]
+    first_us, behind_us = ((moment - _EPOCH) // timedelta(microseconds=1) for moment in (start, end))
+    return sorted(
+        (
+            entry
+            for entry in found
+            if (entry.received_us < behind_us and entry.last_us >= first_us) or (entry.ts and start <= entry.ts < end)
+        ),
+        key=lambda entry: entry.received_us,
+    )
+
+
+def _entry(reason: str, line: Mapping[str, Any]) -> QuarantineEntry:
+    way, raw = parse_record(line["way"].encode() + b"\n" + bytes.fromhex(line["hex"]))
+    repeats = _Repeats.of(line)
+    return QuarantineEntry(
+        reason,
+        line["stream"],
+        line["position"],
+        _microseconds(line["received_at"]),
+        line["terminal"],
+        datetime.fromisoformat(line["ts"]) if line.get("ts") else None,
+        line["detail"],
+        way,
+        raw,
+        repeats.frames,
+        _microseconds(repeats.last_received_at),
+    )
 
 
 def frames(folder: Path, reason: Reason) -> int:

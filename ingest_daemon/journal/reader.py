@@ -4,7 +4,9 @@ A stream is a folder of segments, each named by the position of its first byte; 
 since the stream began and never changes.
 """
 
+import sys
 import time
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -157,6 +159,22 @@ def waiting_since(site: Site) -> dict[str, int | None]:
 def _first(folder: Path, position: int) -> Record | None:
     """The first record from a position on."""
     return next((chunk.records[0] for chunk in walk(folder, position) if chunk.records), None)
+
+
+def stretch(folder: Path, from_us: int, to_us: int) -> tuple[int, int]:
+    """Positions from the first to behind the last segment that may hold what was received in a time, ends excluded.
+
+    A server whose clock was put back has later segments with earlier times: what they hold is found only where they lie between.
+    """
+    known = segments(folder)
+    begin = bisect_right(known, from_us, key=lambda segment: _first_us(folder, segment[0])) - 1
+    end = bisect_left(known, to_us, key=lambda segment: _first_us(folder, segment[0]))
+    return known[max(begin, 0)][0] if known else 0, known[end][0] if end < len(known) else stream_end(folder)
+
+
+def _first_us(folder: Path, position: int) -> int:
+    first = _first(folder, position)
+    return first.received_us if first else sys.maxsize
 
 
 def _last(folder: Path, starts: list[int], end: int) -> Record | None:

@@ -103,9 +103,12 @@ class Registry:
         with self._looked:
             self._looked.notify_all()
 
-    def change(self) -> RegistryChange:
-        """What the file on disk would change. Raises `OSError` or `ValueError` where it cannot be used at all."""
-        before, after = self.current.cells, (table := self._read_file()).cells
+    def change(self, draft: bytes | None = None) -> RegistryChange:
+        """What the file on disk, or a draft of it, would change.
+
+        Raises `OSError` or `ValueError` where it cannot be used at all.
+        """
+        before, after = self.current.cells, (table := self._read_file(draft)).cells
         changed = sorted(number for number in before.keys() & after.keys() if before[number] != after[number])
         return RegistryChange(
             sorted(after.keys() - before.keys()),
@@ -154,8 +157,8 @@ class Registry:
             LOG.info("registry: %d terminals in force, before %d", len(table.terminals), len(before.terminals))
             self._keep()
 
-    def _read_file(self) -> TerminalTable:
-        return _read(self._folder, self.protocol, self.current)
+    def _read_file(self, draft: bytes | None = None) -> TerminalTable:
+        return _read(self._folder, self.protocol, self.current, draft)
 
     def _disbelief(self, table: TerminalTable) -> str:
         """Why a table is not to be believed; empty where it is."""
@@ -194,10 +197,11 @@ class Registry:
         return tuple(fingerprint)
 
 
-def _read(folder: Path, protocol: str, before: TerminalTable = EMPTY) -> TerminalTable:
+def _read(folder: Path, protocol: str, before: TerminalTable = EMPTY, draft: bytes | None = None) -> TerminalTable:
     path = folder / FILE
     try:
-        return parse_terminals(read_csv(path.read_bytes()), folder / PROFILES, protocol, before)
+        table = read_csv(path.read_bytes() if draft is None else draft)
+        return parse_terminals(table, folder / PROFILES, protocol, before)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

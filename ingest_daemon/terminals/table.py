@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ingest_daemon import codecs
 from ingest_daemon.codec_kit.api import NumberShape
-from ingest_daemon.contract.identifiers import EXPECTED, is_identifier
+from ingest_daemon.contract.identifiers import EXPECTED, EXPECTED_ZH, is_identifier
 from ingest_daemon.contract.registry_schema import TERMINAL_COLUMNS, CsvTable
 from ingest_daemon.terminals.profiles import path_of, read_profile
 
@@ -83,12 +83,14 @@ def _plain(password: str) -> str:
 class Problem(NamedTuple):
     """A cell that is wrong.
 
-    `row` as the spreadsheet counts, 1 for the names of the columns; `detail`: what was there and what is expected.
+    `row` as the spreadsheet counts, 1 for the names of the columns; `detail`: what was there and what is expected; `zh`: the same
+    in Chinese.
     """
 
     row: int
     column: str
     detail: str
+    zh: str
 
     def text(self, path: Path) -> str:
         """The problem with its place."""
@@ -119,7 +121,9 @@ def parse_terminals(table: CsvTable, profiles_folder: Path, protocol: str, befor
     if missing := [name for name in ("terminal", "meter") if name not in table.columns]:
         raise ValueError(f"column {', '.join(missing)} is missing; there are: {', '.join(table.columns)}")
     problems = [
-        Problem(1, name or "(no name)", "unknown column, ignored") for name in table.columns if name not in TERMINAL_COLUMNS
+        Problem(1, name or "(no name)", "unknown column, ignored", "未知的列，不使用")
+        for name in table.columns
+        if name not in TERMINAL_COLUMNS
     ]
     places = [table.columns.index(name) if name in table.columns else None for name in CELLS]
     make = _maker(profiles_folder, protocol)
@@ -135,25 +139,22 @@ def parse_terminals(table: CsvTable, profiles_folder: Path, protocol: str, befor
         number = raw[0]
         terminal, wrong = make(raw)
         if any(line[len(table.columns) :]):
-            terminal, wrong = (
-                None,
-                [("", f"{len(line)} cells, expected {len(table.columns)}; is a comma in a cell without quotes?")],
-            )
+            en = f"{len(line)} cells, expected {len(table.columns)}; is a comma in a cell without quotes?"
+            zh = f"有 {len(line)} 个单元格，应为 {len(table.columns)} 个；单元格中的逗号是否缺少引号？"
+            terminal, wrong = None, [("", en, zh)]
         elif number in rows and terminal is not None:
-            terminal, wrong = (
-                None,
-                [("terminal", f"{number!r} is in row {rows[number]} already, expected once; this row is not used")],
-            )
-        problems += [Problem(row, column or "all", detail) for column, detail in wrong]
+            en = f"{number!r} is in row {rows[number]} already, expected once; this row is not used"
+            terminal, wrong = None, [("terminal", en, f"{number!r} 已在第 {rows[number]} 行，只应有一行；本行不使用")]
+        problems += [Problem(row, column or "all", en, zh) for column, en, zh in wrong]
         if terminal is None:
             refused.append(raw)
             continue
         if terminal.link:
             other = addresses.setdefault((terminal.link, terminal.address), number)
             if other != number:
-                problems.append(
-                    Problem(row, "address", f"{terminal.address!r} on link {terminal.link} is {other}'s; {number} is not polled")
-                )
+                en = f"{terminal.address!r} on link {terminal.link} is {other}'s; {number} is not polled"
+                zh = f"链路 {terminal.link} 上的地址 {terminal.address!r} 已属于 {other}；{number} 不会被轮询"
+                problems.append(Problem(row, "address", en, zh))
         terminals[number], cells[number], rows[number] = terminal, raw, row
     for number in _held(refused, terminals, before):
         terminals[number], cells[number] = before.terminals[number], before.cells[number]
@@ -175,8 +176,10 @@ def _held(refused: Sequence[tuple[str, ...]], terminals: Mapping[str, Terminal],
             yield held
 
 
-Made = tuple[Terminal | None, list[tuple[str, str]]]
-"""A terminal (None: the row is refused), and what is wrong: column and detail."""
+Wrong = tuple[str, str, str]
+"""A column, and what is wrong in it, in English and Chinese."""
+Made = tuple[Terminal | None, list[Wrong]]
+"""A terminal (None: the row is refused), and what is wrong."""
 
 
 def _maker(profiles_folder: Path, protocol: str) -> Callable[[tuple[str, ...]], Made]:
@@ -193,17 +196,23 @@ def _maker(profiles_folder: Path, protocol: str) -> Callable[[tuple[str, ...]], 
     def make(raw: tuple[str, ...]) -> Made:
         cell = dict(zip(CELLS, raw, strict=True))
         number, its_protocol = cell["terminal"], cell["protocol"] or protocol
-        wrong = [(column, detail) for column in _NUMBERS if (detail := _spoiled(cell[column]))]
+        wrong = [(column, *words) for column in _NUMBERS if (words := _spoiled(cell[column]))]
         if not wrong:
             wrong = [
-                (column, f"{cell[column][:80]!r}, expected an identifier: {EXPECTED}")
+                (
+                    column,
+                    f"{cell[column][:80]!r}, expected an identifier: {EXPECTED}",
+                    f"{cell[column][:80]!r}，应为编号：{EXPECTED_ZH}",
+                )
                 for column in ("terminal", "meter")
                 if cell[column] and not is_identifier(cell[column])
             ]
         if not number:
-            wrong.append(("terminal", "empty, expected the terminal's number"))
+            wrong.append(("terminal", "empty, expected the terminal's number", "空，应填写终端编号"))
         if cell["protocol"] and cell["protocol"] not in known:
-            wrong.append(("protocol", f"{cell['protocol']!r} is unknown; allowed: {', '.join(known)}"))
+            allowed = ", ".join(known)
+            en, zh = f"{cell['protocol']!r} is unknown; allowed: {allowed}", f"未知规约 {cell['protocol']!r}；可用：{allowed}"
+            wrong.append(("protocol", en, zh))
         elif its_protocol in known and not wrong:
             codec = codecs.load(its_protocol)
             wrong += _misshapen("terminal", number, codec.TERMINAL_NUMBER)
@@ -211,7 +220,7 @@ def _maker(profiles_folder: Path, protocol: str) -> Callable[[tuple[str, ...]], 
                 wrong += _misshapen("address", cell["address"], codec.LINK_ADDRESS)
         made = profile(cell["profile"], cell["protocol"]) if cell["profile"] else None
         if isinstance(made, Exception):
-            wrong.append(("profile", str(made)))
+            wrong.append(("profile", str(made), f"配置不可用：{made}"))
         if wrong:
             return None, wrong
         terminal = Terminal(
@@ -235,27 +244,34 @@ def _maker(profiles_folder: Path, protocol: str) -> Callable[[tuple[str, ...]], 
     return make
 
 
-def _spoiled(text: str) -> str:
-    """Why a cell of digits is not as somebody typed it; empty where it is."""
+def _spoiled(text: str) -> tuple[str, str] | None:
+    """Why a cell of digits is not as somebody typed it, in English and Chinese; None where it is."""
     if text.isascii() and text.isprintable() and not _ROUNDED.fullmatch(text):
-        return ""
+        return None
     if _ROUNDED.fullmatch(text):
-        return f"{text!r}: a spreadsheet rounded the number; format the column as text and enter it again"
+        return (
+            f"{text!r}: a spreadsheet rounded the number; format the column as text and enter it again",
+            f"{text!r}：编号被电子表格取整；请把该列设为文本后重新填写",
+        )
     if not text.isprintable():
-        return f"{text!r}: there is a character that cannot be seen; enter the number again"
-    if unicodedata.normalize("NFKC", text) != text:
-        return f"{text!r}: full-width characters, expected {unicodedata.normalize('NFKC', text)!r}"
-    return ""
+        return (
+            f"{text!r}: there is a character that cannot be seen; enter the number again",
+            f"{text!r}：含有看不见的字符；请重新填写",
+        )
+    half = unicodedata.normalize("NFKC", text)
+    return None if half == text else (f"{text!r}: full-width characters, expected {half!r}", f"{text!r}：全角字符，应为 {half!r}")
 
 
-def _misshapen(column: str, text: str, shape: NumberShape) -> list[tuple[str, str]]:
+def _misshapen(column: str, text: str, shape: NumberShape) -> list[Wrong]:
     if re.fullmatch(shape.pattern, text, re.ASCII):
         return []
-    hint = "; a spreadsheet may have dropped zeros in front: format the column as text" if text.isdecimal() else ""
-    return [(column, f"{text!r}, expected {shape.words}{hint}")]
+    is_number = text.isdecimal()
+    hint = "; a spreadsheet may have dropped zeros in front: format the column as text" if is_number else ""
+    hint_zh = "；电子表格可能去掉了前面的零：请把该列设为文本" if is_number else ""
+    return [(column, f"{text!r}, expected {shape.words}{hint}", f"{text!r}，应为{shape.zh}{hint_zh}")]
 
 
-def _number(column: str, text: str, wrong: list[tuple[str, str]]) -> float | None:
+def _number(column: str, text: str, wrong: list[Wrong]) -> float | None:
     if not text:
         return None
     try:
@@ -264,25 +280,27 @@ def _number(column: str, text: str, wrong: list[tuple[str, str]]) -> float | Non
         value = float("nan")
     if isfinite(value):
         return value
-    wrong.append((column, f"{text!r}, expected a number; the limit is not used"))
+    wrong.append((column, f"{text!r}, expected a number; the limit is not used", f"{text!r}，应为数字；该限值不使用"))
     return None
 
 
-def _day(column: str, text: str, wrong: list[tuple[str, str]]) -> date | None:
+def _day(column: str, text: str, wrong: list[Wrong]) -> date | None:
     try:
         return date.fromisoformat(text) if text else None
     except ValueError:
-        wrong.append((column, f"{text!r}, expected a date like 2026-01-31; the date is not used"))
+        en = f"{text!r}, expected a date like 2026-01-31; the date is not used"
+        wrong.append((column, en, f"{text!r}，应为日期，如 2026-01-31；该日期不使用"))
         return None
 
 
-def _minutes(column: str, text: str, default: int | None, wrong: list[tuple[str, str]]) -> int | None:
+def _minutes(column: str, text: str, default: int | None, wrong: list[Wrong]) -> int | None:
     if not text:
         return default
     if text.isascii() and text.isdecimal() and int(text) > 0:
         return int(text)
-    used = f"{default} is used" if default else "it is not used"
-    wrong.append((column, f"{text!r}, expected a whole number of minutes above 0; {used}"))
+    used, used_zh = (f"{default} is used", f"按 {default} 处理") if default else ("it is not used", "不使用")
+    en = f"{text!r}, expected a whole number of minutes above 0; {used}"
+    wrong.append((column, en, f"{text!r}，应为大于 0 的整数分钟；{used_zh}"))
     return default
 
 

@@ -140,7 +140,7 @@ def _clock(_: Settings) -> Iterator[Finding]:
 
 def _registry(settings: Settings) -> Iterator[Finding]:
     from assets import registry_history
-    from assets.registry import problems_text, read
+    from ingest_daemon.contract.registry_files import problems_text, read
 
     content = read(settings.folder.registry, registry_history.known_meters(settings.folder, str(settings.zone)))
     if content.problems:

@@ -215,7 +215,7 @@ def send(root: Path, readings: Path, register: Path | None, stamp: str) -> None:
     """把读数文件按终端规约上报 / send a file of readings over TCP as terminals would."""
     import polars as pl
 
-    from assets import registry
+    from ingest_daemon.contract import registry_files as registry
     from pipelines.processes import servers
     from pipelines.settings import load
     from pipelines.simulation import send as simulation_send

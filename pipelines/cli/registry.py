@@ -33,7 +33,7 @@ def check(root: Path) -> None:
     change = state.change()
     _show(state, change)
     from assets import registry_history
-    from assets.registry import read
+    from ingest_daemon.contract.registry_files import read
 
     known = registry_history.known_meters(settings.folder, str(settings.zone))
     content = read(settings.folder.registry, known)

@@ -6,8 +6,8 @@ from datetime import date
 import dagster as dg
 
 from assets import calendar, registry_history
-from assets.registry import RegistryError
 from assets.warehouse import WarehouseBroken, WarehouseBusy
+from ingest_daemon.contract.registry_files import RegistryError
 from ingest_daemon.contract.secrets import without_secrets
 from ingest_daemon.stores import StoreAway
 from pipelines.orchestration import retention

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from assets import calendar, registry
+from assets import calendar
+from ingest_daemon.contract import registry_files as registry
 from ingest_daemon.contract.files import read_json
 from ingest_daemon.contract.site import Site
 from simulator import fleet as fleets

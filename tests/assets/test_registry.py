@@ -1,11 +1,12 @@
 """A wrong row of the registry is refused alone, and whoever edits it is told every wrong cell at once."""
 
+import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
-from assets.registry import FILES, SHOWN, RegistryError, load, problems_text, read
+from ingest_daemon.contract.registry_files import FILES, SHOWN, RegistryError, load, problems_text, read
 
 TERMINALS = """\
 terminal,meter,customer_no,protocol,dn_mm,technology,q1_m3h,q2_m3h,q3_m3h,q4_m3h,digits,resolution_m3,step_min,reads,\
@@ -139,6 +140,8 @@ def test_every_kind_of_wrong_cell_is_named_with_file_row_and_what_was_expected(
 ) -> None:
     (problem,) = told(folder(tmp_path, **{file: text}))
     assert [part for part in named if part not in problem] == []
+    (of_desk,) = read(tmp_path).problems
+    assert re.search("[一-鿿]", of_desk.zh) and not re.search("expected|allowed|row", of_desk.zh)
 
 
 def test_every_wrong_cell_of_every_file_is_told_at_once(tmp_path: Path) -> None:

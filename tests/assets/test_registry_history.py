@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from assets import calendar, registry_history
-from assets.registry import FILES
 from assets.registry_history import Facts, Last
+from ingest_daemon.contract.registry_files import FILES
 
 ZONE = ZoneInfo("Asia/Shanghai")
 HOLE = timedelta(hours=2)
@@ -165,7 +165,7 @@ def test_a_wrong_row_is_refused_alone_and_its_meter_stays_as_it_was(history: His
     history.last.update(M1=LAST, M2=LAST)
     edit = history.edit(row("1", "M1", q4_m3h="much"), row("2", "M2", customer_no="C2"), row("3", "M3"))
     (problem,) = edit.problems
-    assert "terminals.csv row 2, q4_m3h: 'much'" in problem
+    assert "terminals.csv row 2, q4_m3h: 'much'" in str(problem)
     assert history.on("2025-06-03", "q4_m3h", "customer_no") == [
         ("1", "M1", 125.0, "C1"),
         ("2", "M2", 125.0, "C2"),

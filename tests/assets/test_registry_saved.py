@@ -8,8 +8,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from assets import registry, registry_history
+from assets import registry_history
 from assets.workbench import Workbench
+from ingest_daemon.contract import registry_files as registry
 from ingest_daemon.contract.registry_belief import accept
 from ingest_daemon.contract.registry_schema import read_csv
 from ingest_daemon.contract.schema import READING
@@ -98,7 +99,7 @@ def test_a_file_that_cannot_be_opened_just_now_leaves_its_rows_in_force(bench: W
     path.mkdir()  # as a share answers while a spreadsheet has the file
     take_over_registry(bench)
     assert relations(bench) == 1
-    assert any("relations.csv" in problem for problem in registry.read(bench.site.registry).problems)
+    assert any("relations.csv" in str(problem) for problem in registry.read(bench.site.registry).problems)
 
 
 def test_what_a_spreadsheet_leaves_beside_the_files_is_not_read(bench: Workbench) -> None:

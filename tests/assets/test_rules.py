@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from assets import columns, rules, tables, warehouse
-from assets.registry import FILES, schema
+from ingest_daemon.contract.registry_files import FILES, schema
 from tests.figures import empty_warehouse
 
 DAY = date(2026, 5, 4)

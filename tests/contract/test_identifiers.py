@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from assets.registry import read
 from ingest_daemon.contract.identifiers import is_identifier
 from ingest_daemon.contract.log import LOG
+from ingest_daemon.contract.registry_files import read
 from ingest_daemon.contract.site import Site
 from ingest_daemon.terminals.profiles import path_of
 from ingest_daemon.terminals.registry import Registry
@@ -78,7 +78,7 @@ def test_a_name_that_could_be_something_else_is_refused_alone_by_both_and_shown_
     assert content.rows.terminals["meter"].to_list() == ["M1", "M3"]
     assert [terminal.meter for terminal in registry.terminals().values()] == ["M1", "M3"]
     (problem,), (own,) = content.problems, registry.current.problems
-    for text in (problem, own.text(registry.path)):
+    for text in (str(problem), own.text(registry.path)):
         assert "row 3" in text and "meter" in text and "expected an identifier: 1 to 64 letters, digits" in text
         assert text.isprintable()
 
@@ -97,7 +97,7 @@ def test_codes_and_customers_have_the_same_alphabet(site: Site, file: str, line:
     heads = {"customers": "customer_no,name,industry,region,address", "relations": "meter,kind,code,valid_from,valid_to"}
     (site.registry / f"{file}.csv").write_text(f"{heads.get(file, 'kind,code,zh,en')}\n{line}\n")
     (problem,) = read(site.registry).problems
-    assert f"{file}.csv row 2, {column}" in problem and "expected an identifier" in problem
+    assert f"{file}.csv row 2, {column}" in str(problem) and "expected an identifier" in str(problem)
 
 
 @pytest.mark.parametrize("name", ["../terminals", "/etc/x", "a/b", "..", "."])

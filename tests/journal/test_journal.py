@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ingest_daemon.contract.files import write_json
 from ingest_daemon.contract.site import Site
-from ingest_daemon.journal.reader import backlog, cursor_path, read, segments, stream_end
+from ingest_daemon.journal.reader import backlog, cursor_path, read, segments, stream_end, stretch, walk
 from ingest_daemon.journal.records import (
     ALARM,
     BAD,
@@ -334,3 +334,19 @@ def test_a_site_is_held_by_one_process(tmp_path: Path) -> None:
         lock_site(site)
     os.close(held)
     os.close(lock_site(site))
+
+
+def test_what_was_received_in_a_time_lies_between_the_positions_of_few_segments(tmp_path: Path) -> None:
+    assert stretch(tmp_path / "nothing", 0, NOW_US) == (0, 0)
+    journal = Journal(tmp_path, segment_bytes=200)
+    for second in range(100):
+        journal.append(b"payload %03d" % second, NOW_US + second * 1_000_000)
+        journal.commit()
+    journal.close()
+    for first, behind in ((0, 1), (10, 20), (37, 38), (95, 100), (-50, 3), (99, 500), (-9, 900)):
+        from_us, to_us = NOW_US + first * 1_000_000, NOW_US + behind * 1_000_000
+        begin, end = stretch(tmp_path, from_us, to_us)
+        records = [record for chunk in walk(tmp_path, begin) for record in chunk.records if record.position < end]
+        wanted = [b"payload %03d" % second for second in range(max(first, 0), min(behind, 100))]
+        assert [record.payload for record in records if from_us <= record.received_us < to_us] == wanted
+        assert len(records) <= len(wanted) + 12, "no more than the segments at both ends"

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets import registry
 from ingest_daemon.codec_kit.api import Arrival, Frame
 from ingest_daemon.codecs import sl651
+from ingest_daemon.contract import registry_files as registry
 from simulator import billing, faults, fleet, readings_file, terminal, truth
 
 SHANGHAI, BERLIN = ZoneInfo("Asia/Shanghai"), ZoneInfo("Europe/Berlin")

@@ -36,7 +36,9 @@ from ingest_daemon.codecs.cjt188.queries import answers, requests
 
 POLLED = True
 
-LINK_ADDRESS = NumberShape("([0-9A-Fa-f]{14})?", "14 digits, or none where the meter is the only one on its line")
+LINK_ADDRESS = NumberShape(
+    "([0-9A-Fa-f]{14})?", "14 digits, or none where the meter is the only one on its line", "14 位；线上只有一块表时可空"
+)
 
 __all__ = [
     "LINK_ADDRESS",

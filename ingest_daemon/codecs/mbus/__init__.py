@@ -24,7 +24,9 @@ from ingest_daemon.codecs.mbus.queries import answers, follow_up, identity, requ
 POLLED = True
 
 LINK_ADDRESS = NumberShape(
-    r"\d{8}|0*([1-9]\d?|1\d\d|2[0-4]\d|250)", "a primary address from 1 to 250, or the 8 digits of the meter's number"
+    r"\d{8}|0*([1-9]\d?|1\d\d|2[0-4]\d|250)",
+    "a primary address from 1 to 250, or the 8 digits of the meter's number",
+    "一次地址 1 至 250，或表号的 8 位数字",
 )
 
 __all__ = [

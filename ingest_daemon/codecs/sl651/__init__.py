@@ -92,7 +92,9 @@ from ingest_daemon.codecs.sl651.profile import Settings, profile
 from ingest_daemon.codecs.sl651.queries import answers, follow_up, requests
 from ingest_daemon.codecs.sl651.stations import other_stations
 
-TERMINAL_NUMBER = NumberShape("[0-9A-F]{10}", "10 digits (0-9, A-F), the station address of SL 651")
+TERMINAL_NUMBER = NumberShape(
+    "[0-9A-F]{10}", "10 digits (0-9, A-F), the station address of SL 651", "SL 651 站地址的 10 位（0-9、A-F）"
+)
 
 __all__ = [
     "ACK",

@@ -35,7 +35,9 @@ from ingest_daemon.codecs.szy206.header import MAX_FRAME, packet, sealed, termin
 from ingest_daemon.codecs.szy206.profile import Station, profile
 from ingest_daemon.codecs.szy206.queries import answers, reply, requests
 
-TERMINAL_NUMBER = NumberShape("[0-9A-F]{10}", "10 digits (0-9, A-F), the address A of SZY 206")
+TERMINAL_NUMBER = NumberShape(
+    "[0-9A-F]{10}", "10 digits (0-9, A-F), the address A of SZY 206", "SZY 206 地址域 A 的 10 位（0-9、A-F）"
+)
 
 __all__ = [
     "MAX_FRAME",

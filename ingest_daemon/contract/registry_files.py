@@ -1,13 +1,14 @@
 """The registry's CSV files, which a person edits in a spreadsheet: rows that are right come back typed.
 
 A wrong row is refused alone and listed with file, row, column and what was expected. `assets.registry_history` keeps what held
-when.
+when; the desk holds a draft of a file against the others before it takes its place.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import polars as pl
@@ -15,7 +16,7 @@ import polars as pl
 from ingest_daemon.contract import alarm_codes
 from ingest_daemon.contract.files import replace_file
 from ingest_daemon.contract.headers import SQL
-from ingest_daemon.contract.identifiers import EXPECTED, is_identifier
+from ingest_daemon.contract.identifiers import EXPECTED, EXPECTED_ZH, is_identifier
 from ingest_daemon.contract.registry_schema import (
     DAY,
     NUMBER,
@@ -25,6 +26,8 @@ from ingest_daemon.contract.registry_schema import (
     WHOLE,
     Column,
     CsvTable,
+    NotWhole,
+    Problem,
     read_csv,
 )
 
@@ -62,7 +65,15 @@ RISING = {
 """Columns of a file whose values rise from one to the next within a row, where they are given."""
 
 
-A_TIME = "a time like 2026-01-31T08:00:00+08:00"
+A_TIME = "a time like 2026-01-31T08:00:00+08:00", "时间，如 2026-01-31T08:00:00+08:00"
+EXPECTED_TYPE = {
+    TEXT: ("text", "文字"),
+    NUMBER: ("a number", "数字"),
+    WHOLE: ("a whole number", "整数"),
+    DAY: ("a date like 2026-01-31", "日期，如 2026-01-31"),
+    TIME: A_TIME,
+}
+"""What a cell of a type holds, in English and Chinese."""
 
 
 LIMITED = tuple(path.stem for path in sorted(alarm_codes.FOLDER.glob("*.sql")) if "limit" in alarm_codes.read(path)[1])
@@ -190,18 +201,19 @@ class Content(NamedTuple):
     """
 
     rows: Registry
-    problems: list[str]
+    problems: list[Problem]
     refused: dict[str, list[tuple[str | None, ...]]]
     unread: set[str]
     strangers: set[str]
 
 
-def read(folder: Path, known_meters: Iterable[str] = ()) -> Content:
+def read(folder: Path, known_meters: Iterable[str] = (), drafts: Mapping[str, bytes] = MappingProxyType({})) -> Content:
     """Read `folder/*.csv`. A wrong row is refused alone; a file that is no table is refused as a whole.
 
-    `known_meters`: meters that rows may name although `terminals.csv` has them no more or never had.
+    `known_meters`: meters that rows may name although `terminals.csv` has them no more or never had. `drafts`: contents, by name,
+    that count instead of those of the files.
     """
-    problems: list[str] = []
+    problems: list[Problem] = []
     refused: dict[str, list[tuple[str | None, ...]]] = {}
     frames: dict[str, pl.DataFrame] = {}
     unread: set[str] = set()
@@ -209,18 +221,22 @@ def read(folder: Path, known_meters: Iterable[str] = ()) -> Content:
         columns = FILES[name]
         if name == "relations":
             columns = columns | {"kind": columns["kind"]._replace(allowed=_relation_kinds(frames["vocabulary"]))}
-        frame = _read(folder / f"{name}.csv", columns, problems, refused.setdefault(name, []))
+        frame = _read(folder / f"{name}.csv", drafts.get(name), columns, problems, refused.setdefault(name, []))
         if frame is None:
             unread.add(name)
-        frames[name] = pl.DataFrame(schema=schema(columns)) if frame is None else frame
+        frames[name] = _no_rows(columns) if frame is None else frame
     meters = {*frames["terminals"]["meter"], *(row[1] for row in refused["terminals"]), *known_meters}
     strangers: set[str] = set()
     if "terminals" not in unread:
         # Without terminals every reference would be wrong, and the one problem that matters would drown.
         for name in ("replacements", "relations", "points", "limits"):
             strangers |= set(frames[name]["meter"]) - meters
-            frames[name] = _referring(name, frames[name], meters, problems, refused[name])
-    return Content(Registry(**frames), problems, refused, unread, strangers)
+            frames[name] = _referring(folder / f"{name}.csv", frames[name], meters, problems, refused[name])
+    return Content(Registry(**{name: frame.drop("row") for name, frame in frames.items()}), problems, refused, unread, strangers)
+
+
+def _no_rows(columns: Mapping[str, Column]) -> pl.DataFrame:
+    return pl.DataFrame(schema={"row": pl.UInt32(), **schema(columns)})
 
 
 def _relation_kinds(vocabulary: pl.DataFrame) -> tuple[str, ...]:
@@ -237,10 +253,10 @@ def load(folder: Path) -> Registry:
     return content.rows
 
 
-def problems_text(problems: Sequence[str]) -> str:
+def problems_text(problems: Sequence[Problem]) -> str:
     """The first problems, a line each, and how many more there are."""
     more = f"\n… and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-    return "these rows of the registry are not used until they are mended:\n" + "\n".join(problems[:SHOWN]) + more
+    return "these rows of the registry are not used until they are mended:\n" + "\n".join(map(str, problems[:SHOWN])) + more
 
 
 def merge(folder: Path, additions: Mapping[str, pl.DataFrame]) -> dict[str, int]:
@@ -268,26 +284,37 @@ def schema(columns: Mapping[str, Column]) -> dict[str, pl.DataType]:
 
 
 def _read(
-    path: Path, columns: dict[str, Column], problems: list[str], refused: list[tuple[str | None, ...]]
+    path: Path,
+    draft: bytes | None,
+    columns: dict[str, Column],
+    problems: list[Problem],
+    refused: list[tuple[str | None, ...]],
 ) -> pl.DataFrame | None:
-    """The right rows of a file; None where it is no table."""
-    if not path.exists():
+    """The right rows of a file, or of what is to become of it, with their `row` in it; None where it is no table."""
+    if draft is None and not path.exists():
         if path.stem != "terminals":
-            return pl.DataFrame(schema=schema(columns))
-        problems.append(f"{path}: the file is absent; expected the columns {', '.join(columns)}")
+            return _no_rows(columns)
+        expected = ", ".join(columns)
+        problems.append(
+            Problem(path, (), "", f"the file is absent; expected the columns {expected}", f"没有此文件；应有的列：{expected}")
+        )
         return None
     try:
-        table = read_csv(path.read_bytes())
-    except (OSError, ValueError) as error:
-        problems.append(f"{path}: not a CSV file: {error}")
+        table = read_csv(path.read_bytes() if draft is None else draft)
+    except NotWhole as error:
+        problems.append(Problem(path, (), "", f"not a CSV file: {error}", f"不是 CSV 文件：{error.zh}"))
         return None
-    problems.extend(f"{path} row {row}, {name}: NUL characters are left out" for row, name in table.with_nul)
+    except OSError as error:
+        problems.append(Problem(path, (), "", f"not a CSV file: {error}", f"无法读取：{error}"))
+        return None
+    problems.extend(Problem(path, (row,), name, "NUL characters are left out", "已去除 NUL 字符") for row, name in table.with_nul)
     width = len(table.columns)
     text = _texts(table)
     missing = [name for name, column in columns.items() if name not in text.columns and not column.extra]
     text = text.with_columns(pl.lit(None, pl.String).alias(name) for name in columns if name not in text.columns)
     if missing:
-        problems.append(f"{path}: columns missing: {', '.join(missing)}")
+        names = ", ".join(missing)
+        problems.append(Problem(path, (), "", f"columns missing: {names}", f"缺少列：{names}"))
         return None
     text = text.select(list(columns)).with_row_index("row", offset=2)
     # A spreadsheet keeps rows that were emptied; the others keep the number that the spreadsheet shows.
@@ -296,32 +323,40 @@ def _read(
     wrong: dict[int, None] = {}
     for row, cells in enumerate(table.rows, 2):
         if any(cells[width:]):
-            problems.append(f"{path} row {row}: {len(cells)} cells, expected {width}")
+            problems.append(
+                Problem(path, (row,), "", f"{len(cells)} cells, expected {width}", f"有 {len(cells)} 个单元格，应为 {width} 个")
+            )
             wrong[row] = None
     for name, column in columns.items():
-        for row, detail in _cells(text["row"], text[name], typed[name], column):
-            problems.append(f"{path} row {row}, {name}: {detail}")
+        for row, en, zh in _cells(text["row"], text[name], typed[name], column):
+            problems.append(Problem(path, (row,), name, en, zh))
             wrong[row] = None
     good = typed.filter(~pl.col("row").is_in(list(wrong)))
     for find in (_falling, _repeated, _overlapping):
-        for row, detail in find(path.stem, good.filter(~pl.col("row").is_in(list(wrong)))):
-            problems.append(f"{path} {detail}")
-            wrong[row] = None
+        for problem in find(path, good.filter(~pl.col("row").is_in(list(wrong)))):
+            problems.append(problem)
+            wrong[problem.rows[-1]] = None
     keys = list(KEYS[path.stem]) if path.stem != "terminals" else ["terminal", "meter"]
     refused.extend(text.filter(pl.col("row").is_in(list(wrong))).select(keys).iter_rows())
-    return typed.filter(~pl.col("row").is_in(list(wrong))).drop("row")
+    return typed.filter(~pl.col("row").is_in(list(wrong)))
 
 
-def _falling(file: str, rows: pl.DataFrame) -> Iterator[tuple[int, str]]:
-    """Rows in which `RISING` columns do not rise: the number of the row, and the text of the problem."""
-    for lower, upper in pairwise(RISING.get(file, ())):
+def _falling(path: Path, rows: pl.DataFrame) -> Iterator[Problem]:
+    """Rows in which `RISING` columns do not rise."""
+    for lower, upper in pairwise(RISING.get(path.stem, ())):
         for row, low, high in rows.filter(pl.col(lower) >= pl.col(upper)).select("row", lower, upper).iter_rows():
-            yield row, f"row {row}, {lower}, {upper}: {low} and {high}, expected {lower} below {upper}"
+            yield Problem(
+                path,
+                (row,),
+                f"{lower}, {upper}",
+                f"{low} and {high}, expected {lower} below {upper}",
+                f"{low} 和 {high}，{lower} 应小于 {upper}",
+            )
 
 
-def _overlapping(file: str, rows: pl.DataFrame) -> Iterator[tuple[int, str]]:
-    """Time segments whose hours an earlier row has already: the number of the row, and the text of the problem."""
-    if file != "segments":
+def _overlapping(path: Path, rows: pl.DataFrame) -> Iterator[Problem]:
+    """Time segments whose hours an earlier row has already."""
+    if path.stem != "segments":
         return
     taken: dict[tuple[object, ...], int] = {}
     for row, from_h, to_h, *cut in rows.select(
@@ -329,24 +364,31 @@ def _overlapping(file: str, rows: pl.DataFrame) -> Iterator[tuple[int, str]]:
     ).iter_rows():
         hours = [(*cut, hour) for hour in range(from_h, to_h)]
         if other := next((taken[hour] for hour in hours if hour in taken), None):
-            yield (
-                row,
-                f"rows {other}, {row}, from_h, to_h: {from_h} and {to_h}, expected hours that no other segment of {cut[0]} has",
+            yield Problem(
+                path,
+                (other, row),
+                "from_h, to_h",
+                f"{from_h} and {to_h}, expected hours that no other segment of {cut[0]} has",
+                f"{from_h} 和 {to_h}，与 {cut[0]} 的其他时段重叠",
             )
         else:
             taken |= dict.fromkeys(hours, row)
 
 
-def _repeated(file: str, rows: pl.DataFrame) -> Iterator[tuple[int, str]]:
-    """Rows that say again what an earlier one says: the number of the later row, and the text of the problem.
+def _repeated(path: Path, rows: pl.DataFrame) -> Iterator[Problem]:
+    """Rows that say again what an earlier one says; the later row comes last.
 
     A terminal or a meter may have several rows where each but the last has an end, or begins at a time of its own.
     """
+    file = path.stem
     if file not in ("terminals", "replacements"):
         keys = KEYS[file]
         for *values, numbers in rows.group_by(keys, maintain_order=True).agg("row").iter_rows():
             shown = ", ".join(str(value) for value in values if value is not None)
-            yield from ((row, f"rows {numbers[0]}, {row}, {', '.join(keys)}: {shown!r}, expected once") for row in numbers[1:])
+            yield from (
+                Problem(path, (numbers[0], row), ", ".join(keys), f"{shown!r}, expected once", f"{shown!r} 重复，只应有一行")
+                for row in numbers[1:]
+            )
     if file != "terminals":
         return
     is_open = pl.col("valid_to").is_null() & pl.col("removed_on").is_null()
@@ -359,9 +401,12 @@ def _repeated(file: str, rows: pl.DataFrame) -> Iterator[tuple[int, str]]:
         for value, _, numbers in twice.agg("row").iter_rows():
             for row in numbers[1:]:
                 told.add(row)
-                yield (
-                    row,
-                    f"rows {numbers[0]}, {row}, {name}: {value!r}, expected once, or with valid_from, removed_on or valid_to",
+                yield Problem(
+                    path,
+                    (numbers[0], row),
+                    name,
+                    f"{value!r}, expected once, or with valid_from, removed_on or valid_to",
+                    f"{value!r} 重复；只应有一行，或填写 valid_from、removed_on 或 valid_to",
                 )
 
 
@@ -385,23 +430,28 @@ def typed_column(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     return pl.when(typed.is_finite()).then(typed) if dtype.is_float() else typed
 
 
-def _cells(rows: pl.Series, text: pl.Series, typed: pl.Series, column: Column) -> Iterator[tuple[int, str]]:
-    """The row and the problem of each wrong cell of a column."""
-    expected = {TEXT: "text", NUMBER: "a number", WHOLE: "a whole number", DAY: "a date like 2026-01-31"}
+def _cells(rows: pl.Series, text: pl.Series, typed: pl.Series, column: Column) -> Iterator[tuple[int, str, str]]:
+    """The row and the problem, in English and Chinese, of each wrong cell of a column."""
+    expected, expected_zh = EXPECTED_TYPE[column.dtype]
     for row, before, after in zip(rows, text, typed, strict=True):
         if before is None:
             if column.required:
-                yield row, "empty, expected a value"
+                yield row, "empty, expected a value", "空，应填写"
         elif after is None:
-            yield row, f"{before!r}, expected {expected.get(column.dtype, A_TIME)}"
+            yield row, f"{before!r}, expected {expected}", f"{before!r}，应为{expected_zh}"
         elif column.identifier and not is_identifier(before):
-            yield row, f"{before[:80]!r}, expected an identifier: {EXPECTED}"
+            yield row, f"{before[:80]!r}, expected an identifier: {EXPECTED}", f"{before[:80]!r}，应为编号：{EXPECTED_ZH}"
         elif column.moment and not _is_moment(before):
-            yield row, f"{before!r}, expected a date like 2026-01-31 or {A_TIME}"
+            yield (
+                row,
+                f"{before!r}, expected a date like 2026-01-31 or {A_TIME[0]}",
+                f"{before!r}，应为日期，如 2026-01-31，或{A_TIME[1]}",
+            )
         elif column.allowed and before not in column.allowed:
-            yield row, f"{before!r}, allowed: {', '.join(column.allowed)}"
+            allowed = ", ".join(column.allowed)
+            yield row, f"{before!r}, allowed: {allowed}", f"{before!r}，可用：{allowed}"
         elif column.positive and after <= 0:
-            yield row, f"{before!r}, expected {expected[column.dtype]} above 0"
+            yield row, f"{before!r}, expected {expected} above 0", f"{before!r}，应为大于 0 的{expected_zh}"
 
 
 def _is_moment(text: str) -> bool:
@@ -413,14 +463,20 @@ def _is_moment(text: str) -> bool:
 
 
 def _referring(
-    name: str, rows: pl.DataFrame, meters: set[str], problems: list[str], refused: list[tuple[str | None, ...]]
+    path: Path, rows: pl.DataFrame, meters: set[str], problems: list[Problem], refused: list[tuple[str | None, ...]]
 ) -> pl.DataFrame:
     """The rows whose meter is known."""
     is_known = pl.col("meter").is_in(list(meters))
     strangers = rows.filter(~is_known)
-    refused.extend(strangers.select(pl.col(list(KEYS[name])).cast(pl.String)).iter_rows())
+    refused.extend(strangers.select(pl.col(list(KEYS[path.stem])).cast(pl.String)).iter_rows())
     problems.extend(
-        f"{name}.csv: meter {meter} is not in terminals.csv, and billing has no card for it"
-        for meter in strangers["meter"].unique(maintain_order=True)
+        Problem(
+            path,
+            tuple(numbers),
+            "meter",
+            f"{meter!r} is not in terminals.csv, and billing has no card for it",
+            f"{meter!r} 不在 terminals.csv 中，营收也没有它的卡",
+        )
+        for meter, numbers in strangers.group_by("meter", maintain_order=True).agg("row").iter_rows()
     )
     return rows.filter(is_known)
