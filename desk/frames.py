@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import psycopg
-
 from ingest_daemon import operations
 from ingest_daemon.contract.settings import Settings
 from ingest_daemon.stores import StoreAway, open_store
@@ -68,20 +66,6 @@ class Frame(NamedTuple):
     length: int
     raw: str
     fields: Sequence[Field]
-
-
-def terminals_of(connection: psycopg.Connection[Any], meter: str, at: datetime) -> list[str]:
-    """The terminals that measured a meter at a time; where the history has none, that of now."""
-    rows = connection.execute(
-        "select distinct terminal from mart.meter_history where meter = %s and terminal is not null "
-        "and (valid_from is null or valid_from <= %s) and (valid_to is null or valid_to > %s) order by terminal",
-        [meter, at, at],
-    ).fetchall()
-    rows = (
-        rows
-        or connection.execute("select terminal from mart.meter where meter = %s and terminal is not null", [meter]).fetchall()
-    )
-    return [terminal for (terminal,) in rows]
 
 
 def readings(settings: Settings, terminals: Sequence[str], at: datetime) -> list[Reading]:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from starlette.responses import Response
 
 from desk import frames
+from desk.arrivals import terminals_of
 from desk.security import VIEWER, Refused, Visit, page
 from ingest_daemon import operations
 from ingest_daemon.contract.log import LOG
@@ -23,7 +24,7 @@ def frame_page(visit: Visit) -> Response:
         return visit.show("frames.html", meter="", at=None, asked=None)
     at = at or datetime.now(UTC)
     with visit.database() as connection:
-        terminals = frames.terminals_of(connection, meter, at)
+        terminals = terminals_of(connection, meter, at)
         words = connection.execute("select distinct reason, reason_zh, reason_en from mart.quarantine").fetchall()
     trouble, rows = "", []
     try:
