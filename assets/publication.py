@@ -58,7 +58,7 @@ INTERVAL_DAYS = 400
 BOARD_ROLE = "mainflow_board"
 """The role of boards: reads the tables, and nothing else."""
 
-SHOWN_OF_OPS = ("alarm_event", "alarm", "alarm_history", "alarm_open", "alarm_ticker")
+SHOWN_OF_OPS = ("alarm_event", "alarm", "alarm_history", "alarm_open", "alarm_look", "alarm_ticker")
 """What that role reads of schema `ops`."""
 
 KEY_BYTES = 800
