@@ -53,7 +53,7 @@ def settle(
     for rule in rules().values():
         if rule.deps[0] in made and not absent(connection, rule):
             changes += _settle(connection, target, rule, _days(connection, rule), now, zone)
-    return changes + _clear_gone(connection, target)
+    return changes + _finished(connection, target)
 
 
 def tick(connection: duckdb.DuckDBPyConnection, target: psycopg.Connection, now: datetime, zone: ZoneInfo) -> Changes:
@@ -62,7 +62,15 @@ def tick(connection: duckdb.DuckDBPyConnection, target: psycopg.Connection, now:
     for rule in rules().values():
         if rule.ticks and not absent(connection, rule):
             changes += _settle(connection, target, rule, [], now, zone)
-    return changes + _clear_gone(connection, target)
+    return changes + _finished(connection, target)
+
+
+def _finished(connection: duckdb.DuckDBPyConnection, target: psycopg.Connection) -> Changes:
+    """The end of a look, which is noted: who tells of alarms tells of it when nobody looks any more."""
+    changes = _clear_gone(connection, target)
+    with target.transaction():
+        alarm_ledger.note_look(target)
+    return changes
 
 
 def _clear_gone(connection: duckdb.DuckDBPyConnection, target: psycopg.Connection) -> Changes:

@@ -58,7 +58,7 @@ INTERVAL_DAYS = 400
 BOARD_ROLE, DESK_ROLE = "mainflow_board", "mainflow_desk"
 """The role of boards reads the tables, and nothing else; that of the desk reads them as well."""
 
-SHOWN_OF_OPS = ("alarm_event", "alarm", "alarm_history", "alarm_open", "alarm_ticker")
+SHOWN_OF_OPS = ("alarm_event", "alarm", "alarm_history", "alarm_open", "alarm_look", "alarm_ticker")
 """What the role of boards reads of schema `ops`."""
 
 KEY_BYTES = 800

@@ -9,7 +9,9 @@ import pkgutil
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
+
+from dashboards.vocabulary import spoken
 
 Json = dict[str, Any]
 
@@ -17,28 +19,52 @@ MACROS = {"__timeFilter": "{0} BETWEEN '{start}' AND '{end}'", "__timeFrom": "'{
 """The data source's macros that our SQL may use, as PostgreSQL."""
 
 
+class Links(NamedTuple):
+    """Where links lead, besides Grafana itself: the desk, and the page that has what to do."""
+
+    desk: str = "http://127.0.0.1:3020"
+    runbook: str = "docs/runbook.md"
+
+    def what_to_do(self, code: str) -> str:
+        """The section of an alarm code (or of its template) in the runbook."""
+        return f"{self.runbook}#{code}"
+
+
+LINKS = Links()
+"""Those of a desk on this machine."""
+
+
 def uid(module: str) -> str:
     """The Grafana uid of a board or rule: the last part of its module's name, with dashes."""
     return module.rpartition(".")[2].replace("_", "-")
 
 
-def all_boards() -> dict[str, Json]:
-    """Every board's dashboard JSON by uid: each file of `boards/` offers `board()`."""
-    return {uid(name): importlib.import_module(name).board() for name in _modules("boards")}
+def all_boards(language: str = "zh", links: Links = LINKS) -> dict[str, Json]:
+    """Every board's dashboard JSON by uid, in one language: each file of `boards/` offers `board()`."""
+    with spoken(language):
+        boards = {uid(name): importlib.import_module(name).board() for name in _modules("boards")}
+    for board in boards.values():
+        for variable in board["templating"]["list"]:
+            if variable["name"] == "desk":
+                variable |= {"query": links.desk, "current": {"value": links.desk, "text": links.desk}}
+    return boards
 
 
-def all_rules() -> dict[str, Json]:
-    """Every alert rule by uid: each file of `alerts/` offers `alert()`."""
-    return {uid(name): importlib.import_module(name).alert() for name in _modules("alerts")}
+def all_rules(language: str = "zh", links: Links = LINKS) -> dict[str, Json]:
+    """Every alert rule by uid, in one language: each file of `alerts/` offers `alert(links)`."""
+    with spoken(language):
+        return {uid(name): importlib.import_module(name).alert(links) for name in _modules("alerts")}
 
 
 def queries() -> list[tuple[str, str, str]]:
-    """(uid of the board or rule, panel title or variable name or refId, SQL) of every query that Grafana would send."""
+    """(uid of the board or rule, title or name or refId of what asks, SQL) of every query that Grafana would send."""
     found = []
     for name, board in all_boards().items():
         for variable in board["templating"]["list"]:
             if variable["type"] == "query":
                 found.append((name, f"${variable['name']}", variable["query"]))
+        for annotation in board["annotations"]["list"]:
+            found.append((name, annotation["name"], annotation["target"]["rawSql"]))
         for panel in board["panels"]:
             found += [(name, panel["title"], target["rawSql"]) for target in panel.get("targets", [])]
     for name, rule in all_rules().items():

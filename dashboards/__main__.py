@@ -1,7 +1,7 @@
 """`python -m dashboards`: write the committed files in `generated/` anew.
 
-`python -m dashboards wall URL`: make the wall's organisation in a Grafana that others started; GRAFANA_ADMIN_PASSWORD and the
-variables of the committed data source are in the environment.
+`python -m dashboards wall LANGUAGE URL`: make the wall's organisation in a Grafana that others started;
+GRAFANA_ADMIN_PASSWORD and the variables of the committed data source are in the environment.
 """
 
 import os
@@ -13,8 +13,8 @@ match sys.argv[1:]:
     case []:
         for path in generate():
             print(path)
-    case ["wall", url]:
+    case ["wall", language, url]:
         postgres = {key: os.environ[variable.removeprefix("$")] for key, variable in CONTAINER_POSTGRES.items()}
-        make_wall(url, os.environ["GRAFANA_ADMIN_PASSWORD"], postgres)
+        make_wall(url, os.environ["GRAFANA_ADMIN_PASSWORD"], postgres, language)
     case other:
-        sys.exit(f"{' '.join(other)}: expected nothing, or: wall URL")
+        sys.exit(f"{' '.join(other)}: expected nothing, or: wall zh URL, wall en URL")

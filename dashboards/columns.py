@@ -5,16 +5,9 @@ Not here: words of what a panel computes itself (`vocabulary.COMPUTED`); whether
 
 import re
 from functools import cache
-from pathlib import Path
-from typing import Any
 
-import yaml
-
+from dashboards.headers import SQL, read
 from dashboards.vocabulary import COMPUTED, Column, Word
-
-SQL = Path(__file__).parent.parent / "sql"
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def column(name: str, sql: str) -> Column:
@@ -39,18 +32,24 @@ def column(name: str, sql: str) -> Column:
     )
 
 
+def formats() -> dict[str, str]:
+    """The spreadsheet format of each unit."""
+    found: dict[str, str] = read(SQL / "columns.yaml")["units"]
+    return found
+
+
 @cache
 def _headers() -> tuple[dict[str, dict[str, Column]], dict[str, Column]]:
     """The columns of each table, and the shared ones."""
-    content = _parsed((SQL / "columns.yaml").read_text(encoding="utf-8"))
-    words, formats = content["columns"], content["units"]
+    content = read(SQL / "columns.yaml")
+    words, known = content["columns"], content["units"]
 
     def described(name: str, own: dict[str, str] | None) -> Column:
         entry = {**words.get(name, {}), **(own or {})}
-        return Column(Word(entry["zh"], entry["en"]), entry["unit"], entry.get("format", formats.get(entry["unit"], "")))
+        return Column(Word(entry["zh"], entry["en"]), entry["unit"], entry.get("format", known.get(entry["unit"], "")))
 
     headers = {
-        path.stem: path.read_text(encoding="utf-8").removeprefix("/*").split("*/")[0]
+        path.stem: read(path)
         for path in (
             *sorted((SQL / "marts").glob("*.sql")),
             *sorted((SQL / "serving").glob("*.sql")),
@@ -58,11 +57,5 @@ def _headers() -> tuple[dict[str, dict[str, Column]], dict[str, Column]]:
             *sorted((SQL / "tables").glob("*.yaml")),
         )
     }
-    tables = {
-        table: {name: described(name, own) for name, own in _parsed(text)["columns"].items()} for table, text in headers.items()
-    }
+    tables = {table: {name: described(name, own) for name, own in header["columns"].items()} for table, header in headers.items()}
     return tables, {name: described(name, None) for name in words}
-
-
-def _parsed(text: str) -> Any:
-    return yaml.load(text, Loader=_LOADER)

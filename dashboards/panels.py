@@ -6,8 +6,8 @@ Not here: SQL and what a board shows (`boards/`), words, looks and limits (their
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dashboards import Json, columns, style
-from dashboards.vocabulary import BOARDS, PANELS, VARIABLES, Word
+from dashboards import Json, Links, columns, style, thresholds
+from dashboards.vocabulary import ALARM_LINK, ALARMS, BOARDS, PANELS, TICKER_STATES, VARIABLES, Alarm, Word
 
 DATASOURCE: Json = {"type": "grafana-postgresql-datasource", "uid": "mainflow-mart"}
 SCHEMA_VERSION = 41
@@ -21,7 +21,7 @@ def steps(*pairs: tuple[float | None, str]) -> Json:
     return {"mode": "absolute", "steps": [{"value": value, "color": colour} for value, colour in pairs]}
 
 
-def mapping(words: Mapping[str, Word], colours: Mapping[str, str] | None = None) -> list[Json]:
+def mapping(words: Mapping[str, Word | Alarm], colours: Mapping[str, str] | None = None) -> list[Json]:
     """Value mappings: a code is shown as its words, in its colour where it has one."""
     options = {
         code: {"index": index, "text": str(word), **({"color": colours[code]} if colours and code in colours else {})}
@@ -71,13 +71,19 @@ def drill_down(board: str) -> list[Json]:
     ]
 
 
+def to_desk() -> Json:
+    """The data link of an alarm's row (its id in the column `alarm_id`) to its page in the desk."""
+    url = "${desk:raw}/alarms/${__data.fields.alarm_id}"
+    return {"links": [{"title": str(ALARM_LINK["desk"]), "url": url, "targetBlank": True}]}
+
+
 def panel(kind: str, key: str, sql: str, *, defaults: Json, overrides: Sequence[Json], options: Json, **more: Any) -> Json:
     """A panel with one query; title and description are those of `key` in the vocabulary."""
     words = PANELS[key]
     return {
         "type": kind,
         "title": str(words.title),
-        "description": f"{words.description.zh}\n\n{words.description.en}",
+        "description": str(words.description),
         "datasource": DATASOURCE,
         "targets": [
             {"refId": "A", "datasource": DATASOURCE, "editorMode": "code", "format": "table", "rawQuery": True, "rawSql": sql}
@@ -160,8 +166,10 @@ def bars(
     thresholds: Json | None = None,
     colour: str = style.VOLUME,
     maximum: float | None = None,
+    beside: str = "",
+    horizontal: bool = False,
 ) -> Json:
-    """One bar a row of column `y` over the categories of column `x`."""
+    """One bar a row of column `y` over the categories of column `x`; column `beside`, where there is one, only in the tooltip."""
     defaults: Json = {
         "unit": style.unit(columns.column(y, sql)).id,
         "min": 0,
@@ -173,21 +181,23 @@ def bars(
         defaults["max"] = maximum
     options = {
         "xField": x,
-        "orientation": "vertical",
-        "showValue": "never",
+        "orientation": "horizontal" if horizontal else "vertical",
+        "showValue": "auto" if horizontal else "never",
+        "text": {"valueSize": 12},
         "stacking": "none",
         "groupWidth": 0.7,
         "barWidth": 0.9,
         "barRadius": 0,
         "fullHighlight": False,
         "xTickLabelRotation": 0,
-        "xTickLabelSpacing": 100,
+        "xTickLabelSpacing": 0 if horizontal else 100,
         "legend": {"displayMode": "list", "placement": "bottom", "showLegend": False, "calcs": []},
         "tooltip": {"mode": "single", "sort": "none"},
     }
-    return panel(
-        "barchart", key, sql, defaults=defaults, overrides=[column(x, sql, noValue=" "), column(y, sql)], options=options
-    )
+    overrides = [column(x, sql, noValue=" "), column(y, sql)]
+    if beside:
+        overrides.append(column(beside, sql, custom__hideFrom={"viz": True, "legend": True, "tooltip": False}))
+    return panel("barchart", key, sql, defaults=defaults, overrides=overrides, options=options)
 
 
 def choice(name: str, sql: str) -> Json:
@@ -242,6 +252,18 @@ def fixed_choice(name: str, words: Mapping[str, Word]) -> Json:
     }
 
 
+def hidden_constant(name: str, value: str) -> Json:
+    """A variable that nobody sees or changes, for links."""
+    return {
+        "type": "constant",
+        "name": name,
+        "query": value,
+        "hide": 2,
+        "skipUrlSync": True,
+        "current": {"value": value, "text": value},
+    }
+
+
 def layout(rows: Sequence[tuple[int, Sequence[tuple[int, Json]]]]) -> list[Json]:
     """Panels placed row by row: (height, [(width, panel), …]); widths of a row must fill the grid. Numbers the panels from 1."""
     placed: list[Json] = []
@@ -257,8 +279,67 @@ def layout(rows: Sequence[tuple[int, Sequence[tuple[int, Json]]]]) -> list[Json]
     return placed
 
 
-def dashboard(name: str, panels: list[Json], variables: list[Json], *, since: str) -> Json:
-    """A board: its words are those of `name` (the uid) in the vocabulary; links lead to every other board."""
+def measured(column: str) -> str:
+    """A value of the alarm `a` with its unit, and the decimals of the unit."""
+    decimals = {alarm.unit: len(columns.formats().get(alarm.unit, "0").partition(".")[2]) for alarm in ALARMS.values()}
+    forms = " ".join(f"WHEN '{unit}' THEN 'FM999999990{'.' * bool(digits)}{'0' * digits}'" for unit, digits in decimals.items())
+    return f"rtrim(to_char(CAST({column} AS numeric), CASE a.unit {forms} ELSE 'FM999999990.00' END) || ' ' || a.unit)"
+
+
+TICKER = f"""SELECT a.state, a.raised_at, a.code, concat_ws(' · ', nullif(a.customer_name, ''), a.meter) AS customer,
+  {measured("a.value")} AS measured_value, CAST(a.alarm_id AS text) AS alarm_id
+FROM ops.alarm_ticker AS a
+WHERE a.role = 'viewer'
+ORDER BY a.state = 'open' DESC, a.raised_at DESC
+LIMIT {thresholds.TICKER_ROWS}"""
+TICKER_HEIGHT = 5
+
+
+def ticker() -> Json:
+    """The alarms that stand on every board until they are over and acknowledged; a row leads to the alarm in the desk."""
+    state = painted(mappings=mapping(TICKER_STATES, {"open": style.BAD}), custom__width=90)
+    shown: dict[str, Json] = {
+        "state": state,
+        "raised_at": {"custom__width": 140},
+        "code": {"mappings": mapping(ALARMS), "custom__minWidth": 130, **to_desk()},
+        "customer": {"custom__minWidth": 150},
+        "measured_value": {"custom__width": 120},
+        "alarm_id": {"custom__hidden": True},
+    }
+    return table("ticker", TICKER, shown)
+
+
+def with_ticker(panels: list[Json]) -> list[Json]:
+    """The panels of a board below the ticker, numbered from 1."""
+    moved = [{**item, "gridPos": {**item["gridPos"], "y": item["gridPos"]["y"] + TICKER_HEIGHT}} for item in panels]
+    first = {"gridPos": {"x": 0, "y": 0, "w": WIDTH, "h": TICKER_HEIGHT}, **ticker()}
+    return [{**item, "id": number} for number, item in enumerate([first, *moved], start=1)]
+
+
+def alarm_regions(sql: str) -> Json:
+    """Regions on every curve of the board, from each row's `time` to its `timeend`, with its `text`."""
+    return {
+        "name": str(ALARM_LINK["annotation"]),
+        "datasource": DATASOURCE,
+        "enable": True,
+        "hide": False,
+        "iconColor": style.BAD,
+        "target": {
+            "refId": "Anno",
+            "datasource": DATASOURCE,
+            "editorMode": "code",
+            "format": "table",
+            "rawQuery": True,
+            "rawSql": sql,
+        },
+    }
+
+
+def dashboard(name: str, panels: list[Json], variables: list[Json], *, since: str, annotations: Sequence[Json] = ()) -> Json:
+    """A board: its words are those of `name` (the uid) in the vocabulary; links lead to every other one.
+
+    The ticker stands on top.
+    """
     words = BOARDS[name]
     link: Json = {
         "type": "dashboards",
@@ -275,7 +356,7 @@ def dashboard(name: str, panels: list[Json], variables: list[Json], *, since: st
     return {
         "uid": name,
         "title": str(words.title),
-        "description": f"{words.description.zh}\n\n{words.description.en}",
+        "description": str(words.description),
         "tags": [TAG],
         "schemaVersion": SCHEMA_VERSION,
         "version": 1,
@@ -286,8 +367,8 @@ def dashboard(name: str, panels: list[Json], variables: list[Json], *, since: st
         "timepicker": {},
         "refresh": "1m",
         "fiscalYearStartMonth": 0,
-        "annotations": {"list": []},
+        "annotations": {"list": list(annotations)},
         "links": [link],
-        "templating": {"list": variables},
-        "panels": panels,
+        "templating": {"list": [*variables, hidden_constant("desk", Links().desk)]},
+        "panels": with_ticker(panels),
     }

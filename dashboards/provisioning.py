@@ -7,9 +7,10 @@ Grafana that `mainflow up` starts. Not here: what boards and rules contain.
 import json
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -21,16 +22,17 @@ from grafana_api.grafana_face import GrafanaFace
 from psycopg.conninfo import conninfo_to_dict
 from requests import RequestException
 
-from dashboards import Json, all_boards, all_rules
+from dashboards import LINKS, Json, Links, all_boards, all_rules
 from dashboards.panels import DATASOURCE
+from dashboards.telling import NEVER_AGAIN, WEBHOOK, Receiver, notifications
 
 GENERATED = Path(__file__).parent / "generated"
 FOLDER = "Mainflow"
 WALL = "Wall"
 """The organisation that is seen without a log-in where that is switched on."""
-CONTACT, SMS_CONTACT = "mainflow-webhook", "mainflow-sms"
 LANGUAGES = {"zh": "zh-Hans", "en": "en-US"}
 CONTAINER_BOARDS = "/etc/grafana/provisioning/boards"
+NOTIFICATIONS = "alerting/notifications.yaml"
 WEBHOOK_VARIABLE = "MAINFLOW_ALERT_WEBHOOK"
 
 CONTAINER_POSTGRES = {
@@ -46,13 +48,6 @@ FAILURES = (GrafanaException, RequestException, LookupError, ValueError)
 """What a Grafana that answers otherwise than expected, or not at all, raises."""
 
 
-class Webhook(NamedTuple):
-    """Where alarms are posted to; `secret`: sent as a bearer's, empty for none."""
-
-    url: str
-    secret: str = ""
-
-
 class Check(NamedTuple):
     """One thing looked at in a running Grafana: what, whether it is well, and what was seen."""
 
@@ -61,27 +56,37 @@ class Check(NamedTuple):
     detail: str
 
 
-def files(postgres: Mapping[str, str], webhooks: Mapping[str, Webhook], board_folder: str) -> dict[str, Json]:
+def files(
+    postgres: Mapping[str, str],
+    receivers: Sequence[Receiver],
+    board_folder: str,
+    *,
+    language: str,
+    zone: str = "UTC",
+    links: Links = LINKS,
+    former: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Json]:
     """The provisioning tree as content by relative path.
 
-    `postgres`: libpq keywords; `webhooks`: by `CONTACT` and `SMS_CONTACT`, none or one each; `board_folder`: where the boards'
-    JSON is.
+    `postgres`: libpq keywords; `board_folder`: where the boards' JSON is; `zone`: of the receivers' hours of rest; `former`: the
+    content of `alerting/notifications.yaml` that Grafana may have read before.
     """
     return {
         "datasources/mainflow.yaml": _datasource(postgres),
         "dashboards/mainflow.yaml": _provider(board_folder),
-        "alerting/rules.yaml": _groups(),
-        "alerting/notifications.yaml": _notifications(webhooks),
+        "alerting/rules.yaml": _groups(language, links),
+        NOTIFICATIONS: notifications(receivers, former, zone, language),
     }
 
 
 def generate(folder: Path = GENERATED) -> list[Path]:
-    """Write the committed files below `folder`: the provisioning tree of a container and `boards/*.json`. Gives their paths."""
-    container = {CONTACT: Webhook(f"${WEBHOOK_VARIABLE}")}
-    texts = {path: _yaml(content) for path, content in files(CONTAINER_POSTGRES, container, CONTAINER_BOARDS).items()}
-    texts |= {
-        f"boards/{name}.json": json.dumps(board, ensure_ascii=False, indent=1) + "\n" for name, board in all_boards().items()
-    }
+    """Write the committed files below `folder`, a tree a language, for a container. Gives their paths."""
+    told = [Receiver("webhook", WEBHOOK, f"${WEBHOOK_VARIABLE}")]
+    texts: dict[str, str] = {}
+    for language in LANGUAGES:
+        made = files(CONTAINER_POSTGRES, told, CONTAINER_BOARDS, language=language)
+        texts |= {f"{language}/{path}": _yaml(content) for path, content in made.items()}
+        texts |= {f"{language}/boards/{name}.json": _board_text(board) for name, board in all_boards(language).items()}
     for path, text in texts.items():
         _write(folder / path, text)
     return [folder / path for path in texts]
@@ -94,14 +99,16 @@ def write(
     zone: str,
     language: str,
     http_port: int,
-    webhooks: Mapping[str, Webhook],
+    receivers: Sequence[Receiver],
+    links: Links = LINKS,
     link: str = "",
     wall: bool = False,
 ) -> Path:
     """Write `grafana.ini` and the provisioning tree into `folder` (of a site) and give the ini's path.
 
-    `zone`: IANA zone of the utility; `language`: `zh` or `en`; `link`: address for links, empty for that of this machine. Nobody
-    looks without a log-in, but with `wall` at the organisation that `make_wall` makes; nothing calls the internet.
+    `zone`: IANA zone of the utility; `language`: `zh` or `en`; `link`: address of Grafana for links, empty for that of this
+    machine; `links`: where else they lead. Nobody looks without a log-in, but with `wall` at the organisation that `make_wall`
+    makes; nothing calls the internet.
     Passwords lie in files of mode 0600; the administrator's is made once, in `admin_password`.
     """
     if language not in LANGUAGES:
@@ -112,13 +119,19 @@ def write(
     if not secret.exists():
         _write(secret, secrets.token_urlsafe(24), private=True)
     postgres = {key: _literal(str(value)) for key, value in conninfo_to_dict(postgres_dsn).items() if value is not None}
-    literal = {name: Webhook(_literal(each.url), _literal(each.secret)) for name, each in webhooks.items()}
-    for path, content in files(postgres, literal, str(GENERATED / "boards")).items():
+    literal = [each._replace(address=_literal(each.address), secret=_literal(each.secret)) for each in receivers]
+    before = folder / "provisioning" / NOTIFICATIONS
+    former = yaml.safe_load(before.read_text(encoding="utf-8")) if before.exists() else {}
+    boards = folder / "boards"
+    for name, board in all_boards(language, links).items():
+        _write(boards / f"{name}.json", _board_text(board))
+    made = files(postgres, literal, str(boards), language=language, zone=zone, links=links, former=former)
+    for path, content in made.items():
         _write(folder / "provisioning" / path, _yaml(content), private=True)
     for empty in ("plugins", "provisioning/plugins"):  # the server logs an error for each that is not there
         (folder / empty).mkdir(exist_ok=True)
     ini = folder / "grafana.ini"
-    _write(ini, _ini(folder, secret, zone, LANGUAGES[language], http_port, link, wall), private=True)
+    _write(ini, _ini(folder, secret, zone, language, http_port, link, wall), private=True)
     return ini
 
 
@@ -148,7 +161,7 @@ def verify(url: str, password: str, *, wall: bool = False) -> list[Check]:
     return checks + ([_check("wall", partial(_seen_without_login, url))] if wall else [])
 
 
-def make_wall(url: str, password: str, postgres: Mapping[str, Any]) -> None:
+def make_wall(url: str, password: str, postgres: Mapping[str, Any], language: str) -> None:
     """Make the organisation `WALL` of the Grafana at `url`, with a data source of its own and the boards of now.
 
     `password`: the administrator's; `postgres`: libpq keywords of the role that only reads. Files do not do it: their
@@ -166,7 +179,7 @@ def make_wall(url: str, password: str, postgres: Mapping[str, Any]) -> None:
         api.PUT(f"/datasources/uid/{source['uid']}", json=source, headers=there)
     else:
         api.POST("/datasources", json=source, headers=there)
-    for board in all_boards().values():
+    for board in all_boards(language).values():
         api.POST("/dashboards/db", json={"dashboard": board, "overwrite": True}, headers=there)
 
 
@@ -256,41 +269,14 @@ def _provider(board_folder: str) -> Json:
     return {"apiVersion": 1, "providers": [provider]}
 
 
-def _groups() -> Json:
+def _groups(language: str, links: Links) -> Json:
     groups = []
-    for name, found in all_rules().items():
+    for name, found in all_rules(language, links).items():
         rule = dict(found)
         groups.append({"orgId": 1, "name": name, "folder": FOLDER, "interval": rule.pop("every"), "rules": [rule]})
-    return {"apiVersion": 1, "groups": groups}
-
-
-def _notifications(webhooks: Mapping[str, Webhook]) -> Json:
-    # What an earlier start had provisioned is taken back.
-    gone: Json = {"deleteContactPoints": [{"orgId": 1, "uid": uid} for uid in (CONTACT, SMS_CONTACT) if uid not in webhooks]}
-    if not webhooks:
-        return {"apiVersion": 1, "resetPolicies": [1], **gone}
-    receivers = [_receiver(uid, webhook) for uid, webhook in webhooks.items()]
-    policy = {
-        "orgId": 1,
-        "receiver": CONTACT,
-        "group_by": ["grafana_folder", "alertname"],
-        "group_wait": "5s",
-        "group_interval": "1m",
-        "repeat_interval": "12h",
-    }
-    return {
-        "apiVersion": 1,
-        "contactPoints": [{"orgId": 1, "name": CONTACT, "receivers": receivers}],
-        "policies": [policy],
-        **(gone if gone["deleteContactPoints"] else {}),
-    }
-
-
-def _receiver(uid: str, webhook: Webhook) -> Json:
-    settings = {"url": webhook.url, "httpMethod": "POST"}
-    if webhook.secret:
-        settings |= {"authorization_scheme": "Bearer", "authorization_credentials": webhook.secret}
-    return {"uid": uid, "type": "webhook", "settings": settings, "disableResolveMessage": False}
+    # Rules of before, which judged the newest figures by themselves.
+    gone = [{"orgId": 1, "uid": uid} for uid in ("no-data", "pressure-below-limit")]
+    return {"apiVersion": 1, "groups": groups, "deleteRules": gone}
 
 
 def _ini(folder: Path, secret: Path, zone: str, language: str, port: int, link: str, wall: bool) -> str:
@@ -318,14 +304,20 @@ def _ini(folder: Path, secret: Path, zone: str, language: str, port: int, link: 
             "disable_gravatar": "true",
             "cookie_secure": str(root_url.startswith("https:")).lower(),
         },
-        "users": {"allow_sign_up": "false", "default_language": language},
+        "users": {"allow_sign_up": "false", "default_language": LANGUAGES[language]},
         "auth.anonymous": {"enabled": str(wall).lower(), "org_name": WALL, "org_role": "Viewer", "hide_version": "true"},
         "date_formats": {"default_timezone": zone},
-        "dashboards": {"default_home_dashboard_path": GENERATED / "boards" / "latest-data.json"},
+        "dashboards": {"default_home_dashboard_path": folder / "boards" / "latest-data.json"},
+        # A new receiver counts from the start on, not only a minute later.
+        "unified_alerting": {"notification_log_retention": NEVER_AGAIN, "alertmanager_config_poll_interval": "10s"},
         "log": {"mode": "console", "level": "warn"},
     }
     lines = [f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in values.items()) for name, values in sections.items()]
     return "\n".join(lines)
+
+
+def _board_text(board: Json) -> str:
+    return json.dumps(board, ensure_ascii=False, indent=1) + "\n"
 
 
 def _literal(value: str) -> str:

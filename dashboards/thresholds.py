@@ -3,9 +3,6 @@
 Not here: limits that belong to one meter (pressure, flow); those are columns of the data.
 """
 
-PRESSURE_MARGIN_MPA = 0.0
-"""MPa above the meter's own lower limit; the alert fires below it, so a pressure equal to the limit is still good."""
-
 LONGEST_JOINED_GAP_MS = 2 * 3600 * 1000
 """ms: a line is drawn across no longer hole than the register curve bridges (`max_hole_h` of the figures)."""
 
@@ -24,9 +21,23 @@ LATEST_ROWS = 5000
 ALARM_ROWS = 500
 """Rows that an alarm table sends to a browser at most, newest first."""
 
+STATISTICS_ROWS = 50
+"""Rows of a table of alarm statistics, most alarms first."""
+
+PARETO_ROWS = 12
+"""Bars of a Pareto chart."""
+
+TICKER_ROWS = 10
+"""Alarms that the ticker on a board has at most."""
+
 METER_CHOICES = 500
 """Meters that the customer board's drop-down offers at a time; typing searches all of them."""
 
-PRESSURE_EVERY = "1m"
-NO_DATA_EVERY = "5m"
-"""How often the rules are evaluated."""
+ALARMS_EVERY = "10s"
+"""How often the rules are evaluated: the shortest that Grafana allows."""
+
+OUTAGE_AFTER = "30s"
+"""How long the source must be away before anybody is told: a restart of the database is no outage."""
+
+STALE_MIN = 30.0
+"""Minutes without a look for alarms after which they count as stale."""

@@ -19,6 +19,7 @@ from ingest_daemon.contract.settings import (
     section,
     setting,
 )
+from ingest_daemon.contract.severities import SEVERITIES
 from ingest_daemon.contract.site import Site
 
 find_sections("ingest_daemon")
@@ -149,6 +150,73 @@ class ServerSettings:
     def grafana_link(self) -> str:
         """The address of Grafana in links."""
         return self.grafana_url.rstrip("/") or self.grafana_local
+
+
+RECEIVER_KINDS = ("webhook", "email", "sms", "dingtalk", "wecom")
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverSettings:
+    """A row of `[telling] receivers`. Raises `SettingError` where it cannot work."""
+
+    name: str = setting("", "a name of letters, digits and -", "名称，字母、数字与 -")
+    kind: str = setting("webhook", "what it is", "类型", choices=RECEIVER_KINDS)
+    address: str = setting("", "URL, or e-mail addresses apart by commas; none for sms", "地址；sms 不填", secret=True)
+    secret: str = setting("", "sent as `Authorization: Bearer` by a webhook", "令牌（webhook）", secret=True)
+    by_day: str = setting("info", "least severity that is told", "通知的最低级别", choices=SEVERITIES)
+    at_rest: str = setting("critical", "least severity in the hours of rest", "休息时段的最低级别", choices=SEVERITIES)
+    rest: str = setting("", "hours of rest, like 22:00-06:00; empty: none", "休息时段；空为无")
+
+    def __post_init__(self) -> None:
+        where = f"[telling] receivers, {self.name or 'one without a name'}:"
+        if not re.fullmatch(r"[A-Za-z0-9-]{1,30}", self.name):
+            raise SettingError(f"{where} name: expected 1 to 30 letters, digits and -")
+        url = urlsplit(self.address)
+        if self.kind == "sms" and self.address:
+            raise SettingError(f"{where} address: expected none, SMS go through [sms] gateway_url")
+        if self.kind == "email" and "@" not in self.address:
+            raise SettingError(f"{where} address: expected e-mail addresses apart by commas")
+        if self.kind in ("webhook", "dingtalk", "wecom") and not (url.scheme in ("http", "https") and url.hostname):
+            raise SettingError(f"{where} address: expected https://… or http://…")
+        if self.secret and self.kind != "webhook":
+            raise SettingError(
+                f"{where} secret: expected none, Grafana cannot sign for {self.kind}; give a DingTalk robot the keyword Mainflow "
+                "or the address of this server in its security settings"
+            )
+        if SEVERITIES.index(self.at_rest) < SEVERITIES.index(self.by_day):
+            raise SettingError(f"{where} at_rest = {self.at_rest!r}: expected at least by_day ({self.by_day})")
+        if self.hours and self.hours[0] == self.hours[1]:
+            raise SettingError(f"{where} rest = {self.rest!r}: expected two different times, or nothing for no rest")
+
+    @property
+    def hours(self) -> tuple[str, str] | None:
+        """Beginning and end of the rest; None where there is none. Raises `SettingError`."""
+        if not self.rest:
+            return None
+        found = re.fullmatch(r"((?:[01]\d|2[0-3]):[0-5]\d)\s*[-–]\s*((?:[01]\d|2[0-3]):[0-5]\d)", self.rest.strip())
+        if not found:
+            raise SettingError(f"[telling] receivers, {self.name}: rest = {self.rest!r}: expected hours like 22:00-06:00")
+        return found[1], found[2]
+
+
+@section("telling")
+@dataclass(frozen=True, slots=True)
+class TellingSettings:
+    """`[telling]`: who is told of alarms, besides `[servers] alert_webhook`, and `[sms] recipients` where no row is for SMS."""
+
+    receivers: tuple[ReceiverSettings, ...] = setting(
+        (),
+        "who is told of alarms, like [{name = 'duty', kind = 'dingtalk', address = 'https://…', rest = '22:00-06:00'}]",
+        "报警接收者，每个一项",
+        secret=True,
+        rows=ReceiverSettings,
+    )
+    runbook_url: str = setting("docs/runbook.md", "address of the page that has what to do, for links", "处置手册地址，用于链接")
+
+    def __post_init__(self) -> None:
+        names = [row.name for row in self.receivers]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise SettingError(f"[telling] receivers: expected names of their own, twice there: {', '.join(repeated)}")
 
 
 @section("serving")

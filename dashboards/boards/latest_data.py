@@ -1,22 +1,15 @@
 """The board of all customers: how the fleet is now, a row a meter, and the newest alarms. The home page."""
 
 from dashboards import Json, style, thresholds, uid
-from dashboards.boards import ALARM_COLUMNS
-from dashboards.panels import dashboard, drill_down, layout, mapping, painted, stat, steps, table, text_box
-from dashboards.vocabulary import ALARMS, CONTACT_STATES, PRESSURE_STATES
-
-_ALARM_WORDS = ", ".join(f"('{code}', '{word.zh} {code}')" for code, word in ALARMS.items())
+from dashboards.boards import AROUND, STATE, WHO, alarm_words, shown
+from dashboards.panels import dashboard, drill_down, layout, mapping, measured, painted, stat, steps, table, text_box
+from dashboards.vocabulary import CONTACT_STATES, PRESSURE_STATES
 
 # The age is the one value that cannot be published: it changes by itself.
 LATEST = f"""WITH open_alarm AS (
-  SELECT last.meter, string_agg(coalesce(word.name, last.code), ', ' ORDER BY last.code) AS alarms
-  FROM (
-    SELECT DISTINCT ON (meter, code) meter, code, state
-    FROM ops.alarm_event ORDER BY meter, code, event_at DESC, received_at DESC
-  ) AS last
-  LEFT JOIN (VALUES {_ALARM_WORDS}) AS word (code, name) ON word.code = last.code
-  WHERE last.state = 'raised'
-  GROUP BY last.meter
+  SELECT meter, string_agg({{name}}, ', ' ORDER BY code) AS alarms
+  FROM (SELECT DISTINCT meter, code FROM ops.alarm WHERE cleared_at IS NULL AND retracted_at IS NULL) AS alarm
+  GROUP BY meter
 )
 SELECT s.customer_name, s.customer_no, s.meter, s.reading_at,
   CAST(extract(epoch FROM now() - s.reading_at) AS double precision) AS age_s,
@@ -28,26 +21,31 @@ SELECT s.customer_name, s.customer_no, s.meter, s.reading_at,
   s.register_m3, s.flow_m3h, s.today_m3, s.today_coverage, s.month_m3, s.battery_v
 FROM mart.latest_status AS s
 LEFT JOIN open_alarm AS o ON o.meter = s.meter
-WHERE concat_ws(' ', s.customer_no, s.customer_name, s.meter) ILIKE '%' || ${{search:sqlstring}} || '%'
+WHERE concat_ws(' ', s.customer_no, s.customer_name, s.meter) ILIKE '%' || ${{{{search:sqlstring}}}} || '%'
 ORDER BY o.alarms IS NULL, s.pressure_mpa < s.pressure_low_mpa DESC NULLS LAST, s.customer_no, s.meter
 LIMIT {thresholds.LATEST_ROWS}"""
 
-ALARM_EVENTS = f"""SELECT a.event_at, a.state, a.code, s.customer_name, a.meter, a.value, a.limit_value, a.unit,
-  a.origin, a.received_at
-FROM ops.alarm_event AS a
-LEFT JOIN mart.latest_status AS s ON s.meter = a.meter
-WHERE $__timeFilter(a.event_at)
-ORDER BY a.event_at DESC, a.received_at DESC
+ALARM_EVENTS = f"""SELECT a.raised_at, a.severity, a.code, {STATE} AS state, {WHO},
+  {measured("a.peak_value")} AS measured_value, {measured("a.limit_value")} AS measured_limit, a.cleared_at, a.origin,
+  CAST(a.alarm_id AS text) AS alarm_id, a.meter, {AROUND}
+FROM ops.alarm AS a
+WHERE $__timeFilter(a.raised_at)
+ORDER BY a.raised_at DESC, a.alarm_id DESC
 LIMIT {thresholds.ALARM_ROWS}"""
 
 REPORTING = """SELECT count(*) AS reporting FROM mart.latest_status
 WHERE now() - reading_at <= silent_after_h * interval '1 hour'"""
 
 
+def latest() -> str:
+    """The SQL of the table of all meters, with the words of their open alarms."""
+    return LATEST.format(name=alarm_words("code"))
+
+
 def board() -> Json:
     """The dashboard JSON."""
     link: Json = {"links": drill_down("customer")}
-    latest: dict[str, Json] = {
+    columns: dict[str, Json] = {
         "customer_name": {**link, "custom__minWidth": 130},
         "customer_no": {},
         "meter": link,
@@ -74,10 +72,10 @@ def board() -> Json:
             "thresholds": steps((None, style.BAD), (thresholds.BATTERY_LOW_V, style.NEUTRAL)),
         },
     }
-    events: dict[str, Json] = {**ALARM_COLUMNS, "customer_name": link, "meter": link}
+    events = shown("raised_at severity code state customer measured_value measured_limit cleared_at origin")
     bad_from_one = steps((None, style.GOOD), (1, style.BAD))
     below = "SELECT count(*) AS meters FROM mart.latest_status WHERE pressure_mpa < pressure_low_mpa"
-    raised = "SELECT count(*) AS alarms FROM ops.alarm_event WHERE state = 'raised' AND $__timeFilter(event_at)"
+    raised = "SELECT count(*) AS alarms FROM ops.alarm WHERE retracted_at IS NULL AND $__timeFilter(raised_at)"
     tiles = [
         (4, stat("meters", "SELECT count(*) AS meters FROM mart.latest_status", ["meters"])),
         (5, stat("reporting", REPORTING, ["reporting"], thresholds=steps((None, style.GOOD)))),
@@ -87,6 +85,6 @@ def board() -> Json:
         (5, stat("today_volume", "SELECT sum(today_m3) AS today_m3 FROM mart.latest_status", ["today_m3"])),
     ]
     panels = layout(
-        [(4, tiles), (16, [(24, table("latest", LATEST, latest))]), (10, [(24, table("alarm_events", ALARM_EVENTS, events))])]
+        [(4, tiles), (16, [(24, table("latest", latest(), columns))]), (10, [(24, table("alarm_events", ALARM_EVENTS, events))])]
     )
     return dashboard(uid(__name__), panels, [text_box("search")], since="now-7d")

@@ -10,9 +10,7 @@ from typing import Any, NamedTuple
 
 from ingest_daemon.contract.headers import SQL, read_header
 from ingest_daemon.contract.schema import FIELDS
-
-SEVERITIES = ("info", "maintenance", "warning", "critical")
-"""From the least pressing."""
+from ingest_daemon.contract.severities import SEVERITIES
 
 DEVICE, SERVER = "device", "server"
 """Who may find an alarm: a terminal, or the daemon and the figures."""

@@ -381,6 +381,14 @@ def note_history(connection: psycopg.Connection, alarm_ids: Sequence[int], event
     )
 
 
+def note_look(connection: psycopg.Connection) -> None:
+    """Let it be known that alarms were looked for now, whether there were any or not; of a long pause people are told."""
+    connection.execute(
+        "insert into ops.alarm_look (looked_at) values (clock_timestamp()) "
+        "on conflict (only_row) do update set looked_at = excluded.looked_at"
+    )
+
+
 class Acknowledged(NamedTuple):
     """Who acknowledged an alarm, and when. `is_new`: by this call."""
 

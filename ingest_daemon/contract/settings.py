@@ -62,9 +62,13 @@ def setting(
     minimum: float | None = None,
     maximum: float | None = None,
     secret: bool = False,
+    rows: type[Any] | None = None,
 ) -> Any:
-    """A dataclass field with its default, its explanation in both languages and its allowed values."""
-    metadata = {"en": en, "zh": zh, "choices": choices, "minimum": minimum, "maximum": maximum, "secret": secret}
+    """A dataclass field with its default, its explanation in both languages and its allowed values.
+
+    `rows`: a dataclass of such fields; the value is a tuple of them, in the file a list of tables.
+    """
+    metadata = {"en": en, "zh": zh, "choices": choices, "minimum": minimum, "maximum": maximum, "secret": secret, "rows": rows}
     return field(default=default, repr=not secret, metadata=metadata)
 
 
@@ -188,10 +192,7 @@ def read_section(
 ) -> Section:
     """Section `name` as `kind`; `MAINFLOW_<SECTION>_<KEY>` in the environment wins over the file."""
     table = tables.get(name, {})
-    known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
-    for key in table:
-        if key not in known:
-            raise SettingError(f"[{name}] {key} is unknown; allowed: {', '.join(known)}")
+    known = _known(kind, f"[{name}]", table)
     values = {}
     for key, item in known.items():
         variable = f"{ENVIRONMENT_PREFIX}{name}_{key}".upper()
@@ -202,15 +203,31 @@ def read_section(
     return kind(**values)
 
 
+def _known(kind: Any, where: str, table: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a dataclass by name. Raises `SettingError` for a key of the table that is none."""
+    known = {item.name: item for item in fields(kind)}
+    for key in table:
+        if key not in known:
+            raise SettingError(f"{where} {key} is unknown; allowed: {', '.join(known)}")
+    return known
+
+
 def sample(name: str, kind: type[Any], values: Mapping[str, Any] | None = None) -> str:
     """The section as commented TOML: explanation, then `key = value` (the default unless `values` has the key)."""
     lines = [f"[{name}]"]
     for item in fields(kind):
         meta = item.metadata
-        allowed = f" ({' | '.join(meta['choices'])})" if meta["choices"] else ""
-        lines.append(f"# {meta['zh']} / {meta['en']}{allowed}")
+        lines.append(f"# {meta['zh']} / {meta['en']}{_allowed(item)}")
+        if kind_of_row := meta["rows"]:
+            lines += [
+                f"#   {row.name}: {row.metadata['zh']} / {row.metadata['en']}{_allowed(row)}" for row in fields(kind_of_row)
+            ]
         lines.append(f"{item.name} = {_toml((values or {}).get(item.name, _default(item)))}")
     return "\n".join(lines) + "\n"
+
+
+def _allowed(item: Any) -> str:
+    return f" ({' | '.join(item.metadata['choices'])})" if item.metadata["choices"] else ""
 
 
 def _default(item: Any) -> Any:
@@ -220,6 +237,8 @@ def _default(item: Any) -> Any:
 def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, str):
@@ -230,8 +249,26 @@ def _toml(value: Any) -> str:
     return str(value)
 
 
+def _rows(where: str, value: Any, kind: Any, *, text: bool) -> tuple[Any, ...]:
+    """The rows of a list of tables; text of the environment is JSON."""
+    try:
+        tables = json.loads(value) if text else value
+    except ValueError as error:
+        raise SettingError(f"{where}: expected a list as JSON: {error}") from None
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise SettingError(f"{where}: expected a list of tables, each of {', '.join(item.name for item in fields(kind))}")
+    made = []
+    for number, table in enumerate(tables, start=1):
+        place = f"{where}, row {number}:"
+        known = _known(kind, place, table)
+        made.append(kind(**{key: _checked(f"{place} {key}", given, known[key], text=False) for key, given in table.items()}))
+    return tuple(made)
+
+
 def _checked(where: str, value: Any, item: Any, *, text: bool) -> Any:
     meta, default = item.metadata, _default(item)
+    if meta["rows"]:
+        return _rows(where, value, meta["rows"], text=text)
     wanted = type(default)
     shown = "***" if meta["secret"] else repr(value)
     try:

@@ -1,7 +1,7 @@
 """Grafana's alarm posts → the text of an SMS, and whether one may go out at this hour. Pure.
 
 The body is that of Grafana's contact point "webhook": `alerts[]` with `status`, `labels`, `annotations`, `fingerprint`. The
-text is the annotation `summary` (Chinese), the urgency the label `severity`.
+text is the annotation `summary`, the urgency the label `severity`.
 """
 
 import json
@@ -10,12 +10,15 @@ from datetime import time
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from ingest_daemon.sms.settings import SEVERITIES
+from ingest_daemon.contract.severities import SEVERITIES
 
 LETTERS = 70
 """UCS-2 letters (16-bit units) of one SMS."""
 
 RESOLVED = "resolved"
+OF_FIRING = ("【报警】", "[ALARM]")
+OWN_WORDS = (*OF_FIRING, "【恢复】", "【撤销】", "[CLEARED]", "[RETRACTED]")
+"""How the summaries of our own rules begin, which say themselves what happened."""
 
 
 class BadAlarms(ValueError):
@@ -51,9 +54,13 @@ def _alarm(alert: Mapping[str, Any]) -> Alarm:
     labels, annotations = (part if isinstance(part := alert.get(name), dict) else {} for name in ("labels", "annotations"))
     severity = str(labels.get("severity", "warning"))
     state = RESOLVED if alert.get("status") == RESOLVED else "firing"
-    said = annotations.get("summary") or labels.get("alertname") or labels.get("code") or "未命名报警"
+    resolved = annotations.get("summary_resolved") if state == RESOLVED else None
+    said = resolved or annotations.get("summary") or labels.get("alertname") or labels.get("code") or "未命名报警"
     name = alert.get("fingerprint") or sha256(json.dumps(labels, sort_keys=True).encode()).hexdigest()
-    text = ("【恢复】" if state == RESOLVED else "【报警】") + " ".join(str(said).split())
+    text = " ".join(str(said).split())
+    if not text.startswith(OWN_WORDS) or (state == RESOLVED and text.startswith(OF_FIRING)):
+        # A rule of somebody else, or one that ended without a word.
+        text = ("【恢复】" if state == RESOLVED else "【报警】") + text
     # An unknown severity is sent at night too: better one SMS too many than an unseen alarm.
     return Alarm(_clean(str(name)), state, severity if severity in SEVERITIES else "critical", _clean(text))
 

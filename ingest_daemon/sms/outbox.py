@@ -18,9 +18,10 @@ from typing import Any
 
 from ingest_daemon.contract.files import make_folder, rebuilt_json, write_json
 from ingest_daemon.contract.log import LOG, RateLimitedLog
+from ingest_daemon.contract.severities import SEVERITIES
 from ingest_daemon.sms.alarms import RESOLVED, Alarm, is_night, may_wake, split
 from ingest_daemon.sms.gateway import Away, Gateway, Refused
-from ingest_daemon.sms.settings import DROP, SEVERITIES, SmsSettings, time_of_day
+from ingest_daemon.sms.settings import DROP, SmsSettings, time_of_day
 
 MOST = 10_000
 """Limit of waiting SMS; beyond it Grafana is asked to post again."""

@@ -7,9 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ingest_daemon.contract.settings import SettingError, section, setting
-
-SEVERITIES = ("info", "maintenance", "warning", "critical")
-"""From the least to the most urgent."""
+from ingest_daemon.contract.severities import SEVERITIES
 
 WAIT, DROP = "wait", "drop"
 SECRET_LETTERS = 16

@@ -23,16 +23,17 @@ from desk.settings import address_file
 from ingest_daemon.contract import locks
 from ingest_daemon.contract.files import glance
 from ingest_daemon.contract.log import LOG
-from ingest_daemon.contract.settings import PostgresSettings, Settings, SiteSettings
+from ingest_daemon.contract.settings import SECTIONS, PostgresSettings, Settings, SiteSettings
 from ingest_daemon.contract.site import Site
 from ingest_daemon.operations import SmsSettings
 from pipelines.processes import databases
 from pipelines.processes.death import ends_with_parent
 from pipelines.processes.supervisor import Child
-from pipelines.settings import ServerSettings
+from pipelines.settings import ServerSettings, TellingSettings
 
 if TYPE_CHECKING:
-    from dashboards.provisioning import Webhook
+    from dashboards import Links
+    from dashboards.telling import Receiver
 
 START_S = 60.0
 STOP_S = 20.0
@@ -150,7 +151,8 @@ def grafana(settings: Settings, home: Path, *, children: list[Child] | None = No
         zone=settings[SiteSettings].zone,
         language=settings[SiteSettings].language,
         http_port=own.grafana_port,
-        webhooks=_webhooks(settings),
+        receivers=_receivers(settings),
+        links=_links(settings),
         link=own.grafana_link,
         wall=own.wall,
     )
@@ -158,7 +160,7 @@ def grafana(settings: Settings, home: Path, *, children: list[Child] | None = No
     with kept_running(Process("grafana", command, site, environment), _listed(children)) as started:
         _await_port(own.grafana_port, started, site, "grafana")
         if own.wall:
-            _make_wall(site, own.grafana_local, postgres_dsn)
+            _make_wall(settings, postgres_dsn)
         yield own.grafana_link
 
 
@@ -184,12 +186,17 @@ def desk(settings: Settings, *, children: list[Child] | None = None, with_grafan
         yield link
 
 
-def _make_wall(site: Site, url: str, postgres_dsn: str) -> None:
+def _make_wall(settings: Settings, postgres_dsn: str) -> None:
     """The wall's organisation; without it everything else runs, and nobody looks without a log-in."""
     from dashboards.provisioning import FAILURES, admin_password, make_wall
 
     try:
-        make_wall(url, admin_password(site.grafana), conninfo_to_dict(postgres_dsn))
+        make_wall(
+            settings[ServerSettings].grafana_local,
+            admin_password(settings.folder.grafana),
+            conninfo_to_dict(postgres_dsn),
+            settings[SiteSettings].language,
+        )
     except FAILURES as error:
         LOG.warning("[servers] wall: Grafana does not take its organisation, so the wall stays closed: %s", error)
 
@@ -206,16 +213,38 @@ def _board_dsn(settings: Settings) -> str:
     return postgres.board_dsn or board_dsn(settings.folder)
 
 
-def _webhooks(settings: Settings) -> "dict[str, Webhook]":
-    """Receivers of alarms: the address in the settings, and the SMS channel where it is on and has a gateway."""
-    from dashboards.provisioning import CONTACT, SMS_CONTACT, Webhook
+def _receivers(settings: Settings) -> "list[Receiver]":
+    """Who is told of alarms: rows of the settings, the address of `[servers]`, and the SMS channel. Raises `ServerError`."""
+    from dashboards.telling import SMS, WEBHOOK, Receiver
 
-    webhooks = {}
-    if settings[ServerSettings].alert_webhook:
-        webhooks[CONTACT] = Webhook(settings[ServerSettings].alert_webhook, settings[ServerSettings].alert_webhook_token)
-    if settings[SmsSettings].on and settings[SmsSettings].gateway_url:
-        webhooks[SMS_CONTACT] = Webhook(f"http://127.0.0.1:{settings[SmsSettings].port}/alarms", settings[SmsSettings].secret)
-    return webhooks
+    own, sms, rows = settings[ServerSettings], settings[SmsSettings], settings[TellingSettings].receivers
+    channel = Receiver("sms-channel", SMS, f"http://127.0.0.1:{sms.port}/alarms", sms.secret)
+    sends_sms = sms.on and bool(sms.gateway_url)
+    receivers = []
+    for row in rows:
+        if row.kind == SMS and not sends_sms:
+            raise ServerError(
+                f"[telling] receivers, {row.name}: expected [sms] on = true and a gateway_url, for a receiver of kind sms"
+            )
+        place = channel if row.kind == SMS else Receiver(row.name, row.kind, row.address, row.secret)
+        receivers.append(place._replace(name=row.name, by_day=row.by_day, at_rest=row.at_rest, rest=row.hours))
+    if own.alert_webhook:
+        receivers.append(Receiver("alert-webhook", WEBHOOK, own.alert_webhook, own.alert_webhook_token))
+    if sends_sms and SMS not in {row.kind for row in rows}:
+        night = None if sms.night_start == sms.night_end else (sms.night_start, sms.night_end)
+        receivers.append(channel._replace(at_rest=sms.night_severity, rest=night))
+    return receivers
+
+
+def _links(settings: Settings) -> "Links":
+    """Where notifications and boards lead besides Grafana."""
+    from dashboards import Links
+
+    links = Links(runbook=settings[TellingSettings].runbook_url)
+    if "desk" not in SECTIONS:
+        return links
+    desk = settings[SECTIONS["desk"]]
+    return links._replace(desk=desk.link(desk.port))
 
 
 class Process:

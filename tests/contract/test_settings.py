@@ -15,7 +15,7 @@ from ingest_daemon.contract.site import Site
 from ingest_daemon.reception.settings import DaemonSettings
 from ingest_daemon.stores.settings import StoreSettings
 from pipelines import settings
-from pipelines.settings import PROFILES, FigureSettings, sample_file
+from pipelines.settings import PROFILES, FigureSettings, TellingSettings, sample_file
 
 SECRET = "s3cret-Пароль"
 DEFAULTS = {name: {item.name: item.default for item in fields(kind)} for name, kind in SECTIONS.items()}
@@ -57,6 +57,26 @@ def site(folder: Path, text: str) -> Path:
         ("[figures]\nmax_hole_h = nan", ["[figures] max_hole_h", "nan", "at least 0.25"]),
         ("[figures]\nmax_hole_h = '2 h'", ["[figures] max_hole_h", "'2 h'", "a number"]),
         ("[billing]\noverlap_days = -1", ["[billing] overlap_days", "-1", "at least 0"]),
+        ("[telling]\nreceivers = 'duty'", ["[telling] receivers", "a list of tables", "name, kind"]),
+        ("[telling]\nreceivers = [{names = 'a'}]", ["[telling] receivers, row 1", "names is unknown", "by_day"]),
+        ("[telling]\nreceivers = [{name = 'a', kind = 'fax'}]", ["row 1: kind", "'fax'", "webhook, email, sms, dingtalk, wecom"]),
+        ("[telling]\nreceivers = [{name = 'a b', address = 'https://x'}]", ["receivers, a b: name", "letters, digits and -"]),
+        ("[telling]\nreceivers = [{name = 'a', address = 'x'}]", ["receivers, a: address", "https://"]),
+        ("[telling]\nreceivers = [{name = 'a', kind = 'email', address = 'x'}]", ["receivers, a: address", "e-mail addresses"]),
+        ("[telling]\nreceivers = [{name = 'a', kind = 'sms', address = '138'}]", ["receivers, a: address", "[sms] gateway_url"]),
+        (
+            "[telling]\nreceivers = [{name = 'a', kind = 'dingtalk', address = 'https://x', secret = 'SEC'}]",
+            ["receivers, a: secret", "cannot sign", "Mainflow"],
+        ),
+        ("[telling]\nreceivers = [{name = 'a', address = 'https://x', rest = '22-6'}]", ["rest = '22-6'", "22:00-06:00"]),
+        (
+            "[telling]\nreceivers = [{name = 'a', address = 'https://x', by_day = 'warning', at_rest = 'info'}]",
+            ["at_rest = 'info'", "at least by_day (warning)"],
+        ),
+        (
+            "[telling]\nreceivers = [{name = 'a', address = 'https://x'}, {name = 'a', address = 'https://y'}]",
+            ["[telling] receivers", "twice", "a"],
+        ),
         ("[site\nzone = 'UTC'", ["site.toml", "not valid TOML", "line 1"]),
     ],
 )
@@ -123,7 +143,12 @@ def test_a_wrong_value_in_the_environment_is_named_as_such(
     assert [part for part in named if part not in str(told.value)] == []
 
 
-SECRETS = [(name, item.name) for name, kind in SECTIONS.items() for item in fields(kind) if item.metadata["secret"]]
+SECRETS = [
+    (name, item.name)
+    for name, kind in SECTIONS.items()
+    for item in fields(kind)
+    if item.metadata["secret"] and not item.metadata["rows"]
+]
 
 
 def test_what_logs_in_somewhere_is_a_secret() -> None:
@@ -142,10 +167,35 @@ def test_a_secret_is_never_printed(tmp_path: Path, section: str, key: str) -> No
     assert SECRET not in str(told.value)
 
 
+def test_addresses_and_secrets_of_receivers_are_never_printed(tmp_path: Path) -> None:
+    text = f"[telling]\nreceivers = [{{name = 'duty', address = 'https://x/{SECRET}', secret = '{SECRET}'}}]"
+    loaded = settings.load(site(tmp_path, text))
+    (row,) = loaded[TellingSettings].receivers
+    assert (row.address, row.secret) == (f"https://x/{SECRET}", SECRET)
+    assert SECRET not in repr(loaded) + str(loaded[TellingSettings]) + str(row)
+    for wrong in (f"secret = 5, address = '{SECRET}'", f"kind = 'email', address = '{SECRET}'", f"address = ['{SECRET}']"):
+        with pytest.raises(SettingError) as told:
+            settings.load(site(tmp_path, f"[telling]\nreceivers = [{{name = 'duty', {wrong}}}]"))
+        assert SECRET not in str(told.value)
+
+
+def test_receivers_of_the_environment_are_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAINFLOW_TELLING_RECEIVERS", '[{"name": "duty", "address": "https://x", "rest": "22:00-06:00"}]')
+    (row,) = settings.load(site(tmp_path, ""))[TellingSettings].receivers
+    assert (row.name, row.kind, row.hours, row.at_rest) == ("duty", "webhook", ("22:00", "06:00"), "critical")
+    monkeypatch.setenv("MAINFLOW_TELLING_RECEIVERS", "duty")
+    with pytest.raises(SettingError, match=r"MAINFLOW_TELLING_RECEIVERS \(environment\): expected a list as JSON"):
+        settings.load(site(tmp_path, ""))
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 def test_the_sample_of_a_profile_reads_back_as_the_defaults_and_what_the_profile_says(tmp_path: Path, profile: str) -> None:
     text = sample_file(profile, {})
-    assert tomllib.loads(text) == {name: {**keys, **PROFILES[profile].get(name, {})} for name, keys in DEFAULTS.items()}
+    read = {
+        name: {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+        for name, table in tomllib.loads(text).items()
+    }
+    assert read == {name: {**keys, **PROFILES[profile].get(name, {})} for name, keys in DEFAULTS.items()}
     loaded = settings.load(site(tmp_path, text))
     assert loaded[StoreSettings].kind == {"embedded": "parquet", "site": "influxdb"}[profile]
 

@@ -1,19 +1,12 @@
-"""A real Grafana with our boards and rules: every panel answers, and the alert arrives at a webhook.
+"""A real Grafana with our boards and rules: every panel answers, and nobody sees more than he may.
 
 Runs where GRAFANA_HOME names an installed Grafana 12 or `grafana` is on the PATH.
 """
 
-import base64
-import json
-import socket
-import subprocess
-import threading
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -26,111 +19,38 @@ import dashboards
 from dashboards import provisioning
 from ingest_daemon.contract.settings import PostgresSettings, Settings
 from ingest_daemon.contract.site import Site
-from ingest_daemon.sms.alarms import read_alarms
+from ingest_daemon.operations import SmsSettings
 from pipelines import site_folder
 from pipelines.processes import servers
 from pipelines.settings import ServerSettings, load
+from tests.grafana_helpers import HOME, Grafana, eventually, free_port, running_grafana
 from tests.mart_fixture import ZONE, mart_server
 
-HOME = servers.grafana_home()
 pytestmark = pytest.mark.skipif(HOME is None, reason="needs a Grafana 12: set GRAFANA_HOME or put `grafana` on the PATH")
 
 
-SECRET = "a-secret$of the test"
+class Running(NamedTuple):
+    """A Grafana and its database."""
 
+    grafana: Grafana
+    dsn: str
 
-class Running:
-    """A Grafana, its database and what its webhook received."""
+    @property
+    def url(self) -> str:
+        return self.grafana.url
 
-    def __init__(self, url: str, password: str, dsn: str, received: list[dict], for_sms: list[tuple[str, bytes]]) -> None:
-        self.url, self.password, self.dsn, self.received, self.for_sms = url, password, dsn, received, for_sms
+    @property
+    def password(self) -> str:
+        return self.grafana.password
 
     def call(self, path: str, body: dict | None = None) -> dict:
-        token = base64.b64encode(f"admin:{self.password}".encode()).decode()
-        headers = {"Authorization": f"Basic {token}", "Content-Type": "application/json"}
-        request = urllib.request.Request(self.url + path, json.dumps(body).encode() if body else None, headers)
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as error:
-            return json.load(error)
-
-    def alerts(self, code: str, meter: str, status: str) -> list[dict]:
-        wanted = (code, meter, status)
-        alerts = [alert for body in self.received for alert in body["alerts"]]
-        return [alert for alert in alerts if (alert["labels"]["code"], alert["labels"].get("meter"), alert["status"]) == wanted]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def eventually(look: Callable[[], object], seconds: float = 120) -> object:
-    end = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < end, f"did not happen within {seconds} s"
-        time.sleep(0.3)
-    return found
+        return self.grafana.call(path, body)
 
 
 @pytest.fixture(scope="module")
 def grafana(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    received: list[dict] = []
-    for_sms: list[tuple[str, bytes]] = []
-
-    class Webhook(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.path == "/sms":
-                for_sms.append((self.headers["Authorization"], body))
-            else:
-                received.append(json.loads(body))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    hook = ThreadingHTTPServer(("127.0.0.1", 0), Webhook)
-    threading.Thread(target=hook.serve_forever, daemon=True).start()
-    folder, port = tmp_path_factory.mktemp("grafana"), free_port()
-    with mart_server() as dsn:
-        url = f"http://127.0.0.1:{hook.server_port}/alarm?key=a$b"
-        ini = provisioning.write(
-            folder,
-            postgres_dsn=dsn.replace("user=postgres", "user=mainflow_board"),
-            zone=ZONE,
-            language="zh",
-            http_port=port,
-            webhooks={
-                provisioning.CONTACT: provisioning.Webhook(url),
-                provisioning.SMS_CONTACT: provisioning.Webhook(f"http://127.0.0.1:{hook.server_port}/sms", SECRET),
-            },
-        )
-        for path in (folder / "provisioning" / "alerting").iterdir():  # so that the test need not wait for minutes
-            text = path.read_text().replace("interval: 1m", "interval: 10s").replace("interval: 5m", "interval: 10s")
-            path.write_text(text.replace("group_wait: 5s", "group_wait: 0s").replace("group_interval: 10s", "group_interval: 1s"))
-        command, environment = provisioning.launch(HOME, ini, ZONE)
-        with (folder / "log").open("wb") as log:
-            server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        running = Running(f"http://127.0.0.1:{port}", provisioning.admin_password(folder), dsn, received, for_sms)
-
-        def ready() -> bool:
-            assert server.poll() is None, (folder / "log").read_text()[-3000:]
-            try:
-                return running.call("/api/health").get("database") == "ok"
-            except OSError:
-                return False
-
-        try:
-            eventually(ready)
-            yield running
-        finally:
-            server.terminate()
-            server.wait(30)
-            hook.shutdown()
+    with mart_server() as dsn, running_grafana(tmp_path_factory.mktemp("grafana"), dsn, []) as running:
+        yield Running(running, dsn)
 
 
 @pytest.mark.timeout(300)
@@ -138,6 +58,7 @@ def test_every_query_of_every_board_and_rule_is_answered_without_an_error(grafan
     now = datetime.now(UTC)
     day = now.astimezone(ZoneInfo(ZONE)).date()
     variables = {"search": "", "meter": "M1", "month": f"{day:%Y-%m}", "day": f"{day}", "grain": "day"}
+    variables |= {"customer": "", "__timezone": ZONE, **dict.fromkeys(("code", "region", "state", "severity"), "all")}
     for board, panel, sql in dashboards.queries():
         # The browser puts variables in, the server macros: so only the variables are replaced here.
         for name, value in variables.items():
@@ -162,7 +83,8 @@ def test_doctor_finds_the_data_source_the_boards_and_the_rules(grafana):
 
     eventually(all_well)
     names = [check.name for check in provisioning.verify(grafana.url, grafana.password)]
-    assert names == ["login", "datasource", "board customer", "board latest-data", "rule no-data", "rule pressure-below-limit"]
+    boards = [f"board {name}" for name in ("alarms", "customer", "latest-data")]
+    assert names == ["login", "datasource", *boards, "rule alarm", "rule source"]
 
 
 def test_doctor_says_what_is_wrong_when_nobody_answers_or_the_password_is_wrong(grafana):
@@ -199,53 +121,10 @@ def test_sql_that_somebody_writes_by_hand_is_refused_by_the_database(grafana, sq
         assert marts.execute("select count(*) > 0 from mart.latest_status").fetchone() == (True,)
 
 
-@pytest.mark.timeout(300)
-def test_a_low_pressure_reaches_the_webhook_with_all_a_person_needs_and_resolves(grafana):
-    (alert,) = eventually(lambda: grafana.alerts("P_LO", "M2", "firing"))[:1]
-    with psycopg.connect(grafana.dsn) as marts:
-        (event,) = marts.execute("SELECT pressure_at FROM mart.latest_status WHERE meter = 'M2'").fetchone()
-    told = alert["annotations"]
-    wanted = {
-        "customer": "市人民医院 (C2)",
-        "meter": "M2",
-        "value": "0.121 MPa",
-        "limit": "0.140 MPa",
-        "event_at": f"{event.astimezone(ZoneInfo(ZONE)):%Y-%m-%d %H:%M:%S} +08:00",
-        "board": f"{grafana.url}/d/customer?var-meter=M2",
-    }
-    assert {name: told[name] for name in wanted} == wanted
-    assert told["summary"] == f"压力越下限：市人民医院 (C2) 水表 M2，0.121 MPa（限值 0.140 MPa），{wanted['event_at']}"
-    assert told["summary_en"].startswith("Pressure below limit: 市人民医院 (C2) meter M2, 0.121 MPa (limit 0.140 MPa), ")
-    assert not grafana.alerts("P_LO", "M1", "firing")
-
-    with psycopg.connect(grafana.dsn) as marts:  # lower still, later: the same alert, no second one
-        marts.execute("UPDATE mart.latest_status SET pressure_mpa = 0.1, pressure_at = now() WHERE meter = 'M2'")
-    time.sleep(12)
-    assert {found["fingerprint"] for found in grafana.alerts("P_LO", "M2", "firing")} == {alert["fingerprint"]}
-    with psycopg.connect(grafana.dsn) as marts:
-        marts.execute("UPDATE mart.latest_status SET pressure_mpa = 0.25, pressure_at = now() WHERE meter = 'M2'")
-    (resolved,) = eventually(lambda: grafana.alerts("P_LO", "M2", "resolved"))[:1]
-    assert resolved["values"]["A"] == 0.25
-    assert resolved["annotations"]["value"] == "0.250 MPa"
-
-
-@pytest.mark.timeout(300)
-def test_what_grafana_posts_for_sms_carries_the_secret_and_is_understood(grafana):
-    eventually(lambda: grafana.for_sms)
-    assert {authorization for authorization, _ in grafana.for_sms} == {f"Bearer {SECRET}"}
-    told = [alarm.text for _, body in grafana.for_sms for alarm in read_alarms(body)]
-    assert any(text.startswith("【报警】压力越下限：市人民医院 (C2) 水表 M2") for text in told), told
-
-
-@pytest.mark.timeout(300)
-def test_a_silent_meter_reaches_the_webhook(grafana):
-    (alert,) = eventually(lambda: grafana.alerts("NO_DATA", "M3", "firing"))[:1]
-    assert (alert["annotations"]["value"], alert["annotations"]["limit"]) == ("120 h", "36 h")
-
-
 # Who may see what
 
 
+SECRET = "a-secret$of the test"
 WEBHOOK = "http://127.0.0.1:9/hook"
 TOKEN = "a-token-that-nobody-reads"
 
@@ -304,6 +183,20 @@ def test_nobody_sees_more_than_the_organisation_of_the_wall(wall):
     assert all(check.ok for check in provisioning.verify(wall.url, wall.admin[1], wall=True) if check.name == "wall")
 
 
+@pytest.mark.timeout(300)
+def test_the_address_of_the_settings_and_the_sms_channel_are_told_of_alarms(wall):
+    points = wall.get("/api/v1/provisioning/contact-points", wall.admin).json()
+    ours = {point["name"]: (point["uid"], point["settings"]["url"]) for point in points if point["type"] == "webhook"}
+    port = wall.settings[SmsSettings].port
+    assert ours == {
+        "alert-webhook": ("mainflow-alert-webhook", WEBHOOK),
+        "sms-channel": ("mainflow-sms-channel", f"http://127.0.0.1:{port}/alarms"),
+    }
+    routes = wall.get("/api/v1/provisioning/policies", wall.admin).json()["routes"]
+    at_night = [route for route in routes if "mainflow sms-channel" in route.get("mute_time_intervals", [])]
+    assert [route["object_matchers"] for route in at_night] == [[["severity", "=~", "info|maintenance|warning"]]]
+
+
 READ_BY_VIEWERS = [
     "/api/v1/provisioning/contact-points",
     "/api/v1/provisioning/contact-points/export",
@@ -339,7 +232,7 @@ def test_a_viewer_changes_nothing(wall, path):
 
 @pytest.mark.timeout(300)
 def test_the_wall_is_made_anew_at_each_start_and_links_lead_to_the_public_address(wall):
-    provisioning.make_wall(wall.url, wall.admin[1], conninfo_to_dict(wall.settings[PostgresSettings].board_dsn))
+    provisioning.make_wall(wall.url, wall.admin[1], conninfo_to_dict(wall.settings[PostgresSettings].board_dsn), "zh")
     assert len(wall.get("/api/search?type=dash-db").json()) == len(dashboards.all_boards())
     assert wall.get("/api/frontend/settings").json()["appUrl"] == "https://boards.example/water/"
     private = [wall.site.grafana / name for name in ("admin_password", "grafana.ini", "provisioning/alerting/notifications.yaml")]

@@ -632,6 +632,28 @@ def alert(text: str = "压力越下限：甲厂 水表 M1", *, name: str = "a1",
     }
 
 
+@pytest.mark.parametrize(
+    ("status", "annotations", "text"),
+    [
+        ("firing", {"summary": "【报警】压力越下限：甲厂"}, "【报警】压力越下限：甲厂"),
+        ("resolved", {"summary": "【恢复】压力越下限：甲厂，历时 1 小时"}, "【恢复】压力越下限：甲厂，历时 1 小时"),
+        ("resolved", {"summary": "【撤销】压力越下限：甲厂"}, "【撤销】压力越下限：甲厂"),
+        ("resolved", {"summary": "[CLEARED] Box open: A"}, "[CLEARED] Box open: A"),
+        ("firing", {"summary": "【报警】中断", "summary_resolved": "【恢复】正常"}, "【报警】中断"),
+        ("resolved", {"summary": "【报警】中断", "summary_resolved": "【恢复】正常"}, "【恢复】正常"),
+        ("firing", {"summary": "别人的规则"}, "【报警】别人的规则"),
+        ("resolved", {"summary": "别人的规则"}, "【恢复】别人的规则"),
+        ("resolved", {"summary": "【报警】无声结束"}, "【恢复】【报警】无声结束"),
+        ("firing", {}, "【报警】x"),
+    ],
+)
+def test_an_sms_says_what_the_summary_says_and_of_other_rules_whether_it_is_over(
+    status: str, annotations: Any, text: str
+) -> None:
+    body = json.dumps({"alerts": [{**alert(status=status), "annotations": annotations}]}).encode()
+    assert [alarm.text for alarm in read_alarms(body)] == [text]
+
+
 def going_out(fake: FakeGateway, **changed: Any) -> dict[str, Any]:
     return {"gateway_url": fake.url, "recipients": f"{PHONE}, {OTHER_PHONE}", **changed}
 

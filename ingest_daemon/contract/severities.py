@@ -1,0 +1,4 @@
+"""How pressing an alarm is."""
+
+SEVERITIES = ("info", "maintenance", "warning", "critical")
+"""From the least pressing."""
