@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 import psycopg
 
 from desk.security import Refused
-from ingest_daemon.contract.alarm_codes import ALARMS, SEVERITIES
+from ingest_daemon.contract.alarm_codes import ALARMS
+from ingest_daemon.contract.severities import SEVERITIES
 
 AROUND = timedelta(hours=2)
 """What one looks at before and after an alarm."""

@@ -9,8 +9,9 @@ from starlette.responses import RedirectResponse, Response
 from desk.alarms import BELONGING, PAGE_ROWS, STATES, Filters, choices, list_alarms, read_filters, state_of
 from desk.causes import causes
 from desk.security import OPERATOR, VIEWER, Refused, Visit, action, local_path, page
-from ingest_daemon.contract.alarm_codes import ALARMS, SEVERITIES
+from ingest_daemon.contract.alarm_codes import ALARMS
 from ingest_daemon.contract.alarm_ledger import acknowledge
+from ingest_daemon.contract.severities import SEVERITIES
 
 MOST_AT_ONCE = 500
 LONGEST_NOTE = 1000

@@ -10,7 +10,8 @@ from desk import ticker
 from desk.security import ADMIN, ROLES, VIEWER, Refused, Visit, action, page
 from desk.settings import DeskSettings
 from desk.ticker import LEAST_S, MOST_S, Setting
-from ingest_daemon.contract.alarm_codes import ALARMS, SEVERITIES
+from ingest_daemon.contract.alarm_codes import ALARMS
+from ingest_daemon.contract.severities import SEVERITIES
 
 
 def wall(visit: Visit) -> Response:

@@ -86,7 +86,8 @@ begin
 end $$;
 create trigger append_only before update or delete on ops.alarm_history for each row execute function ops.refuse_change();
 
--- What Grafana's rules look at: open alarms, and those that were settled a moment ago, so that they resolve with their own words.
+-- What Grafana's rule looks at: open alarms, and those that were settled some hours ago, so that they resolve with their own words,
+-- also where Grafana was away meanwhile.
 -- One that came with late data and was over already counts as firing for a minute, so that it is told as well.
 create view ops.alarm_open as
 select
@@ -107,7 +108,7 @@ select
     limit_value,
     unit
 from ops.alarm
-where is_told and (settled_at is null or settled_at > now() - interval '15 minutes');
+where is_told and (settled_at is null or settled_at > now() - interval '6 hours');
 
 do $$ begin
     if exists (select from pg_roles where rolname = 'mainflow_board') then
