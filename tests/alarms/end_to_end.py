@@ -60,9 +60,7 @@ class Hook:
     def about(self, alarm_id: int, status: str) -> list[tuple[float, dict[str, Any]]]:
         """The alerts of an alarm in a state."""
         return [
-            (at, alert)
-            for at, alert in self.alerts
-            if (alert["labels"].get("alarm_id"), alert["status"]) == (str(alarm_id), status)
+            (at, alert) for at, alert in self.alerts if (alert["labels"].get("alarm"), alert["status"]) == (str(alarm_id), status)
         ]
 
 
@@ -154,7 +152,7 @@ def main() -> None:
             waited.append(at - began)
             whole.tell(terminal, [])
             print(f"{number + 1}: {waited[-1]:.1f} s", flush=True)
-        twice = [number for number in {alert["labels"].get("alarm_id") for _, alert in whole.hook.alerts} if number]
+        twice = [number for number in {alert["labels"].get("alarm") for _, alert in whole.hook.alerts} if number]
         most = max(len(whole.hook.about(int(number), "firing")) for number in twice)
         print(
             f"frame acknowledged → webhook: median {median(waited):.1f} s, worst {max(waited):.1f} s of {len(waited)}; "
