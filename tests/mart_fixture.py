@@ -90,15 +90,6 @@ ALARMS = (
 )
 """Code, meter, how long ago it began and ended, value, limit, unit."""
 
-TICKER = """
-CREATE VIEW ops.alarm_ticker AS
-SELECT 'viewer' AS role, alarm_id, CASE WHEN cleared_at IS NULL THEN 'open' ELSE 'cleared' END AS state, raised_at,
-  peak_value AS value, limit_value, unit, code, severity, meter, customer_name
-FROM ops.alarm
-WHERE retracted_at IS NULL AND (cleared_at IS NULL OR acknowledged_at IS NULL)
-"""
-"""Stands for the view of the desk where its migration is not there."""
-
 INTERVALS = """
 CREATE FUNCTION mart.intervals(meter text, from_at timestamptz, to_at timestamptz) RETURNS SETOF mart.interval_reading
 LANGUAGE sql STABLE AS $$
@@ -231,8 +222,6 @@ def fill(connection: psycopg.Connection) -> None:
         connection.execute(f"CREATE TABLE {name} ({columns.replace('real8', 'double precision')})")
     connection.execute(INTERVALS)
     connection.execute(ROWS)
-    if connection.execute("SELECT to_regclass('ops.alarm_ticker')").fetchone() == (None,):
-        connection.execute(TICKER)
     now = datetime.now(UTC)
     for code, meter, began, ended, value, limit, unit in ALARMS:
         tell(connection, code, meter, now - began, now - ended if ended else None, value, limit, unit)

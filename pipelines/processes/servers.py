@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg.conninfo import conninfo_to_dict
 
-from desk.settings import address_file
+from desk.settings import DeskSettings, address_file
 from ingest_daemon.contract import locks
 from ingest_daemon.contract.files import glance
 from ingest_daemon.contract.log import LOG
-from ingest_daemon.contract.settings import SECTIONS, PostgresSettings, Settings, SiteSettings
+from ingest_daemon.contract.settings import PostgresSettings, Settings, SiteSettings
 from ingest_daemon.contract.site import Site
 from ingest_daemon.operations import SmsSettings
 from pipelines.processes import databases
@@ -240,11 +240,8 @@ def _links(settings: Settings) -> "Links":
     """Where notifications and boards lead besides Grafana."""
     from dashboards import Links
 
-    links = Links(runbook=settings[TellingSettings].runbook_url)
-    if "desk" not in SECTIONS:
-        return links
-    desk = settings[SECTIONS["desk"]]
-    return links._replace(desk=desk.link(desk.port))
+    own = settings[DeskSettings]
+    return Links(own.link(own.port), settings[TellingSettings].runbook_url)
 
 
 class Process:
