@@ -210,8 +210,12 @@ def _settled(
                 continue
             settled.append(meter)
             windows.append(window)
-            if edge["holds_first"] and before:
-                carried[meter] = min(before, key=lambda span: span.started_at)
+            if before:  # it began before the farthest day that is looked at
+                earliest = min(before, key=lambda span: span.started_at)
+                if edge["holds_first"]:
+                    carried[meter] = earliest
+                else:
+                    spans.append(earliest._replace(ended_at=window.begin))
         spans += _carried(_spans(rule, held.filter(pl.col("meter").is_in(settled))), carried, rule)
         bounds |= wider
         step *= 2
