@@ -77,6 +77,12 @@ def to_desk() -> Json:
     return {"links": [{"title": str(ALARM_LINK["desk"]), "url": url, "targetBlank": True}]}
 
 
+def to_frames() -> Json:
+    """The data link of a point of a curve, on a board with the variable `meter`, to the frames that it comes from."""
+    url = "${desk:raw}/frames?meter=${meter:percentencode}&at=${__value.time}"
+    return {"links": [{"title": str(ALARM_LINK["frames"]), "url": url, "targetBlank": True}]}
+
+
 def panel(kind: str, key: str, sql: str, *, defaults: Json, overrides: Sequence[Json], options: Json, **more: Any) -> Json:
     """A panel with one query; title and description are those of `key` in the vocabulary."""
     words = PANELS[key]

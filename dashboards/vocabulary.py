@@ -108,6 +108,7 @@ VALUES: dict[str, Word] = {"none": Word("未填", "none")}
 ALARM_LINK: dict[str, Word] = {
     "desk": Word("在工作台查看、确认", "Look at it and acknowledge it in the desk"),
     "chart": Word("报警前后两小时曲线", "Chart of two hours before and after"),
+    "frames": Word("查看原始报文", "See the frames"),
     "annotation": Word("报警时段", "Alarms"),
 }
 

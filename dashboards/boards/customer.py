@@ -16,6 +16,7 @@ from dashboards.panels import (
     stat,
     steps,
     table,
+    to_frames,
 )
 from dashboards.vocabulary import ANSWERS, GRAINS, SOURCES
 
@@ -126,8 +127,8 @@ def board() -> Json:
         "custom__lineStyle": {"fill": "dash", "dash": [8, 6]},
     }
     flow_pressure: dict[str, Json] = {
-        "flow_m3h": {"color": {"mode": "fixed", "fixedColor": style.FLOW}, "custom__fillOpacity": 12},
-        "pressure_mpa": {**right, "color": {"mode": "fixed", "fixedColor": style.PRESSURE}},
+        "flow_m3h": {"color": {"mode": "fixed", "fixedColor": style.FLOW}, "custom__fillOpacity": 12, **to_frames()},
+        "pressure_mpa": {**right, "color": {"mode": "fixed", "fixedColor": style.PRESSURE}, **to_frames()},
         "pressure_low_mpa": limit,
     }
     compared = plain("period volume_m3 previous_m3 change_pct last_year_m3 yoy_pct")
@@ -160,7 +161,7 @@ def board() -> Json:
                 ],
             ),
             (10, [(24, curves("flow_pressure", FLOW_PRESSURE, flow_pressure, joined_gap_ms=gap, step=True))]),
-            (7, [(24, curves("register", REGISTER, {"register_m3": {}}, joined_gap_ms=gap, step=False))]),
+            (7, [(24, curves("register", REGISTER, {"register_m3": to_frames()}, joined_gap_ms=gap, step=False))]),
             (
                 8,
                 [

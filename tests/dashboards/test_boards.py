@@ -247,6 +247,17 @@ def test_every_board_that_is_committed_has_the_ticker_on_top(marts, path):
     assert [link["value"][0]["url"] for link in links] == ["${desk:raw}/alarms/${__data.fields.alarm_id}"]
 
 
+def test_a_point_of_a_curve_leads_to_the_frames_that_it_comes_from():
+    for key in ("flow_pressure", "register"):
+        links = [
+            part["value"][0]["url"]
+            for override in panel("customer", key)["fieldConfig"]["overrides"]
+            for part in override["properties"]
+            if part["id"] == "links"
+        ]
+        assert links and set(links) == {"${desk:raw}/frames?meter=${meter:percentencode}&at=${__value.time}"}
+
+
 def test_links_of_a_board_lead_to_the_desk_of_the_site():
     for board in dashboards.all_boards("zh", Links("https://desk.example")).values():
         (desk,) = [variable for variable in board["templating"]["list"] if variable["name"] == "desk"]
