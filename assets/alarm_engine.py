@@ -45,9 +45,10 @@ class Found(NamedTuple):
 def settle(
     connection: duckdb.DuckDBPyConnection, target: psycopg.Connection, made: Collection[str], now: datetime, zone: ZoneInfo
 ) -> Changes:
-    """Bring the alarms to what the touched partitions say, by every rule whose first table is `made`; a transaction a rule.
+    """Bring the alarms to what the touched partitions say, by every rule whose first table is `made`.
 
-    The tables of the partitions are prepared. Raises `psycopg.Error`.
+    The tables of the partitions are prepared. `target` commits by itself, so that nothing is locked while a rule is evaluated.
+    Raises `psycopg.Error`.
     """
     changes = Changes()
     for rule in rules().values():
@@ -104,8 +105,8 @@ def _settle(
     """A rule that fails is told and does not hold up the others."""
     changes = Changes()
     try:
-        with target.transaction():
-            for found in look(connection, rule, days, _stored(target, rule), now, zone):
+        for found in look(connection, rule, days, _stored(target, rule), now, zone):
+            with target.transaction():  # a short one: terminals' alarms wait for it
                 changes += alarm_ledger.replace_spans(target, rule.name, SERVER, found.windows, found.spans, by=BY)
     except duckdb.Error as error:
         LOG.error("报警规则失败 / alarm rule %s fails, its alarms stay as they are: %s", rule.name, error)

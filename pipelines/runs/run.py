@@ -178,7 +178,7 @@ class Run:
             )
         except publication.Hindered as error:
             hindered = error
-        with psycopg.connect(dsn) as target:
+        with psycopg.connect(dsn, autocommit=True) as target:
             changes = alarm_engine.settle(connection, target, self._made | held.made, datetime.now(UTC), self.bench.zone)
         if changes != Changes():
             LOG.info("报警 / alarms: %s", ", ".join(f"{name} {count}" for name, count in changes._asdict().items() if count))

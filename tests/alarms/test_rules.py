@@ -1,11 +1,15 @@
 """Each rule raises where it should, once, with value and limit, and is silent where it should be: cases as data through a run."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import polars as pl
+import psycopg
 import pytest
 
+from assets import alarm_engine, alarm_rules
+from ingest_daemon.contract import alarm_ledger
 from tests.alarms.sites import CASES, START, alarms, local, readings
 from tests.cases.figure_site import FigureSite, csv_text
 
@@ -37,9 +41,25 @@ def found(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[l
     ]
     site.write("limits", csv_text(["meter", "code", "limit_value", "valid_from"], limits))
     site.store(pl.concat([readings(case, f"{number:010}") for number, case in enumerate(CASES)]))
-    site.run()
+    with pytest.MonkeyPatch.context() as patch, psycopg.connect(postgres, autocommit=True) as daemon:
+        patch.setattr(alarm_engine, "evaluate", partial(_while_free, daemon, alarm_engine.evaluate))
+        site.run()
     yield alarms(postgres)
     site.close()
+
+
+FREE: list[bool] = []
+"""Whether terminals' alarms could be written each time that a rule was evaluated."""
+
+
+def _while_free(daemon: psycopg.Connection, evaluate: Callable[..., Any], *arguments: Any) -> Any:
+    FREE.append(daemon.execute("select pg_try_advisory_xact_lock(%s)", [alarm_ledger.LOCK]).fetchone() == (True,))
+    return evaluate(*arguments)
+
+
+def test_terminals_alarms_do_not_wait_while_rules_are_evaluated(found: list[tuple[Any, ...]]) -> None:
+    assert len(FREE) > len(alarm_rules.rules()) / 2
+    assert all(FREE)
 
 
 @pytest.mark.parametrize("number", range(len(CASES)), ids=[case["name"] for case in CASES])
