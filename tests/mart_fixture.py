@@ -216,7 +216,7 @@ GRANT SELECT ON ALL TABLES IN SCHEMA mart, ops TO mainflow_board
 
 def fill(connection: psycopg.Connection) -> None:
     """Make the tables and the invented rows, and the role that reads them."""
-    connection.execute("CREATE SCHEMA mart; CREATE ROLE mainflow_board LOGIN")
+    connection.execute("CREATE SCHEMA mart; CREATE ROLE mainflow_board LOGIN; CREATE ROLE mainflow_desk LOGIN")
     migrate(connection)
     for name, columns in TABLES.items():
         connection.execute(f"CREATE TABLE {name} ({columns.replace('real8', 'double precision')})")

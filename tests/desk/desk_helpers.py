@@ -35,7 +35,6 @@ KEY = "abcdefghijklmnop"
 VIEWER, OPERATOR, ADMIN, NOBODY, ELSEWHERE = "vera", "olga", "anna", "nina", "elsa"
 
 DESK_ROLE = """
-create role mainflow_desk login;
 grant usage on schema mart to mainflow_desk;
 grant select on all tables in schema mart to mainflow_desk;
 alter default privileges in schema mart grant select on tables to mainflow_desk;
