@@ -243,8 +243,9 @@ def test_every_panel_and_rule_runs_on_the_published_tables_and_gives_rows(demo: 
     ran = 0
     with psycopg.connect(dsn, autocommit=True) as connection:
         for board, panel, query in dashboards.queries():
-            variables = {"meter": meter, "day": str(day), "month": f"{day:%Y-%m}", "grain": "day", "search": ""}
-            statement = dashboards.runnable(query, variables, end - timedelta(days=40), end)
+            variables = {"meter": meter, "day": str(day), "month": f"{day:%Y-%m}", "grain": "day", "search": "", "customer": ""}
+            variables |= dict.fromkeys(("code", "region", "state", "severity"), "all") | {"__timezone": "Asia/Shanghai"}
+            statement = dashboards.runnable(query, variables, end - timedelta(days=40), datetime.now(UTC))
             assert connection.execute(statement).fetchall(), f"{board}, {panel} gives no row"
             ran += 1
     assert ran >= 15
