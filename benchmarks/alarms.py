@@ -48,7 +48,12 @@ def soon(run: Run) -> list[Figure]:
     size = f"{meters:,} meters, {tries} tries, one after the other"
     return [
         Figure(
-            "alarm", f"terminal's alarm with {frames:,} data frames waiting", behind, "s", at_most(DEVICE_S), f"{meters:,} meters"
+            "alarm",
+            f"terminal's alarm with {frames:,} data frames just before it",
+            behind,
+            "s",
+            at_most(DEVICE_S),
+            f"{meters:,} meters",
         ),
         Figure("alarm", "terminal's alarm acknowledged → ops.alarm", alone, "s", at_most(DEVICE_S), size),
         Figure("alarm", "the slowest of them", [max(alone)], "s", at_most(DEVICE_S), size),
