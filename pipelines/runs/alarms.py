@@ -83,7 +83,11 @@ def _rule(code: str) -> Rule:
 
 @contextmanager
 def _opened(bench: Workbench, dsn: str) -> Iterator[tuple[duckdb.DuckDBPyConnection, psycopg.Connection]]:
-    with run_lock(bench), warehouse.opened(bench.site.marts, str(bench.zone)) as connection, psycopg.connect(dsn, autocommit=True) as target:
+    with (
+        run_lock(bench),
+        warehouse.opened(bench.site.marts, str(bench.zone)) as connection,
+        psycopg.connect(dsn, autocommit=True) as target,
+    ):
         ownership.open_ops(target, ownership.site_id(bench.site))
         prepare_selects(bench, connection)
         yield connection, target
