@@ -7,7 +7,7 @@ A window reaches so far that no run crosses its ends, so spans are the same what
 say nothing keeps what is known of it.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -17,7 +17,7 @@ import polars as pl
 import psycopg
 
 from assets import calendar, warehouse
-from assets.alarm_rules import GONE, Rule, evaluate, rules
+from assets.alarm_rules import Rule, evaluate, gone, rules
 from assets.partitions import PIECE_METER_DAYS
 from ingest_daemon.contract import alarm_ledger
 from ingest_daemon.contract.alarm_codes import SERVER
@@ -29,10 +29,10 @@ BY = "engine"
 REACH_DAYS = 35
 """Days before a window up to which a run is followed; of one that lasts longer the beginning is the known one."""
 
-WHOLE = Window("", datetime.min.replace(tzinfo=UTC), alarm_ledger.FOREVER)
+BOUNDS: dict[str, pl.DataType] = {"meter": pl.String(), "first": pl.Date(), "last": pl.Date()}
+"""The first and the last day that are looked at, by meter."""
 
-Stored = Callable[[Sequence[str], datetime, datetime], list[Span]]
-"""The known spans of the rule at some meters that share time with a stretch."""
+WHOLE = Window("", datetime.min.replace(tzinfo=UTC), alarm_ledger.FOREVER)
 
 
 class Found(NamedTuple):
@@ -54,7 +54,7 @@ def settle(
     for rule in rules().values():
         if rule.deps[0] in made and not absent(connection, rule):
             changes += _settle(connection, target, rule, _days(connection, rule), now, zone)
-    return changes + _finished(connection, target)
+    return changes + _finished(connection, target, now)
 
 
 def tick(connection: duckdb.DuckDBPyConnection, target: psycopg.Connection, now: datetime, zone: ZoneInfo) -> Changes:
@@ -63,29 +63,26 @@ def tick(connection: duckdb.DuckDBPyConnection, target: psycopg.Connection, now:
     for rule in rules().values():
         if rule.ticks and not absent(connection, rule):
             changes += _settle(connection, target, rule, [], now, zone)
-    return changes + _finished(connection, target)
+    return changes + _finished(connection, target, now)
 
 
-def _finished(connection: duckdb.DuckDBPyConnection, target: psycopg.Connection) -> Changes:
+def _finished(connection: duckdb.DuckDBPyConnection, target: psycopg.Connection, now: datetime) -> Changes:
     """The end of a look, which is noted: who tells of alarms tells of it when nobody looks any more."""
-    changes = _clear_gone(connection, target)
+    changes = _clear_gone(target, gone(connection, now))
     with target.transaction():
         alarm_ledger.note_look(target)
     return changes
 
 
-def _clear_gone(connection: duckdb.DuckDBPyConnection, target: psycopg.Connection) -> Changes:
+def _clear_gone(target: psycopg.Connection, ended: Mapping[str, datetime]) -> Changes:
     """Clear what is open of meters whose service is over, at its end."""
     changes = Changes()
-    if not warehouse.has_table(connection, "meter_history"):
-        return changes
-    gone = dict(connection.execute(GONE.replace("alarm_now()", "now()")).fetchall())
     query = f"select {alarm_ledger.SPAN} from ops.alarm_span where ended_at is null and meter = any(%s)"
     with target.transaction():
-        for span in map(Span._make, target.execute(query, [list(gone)]).fetchall()):
-            ended = span._replace(ended_at=max(gone[span.meter], span.started_at))
+        for span in map(Span._make, target.execute(query, [list(ended)]).fetchall()):
+            over = span._replace(ended_at=max(ended[span.meter], span.started_at))
             window = Window(span.meter, span.started_at, alarm_ledger.FOREVER)
-            changes += alarm_ledger.replace_spans(target, span.code, span.origin, [window], [ended], by=BY)
+            changes += alarm_ledger.replace_spans(target, span.code, span.origin, [window], [over], by=BY)
     return changes
 
 
@@ -98,14 +95,14 @@ def _settle(
     connection: duckdb.DuckDBPyConnection,
     target: psycopg.Connection,
     rule: Rule,
-    days: Sequence[date] | None,
+    days: Sequence[date],
     now: datetime,
     zone: ZoneInfo,
 ) -> Changes:
     """A rule that fails is told and does not hold up the others."""
     changes = Changes()
     try:
-        for found in look(connection, rule, days, _stored(target, rule), now, zone):
+        for found in look(connection, target, rule, days, now, zone):
             with target.transaction():  # a short one: terminals' alarms wait for it
                 changes += alarm_ledger.replace_spans(target, rule.name, SERVER, found.windows, found.spans, by=BY)
     except duckdb.Error as error:
@@ -113,7 +110,12 @@ def _settle(
     return changes
 
 
-def past(
+def _days(connection: duckdb.DuckDBPyConnection, rule: Rule) -> list[date]:
+    """The days that the rule looks at anew; none of one that looks at everything."""
+    return [day for (day,) in connection.execute(f"{rule.days} order by day").fetchall()] if rule.days else []
+
+
+def look(
     connection: duckdb.DuckDBPyConnection,
     target: psycopg.Connection,
     rule: Rule,
@@ -121,33 +123,15 @@ def past(
     now: datetime,
     zone: ZoneInfo,
 ) -> Iterator[Found]:
-    """What the rule says of days of the past; of one that looks at everything, of everything."""
-    return look(connection, rule, None if rule.days is None else days, _stored(target, rule), now, zone)
-
-
-def _stored(target: psycopg.Connection, rule: Rule) -> Stored:
-    return lambda meters, begin, end: alarm_ledger.spans_between(target, rule.name, meters, begin, end, SERVER)
-
-
-def _days(connection: duckdb.DuckDBPyConnection, rule: Rule) -> list[date] | None:
-    """The days that the rule looks at anew; None: it looks at everything."""
+    """What the rule says of days, some at a time, and of what changes as time passes; of everything, where it looks at that."""
     if rule.days is None:
-        return None
-    return [day for (day,) in connection.execute(f"{rule.days} order by day").fetchall()]
-
-
-def look(
-    connection: duckdb.DuckDBPyConnection, rule: Rule, days: Sequence[date] | None, stored: Stored, now: datetime, zone: ZoneInfo
-) -> Iterator[Found]:
-    """What the rule says of days (None: of everything), some days at a time, and of what changes as time passes."""
-    if days is None:
-        yield _everything(connection, rule, stored, now)
+        yield _everything(connection, rule, now)
         return
     for first, last in _pieces(connection, days):
-        yield _settled(connection, rule, _scope(connection, first, last), stored, now, zone)
+        yield _settled(connection, target, rule, _scope(connection, _of_all(connection, first, last)), now, zone)
     if rule.ticks:
         scope = warehouse.frame(connection, "select meter, day from latest_figures where day is not null")
-        yield _settled(connection, rule, scope.filter(~pl.col("day").is_in(list(days))), stored, now, zone)
+        yield _settled(connection, target, rule, scope.filter(~pl.col("day").is_in(list(days))), now, zone)
 
 
 def _pieces(connection: duckdb.DuckDBPyConnection, days: Sequence[date]) -> Iterator[tuple[date, date]]:
@@ -160,37 +144,51 @@ def _pieces(connection: duckdb.DuckDBPyConnection, days: Sequence[date]) -> Iter
             yield run[start], run[min(start + most, len(run)) - 1]
 
 
-def _scope(connection: duckdb.DuckDBPyConnection, first: date, last: date, meters: Collection[str] | None = None) -> pl.DataFrame:
-    """The meters in service on each of the days."""
-    query = f"""
+def _of_all(connection: duckdb.DuckDBPyConnection, first: date, last: date) -> pl.DataFrame:
+    """The same days (`BOUNDS`) of every meter that ever had a terminal."""
+    meters = warehouse.frame(connection, "select distinct meter from meter_history where terminal is not null")
+    return meters.with_columns(first=pl.lit(first), last=pl.lit(last))
+
+
+def _scope(connection: duckdb.DuckDBPyConnection, bounds: pl.DataFrame) -> pl.DataFrame:
+    """The days (`meter`, `day`) within the bounds (`BOUNDS`) on which the meters are in service."""
+    query = """
         select distinct meter, cast(day as date) as day
-        from meter_history, generate_series(date '{first}', date '{last}', interval 1 day) as days (day)
+        from (select *, unnest(generate_series(first, last, interval 1 day)) as day from bounds)
+        join meter_history using (meter)
         where terminal is not null and coalesce(first_day <= day, true) and coalesce(last_day >= day, true)"""
-    found = warehouse.frame(connection, query)
-    return found if meters is None else found.filter(pl.col("meter").is_in(list(meters)))
+    with warehouse.registered(connection, "bounds", bounds):
+        return warehouse.frame(connection, query)
 
 
-def _everything(connection: duckdb.DuckDBPyConnection, rule: Rule, stored: Stored, now: datetime) -> Found:
+def _everything(connection: duckdb.DuckDBPyConnection, rule: Rule, now: datetime) -> Found:
     scope = pl.DataFrame(schema={"meter": pl.String, "day": pl.Date})
     held, edges = evaluate(connection, rule, scope, now)
-    meters = edges["meter"].to_list()
-    return Found([WHOLE._replace(meter=meter) for meter in meters], _spans(rule, held))
+    return Found([WHOLE._replace(meter=meter) for meter in edges["meter"]], _spans(rule, held))
 
 
 def _settled(
-    connection: duckdb.DuckDBPyConnection, rule: Rule, scope: pl.DataFrame, stored: Stored, now: datetime, zone: ZoneInfo
+    connection: duckdb.DuckDBPyConnection,
+    target: psycopg.Connection,
+    rule: Rule,
+    scope: pl.DataFrame,
+    now: datetime,
+    zone: ZoneInfo,
 ) -> Found:
     """Windows and spans of a scope, which grows at a meter until no run crosses its ends."""
     windows: list[Window] = []
     spans: list[Span] = []
     if scope.is_empty():
         return Found(windows, spans)
-    bounds = {meter: (first, last) for meter, first, last in _bounds(scope)}
+    of_scope = scope.group_by("meter").agg(first=pl.col("day").min(), last=pl.col("day").max())
+    bounds: dict[str, tuple[date, date]] = {meter: (first, last) for meter, first, last in of_scope.iter_rows()}
     newest = max([*_newest(connection), *(last for _, last in bounds.values())])
     floor = {meter: first - timedelta(days=REACH_DAYS) for meter, (first, _) in bounds.items()}
     step = 1
     while not scope.is_empty():
-        known = alarm_ledger.by_meter(stored(scope["meter"].unique().to_list(), *_extent(scope, zone, now)))
+        meters = scope["meter"].unique().to_list()
+        stored = alarm_ledger.spans_between(target, rule.name, meters, *_extent(scope, zone, now), SERVER)
+        known = alarm_ledger.by_meter(stored)
         held, edges = evaluate(connection, rule, scope, now, list(known))
         wider: dict[str, tuple[date, date]] = {}
         settled: list[str] = []
@@ -218,19 +216,17 @@ def _settled(
                 else:
                     spans.append(earliest._replace(ended_at=window.begin))
         spans += _carried(_spans(rule, held.filter(pl.col("meter").is_in(settled))), carried, rule)
+        if not wider:
+            break
         bounds |= wider
         step *= 2
-        scope = pl.concat([scope.clear(), *(_scope(connection, first, last, [meter]) for meter, (first, last) in wider.items())])
+        rows = [(meter, first, last) for meter, (first, last) in wider.items()]
+        scope = _scope(connection, pl.DataFrame(rows, schema=BOUNDS, orient="row"))
     return Found(windows, spans)
 
 
 def _newest(connection: duckdb.DuckDBPyConnection) -> list[date]:
     return [day for (day,) in connection.execute("select max(day) from unit_day").fetchall() if day is not None]
-
-
-def _bounds(scope: pl.DataFrame) -> Iterator[tuple[str, date, date]]:
-    found = scope.group_by("meter").agg(first=pl.col("day").min(), last=pl.col("day").max())
-    yield from found.select("meter", "first", "last").iter_rows()
 
 
 def _extent(scope: pl.DataFrame, zone: ZoneInfo, now: datetime) -> tuple[datetime, datetime]:

@@ -5,9 +5,11 @@
 A select gives rows (`meter, started_at, ended_at, value, limit_value, holds`) of a scope: some days of some meters. `holds` is
 true or false, or null where the value is between the limit and its return, so that what was before goes on. Tables of a scope:
 
-- `alarm_scope(meter, day, starts_at, ends_at, limit_value, q4_m3h, …)`: facts of the day, and the header's limit from them;
+- `alarm_scope(meter, day, starts_at, ends_at, limit_value, hysteresis, q4_m3h, …)`: facts of the day, and what the header makes
+  of them;
 - `alarm_sample(meter, day, interval_start, interval_end, flow_m3h, reverse_m3, pressure_mpa, is_hole, is_reading, is_lead)`:
   intervals of the scope and of two hours beside it (`is_lead`); flow only where the register can resolve it;
+- `is_beyond(value, limit_value, hysteresis)`: true beyond the limit on the header's side, false once back within by so much;
 - `alarm_now()`: the instant of the evaluation.
 """
 
@@ -22,8 +24,7 @@ import polars as pl
 from assets import warehouse
 from assets.kernel.aggregate import PEAK_RESOLUTION
 from assets.partitions import PARTITIONINGS
-from ingest_daemon.contract import alarm_codes
-from ingest_daemon.contract.alarm_codes import AlarmCode
+from ingest_daemon.contract.alarm_codes import ALARM_FILES, AlarmCode
 from ingest_daemon.contract.schema import TIMESTAMP
 
 LEAD = "interval 2 hours"
@@ -51,8 +52,9 @@ EDGE: dict[str, pl.DataType] = {
 class Rule(NamedTuple):
     """A rule: its code and words, what it is made from and when that is touched, and how long it has to hold.
 
-    `ticks`: what it says of the last day of a meter also changes as time passes. `limit`: SQL of the limit. `only`: a select of
-    the meters of the scope that need a look; at the others the condition certainly does not hold.
+    `ticks`: what it says of the last day of a meter also changes as time passes. `limit`, `hysteresis`: SQL of
+    the limit and of the return within it. `only`: a select of the meters of the scope that need a look; at the others the
+    condition certainly does not hold.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Rule(NamedTuple):
     shortest_min: float
     ticks: bool
     limit: str
+    hysteresis: str
     only: str
     query: str
 
@@ -77,16 +80,13 @@ class Rule(NamedTuple):
 def rules() -> Mapping[str, Rule]:
     """Every rule by code. Raises `ValueError` naming file and key."""
     found = {}
-    for path in sorted(alarm_codes.FOLDER.glob("*.sql")):
-        code, header, query = alarm_codes.read(path)
+    for name, (path, code, header, query) in ALARM_FILES.items():
         if not query:
             continue
-        if absent := [key for key in alarm_codes.OF_RULES if key not in header]:
-            raise ValueError(f"{path}: the header of a rule has no {', '.join(absent)}")
         if header["partitions"] not in PARTITIONINGS:
             raise ValueError(f"{path}: partitions is {header['partitions']!r}, allowed: {', '.join(PARTITIONINGS)}")
-        found[path.stem] = Rule(
-            path.stem,
+        found[name] = Rule(
+            name,
             code,
             tuple(header["deps"]),
             header["partitions"],
@@ -94,6 +94,7 @@ def rules() -> Mapping[str, Rule]:
             float(header["shortest_min"]),
             bool(header.get("ticks", False)),
             header.get("limit", "cast(null as double)"),
+            header.get("hysteresis", "0.0"),
             header.get("only", ""),
             query,
         )
@@ -127,7 +128,13 @@ with facts_of as (
     group by wanted.meter, wanted.day
 )
 
-select *, {limit} as limit_value from facts_of"""
+select *, {limit} as limit_value, {hysteresis} as hysteresis from facts_of"""
+
+IS_BEYOND = {
+    beyond: "create or replace temp macro is_beyond(value, limit_value, hysteresis) as "
+    f"case when value {out} limit_value then true when value {back} hysteresis then false end"
+    for beyond, out, back in (("above", ">", "<= limit_value -"), ("below", "<", ">= limit_value +"))
+}
 
 NARROWED = (
     "delete from alarm_scope where meter not in (select meter from ({only})) and meter not in (select unnest(?::varchar[]))"
@@ -237,8 +244,6 @@ from meter_history
 where terminal is not null
 group by meter
 having bool_and(valid_to is not null) and max(valid_to) <= alarm_now()"""
-"""Meters whose service is over, and since when: nothing that comes later clears their alarms."""
-
 HELD = f"""
 select
     meter,
@@ -282,14 +287,27 @@ def evaluate(
 
 def _lay(connection: duckdb.DuckDBPyConnection, rule: Rule, scope: pl.DataFrame, now: datetime, alarmed: Sequence[str]) -> None:
     """Make the temporary tables that the rule's select may use."""
-    connection.execute(f"create or replace temp macro alarm_now() as timestamptz '{now.isoformat()}'").fetchall()
+    _set_now(connection, now)
+    connection.execute(IS_BEYOND[rule.code.beyond]).fetchall()
     with warehouse.registered(connection, "wanted", scope):
-        connection.execute(SCOPE.format(code=rule.name, limit=rule.limit)).fetchall()
+        connection.execute(SCOPE.format(code=rule.name, limit=rule.limit, hysteresis=rule.hysteresis)).fetchall()
     if rule.only:
         connection.execute(NARROWED.format(only=rule.only), [list(alarmed)]).fetchall()
     if "alarm_sample" in rule.query:
         query = SAMPLE.format(days=_listed(scope["day"].unique().sort().to_list()), resolved=PEAK_RESOLUTION, lead=LEAD)
         connection.execute(query).fetchall()
+
+
+def _set_now(connection: duckdb.DuckDBPyConnection, now: datetime) -> None:
+    connection.execute(f"create or replace temp macro alarm_now() as timestamptz '{now.isoformat()}'").fetchall()
+
+
+def gone(connection: duckdb.DuckDBPyConnection, now: datetime) -> dict[str, datetime]:
+    """Meters whose service is over, and since when: nothing that comes later clears their alarms."""
+    if not warehouse.has_table(connection, "meter_history"):
+        return {}
+    _set_now(connection, now)
+    return dict(connection.execute(GONE).fetchall())
 
 
 def _listed(days: Sequence[date]) -> str:

@@ -20,11 +20,11 @@ BEYOND = ("above", "below")
 
 REQUIRED = ("zh", "en", "severity", "origins", "unit", "beyond", "description")
 OF_DEVICES = ("value",)
-OF_RULES = ("deps", "partitions", "shortest_intervals", "shortest_min", "hysteresis")
-MAY_RULES = ("limit", "only", "ticks")
+OF_RULES = ("deps", "partitions", "shortest_intervals", "shortest_min")
+MAY_RULES = ("limit", "hysteresis", "only", "ticks")
 """What the header of a rule has and may have; `limit`: SQL over the facts of a meter and day, which may have a limit of its own;
-`only`: a select of the meters of a scope that need a look; at the others the condition certainly does not hold."""
-FOLDER = SQL / "alarms"
+`hysteresis`: SQL of the return within the limit from which an alarm is over, none: 0; `only`: a select of the meters of a scope
+that need a look; at the others the condition certainly does not hold."""
 
 
 class AlarmCode(NamedTuple):
@@ -41,10 +41,19 @@ class AlarmCode(NamedTuple):
     value_field: str | None
 
 
-def read(path: Path) -> tuple[AlarmCode, Mapping[str, Any], str]:
-    """The code, the whole header and the select ("" for none) of one file. Raises `ValueError` naming file and key."""
+class AlarmFile(NamedTuple):
+    """A file of `sql/alarms/`: its code, the whole header, and the select of a rule ("" for none)."""
+
+    path: Path
+    code: AlarmCode
+    header: Mapping[str, Any]
+    query: str
+
+
+def read(path: Path) -> AlarmFile:
+    """One file. Raises `ValueError` naming file and key."""
     header, query = read_header(path)
-    if absent := [key for key in REQUIRED if key not in header]:
+    if absent := [key for key in (*REQUIRED, *(OF_RULES if query else ())) if key not in header]:
         raise ValueError(f"{path}: the header has no {', '.join(absent)}")
     allowed = (*REQUIRED, *OF_DEVICES, *((*OF_RULES, *MAY_RULES) if query else ()))
     if unknown := [key for key in header if key not in allowed]:
@@ -56,11 +65,19 @@ def read(path: Path) -> tuple[AlarmCode, Mapping[str, Any], str]:
     code = AlarmCode(**{key: header[key] for key in REQUIRED}, value_field=header.get("value"))
     if not code.origins or not {*code.origins} <= {DEVICE, SERVER}:
         raise ValueError(f"{path}: origins is {code.origins!r}; expected a list of {DEVICE}, {SERVER}")
-    return code, header, query
+    return AlarmFile(path, code, header, query)
 
 
-ALARMS: Mapping[str, AlarmCode] = MappingProxyType({path.stem: read(path)[0] for path in sorted(FOLDER.glob("*.sql"))})
+ALARM_FILES: Mapping[str, AlarmFile] = MappingProxyType(
+    {path.stem: read(path) for path in sorted((SQL / "alarms").glob("*.sql"))}
+)
+"""Every file by its code."""
+
+ALARMS: Mapping[str, AlarmCode] = MappingProxyType({name: file.code for name, file in ALARM_FILES.items()})
 """Every code."""
+
+LIMITED = tuple(name for name, file in ALARM_FILES.items() if "limit" in file.header)
+"""Codes whose limit a point may have for itself (registry/limits.csv)."""
 
 OF_TERMINALS = tuple(name for name, code in ALARMS.items() if DEVICE in code.origins)
 """Codes that a terminal may raise."""

@@ -140,8 +140,9 @@ def joined(spans: Iterable[Span], beyond: str) -> list[Alarm]:
 
 def _meets(one: Span, other: Span) -> bool:
     """Whether two spans, the first of which begins no earlier, are of one thing."""
-    slack = timedelta() if one.origin == other.origin else SLACK
-    return one.started_at < other.until if not slack else other.ended_at is None or one.started_at <= other.ended_at + slack
+    if one.origin == other.origin:
+        return one.started_at < other.until
+    return one.started_at <= _later(other.until)
 
 
 def _alarm(group: Sequence[Span], beyond: str) -> Alarm:
@@ -232,6 +233,18 @@ def spans_between(
     return [span for span in map(Span._make, rows) if origin in (None, span.origin)]
 
 
+def spans_in(connection: psycopg.Connection, code: str, origin: str, windows: Sequence[Window]) -> list[tuple[Window, set[Span]]]:
+    """Each window with the known spans of the origin that share time with it."""
+    if not windows:
+        return []
+    begin, end = min(window.begin for window in windows), max(window.end for window in windows)
+    known = by_meter(spans_between(connection, code, [window.meter for window in windows], begin, end, origin))
+    return [
+        (window, {span for span in known.get(window.meter, ()) if span.started_at <= window.end and span.until >= window.begin})
+        for window in windows
+    ]
+
+
 def replace_spans(
     connection: psycopg.Connection,
     code: str,
@@ -249,12 +262,9 @@ def replace_spans(
     if not windows:
         return Changes()
     connection.execute("select pg_advisory_xact_lock(%s)", [LOCK])
-    begin, end = min(window.begin for window in windows), max(window.end for window in windows)
-    stored = spans_between(connection, code, [window.meter for window in windows], begin, end, origin)
     changes = Changes()
-    known, wanted = by_meter(stored), by_meter(spans)
-    for window in windows:
-        old = {span for span in known.get(window.meter, ()) if span.started_at <= window.end and span.until >= window.begin}
+    wanted = by_meter(spans)
+    for window, old in spans_in(connection, code, origin, windows):
         new = set(wanted.get(window.meter, ()))
         if old == new:
             continue
@@ -292,7 +302,12 @@ def _settle(
         event = event_of(alarm, row)
         if event is None:
             continue
-        alarm_id = _insert(connection, meter, code, alarm, tells) if row is None and alarm else _update(connection, alarm, row)
+        if row is None:
+            assert alarm is not None, "of each pair one is there"
+            alarm_id = _insert(connection, meter, code, alarm, tells)
+        else:
+            alarm_id = row.alarm_id
+            _update(connection, alarm_id, alarm)
         note_history(connection, [alarm_id], event, by)
         changes = changes.plus(event)
     return changes
@@ -336,24 +351,23 @@ def _insert(connection: psycopg.Connection, meter: str, code: str, alarm: Alarm,
     return int(row[0])  # type: ignore[index]
 
 
-def _update(connection: psycopg.Connection, alarm: Alarm | None, row: Known | None) -> int:
-    assert row is not None
+def _update(connection: psycopg.Connection, alarm_id: int, alarm: Alarm | None) -> None:
+    """Let a row be what the alarm is now; without one it is taken back."""
     now = datetime.now(UTC)
     if alarm is None:
         connection.execute(
             "update ops.alarm set retracted_at = %s, settled_at = coalesce(settled_at, %s) where alarm_id = %s",
-            [now, now, row.alarm_id],
+            [now, now, alarm_id],
         )
-        return row.alarm_id
+        return
     assigned = ", ".join(f"{name} = %s" for name in Alarm._fields)
     connection.execute(
         f"""
         update ops.alarm
         set {assigned}, retracted_at = null, settled_at = case when %s then coalesce(settled_at, %s) end
         where alarm_id = %s""",
-        [*alarm, alarm.cleared_at is not None, now, row.alarm_id],
+        [*alarm, alarm.cleared_at is not None, now, alarm_id],
     )
-    return row.alarm_id
 
 
 HISTORY = (

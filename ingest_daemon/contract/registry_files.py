@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from ingest_daemon.contract import alarm_codes
+from ingest_daemon.contract.alarm_codes import LIMITED
 from ingest_daemon.contract.files import replace_file
 from ingest_daemon.contract.headers import SQL
 from ingest_daemon.contract.identifiers import EXPECTED, EXPECTED_ZH, is_identifier
@@ -75,9 +75,6 @@ EXPECTED_TYPE = {
 }
 """What a cell of a type holds, in English and Chinese."""
 
-
-LIMITED = tuple(path.stem for path in sorted(alarm_codes.FOLDER.glob("*.sql")) if "limit" in alarm_codes.read(path)[1])
-"""Codes of alarms whose limit a point may have for itself."""
 
 DATUMS = ("WGS84", "CGCS2000", "GCJ02", "BD09")
 DAY_KINDS = ("holiday", "work")

@@ -60,12 +60,8 @@ def replay(bench: Workbench, code: str, days: Sequence[date], *, applies: bool =
     with _opened(bench, dsn) as (connection, target), target.transaction():
         if absent := alarm_engine.absent(connection, rule):
             raise ValueError(f"rule {code} is made from {', '.join(absent)}, which nothing has made yet: mainflow run")
-        for found in alarm_engine.past(connection, target, rule, list(days), datetime.now(UTC), bench.zone):
-            known = {
-                span
-                for window in found.windows
-                for span in alarm_ledger.spans_between(target, code, [window.meter], window.begin, window.end, SERVER)
-            }
+        for found in alarm_engine.look(connection, target, rule, days, datetime.now(UTC), bench.zone):
+            known = {span for _, spans in alarm_ledger.spans_in(target, code, SERVER, found.windows) for span in spans}
             told = set(found.spans)
             for spans, more in zip(result, (known & told, told - known, known - told), strict=True):
                 spans += sorted(more, key=lambda span: (span.meter, span.started_at))

@@ -7,7 +7,6 @@ unit: m³/h
 beyond: above
 description: >-
   The volume of four hours in a row is further from the middle of the forecast of that day than its band is wide, by the factor of the criterion. Judged while the forecast is kept.
-hysteresis: "none: it is over with the first hour within"
 shortest_intervals: 4
 shortest_min: 0
 deps: [forecast, hourly_usage, meter_history]

@@ -9,23 +9,19 @@ description: >-
   The lowest battery voltage of a day is below the limit.
 value: battery_v
 limit: coalesce(own_limit, criterion('quality.battery_v', day))
-hysteresis: criterion alarm.battery_hysteresis_v
+hysteresis: criterion('alarm.battery_hysteresis_v', day)
 shortest_intervals: 1
 shortest_min: 0
 deps: [delivery_day, meter_history]
 partitions: day
 */
-with limits as (
-    select *, criterion('alarm.battery_hysteresis_v', day) as hysteresis_v from alarm_scope
-)
-
 select
     meter,
     starts_at as started_at,
     ends_at as ended_at,
     battery_min_v as value,
     limit_value,
-    case when battery_min_v < limit_value then true when battery_min_v >= limit_value + hysteresis_v then false end as holds
+    is_beyond(battery_min_v, limit_value, hysteresis) as holds
 from delivery_day
-join limits using (meter, day)
+join alarm_scope using (meter, day)
 where battery_min_v is not null

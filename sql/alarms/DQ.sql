@@ -8,23 +8,19 @@ beyond: below
 description: >-
   The quality score of a day that is over is below the limit. A day without any reading is NO_DATA, not this.
 limit: coalesce(own_limit, criterion('alarm.quality_score', day))
-hysteresis: criterion alarm.quality_hysteresis
+hysteresis: criterion('alarm.quality_hysteresis', day)
 shortest_intervals: 1
 shortest_min: 0
 deps: [quality_score, meter_history]
 partitions: review
 */
-with limits as (
-    select *, criterion('alarm.quality_hysteresis', day) as hysteresis_points from alarm_scope
-)
-
 select
     meter,
     starts_at as started_at,
     ends_at as ended_at,
     score as value,
     limit_value,
-    case when score < limit_value then true when score >= limit_value + hysteresis_points then false end as holds
+    is_beyond(score, limit_value, hysteresis) as holds
 from quality_score
-join limits using (meter, day)
+join alarm_scope using (meter, day)
 where readings > 0 and ends_at <= alarm_now()

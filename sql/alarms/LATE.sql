@@ -8,7 +8,6 @@ beyond: above
 description: >-
   Half of the readings of a day came later than the limit after they were measured. The value is their median delay.
 limit: coalesce(own_limit, criterion('alarm.late_h', day))
-hysteresis: "none: it is over with the first day in time"
 shortest_intervals: 1
 shortest_min: 0
 deps: [delivery_day, meter_history]

@@ -7,7 +7,6 @@ unit: m³/h
 beyond: above
 description: >-
   The night flow has been above its limit for some nights in a row (docs/domain.md#night-flow). A night that is not known neither raises nor clears.
-hysteresis: "none: it is over with the first night that is not suspect"
 shortest_intervals: 1
 shortest_min: 0
 deps: [night_flow, meter_history]

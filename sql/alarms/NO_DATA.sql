@@ -8,7 +8,6 @@ beyond: above
 description: >-
   Nothing was measured for longer than three readings, or one upload and half of the next one. What comes late takes the alarm back. The value is the length of the silence, of one that lasts the limit.
 limit: coalesce(own_limit, silent_after_h)
-hysteresis: "none: it is over with the first reading"
 shortest_intervals: 1
 shortest_min: 0
 deps: [interval_reading, latest_figures, meter, meter_history]

@@ -8,7 +8,6 @@ beyond: above
 description: >-
   The flow was above the overload flow Q4 for longer than the limit in one day. The value is the time above it.
 limit: coalesce(own_limit, criterion('alarm.over_q4_min', day))
-hysteresis: "none: it is over with the first day within the limit"
 shortest_intervals: 1
 shortest_min: 0
 deps: [interval_reading, meter_history]

@@ -9,7 +9,6 @@ description: >-
   The pressure has risen or fallen within a short time by more than the limit; between two readings the server sees nothing.
 value: pressure_mpa
 limit: coalesce(own_limit, criterion('alarm.pressure_jump_mpa', day))
-hysteresis: "none: it is over with the first reading without a change"
 shortest_intervals: 1
 shortest_min: 0
 deps: [interval_reading, meter_history]

@@ -9,7 +9,7 @@ description: >-
   The mean flow of an interval that the register can resolve is above the limit of the point.
 value: flow_m3h
 limit: coalesce(own_limit, q4_m3h)
-hysteresis: criterion alarm.flow_hysteresis_share
+hysteresis: limit_value * criterion('alarm.flow_hysteresis_share', day)
 shortest_intervals: 1
 shortest_min: 0
 deps: [interval_reading, meter_history]
@@ -17,17 +17,13 @@ partitions: day
 only: >-
   select meter from alarm_scope join unit_day using (meter, day) where flow_max_m3h is null or flow_max_m3h > limit_value
 */
-with limits as (
-    select meter, day, limit_value, 1 - criterion('alarm.flow_hysteresis_share', day) as return_share from alarm_scope
-)
-
 select
     meter,
     interval_start as started_at,
     interval_end as ended_at,
     flow_m3h as value,
     limit_value,
-    case when flow_m3h > limit_value then true when flow_m3h <= limit_value * return_share then false end as holds
+    is_beyond(flow_m3h, limit_value, hysteresis) as holds
 from alarm_sample
-join limits using (meter, day)
+join alarm_scope using (meter, day)
 where flow_m3h is not null and limit_value is not null

@@ -9,7 +9,6 @@ description: >-
   The flow has not been above the lower limit of the point for two hours within the working hours of a work day; of a point that always runs at any time.
 value: flow_m3h
 limit: coalesce(own_limit, case when runs_always then criterion('alarm.flow_low_m3h', day) end)
-hysteresis: "none: it is over with the first interval above the limit, or with the working hours"
 shortest_intervals: 1
 shortest_min: 120
 deps: [interval_reading, meter_history, meter, calendar]

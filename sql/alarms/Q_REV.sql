@@ -9,7 +9,6 @@ description: >-
   Water flows backwards: an event of at least the reverse volume of the criterion, with pauses as reverse events have them. The value is the highest reverse flow.
 value: flow_m3h
 limit: coalesce(own_limit, criterion('alarm.reverse_m3', day))
-hysteresis: "none: it is over with the first interval without reverse flow after the pause"
 shortest_intervals: 1
 shortest_min: 0
 deps: [interval_reading, meter_history]

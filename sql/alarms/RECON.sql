@@ -7,7 +7,6 @@ unit: m³
 beyond: above
 description: >-
   Billed and measured volume of a bill differ for a reason that a person has to look into: wrong factor, swapped meters, or none found.
-hysteresis: "none: it is over with the next bill that agrees"
 shortest_intervals: 1
 shortest_min: 0
 deps: [reconciliation_reason]
