@@ -550,13 +550,16 @@ def _grant(target: psycopg.Connection, name: str) -> None:
     if target.execute("select has_schema_privilege(%s, 'mart', 'usage')", [name]).fetchone() != (True,):
         target.execute(sql.SQL("grant usage on schema mart to {}").format(role))
         target.execute(sql.SQL("alter default privileges in schema mart grant select on tables to {}").format(role))
+    if target.execute("select has_schema_privilege(%s, 'ops', 'usage')", [name]).fetchone() != (True,):
+        target.execute(sql.SQL("grant usage on schema ops to {}").format(role))
     unread = target.execute(
-        "select relname from pg_class where relnamespace = 'mart'::regnamespace and relkind in ('r', 'v', 'm', 'p') "
-        "and pg_has_role(relowner, 'usage') and not has_table_privilege(%s, oid, 'select')",
-        [name],
+        "select relnamespace::regnamespace::text, relname from pg_class where relkind in ('r', 'v', 'm', 'p') and ("
+        "relnamespace = 'mart'::regnamespace and pg_has_role(relowner, 'usage') "
+        "or relnamespace = 'ops'::regnamespace and relname = any(%s)) and not has_table_privilege(%s, oid, 'select')",
+        [list(SHOWN_OF_OPS), name],
     ).fetchall()
-    for (table,) in unread:
-        target.execute(sql.SQL("grant select on {} to {}").format(sql.Identifier("mart", table), role))
+    for schema, table in unread:
+        target.execute(sql.SQL("grant select on {} to {}").format(sql.Identifier(schema, table), role))
     uncalled = target.execute(
         "select cast(oid as regprocedure) from pg_proc where pronamespace = 'mart'::regnamespace "
         "and pg_has_role(proowner, 'usage') and not has_function_privilege(%s, oid, 'execute')",
@@ -564,10 +567,6 @@ def _grant(target: psycopg.Connection, name: str) -> None:
     ).fetchall()
     for (function,) in uncalled:
         target.execute(sql.SQL("grant execute on function {} to {}").format(sql.SQL(function), role))
-    target.execute(sql.SQL("grant usage on schema ops to {}").format(role))
-    for table in SHOWN_OF_OPS:
-        if target.execute("select to_regclass(%s)", [f"ops.{table}"]).fetchone() != (None,):
-            target.execute(sql.SQL("grant select on {} to {}").format(sql.Identifier("ops", table), role))
 
 
 _told: set[tuple[str, str]] = set()
