@@ -27,6 +27,7 @@ from assets import calendar, columns, register_differences
 from assets.columns import Column
 from assets.warehouse import frame
 from assets.workbench import Workbench
+from ingest_daemon.contract import formulas
 from ingest_daemon.contract.files import replace_file
 from ingest_daemon.contract.headers import SQL, read_header
 
@@ -82,8 +83,8 @@ WORDS = {
 INCOMPLETE = {"italic": True, "font_color": "#7f7f7f"}
 
 
-FORMULA = r"^[=+\-@＝＋－＠\t\r\n]"
-"""How a text begins that a spreadsheet takes for a formula."""
+FORMULA = "^[" + "".join(formulas.SIGNS).replace("-", r"\-") + "]"
+"""A text that a spreadsheet takes for a formula."""
 
 
 class NothingToReport(ValueError):

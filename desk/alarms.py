@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 
+from desk.database import has_table
 from desk.security import Refused
 from ingest_daemon.contract.alarm_codes import ALARMS
 from ingest_daemon.contract.severities import SEVERITIES
@@ -133,12 +134,6 @@ def choices(connection: psycopg.Connection[Any], language: str) -> dict[str, lis
         ):
             found[row.kind].append((row.code, getattr(row, language) or row.code))
     return found
-
-
-def has_table(connection: psycopg.Connection[Any], name: str) -> bool:
-    """Whether the table was published. Raises `psycopg.Error`."""
-    row = connection.execute("select to_regclass(%s) is not null as is_there", [name]).fetchone()
-    return bool(row and row.is_there)
 
 
 # --- One alarm ------------------------------------------------------------------------------------------------------------------

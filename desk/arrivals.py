@@ -4,13 +4,14 @@ The raw store keeps a reading with its last arrival: one that was sent again cou
 in the journal alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import psycopg
 
-from desk.alarms import HELD, has_table
+from desk.alarms import HELD
+from desk.database import has_table
 from ingest_daemon.contract.settings import Settings
 from ingest_daemon.stores import StoreAway, open_store
 from ingest_daemon.stores.settings import StoreSettings
@@ -38,16 +39,27 @@ def terminals_of(connection: psycopg.Connection[Any], meter: str, at: datetime) 
     return sorted(row.terminal for row in rows)
 
 
-def arrivals(settings: Settings, terminals: Sequence[str], begin: datetime, end: datetime) -> list[Arrival] | None:
-    """Those of readings in a stretch, in order of their times; None where the raw store cannot tell now."""
+def stored(
+    settings: Settings, terminals: Sequence[str], begin: datetime, end: datetime, columns: Sequence[str]
+) -> Iterator[tuple[Any, ...]]:
+    """Columns of the raw store's readings of some terminals in a stretch. Raises `StoreAway`."""
     if not terminals:
-        return []
+        return iter(())
     try:
         store = open_store(settings.folder, settings[StoreSettings])
-        rows = store.read(begin, end, columns=["terminal", "ts", "received_at"], terminals=set(terminals))
-    except (StoreAway, ValueError):
+        rows = store.read(begin, end, columns=list(columns), terminals=set(terminals))
+    except ValueError as error:
+        raise StoreAway(str(error)) from error
+    return rows.select(columns).iter_rows()
+
+
+def arrivals(settings: Settings, terminals: Sequence[str], begin: datetime, end: datetime) -> list[Arrival] | None:
+    """Those of readings in a stretch, in order of their times; None where the raw store cannot tell now."""
+    try:
+        rows = stored(settings, terminals, begin, end, ("terminal", *Arrival._fields))
+    except StoreAway:
         return None
-    return [Arrival(*row) for row in rows.sort("ts").select("ts", "received_at").iter_rows()]
+    return sorted((Arrival(*row) for _, *row in rows), key=lambda arrival: arrival.ts)
 
 
 def known_then(intervals: Sequence[Any], came: Sequence[Arrival], moment: datetime) -> list[Any]:

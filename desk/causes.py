@@ -1,10 +1,10 @@
 """What people may name as the cause of an alarm: those that are shipped, and those of the site's vocabulary (kind `cause`)."""
 
-import csv
 from collections.abc import Mapping
 
 from desk.words import Word
 from ingest_daemon.contract.log import RateLimitedLog
+from ingest_daemon.contract.registry_schema import read_csv
 from ingest_daemon.contract.site import Site
 
 KIND = "cause"
@@ -34,12 +34,12 @@ def causes(site: Site) -> dict[str, Word]:
 def _own(site: Site) -> dict[str, Word]:
     path = site.registry / "vocabulary.csv"
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
+        table = read_csv(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError) as error:
         _LIMITED.warn("vocabulary", f"{path}: causes are those that are shipped: {error}")
         return {}
-    own = [row for row in rows if (row.get("kind") or "").strip() == KIND and (row.get("code") or "").strip()]
-    return {row["code"].strip(): Word(*(row.get(name) or row["code"].strip() for name in Word._fields)) for row in own}
+    rows = (dict(zip(table.columns, cells, strict=False)) for cells in table.rows)
+    own = [row for row in rows if row.get("kind") == KIND and row.get("code")]
+    return {row["code"]: Word(*(row.get(name) or row["code"] for name in Word._fields)) for row in own}

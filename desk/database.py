@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg.rows import namedtuple_row
@@ -46,3 +47,9 @@ def desk_dsn(settings: Settings) -> str:
     if not dsn:
         raise NoDatabase(f"{path} is not there: the embedded PostgreSQL does not run; start it with mainflow up")
     return dsn
+
+
+def has_table(connection: psycopg.Connection[Any], name: str) -> bool:
+    """Whether the table was published. Raises `psycopg.Error`."""
+    row = connection.execute("select to_regclass(%s) is not null as is_there", [name]).fetchone()
+    return bool(row and row.is_there)

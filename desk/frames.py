@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from desk.arrivals import stored
 from ingest_daemon import operations
 from ingest_daemon.contract.settings import Settings
-from ingest_daemon.stores import StoreAway, open_store
-from ingest_daemon.stores.settings import StoreSettings
 
 if TYPE_CHECKING:
     import polars as pl
@@ -70,14 +69,7 @@ class Frame(NamedTuple):
 
 def readings(settings: Settings, terminals: Sequence[str], at: datetime) -> list[Reading]:
     """The stored readings near a time. Raises `StoreAway`."""
-    if not terminals:
-        return []
-    try:
-        store = open_store(settings.folder, settings[StoreSettings])
-    except ValueError as error:
-        raise StoreAway(str(error)) from error
-    rows = store.read(at - AROUND, at + AROUND, columns=list(Reading._fields), terminals=set(terminals))
-    return [Reading(*row) for row in rows.select(Reading._fields).iter_rows()]
+    return [Reading(*row) for row in stored(settings, terminals, at - AROUND, at + AROUND, Reading._fields)]
 
 
 def nearest(rows: Sequence[Reading], at: datetime) -> Reading | None:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from desk.database import has_table
 from desk.spreadsheets import csv_bytes, without_empty
 from ingest_daemon import operations
 from ingest_daemon.contract import registry_belief
@@ -323,7 +324,7 @@ def present_problems(connection: psycopg.Connection[Any], settings: Settings) ->
 
 def known_meters(connection: psycopg.Connection[Any]) -> set[str]:
     """The meters that the figures know, those of billing alone and former ones included."""
-    if connection.execute("select to_regclass('mart.meter')").fetchone() == (None,):
+    if not has_table(connection, "mart.meter"):
         return set()
     return {meter for (meter,) in connection.execute("select meter from mart.meter")}
 

@@ -18,13 +18,11 @@ import xlsxwriter
 from openpyxl import load_workbook
 from openpyxl.worksheet.worksheet import Worksheet
 
+from ingest_daemon.contract.formulas import SIGNS
 from ingest_daemon.contract.registry_schema import NotWhole, Problem, read_csv
 
 BOM = b"\xef\xbb\xbf"
 ZIP, OLD_EXCEL = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""First characters of a cell that spreadsheets may run."""
-
 MOST_CELLS = 1_000_000
 """Of a workbook; a larger table comes as CSV."""
 MOST_UNPACKED = 64 << 20
@@ -75,7 +73,7 @@ def _formula(path: Path, row: int, column: str, cell: str) -> Problem:
 
 
 def _without_guard(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA) else cell
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(SIGNS) else cell
 
 
 # --- XLSX ---------------------------------------------------------------------------------------------------------------------
@@ -178,7 +176,7 @@ def download_csv(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes
 
 
 def _guarded(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(FORMULA) and not _is_number(cell) else cell
+    return f"'{cell}" if cell.startswith(SIGNS) and not _is_number(cell) else cell
 
 
 def _is_number(cell: str) -> bool:

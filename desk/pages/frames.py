@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from starlette.responses import Response
 
 from desk import frames
+from desk.alarms import read_time
 from desk.arrivals import terminals_of
 from desk.security import VIEWER, Refused, Visit, page
 from ingest_daemon import operations
@@ -67,18 +68,17 @@ def _time(visit: Visit, name: str) -> datetime | None:
 
     Raises `Refused` for what is none.
     """
-    text = visit.query.get(name, "").strip().replace(" ", "+")
+    text = visit.query.get(name, "").strip().replace(" ", "+")[:LONGEST]
     if not text:
         return None
     try:
         if text.isascii() and text.isdecimal() and int(text[:20]) >= EPOCH_MS:
             return datetime.fromtimestamp(int(text[:20]) / 1000, UTC)
-        moment = datetime.fromisoformat(text)
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=visit.desk.settings.zone)
-        moment.astimezone(UTC) - timedelta(days=2), moment.astimezone(UTC) + timedelta(days=2)  # times at the end of the calendar
+        moment = read_time(name, text, visit.desk.settings.zone)
+        moment - timedelta(days=2), moment + timedelta(days=2)  # times at the end of the calendar
     except (ValueError, OverflowError, OSError):
-        raise Refused(400, "wrong_value", field=name, value=text[:LONGEST]) from None
-    return moment.astimezone(UTC)
+        raise Refused(400, "wrong_value", field=name, value=text) from None
+    return moment
 
 
 def _chosen(visit: Visit) -> tuple[str, int] | None:
