@@ -12,10 +12,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from psycopg.conninfo import conninfo_to_dict
 
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 START_S = 60.0
 STOP_S = 20.0
+LOOK_S = 0.05
+"""Between two looks whether a process is ready."""
 LEAST_FREE = 1 << 20
 """Bytes without which no process starts."""
 
@@ -79,11 +81,7 @@ def daemon(site: Site, environment: Mapping[str, str] | None = None, *, children
         return
     own = Process("daemon", [sys.executable, "-m", "ingest_daemon", "--site", str(site.root)], site, environment or {})
     with kept_running(own, _listed(children)) as started:
-        deadline = time.monotonic() + START_S
-        while (ports := running_daemon(site)) is None:
-            if started.poll() is not None or time.monotonic() > deadline:
-                raise ServerError(f"the socket daemon does not start:\n{_tail(site, 'daemon')}")
-            time.sleep(0.05)
+        ports = _awaited(lambda: running_daemon(site), started, site, "daemon", "the socket daemon does not start")
         yield ports
 
 
@@ -178,11 +176,7 @@ def desk(settings: Settings, *, children: list[Child] | None = None, with_grafan
     noted = address_file(site)
     noted.unlink(missing_ok=True)
     with kept_running(Process("desk", command, site, environment), _listed(children)) as started:
-        deadline = time.monotonic() + START_S
-        while (link := glance(noted, lambda known: str(known["link"]))) is None:
-            if started.poll() is not None or time.monotonic() > deadline:
-                raise ServerError(f"the desk does not start:\n{_tail(site, 'desk')}")
-            time.sleep(0.05)
+        link = _awaited(lambda: glance(noted, lambda known: str(known["link"])), started, site, "desk", "the desk does not start")
         yield link
 
 
@@ -308,11 +302,20 @@ def _listed(children: list[Child] | None) -> list[Child]:
 
 
 def _await_port(port: int, started: Process, site: Site, name: str) -> None:
+    _awaited(lambda: port_answers(port) or None, started, site, name, f"{name} does not answer on port {port}")
+
+
+Found = TypeVar("Found")
+
+
+def _awaited(look: Callable[[], Found | None], started: Process, site: Site, name: str, failure: str) -> Found:
+    """What `look` finds as soon as it finds something; `ServerError` with the process' log where it ends or takes too long."""
     deadline = time.monotonic() + START_S
-    while not port_answers(port):
+    while (found := look()) is None:
         if started.poll() is not None or time.monotonic() > deadline:
-            raise ServerError(f"{name} does not answer on port {port}:\n{_tail(site, name)}")
-        time.sleep(0.2)
+            raise ServerError(f"{failure}:\n{_tail(site, name)}")
+        time.sleep(LOOK_S)
+    return found
 
 
 def port_answers(port: int) -> bool:
