@@ -38,6 +38,11 @@ def formats() -> dict[str, str]:
     return found
 
 
+def decimals(unit: str) -> int:
+    """The decimals of values of a unit; none of what has no unit."""
+    return len(formats().get(unit, "0").partition(".")[2])
+
+
 @cache
 def _headers() -> tuple[dict[str, dict[str, Column]], dict[str, Column]]:
     """The columns of each table, and the shared ones."""

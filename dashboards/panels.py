@@ -287,12 +287,15 @@ def layout(rows: Sequence[tuple[int, Sequence[tuple[int, Json]]]]) -> list[Json]
 
 def measured(column: str) -> str:
     """A value of the alarm `a` with its unit, and the decimals of the unit."""
-    decimals = {alarm.unit: len(columns.formats().get(alarm.unit, "0").partition(".")[2]) for alarm in ALARMS.values()}
-    forms = " ".join(f"WHEN '{unit}' THEN 'FM999999990{'.' * bool(digits)}{'0' * digits}'" for unit, digits in decimals.items())
+    digits_of = {alarm.unit: columns.decimals(alarm.unit) for alarm in ALARMS.values()}
+    forms = " ".join(f"WHEN '{unit}' THEN 'FM999999990{'.' * bool(digits)}{'0' * digits}'" for unit, digits in digits_of.items())
     return f"rtrim(to_char(CAST({column} AS numeric), CASE a.unit {forms} ELSE 'FM999999990.00' END) || ' ' || a.unit)"
 
 
-TICKER = f"""SELECT a.state, a.raised_at, a.code, concat_ws(' · ', nullif(a.customer_name, ''), a.meter) AS customer,
+WHO = "concat_ws(' · ', nullif(a.customer_name, ''), a.meter) AS customer"
+"""Customer and meter of the alarm `a`."""
+
+TICKER = f"""SELECT a.state, a.raised_at, a.code, {WHO},
   {measured("a.value")} AS measured_value, CAST(a.alarm_id AS text) AS alarm_id
 FROM ops.alarm_ticker AS a
 WHERE a.role = 'viewer'

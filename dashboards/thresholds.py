@@ -21,6 +21,9 @@ LATEST_ROWS = 5000
 ALARM_ROWS = 500
 """Rows that an alarm table sends to a browser at most, newest first."""
 
+ALARM_AROUND_S = 2 * 3600
+"""Seconds before and after an alarm that the chart of its link shows."""
+
 STATISTICS_ROWS = 50
 """Rows of a table of alarm statistics, most alarms first."""
 

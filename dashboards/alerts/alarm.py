@@ -6,10 +6,10 @@ fails or finds nothing new changes nothing (`KeepLast`): the rule `source` tells
 
 import re
 
-from dashboards import Json, Links, style, thresholds, uid
+from dashboards import Json, Links, thresholds, uid
 from dashboards.alerts import above, chosen, encoded, given, label, math, sql
-from dashboards.columns import formats
-from dashboards.vocabulary import ALARMS, TELLING, Column
+from dashboards.columns import decimals
+from dashboards.vocabulary import ALARMS, TELLING
 
 _OPEN = """SELECT CAST(alarm_id AS text) AS alarm, code, severity, meter, customer_no, customer_name,
   CAST({} AS double precision) AS value
@@ -29,9 +29,6 @@ QUERIES = {
 LOCAL = '(toTime $values.{}.Value).Local.Format "2006-01-02 15:04"'
 """An epoch (s) as civil time in the zone that the server runs in (TZ)."""
 
-AROUND_S = 2 * 3600
-"""Seconds before and after an alarm that the chart of its link shows."""
-
 
 def alert(links: Links) -> Json:
     """The rule: A whether it fires, P peak, L limit, E raised, C cleared (epoch s), S open for (s), R whether it was retracted.
@@ -39,7 +36,7 @@ def alert(links: Links) -> Json:
     D the decision; F and T the chart's range (ms).
     """
     data = [sql(ref, text) for ref, text in QUERIES.items()]
-    data += [math("F", f"($E - {AROUND_S}) * 1000"), math("T", f"($E + {AROUND_S}) * 1000")]
+    data += [math(ref, f"($E {sign} {thresholds.ALARM_AROUND_S}) * 1000") for ref, sign in (("F", "-"), ("T", "+"))]
     return {
         "every": thresholds.ALARMS_EVERY,
         "uid": uid(__name__),
@@ -126,6 +123,5 @@ def _forms() -> dict[str, str]:
     """How a value is printed, by a condition on the code: with its unit, and the decimals of the unit."""
     codes: dict[str, list[str]] = {}
     for code, alarm in ALARMS.items():
-        decimals = style.unit(Column(alarm.word, alarm.unit, formats().get(alarm.unit, "0"))).decimals
-        codes.setdefault(f"%.{decimals}f {alarm.unit}".strip(), []).append(f'"{code}"')
+        codes.setdefault(f"%.{decimals(alarm.unit)}f {alarm.unit}".strip(), []).append(f'"{code}"')
     return {f"eq $code {' '.join(of_form)}": form for form, of_form in codes.items()}

@@ -3,7 +3,7 @@
 Here also how an alarm looks, on whichever board it is.
 """
 
-from dashboards import Json, style
+from dashboards import Json, style, thresholds
 from dashboards.panels import mapping, painted, to_desk
 from dashboards.vocabulary import ALARM_LINK, ALARM_STATES, ALARMS, ORIGINS, SEVERITIES
 
@@ -11,12 +11,9 @@ STATE = """CASE WHEN a.retracted_at IS NOT NULL THEN 'retracted' WHEN a.cleared_
     WHEN a.acknowledged_at IS NOT NULL THEN 'acknowledged' ELSE 'open' END"""
 """The state of the alarm `a`; whether it is acknowledged is told of open ones, of the others there is a column."""
 
-AROUND = """CAST(CAST(1000 * (extract(epoch FROM a.raised_at) - 7200) AS bigint) AS text) AS from_ms,
-  CAST(CAST(1000 * (extract(epoch FROM a.raised_at) + 7200) AS bigint) AS text) AS to_ms"""
-"""The range of the chart of the alarm `a`: two hours before and after it, as Grafana has times in links."""
-
-WHO = "concat_ws(' · ', nullif(a.customer_name, ''), a.meter) AS customer"
-"""Customer and meter of the alarm `a`."""
+_MS = "CAST(CAST(1000 * (extract(epoch FROM a.raised_at) {} {}) AS bigint) AS text) AS {}"
+AROUND = ",\n  ".join(_MS.format(sign, thresholds.ALARM_AROUND_S, name) for sign, name in (("-", "from_ms"), ("+", "to_ms")))
+"""The range of the chart of the alarm `a`, as Grafana has times in links."""
 
 HIDDEN: dict[str, Json] = {name: {"custom__hidden": True} for name in ("alarm_id", "meter", "from_ms", "to_ms")}
 """Columns that only links need."""

@@ -4,8 +4,8 @@ Figures are counted from `ops.alarm` itself, so that they follow the filters; th
 """
 
 from dashboards import Json, style, thresholds, uid
-from dashboards.boards import AROUND, STATE, WHO, alarm_words, shown
-from dashboards.panels import bars, choice, dashboard, fixed_choice, layout, measured, plain, stat, steps, table, text_box
+from dashboards.boards import AROUND, STATE, alarm_words, shown
+from dashboards.panels import WHO, bars, choice, dashboard, fixed_choice, layout, measured, plain, stat, steps, table, text_box
 from dashboards.vocabulary import ALARM_STATES, ALARMS, ALL, SEVERITIES, TELLING, VALUES
 
 _MEASURED = f"{measured('a.peak_value')} AS measured_value, {measured('a.limit_value')} AS measured_limit"

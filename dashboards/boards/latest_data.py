@@ -1,8 +1,8 @@
 """The board of all customers: how the fleet is now, a row a meter, and the newest alarms. The home page."""
 
 from dashboards import Json, style, thresholds, uid
-from dashboards.boards import AROUND, STATE, WHO, alarm_words, shown
-from dashboards.panels import dashboard, drill_down, layout, mapping, measured, painted, stat, steps, table, text_box
+from dashboards.boards import AROUND, STATE, alarm_words, shown
+from dashboards.panels import WHO, dashboard, drill_down, layout, mapping, measured, painted, stat, steps, table, text_box
 from dashboards.vocabulary import CONTACT_STATES, PRESSURE_STATES
 
 # The age is the one value that cannot be published: it changes by itself.
