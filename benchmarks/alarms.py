@@ -1,7 +1,6 @@
 """How soon an alarm is there: from a frame's acknowledgement to its row in `ops.alarm`, in `mainflow up` with 2,000 meters."""
 
 import socket
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +12,7 @@ from benchmarks.figures import Figure, at_most
 from benchmarks.figures_cost import SIZES
 from benchmarks.parties import START_S
 from benchmarks.run import Run
-from benchmarks.stack import up
+from benchmarks.stack import seconds_until, up
 from ingest_daemon.codecs import sl651
 from ingest_daemon.contract.files import read_json
 
@@ -108,7 +107,4 @@ def _seen_after_s(board: Any, port: int, frames: Sequence[bytes], terminal: str,
     query = "select 1 from ops.alarm where meter = %s and code = %s and first_seen_at > %s"
     began_at = datetime.now(UTC)
     _acknowledged(port, frames)
-    began = time.monotonic()
-    while time.monotonic() - began < LONGEST_S and not board.execute(query, [f"M{terminal}", code, began_at]).fetchone():
-        time.sleep(0.05)
-    return time.monotonic() - began
+    return seconds_until(lambda: board.execute(query, [f"M{terminal}", code, began_at]).fetchone(), LONGEST_S)

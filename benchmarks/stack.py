@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +18,8 @@ from ingest_daemon.contract.files import read_json
 from ingest_daemon.contract.site import Site
 
 COMMAND = [sys.executable, "-c", "from pipelines.cli.main import main; main()"]
+STEP_S = 0.05
+"""Between two looks."""
 PORTS = ("DAGSTER", "GRAFANA")
 
 KINDS = (
@@ -65,6 +67,14 @@ def up(site: Site) -> Iterator[Stack]:
     finally:
         running.terminate()
         running.wait(timeout=2 * START_S)
+
+
+def seconds_until(look: Callable[[], object], most_s: float) -> float:
+    """How long it takes from now until `look` finds something; so many seconds where it does not."""
+    began = time.monotonic()
+    while time.monotonic() - began < most_s and not look():
+        time.sleep(STEP_S)
+    return time.monotonic() - began
 
 
 def memory_by_kind(pid: int) -> Mapping[str, float]:

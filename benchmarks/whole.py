@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,13 +18,12 @@ from benchmarks.figures import Figure, at_most, ratios
 from benchmarks.figures_cost import HISTORY, MONTH, SIZES, Task, archive_of, measured
 from benchmarks.parties import REPOSITORY, START_S
 from benchmarks.run import Run
-from benchmarks.stack import COMMAND, up
+from benchmarks.stack import COMMAND, seconds_until, up
 from ingest_daemon.codecs import sl651
 from ingest_daemon.contract.site import Site
 
 TRIES = 50
 SHOWN_WITHIN_S = 60.0
-STEP_S = 0.1
 PROBE_MARTS = 30
 DAYS = 3
 """New days that are measured one after the other."""
@@ -142,13 +140,8 @@ def _shown_after_s(board: Any, port: int, terminal: str) -> float:
     with socket.create_connection(("127.0.0.1", port), timeout=START_S) as line:
         line.sendall(frame)
         line.recv(4096)
-        began = time.monotonic()
-        while time.monotonic() - began < SHOWN_WITHIN_S:
-            query = "select reading_at from mart.latest_status where meter = %s"
-            if board.execute(query, [f"M{terminal}"]).fetchone() == (now,):
-                break
-            time.sleep(STEP_S)
-        return time.monotonic() - began
+        query = "select reading_at from mart.latest_status where meter = %s"
+        return seconds_until(lambda: board.execute(query, [f"M{terminal}"]).fetchone() == (now,), SHOWN_WITHIN_S)
 
 
 def _children() -> resource.struct_rusage:
