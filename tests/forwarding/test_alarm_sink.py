@@ -82,18 +82,19 @@ def test_in_whatever_order_the_words_of_a_terminal_come_its_alarms_are_the_same(
 
 
 def test_what_a_version_without_words_had_told_becomes_alarms(site: Site, dsn: str) -> None:
+    times = [minutes_ago(ago) for ago in (59, 55, 51)]
     site.state.mkdir()
     write_json(site.state / "postgres.json", {"dsn": dsn}, durable=False)
     with psycopg.connect(dsn) as connection:
         migrate(connection, migrations()[:4])
-        for state, minute in (("raised", 1), ("cleared", 5), ("raised", 9)):
+        for state, at in zip(("raised", "cleared", "raised"), times, strict=True):
             connection.execute(
                 "insert into ops.alarm_event values (%s, %s, 'MAG', %s, %s, now(), null, null, '', 'device', 1)",
-                [METER, METER, state, minutes_ago(60 - minute)],
+                [METER, METER, state, at],
             )
     with running(site):
         rows = eventually(lambda: alarm_rows(dsn), "alarms")
-    assert rows == [("MAG", minutes_ago(59), minutes_ago(55)), ("MAG", minutes_ago(51), None)]
+    assert rows == [("MAG", times[0], times[1]), ("MAG", times[2], None)]
 
 
 def alarm_rows(dsn: str) -> list[tuple[object, ...]]:
