@@ -1,7 +1,7 @@
 """Grafana as code: boards and alert rules in Python become the committed files in `generated/`.
 
-Here: finding what there is (one file a board in `boards/`, one file a rule in `alerts/`) and the panels' SQL made runnable
-outside Grafana. Not here: any figure; the panels only select what is published in the schemas `mart` and `ops`.
+Here: finding what there is (one file a board in a group's folder of `boards/`, one file a rule in `alerts/`) and the panels' SQL
+made runnable outside Grafana. Not here: any figure; the panels only select what is published in the schemas `mart` and `ops`.
 """
 
 import importlib
@@ -11,12 +11,16 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from dashboards.vocabulary import spoken
+from dashboards.vocabulary import Word, spoken
 
 Json = dict[str, Any]
 
 MACROS = {"__timeFilter": "{0} BETWEEN '{start}' AND '{end}'", "__timeFrom": "'{start}'", "__timeTo": "'{end}'"}
 """The data source's macros that our SQL may use, as PostgreSQL."""
+
+
+GROUPS = ("home", "display", "analysis", "alarms", "revenue", "quality", "help")
+"""The folders of `boards/`, in the order in which people see them."""
 
 
 class Links(NamedTuple):
@@ -39,15 +43,33 @@ def uid(module: str) -> str:
     return module.rpartition(".")[2].replace("_", "-")
 
 
+def groups() -> dict[str, Word]:
+    """The title of each group of boards. Raises `ValueError` for a folder without a place in `GROUPS`."""
+    found = {name.rpartition(".")[2] for name in _modules("boards")}
+    if found != set(GROUPS):
+        raise ValueError(f"dashboards/boards: expected the folders {', '.join(GROUPS)}; there are {', '.join(sorted(found))}")
+    return {name: importlib.import_module(f"{__name__}.boards.{name}").TITLE for name in GROUPS}
+
+
 def all_boards(language: str = "zh", links: Links = LINKS) -> dict[str, Json]:
-    """Every board's dashboard JSON by uid, in one language: each file of `boards/` offers `board()`."""
+    """Every board's dashboard JSON by uid, in one language: each file in the folders of `boards/` offers `board()`."""
     with spoken(language):
-        boards = {uid(name): importlib.import_module(name).board() for name in _modules("boards")}
+        boards = {uid(name): importlib.import_module(name).board() for group in GROUPS for name in _modules(f"boards.{group}")}
     for board in boards.values():
         for variable in board["templating"]["list"]:
             if variable["name"] == "desk":
                 variable |= {"query": links.desk, "current": {"value": links.desk, "text": links.desk}}
     return boards
+
+
+def group_of(board: Json) -> str:
+    """The group that a board lies in."""
+    return str(board["tags"][1].partition("-")[2])
+
+
+def panels_of(board: Json) -> list[Json]:
+    """The panels of a board, those in folded sections too, without headings."""
+    return [each for item in board["panels"] for each in [item, *item.get("panels", [])] if each["type"] != "row"]
 
 
 def all_rules(language: str = "zh", links: Links = LINKS) -> dict[str, Json]:
@@ -65,7 +87,7 @@ def queries() -> list[tuple[str, str, str]]:
                 found.append((name, f"${variable['name']}", variable["query"]))
         for annotation in board["annotations"]["list"]:
             found.append((name, annotation["name"], annotation["target"]["rawSql"]))
-        for panel in board["panels"]:
+        for panel in panels_of(board):
             found += [(name, panel["title"], target["rawSql"]) for target in panel.get("targets", [])]
     for name, rule in all_rules().items():
         found += [(name, step["refId"], step["model"]["rawSql"]) for step in rule["data"] if "rawSql" in step["model"]]

@@ -13,11 +13,21 @@ from dashboards.vocabulary import COMPUTED, Column, Word
 def column(name: str, sql: str) -> Column:
     """Column `name` of a panel's SQL: of a table there, of `COMPUTED`, or a shared word.
 
-    Raises `ValueError` where there is none, or where two tables of the SQL mean different things by it.
+    Of two tables with such a column it is that by whose alias the SQL first calls it. Raises `ValueError` where there is none, or
+    where two tables of the SQL mean different things by it and no alias decides.
     """
     tables, shared = _headers()
     selected = [table for table in dict.fromkeys(re.findall(r"\b(?:mart|ops)\.(\w+)", sql)) if table in tables]
     found = list(dict.fromkeys(tables[table][name] for table in selected if name in tables[table]))
+    if not found and name.endswith("_words"):
+        found = [_in_both(tables[table], name.removesuffix("_words")) for table in selected if name[:-5] + "zh" in tables[table]][
+            :1
+        ]
+    if len(found) > 1 and (called := re.search(rf"\b(\w+)\.{name}\b", sql)):
+        aliased = dict(re.findall(r"\b(?:mart|ops)\.(\w+) AS (\w+)", sql)[::-1])
+        found = [
+            tables[table][name] for table, alias in aliased.items() if alias == called[1] and name in tables.get(table, {})
+        ] or found
     if len(found) > 1:
         raise ValueError(f"column {name}: {', '.join(selected)} give it different words; select it under another name; in: {sql}")
     if found:
@@ -30,6 +40,12 @@ def column(name: str, sql: str) -> Column:
         f"column {name}: no column of {', '.join(selected) or 'a table with a header'}, and no word of "
         f"dashboards/vocabulary.py COMPUTED or sql/columns.yaml; in: {sql}"
     )
+
+
+def _in_both(table: dict[str, Column], code: str) -> Column:
+    """What a table names in both languages (`in_words`): a heading in each, without the word for the language."""
+    zh, en = table[f"{code}_zh"], table[f"{code}_en"]
+    return zh._replace(word=Word(zh.word.zh.partition("（")[0], en.word.en.partition(" (")[0]))
 
 
 def formats() -> dict[str, str]:

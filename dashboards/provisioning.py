@@ -22,9 +22,10 @@ from grafana_api.grafana_face import GrafanaFace
 from psycopg.conninfo import conninfo_to_dict
 from requests import RequestException
 
-from dashboards import LINKS, Json, Links, all_boards, all_rules
-from dashboards.panels import DATASOURCE
+from dashboards import LINKS, Json, Links, all_boards, all_rules, group_of, groups
+from dashboards.panels.core import DATASOURCE
 from dashboards.telling import NEVER_AGAIN, WEBHOOK, Receiver, notifications
+from dashboards.vocabulary import spoken
 
 GENERATED = Path(__file__).parent / "generated"
 FOLDER = "Mainflow"
@@ -73,7 +74,7 @@ def files(
     """
     return {
         "datasources/mainflow.yaml": _datasource(postgres),
-        "dashboards/mainflow.yaml": _provider(board_folder),
+        "dashboards/mainflow.yaml": _providers(board_folder, language),
         "alerting/rules.yaml": _groups(language, links),
         NOTIFICATIONS: notifications(receivers, former, zone, language),
     }
@@ -86,7 +87,7 @@ def generate(folder: Path = GENERATED) -> list[Path]:
     for language in LANGUAGES:
         made = files(CONTAINER_POSTGRES, told, CONTAINER_BOARDS, language=language)
         texts |= {f"{language}/{path}": _yaml(content) for path, content in made.items()}
-        texts |= {f"{language}/boards/{name}.json": _board_text(board) for name, board in all_boards(language).items()}
+        texts |= {f"{language}/boards/{path}": text for path, text in _board_texts(language, LINKS).items()}
     for path, text in texts.items():
         _write(folder / path, text)
     return [folder / path for path in texts]
@@ -123,8 +124,11 @@ def write(
     before = folder / "provisioning" / NOTIFICATIONS
     former = yaml.safe_load(before.read_text(encoding="utf-8")) if before.exists() else {}
     boards = folder / "boards"
-    for name, board in all_boards(language, links).items():
-        _write(boards / f"{name}.json", _board_text(board))
+    texts = _board_texts(language, links)
+    for gone in set(boards.rglob("*.json")) - {boards / path for path in texts}:
+        gone.unlink()  # of a former version: Grafana would go on showing it
+    for path, text in texts.items():
+        _write(boards / path, text)
     made = files(postgres, literal, str(boards), language=language, zone=zone, links=links, former=former)
     for path, content in made.items():
         _write(folder / "provisioning" / path, _yaml(content), private=True)
@@ -255,18 +259,25 @@ def _datasource(postgres: Mapping[str, Any]) -> Json:
     return {"apiVersion": 1, "datasources": [source]}
 
 
-def _provider(board_folder: str) -> Json:
-    provider = {
-        "name": "mainflow",
-        "orgId": 1,
-        "folder": FOLDER,
-        "type": "file",
-        "disableDeletion": True,
-        "allowUiUpdates": False,
-        "updateIntervalSeconds": 60,
-        "options": {"path": board_folder, "foldersFromFilesStructure": False},
-    }
-    return {"apiVersion": 1, "providers": [provider]}
+def _providers(board_folder: str, language: str) -> Json:
+    """A folder in Grafana a group of boards."""
+    with spoken(language):
+        titles = {name: str(title) for name, title in groups().items()}
+    providers = [
+        {
+            "name": f"mainflow-{name}",
+            "orgId": 1,
+            "folder": title,
+            "folderUid": f"mainflow-{name}",
+            "type": "file",
+            "disableDeletion": False,
+            "allowUiUpdates": False,
+            "updateIntervalSeconds": 60,
+            "options": {"path": f"{board_folder}/{name}", "foldersFromFilesStructure": False},
+        }
+        for name, title in titles.items()
+    ]
+    return {"apiVersion": 1, "providers": providers}
 
 
 def _groups(language: str, links: Links) -> Json:
@@ -307,7 +318,7 @@ def _ini(folder: Path, secret: Path, zone: str, language: str, port: int, link: 
         "users": {"allow_sign_up": "false", "default_language": LANGUAGES[language]},
         "auth.anonymous": {"enabled": str(wall).lower(), "org_name": WALL, "org_role": "Viewer", "hide_version": "true"},
         "date_formats": {"default_timezone": zone},
-        "dashboards": {"default_home_dashboard_path": folder / "boards" / "latest-data.json"},
+        "dashboards": {"default_home_dashboard_path": folder / "boards" / "home" / "home.json"},
         # A new receiver counts from the start on, not only a minute later.
         "unified_alerting": {"notification_log_retention": NEVER_AGAIN, "alertmanager_config_poll_interval": "10s"},
         "log": {"mode": "console", "level": "warn"},
@@ -316,8 +327,12 @@ def _ini(folder: Path, secret: Path, zone: str, language: str, port: int, link: 
     return "\n".join(lines)
 
 
-def _board_text(board: Json) -> str:
-    return json.dumps(board, ensure_ascii=False, indent=1) + "\n"
+def _board_texts(language: str, links: Links) -> dict[str, str]:
+    """The file of each board, by its path below the folder of boards."""
+    return {
+        f"{group_of(board)}/{name}.json": json.dumps(board, ensure_ascii=False, indent=1) + "\n"
+        for name, board in all_boards(language, links).items()
+    }
 
 
 def _literal(value: str) -> str:

@@ -24,6 +24,18 @@ ALARM_ROWS = 500
 ALARM_AROUND_S = 2 * 3600
 """Seconds before and after an alarm that the chart of its link shows."""
 
+SHADED_DAYS = 40
+"""Days of the period up to which days off are shaded on curves."""
+
+SHADED_NIGHTS = 8
+"""Days of the period up to which nights are shaded on curves."""
+
+RAW_DAYS = 8
+"""Days of the period up to which curves have the step of the terminal; beyond, an hour (as in `sql/functions/curve.sql`)."""
+
+NEIGHBOURS = 12
+"""Meters of the same network that are drawn beside one."""
+
 STATISTICS_ROWS = 50
 """Rows of a table of alarm statistics, most alarms first."""
 

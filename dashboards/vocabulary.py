@@ -1,6 +1,7 @@
-"""The words of the boards and alerts, Chinese and English: the one place where they are written.
+"""The words that boards and alerts share, Chinese and English, and how words are written in the language of the site.
 
-Not here: words and units of a table's columns and of alarm codes (the headers in `sql/`) and limits (`thresholds.py`).
+Not here: words and units of a table's columns and of alarm codes (the headers in `sql/`), a board's own words (its file), limits
+(`thresholds.py`).
 """
 
 from collections.abc import Iterator
@@ -37,6 +38,16 @@ class Word(NamedTuple):
         return self.en if _SPOKEN.get() == "en" else self.zh
 
 
+def language() -> str:
+    """The language in which boards are made: `zh` or `en`."""
+    return _SPOKEN.get()
+
+
+def in_words(code: str) -> str:
+    """SQL of the words of what a table names in both languages: column `reason_zh` or `reason_en` of the code `reason`."""
+    return f"{code}_{language()} AS {code.rpartition('.')[2]}_words"
+
+
 class Alarm(NamedTuple):
     """An alarm code: its words, how pressing it is, and the unit of its value."""
 
@@ -49,10 +60,15 @@ class Alarm(NamedTuple):
 
 
 class Text(NamedTuple):
-    """A panel's words: title and description."""
+    """The words of a panel or board: title and description."""
 
     title: Word
     description: Word
+
+
+def words(zh: str, en: str, more_zh: str, more_en: str) -> Text:
+    """A title and a description, each in both languages."""
+    return Text(Word(zh, en), Word(more_zh, more_en))
 
 
 class Column(NamedTuple):
@@ -94,15 +110,21 @@ VARIABLES: dict[str, Word] = {
     "meter": Word("水表", "Meter"),
     "month": Word("月份", "Month"),
     "day": Word("日期", "Day"),
-    "grain": Word("峰谷值周期", "Peak–valley by"),
-    "code": Word("报警类型", "Kind of alarm"),
+    "grain": Word("周期", "By"),
+    "alarm_code": Word("报警类型", "Kind of alarm"),
     "customer": Word("客户或水表", "Customer or meter"),
+    "customer_no": Word("客户", "Customer"),
+    "kind": Word("分类", "Class"),
+    "code": Word("类别值", "Of class"),
+    "year": Word("年度", "Year"),
+    "step": Word("步长", "Step"),
     "region": Word("区域", "Region"),
     "state": Word("状态", "State"),
     "severity": Word("级别", "Severity"),
 }
 
 ALL = Word("全部", "all")
+TOTAL = Word("合计", "Total")
 VALUES: dict[str, Word] = {"none": Word("未填", "none")}
 
 ALARM_LINK: dict[str, Word] = {
@@ -111,6 +133,14 @@ ALARM_LINK: dict[str, Word] = {
     "frames": Word("查看原始报文", "See the frames"),
     "annotation": Word("报警时段", "Alarms"),
 }
+
+SHADES: dict[str, Word] = {
+    "days_off": Word("休息日", "Days off"),
+    "rest": Word("周末", "weekend"),
+    "nights": Word("夜间", "Nights"),
+    "replacement": Word("换表", "Meter changed"),
+}
+"""What is marked on curves."""
 
 ALARMS: dict[str, Alarm] = {
     path.stem: Alarm(Word(header["zh"], header["en"]), header["severity"], header["unit"])
@@ -191,167 +221,3 @@ TELLING: dict[str, Word] = {
     "what_to_do": Word("处置", "What to do"),
 }
 """The notifications; the rule `alerts/alarm.py` sets the variables in them."""
-
-BOARDS: dict[str, Text] = {
-    "latest-data": Text(
-        Word("最新数据", "Latest data"),
-        Word("全部大客户的最新读数、压力、水量与报警。", "Latest reading, pressure, volume and alarms of every major customer."),
-    ),
-    "alarms": Text(
-        Word("报警中心", "Alarms"),
-        Word("未恢复报警、报警查询与统计。", "Open alarms, search and statistics."),
-    ),
-    "customer": Text(
-        Word("客户监测", "Customer"),
-        Word("一个客户的供水全过程。", "The whole supply of one customer."),
-    ),
-}
-
-PANELS: dict[str, Text] = {
-    "ticker": Text(
-        Word("报警提醒", "Alarms now"),
-        Word(
-            "未恢复或未确认的报警；点击报警到工作台。",
-            "Alarms that are open or not acknowledged; click one to see it in the desk.",
-        ),
-    ),
-    "alarms_critical": Text(Word("紧急", "Critical"), Word("未恢复的紧急报警。", "Open critical alarms.")),
-    "alarms_warning": Text(Word("警告", "Warning"), Word("未恢复的警告。", "Open warnings.")),
-    "alarms_others": Text(Word("维护与提示", "Maintenance and info"), Word("未恢复的其余报警。", "Other open alarms.")),
-    "alarms_unacknowledged": Text(
-        Word("未确认", "Not acknowledged"), Word("未恢复而无人确认的报警。", "Open alarms that nobody has acknowledged.")
-    ),
-    "alarms_active": Text(
-        Word("当前报警", "Open alarms, most pressing first"),
-        Word(
-            "最紧急的在前。点击报警到工作台，点击客户看前后两小时曲线。",
-            "Click an alarm for the desk, a customer for its chart of two hours before and after.",
-        ),
-    ),
-    "alarms_found": Text(
-        Word("报警查询", "Search"),
-        Word(
-            "所选时段与条件的报警，最新在前，最多 500 行。",
-            "Alarms of the period and the filters above, newest first, at most 500.",
-        ),
-    ),
-    "alarms_pareto_code": Text(
-        Word("按类型排列", "Pareto by kind"),
-        Word("次数由多到少；提示中有累计占比。", "Most first; the tooltip has the share so far."),
-    ),
-    "alarms_pareto_cause": Text(
-        Word("按原因排列", "Pareto by cause"),
-        Word(
-            "确认时填写的原因，由多到少；提示中有累计占比。",
-            "Causes given with the acknowledgement, most first; the tooltip has the share so far.",
-        ),
-    ),
-    "alarms_by_code": Text(Word("分类型统计", "By kind"), Word("已撤销的不计。", "Retracted ones do not count.")),
-    "alarms_by_month": Text(
-        Word("分月统计", "By month"),
-        Word("按发生时间；已撤销的不计。", "By the time they were raised; retracted ones do not count."),
-    ),
-    "alarms_by_customer": Text(
-        Word("分客户统计", "By customer"), Word("最多 50 户；已撤销的不计。", "At most 50; retracted ones do not count.")
-    ),
-    "alarms_by_region": Text(
-        Word("分区域统计", "By region"),
-        Word("客户所在区域；已撤销的不计。", "Region of the customer; retracted ones do not count."),
-    ),
-    "meters": Text(Word("水表总数", "Meters"), Word("已登记、有状态的水表数。", "Meters with a status row.")),
-    "reporting": Text(
-        Word("24 小时内有数据", "Reporting in 24 h"),
-        Word("最近读数不早于 24 小时的水表数。", "Meters whose last reading is at most 24 h old."),
-    ),
-    "pressure_below": Text(
-        Word("压力越下限", "Pressure below limit"),
-        Word("最新压力低于本表下限的水表数。", "Meters whose latest pressure is below their own limit."),
-    ),
-    "alarms_today": Text(
-        Word("当天报警", "Alarms raised today"),
-        Word("当天（本地日）发生的报警数，按发生时间计。", "Alarms raised since local midnight, by event time."),
-    ),
-    "today_volume": Text(
-        Word("当天总水量", "Today's volume"),
-        Word(
-            "有当天数据的水表的水量之和；缺数不按零计。",
-            "Sum of the meters that have data of today; a missing one is not a zero.",
-        ),
-    ),
-    "latest": Text(
-        Word("最新实时数据表", "Latest data"),
-        Word(
-            "每表一行，有未恢复报警和压力越下限的排在前面；最多 5000 行，其余请用上方查找。点击客户或水表进入客户监测。",
-            "One row a meter, open alarms and low pressure first; at most 5000 rows, search reaches the rest. "
-            "Click a customer or meter for its board.",
-        ),
-    ),
-    "alarm_events": Text(
-        Word("最新报警", "Latest alarms"),
-        Word("所选时段的报警，最新在前，最多 500 行。", "Alarms of the chosen period, newest first, at most 500."),
-    ),
-    "customer_card": Text(Word("客户资料", "Customer card"), Word("营收系统资料优先。", "Billing wins over the local registry.")),
-    "meter_card": Text(
-        Word("水表资料", "Meter card"),
-        Word("水表与终端的登记资料；换过终端时一行一个终端。", "Registry of meter and terminal; one row a terminal it has had."),
-    ),
-    "flow_pressure": Text(
-        Word("流量与压力", "Flow and pressure"),
-        Word(
-            "原始采集间隔，时刻为间隔的结束；缺数处断线。虚线为本表压力下限。",
-            "At the raw step, labelled by the interval's end; holes stay open. Dashed: the meter's lower pressure limit.",
-        ),
-    ),
-    "register": Text(
-        Word("读数累计曲线", "Register curve"),
-        Word("间隔结束时的累计读数；缺数处断线。", "Register at each interval's end; holes stay open."),
-    ),
-    "hourly_coefficient": Text(
-        Word("24 小时水量时差系数", "Hourly coefficients"),
-        Word("所选日期每小时水量与当天平均小时水量之比。", "Hour volume over that day's mean hour volume, for the chosen day."),
-    ),
-    "day_volume": Text(
-        Word("日用水量", "Daily volume"), Word("所选日期的水量与覆盖率。", "Volume and coverage of the chosen day.")
-    ),
-    "daily_coefficient": Text(
-        Word("日差系数", "Daily coefficients"),
-        Word(
-            "所选月份每日水量与完整日平均水量之比。",
-            "Day volume over the mean of the month's complete days, for the chosen month.",
-        ),
-    ),
-    "month_volume": Text(
-        Word("月用水量", "Monthly volume"), Word("所选月份的水量与完整天数。", "Volume and complete days of the chosen month.")
-    ),
-    "month_comparison": Text(
-        Word("月用水量环比、同比", "Monthly comparison"),
-        Word(
-            "最近 24 个月；基期缺失、为零或不完整时不计算。",
-            "Last 24 months; no rate where the base is missing, zero or incomplete.",
-        ),
-    ),
-    "day_comparison": Text(
-        Word("日用水量环比、同比", "Daily comparison"),
-        Word(
-            "所选月份；基期缺失、为零或不完整时不计算。",
-            "The chosen month; no rate where the base is missing, zero or incomplete.",
-        ),
-    ),
-    "peak_valley": Text(
-        Word("流量、压力峰谷值", "Peak and valley values"),
-        Word(
-            "最大、最小、平均及其时刻；按日时为所选月份。不完整的时段如实标出。",
-            "Maximum, minimum, mean and when; by day: the chosen month. Incomplete periods are marked.",
-        ),
-    ),
-    "meter_alarms": Text(
-        Word("本表报警", "Alarms of this meter"), Word("所选时段，最新在前。", "The chosen period, newest first.")
-    ),
-    "quality": Text(
-        Word("数据质量：日覆盖率", "Data quality: coverage by day"),
-        Word(
-            "所选月份每天有数据的比例；95% 以上为完整日。",
-            "Share of each day of the chosen month that is covered; complete from 95 %.",
-        ),
-    ),
-}

@@ -5,7 +5,7 @@ rows and tell of them, in the language in which they are made.
 """
 
 from dashboards import Json
-from dashboards.panels import DATASOURCE
+from dashboards.panels.core import DATASOURCE
 
 EXPRESSION = "__expr__"
 

@@ -65,7 +65,7 @@ def show(visit: Visit) -> Response:
 def _links(visit: Visit, row: Any, begin: datetime, end: datetime) -> dict[str, Any]:
     """To the board of the meter at the time of the alarm, and to its frames."""
     stretch = {"from": int(begin.timestamp() * 1000), "to": int(end.timestamp() * 1000)}
-    board = f"{visit.desk.boards}/d/customer?{urlencode({'var-meter': row.meter, **stretch})}"
+    board = f"{visit.desk.boards}/d/recall?{urlencode({'var-meter': row.meter, **stretch})}"
     frames = f"/frames?{urlencode({'meter': row.meter, 'at': row.raised_at.astimezone(UTC).isoformat(timespec='seconds')})}"
     return {"board": board, "frames": frames}
 

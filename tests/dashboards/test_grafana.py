@@ -96,7 +96,7 @@ def test_doctor_says_what_is_wrong_when_nobody_answers_or_the_password_is_wrong(
     assert (stranger[0].name, stranger[0].ok) == ("login", False)
 
 
-@pytest.mark.parametrize("path", ["/api/dashboards/uid/customer", "/api/datasources", "/api/v1/provisioning/contact-points"])
+@pytest.mark.parametrize("path", ["/api/dashboards/uid/meter", "/api/datasources", "/api/v1/provisioning/contact-points"])
 def test_nobody_looks_without_a_log_in(grafana, path):
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(f"{grafana.url}{path}", timeout=30)

@@ -116,7 +116,7 @@ def test_an_alarm_is_told_with_all_a_person_needs_and_its_end_in_words_of_its_ow
     }
     assert {name: alert["annotations"][name] for name in said} == said
     chart = urlsplit(alert["annotations"]["chart_url"])
-    assert f"{chart.scheme}://{chart.netloc}{chart.path}" == f"{told.grafana.url}/d/customer"
+    assert f"{chart.scheme}://{chart.netloc}{chart.path}" == f"{told.grafana.url}/d/recall"
     millis = int(begin.timestamp() * 1000)
     assert parse_qs(chart.query) == {"var-meter": ["M1"], "from": [str(millis - 7_200_000)], "to": [str(millis + 7_200_000)]}
     assert told.tell("P_LO", "M1", begin, begin + 85 * MINUTE, 0.1, 0.14, "MPa") == number

@@ -207,7 +207,7 @@ def test_one_alarm_is_seen_with_its_curves_limit_neighbours_and_links(desk: Serv
     assert 'class="limit"' in pressure and "限值 0.14" in pressure and 'class="limit"' not in flow
     assert 'class="band"' in flow
     start, end = (int(at.timestamp() * 1000) for at in window)
-    assert f"/d/customer?var-meter=M1&amp;from={start}&amp;to={end}" in page
+    assert f"/d/recall?var-meter=M1&amp;from={start}&amp;to={end}" in page
     assert f"/frames?meter=M1&amp;at={raised.astimezone(UTC):%Y-%m-%dT%H%%3A%M%%3A%S}%2B00%3A00" in page
     assert f'<a href="/alarms/{alarms.earlier}" class="warning">压力越下限</a>' in page
     assert "倒流" in page and "一号管网" in page

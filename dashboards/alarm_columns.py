@@ -1,0 +1,89 @@
+"""How an alarm looks in a table, on whichever board it is, and the filters by which alarms are found and counted."""
+
+from dashboards import Json, style, thresholds
+from dashboards.links import to_desk
+from dashboards.panels.core import mapping
+from dashboards.panels.tables import coloured, hidden, painted
+from dashboards.ticker import measured
+from dashboards.variables import fixed_choice, region, text_box
+from dashboards.vocabulary import ALARM_LINK, ALARM_STATES, ALARMS, ALL, ORIGINS, SEVERITIES, TELLING
+
+STATE = """CASE WHEN a.retracted_at IS NOT NULL THEN 'retracted' WHEN a.cleared_at IS NOT NULL THEN 'cleared'
+    WHEN a.acknowledged_at IS NOT NULL THEN 'acknowledged' ELSE 'open' END"""
+"""The state of the alarm `a`; whether it is acknowledged is told of open ones, of the others there is a column."""
+
+_MS = "CAST(CAST(1000 * (extract(epoch FROM a.raised_at) {} {}) AS bigint) AS text) AS {}"
+AROUND = ",\n  ".join(_MS.format(sign, thresholds.ALARM_AROUND_S, name) for sign, name in (("-", "from_ms"), ("+", "to_ms")))
+"""The range of the chart of the alarm `a`, as Grafana has times in links."""
+
+MEASURED = f"{measured('a.peak_value')} AS measured_value, {measured('a.limit_value')} AS measured_limit"
+"""Value and limit of the alarm `a`, each with its unit."""
+
+HIDDEN = hidden("alarm_id meter from_ms to_ms")
+"""Columns that only links need."""
+
+PRESSING = "array_position(array['critical', 'warning', 'maintenance', 'info'], a.severity)"
+"""The place of the alarm `a` among the severities, the most pressing first."""
+
+CHOSEN = f"""ops.alarm AS a LEFT JOIN mart.customer AS c ON c.customer_no = a.customer_no
+WHERE $__timeFilter(a.raised_at)
+  AND ${{alarm_code:sqlstring}} IN ('all', a.code) AND ${{severity:sqlstring}} IN ('all', a.severity)
+  AND ${{region:sqlstring}} IN ('all', coalesce(c.region, ''))
+  AND concat_ws(' ', a.customer_no, a.customer_name, a.meter) ILIKE '%' || ${{customer:sqlstring}} || '%'
+  AND (${{state:sqlstring}} IN ('all', {STATE}) OR ${{state:sqlstring}} = 'acknowledged' AND a.acknowledged_at IS NOT NULL)"""
+"""The alarms that the filters choose; `acknowledged` are all that somebody has acknowledged."""
+
+
+def filters() -> list[Json]:
+    """The variables that `CHOSEN` goes by."""
+    every = {"all": ALL}
+    return [
+        fixed_choice("alarm_code", every | {name: alarm.word for name, alarm in ALARMS.items()}),
+        text_box("customer"),
+        region(),
+        fixed_choice("state", every | ALARM_STATES),
+        fixed_choice("severity", every | SEVERITIES),
+    ]
+
+
+def alarm_words(column: str) -> str:
+    """The words of an alarm code."""
+    cases = " ".join(f"WHEN '{code}' THEN '{alarm}'" for code, alarm in ALARMS.items())
+    return f"CASE {column} {cases} ELSE {column} END"
+
+
+def lasted() -> str:
+    """For how long the alarm `a` has been open, in words."""
+    minutes, hours, days = (TELLING[name] for name in ("minutes", "hours", "days"))
+    return f"""CASE WHEN now() < a.raised_at + interval '1 hour'
+    THEN floor(extract(epoch FROM now() - a.raised_at) / 60) || '{minutes}'
+    WHEN now() < a.raised_at + interval '2 days' THEN floor(extract(epoch FROM now() - a.raised_at) / 3600) || '{hours}'
+    ELSE floor(extract(epoch FROM now() - a.raised_at) / 86400) || '{days}' END"""
+
+
+def alarm_columns() -> dict[str, Json]:
+    """How each column of an alarm is shown; a board takes those that it selects."""
+    severities = dict(zip(SEVERITIES, ("dark-red", style.WARN, "#8F7B3B", style.CALM), strict=True))
+    chart = "/d/recall?var-meter=${__data.fields.meter:percentencode}&from=${__data.fields.from_ms}&to=${__data.fields.to_ms}"
+    links = {"links": [{"title": str(ALARM_LINK["chart"]), "url": chart}]}
+    return {
+        "severity": painted(mappings=mapping(SEVERITIES, severities), custom__width=104),
+        "code": {"mappings": mapping(ALARMS), "custom__minWidth": 150, **to_desk()},
+        "state": coloured(mappings=mapping(ALARM_STATES, {"open": style.BAD}), custom__width=116),
+        "raised_at": {"custom__width": 136},
+        "cleared_at": {"custom__width": 136},
+        "open_for": {"custom__width": 90},
+        "customer": {"custom__minWidth": 130, **links},
+        "measured_value": {"custom__minWidth": 90},
+        "measured_limit": {"custom__minWidth": 90},
+        "origin": {"mappings": mapping(ORIGINS)},
+        "acknowledged_by": {},
+        "cause": {},
+        **HIDDEN,
+    }
+
+
+def shown(names: str) -> dict[str, Json]:
+    """The columns (names apart by spaces) of an alarm table, and the hidden ones."""
+    columns = alarm_columns()
+    return {name: columns[name] for name in (*names.split(), *HIDDEN)}

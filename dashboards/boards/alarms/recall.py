@@ -1,0 +1,88 @@
+"""Two hours before and after an alarm: flow and pressure of its meter, and of those beside it on the same network."""
+
+from dashboards import Json, style, thresholds
+from dashboards.alarm_columns import AROUND, MEASURED, STATE, alarm_words, shown
+from dashboards.board import alarms_of_meter, dashboard, replacements, row
+from dashboards.links import to_frames
+from dashboards.panels.charts import LIMIT, RIGHT, curves, many_curves
+from dashboards.panels.core import fixed
+from dashboards.panels.tables import table
+from dashboards.ticker import WHO
+from dashboards.variables import METER, meter, step
+from dashboards.vocabulary import Word, words
+
+TITLE = Word("事故追忆", "Recall of an alarm")
+MORE = Word("报警前后的流量、压力、同网水表与原始报文。", "Flow, pressure, neighbours and frames around an alarm.")
+
+CURVE = f"""SELECT c.ends_at AS "time", c.flow_m3h, c.pressure_mpa, s.pressure_low_mpa
+FROM mart.curve({METER}, $__timeFrom(), $__timeTo()) AS c
+LEFT JOIN mart.latest_status AS s ON s.meter = {METER}
+ORDER BY c.ends_at"""
+
+_NEIGHBOURS = f"""(SELECT DISTINCT other.meter FROM mart.relation AS own
+    JOIN mart.relation AS other ON other.kind = own.kind AND other.code = own.code
+    WHERE own.meter = {METER} AND own.kind = 'network' AND own.valid_to IS NULL AND other.valid_to IS NULL
+    ORDER BY other.meter LIMIT {thresholds.NEIGHBOURS})"""
+
+
+ALARMS = f"""SELECT a.raised_at, a.severity, a.code, {STATE} AS state, {WHO}, {MEASURED},
+  a.cleared_at, a.acknowledged_by, a.cause, CAST(a.alarm_id AS text) AS alarm_id, a.meter, {AROUND}
+FROM ops.alarm AS a
+WHERE a.raised_at <= $__timeTo() AND coalesce(a.cleared_at, now()) >= $__timeFrom()
+  AND (a.meter = {METER} OR a.meter IN (SELECT n.meter FROM {_NEIGHBOURS} AS n))
+ORDER BY a.meter = {METER} DESC, a.raised_at DESC
+LIMIT {thresholds.ALARM_ROWS}"""
+
+
+def neighbours(value: str) -> str:
+    """SQL of a column of the curves of those on the same network."""
+    return f"""SELECT c.ends_at AS "time", n.meter AS metric, c.{value}
+FROM {_NEIGHBOURS} AS n
+CROSS JOIN LATERAL mart.curve(n.meter, $__timeFrom(), $__timeTo()) AS c
+ORDER BY c.ends_at"""
+
+
+def board() -> Json:
+    """The dashboard JSON."""
+    gap = thresholds.LONGEST_JOINED_GAP_MS
+    own = curves(
+        words(
+            "流量与压力（$step）",
+            "Flow and pressure ($step)",
+            "红色为报警时段；点击曲线上的点看原始报文。",
+            "Red: when an alarm held. Click a point for its frames.",
+        ),
+        CURVE,
+        {
+            "flow_m3h": {**fixed(style.FLOW), "custom__fillOpacity": 12, **to_frames()},
+            "pressure_mpa": {**RIGHT, **fixed(style.PRESSURE), **to_frames()},
+            "pressure_low_mpa": {**RIGHT, **LIMIT},
+        },
+        joined_gap_ms=gap,
+        step=True,
+        from_zero=True,
+    )
+    pressures = many_curves(
+        words(
+            "同网压力", "Pressures of the network", "同一管网的水表，最多十二块。", "Meters of the same network, at most twelve."
+        ),
+        neighbours("pressure_mpa"),
+        "pressure_mpa",
+        joined_gap_ms=gap,
+    )
+    flows = many_curves(
+        words("同网流量", "Flows of the network", "同一管网的水表，最多十二块。", "Meters of the same network, at most twelve."),
+        neighbours("flow_m3h"),
+        "flow_m3h",
+        joined_gap_ms=gap,
+        step=True,
+        from_zero=True,
+    )
+    alarms = table(
+        words("此时的报警", "Alarms at the time", "本表在前，其后为同网水表。", "Those of the meter first, then of its network."),
+        ALARMS,
+        shown("raised_at severity code state customer measured_value measured_limit cleared_at acknowledged_by cause"),
+    )
+    marks = [replacements(), alarms_of_meter(alarm_words("code"))]
+    rows = [row(10, own), row(8, pressures, flows), row(8, alarms)]
+    return dashboard(__name__, rows, [meter(), step()], since="now-24h", annotations=marks)

@@ -1,0 +1,42 @@
+"""Where a row, a point or a board leads: another board with the period and the selection kept, or the desk."""
+
+from dashboards import Json
+from dashboards.vocabulary import ALARM_LINK, Word
+
+PERIOD = "${__url_time_range}"
+
+
+def address(board: str, *, keep: str = "", period: str = PERIOD, **fields: str) -> str:
+    """The address of a board; `fields`: variable there = column of the row here; `keep`: variables of this board to pass on."""
+    parts = [f"var-{variable}=${{__data.fields.{field}:percentencode}}" for variable, field in fields.items()]
+    parts += [f"${{{name}:queryparam}}" for name in keep.split()]
+    return f"/d/{board}?{'&'.join([*parts, period] if period else parts)}"
+
+
+def to(board: str, title: Word, *, keep: str = "", period: str = PERIOD, **fields: str) -> Json:
+    """The property of a column whose cells lead to `board` (as `address`)."""
+    return {"links": [{"title": str(title), "url": address(board, keep=keep, period=period, **fields)}]}
+
+
+def to_meter(field: str = "meter") -> Json:
+    """The property of a column whose cells lead to the row's meter."""
+    return to("meter", Word("查看水表", "See the meter"), meter=field)
+
+
+def to_customer(field: str = "customer_no") -> Json:
+    """The property of a column whose cells lead to the row's customer."""
+    return to("customer", Word("查看客户", "See the customer"), customer_no=field)
+
+
+def to_desk() -> Json:
+    """The property of a column of an alarm's row (its id in the column `alarm_id`) that leads to its page in the desk."""
+    return _outside(ALARM_LINK["desk"], "/alarms/${__data.fields.alarm_id}")
+
+
+def to_frames() -> Json:
+    """The property of a curve, on a board with the variable `meter`: its points lead to the frames that they come from."""
+    return _outside(ALARM_LINK["frames"], "/frames?meter=${meter:percentencode}&at=${__value.time}")
+
+
+def _outside(title: Word, path: str) -> Json:
+    return {"links": [{"title": str(title), "url": f"${{desk:raw}}{path}", "targetBlank": True}]}

@@ -1,0 +1,85 @@
+"""Tables: rows that lead on, a total on top, cells that speak only where something is wrong, matrices of coloured cells."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dashboards import Json, style
+from dashboards.panels.core import column, mapping, panel, steps
+from dashboards.vocabulary import TOTAL, Text
+
+
+def plain(names: str) -> dict[str, Json]:
+    """Columns (names apart by spaces) without further properties."""
+    return {name: {} for name in names.split()}
+
+
+def hidden(names: str) -> dict[str, Json]:
+    """Columns (names apart by spaces) that only links need."""
+    return {name: {"custom__hideFrom__viz": True} for name in names.split()}
+
+
+def painted(**properties: Any) -> Json:
+    """Properties of a table column whose cells are filled with the colour of their mapping or threshold."""
+    unpainted = steps((None, "transparent"))  # a missing value has no colour
+    return {"custom__cellOptions": {"type": "color-background", "mode": "basic"}, "thresholds": unpainted, **properties}
+
+
+def coloured(thresholds: Json | None = None, **properties: Any) -> Json:
+    """Properties of a table column whose text has the colour of its mapping or threshold."""
+    shown: Json = {"custom__cellOptions": {"type": "color-text"}, **properties}
+    return {**shown, "thresholds": thresholds} if thresholds else shown
+
+
+def rated(more_is_better: bool | None = None) -> Json:
+    """Properties of a growth rate: an arrow each way, in colour where one way is the good one."""
+    rise, fall = {True: (style.GOOD, style.BAD), False: (style.BAD, style.GOOD), None: (style.NEUTRAL, style.NEUTRAL)}[
+        more_is_better
+    ]
+    return coloured(steps((None, fall), (0, style.NEUTRAL), (0.05, rise)), custom__minWidth=84)
+
+
+def total_first(**properties: Any) -> Json:
+    """Properties of the first column of a table whose total stands on top: the row whose cell is `TOTAL` is tinted."""
+    tint = {"type": "color-background", "mode": "basic", "applyToRow": True}
+    return {
+        "custom__cellOptions": tint,
+        "thresholds": steps((None, "transparent")),
+        "mappings": mapping({"": TOTAL}, {"": style.TINT}),
+        **properties,
+    }
+
+
+def table(words: Text, sql: str, shown: Mapping[str, Json], *, pages: bool = False, by: Sequence[tuple[str, bool]] = ()) -> Json:
+    """A table; the columns `shown` in order, each with its further properties.
+
+    `pages`: as many rows as fit, the others on further pages. `by`: columns to sort by at first, and whether downwards.
+    """
+    defaults = {
+        "unit": style.TEXT.id,
+        "color": {"mode": "thresholds"},
+        "thresholds": steps((None, style.NEUTRAL)),
+        "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False, "minWidth": 60, "wrapHeaderText": True},
+    }
+    overrides = [column(name, sql, table=True, **properties) for name, properties in shown.items()]
+    options: Json = {"showHeader": True, "cellHeight": "sm", "enablePagination": pages}
+    if by:
+        heads = {each["matcher"]["options"]: each["properties"][0]["value"] for each in overrides}
+        options["sortBy"] = [{"displayName": heads[name], "desc": downwards} for name, downwards in by]
+    return panel("table", words, sql, defaults=defaults, overrides=overrides, options=options)
+
+
+def matrix(
+    words: Text, sql: str, first: Mapping[str, Json], cells: Mapping[str, str], thresholds: Json, *, unit: str, decimals: int
+) -> Json:
+    """A table whose cells are filled with the colour of their threshold: columns `first`, then `cells` (column, its head)."""
+    made = table(words, sql, first)
+    painted_cells = painted(thresholds=thresholds, unit=unit, decimals=decimals, custom__minWidth=44)
+    for name, head in cells.items():
+        properties = {"displayName": head, **{key.replace("__", "."): value for key, value in painted_cells.items()}}
+        made["fieldConfig"]["overrides"].append(
+            {
+                "matcher": {"id": "byName", "options": name},
+                "properties": [{"id": key, "value": value} for key, value in properties.items()],
+            }
+        )
+    return made
