@@ -18,6 +18,7 @@ TAG = "mainflow"
 WIDTH = 24
 """Columns of Grafana's grid."""
 
+HOME, HELP = "home", "help"
 SEEN = "'P_LO', 'P_HI', 'P_JUMP', 'Q_HI', 'Q_LO', 'Q_REV', 'OVER_Q4', 'LEAK_NIGHT', 'BAND', 'MAG'"
 """Codes of the alarms that a curve of flow and pressure shows; those of bills, batteries and arrivals would only cover it."""
 
@@ -63,12 +64,12 @@ def dashboard(
     with_ticker: bool = True,
 ) -> Json:
     """The board of `module`, whose words are its `TITLE` and `MORE`; `since` and `until`: the period at first."""
-    own = import_module(module)
+    own, group = import_module(module), module.split(".")[-2]
     return {
         "uid": uid(module),
         "title": str(own.TITLE),
         "description": str(own.MORE),
-        "tags": [TAG, tag(module.split(".")[-2])],
+        "tags": [TAG, tag(group), *([tag(HOME)] if group == HELP else [])],
         "schemaVersion": SCHEMA_VERSION,
         "version": 1,
         "editable": False,
@@ -91,11 +92,15 @@ def tag(group: str) -> str:
 
 
 def navigation() -> list[Json]:
-    """Links on every board: a list of the boards of each group; period and choices go along."""
+    """Links on every board: a list of the boards of each group; period and choices go along.
+
+    Help stands in the first list: one list more would not fit into a line of 1366 pixels.
+    """
     shared = {"keepTime": True, "includeVars": True, "targetBlank": False, "tooltip": "", "url": "", "icon": "external link"}
     return [
         {**shared, "type": "dashboards", "title": str(title), "tags": [tag(group)], "asDropdown": True}
         for group, title in groups().items()
+        if group != HELP
     ]
 
 
@@ -196,7 +201,8 @@ def alarms_of_meter(names: str) -> Json:
         ALARM_LINK["annotation"],
         f"""SELECT raised_at AS time, coalesce(cleared_at, now()) AS timeend, {names} AS text
 FROM ops.alarm
-WHERE meter = {METER} AND retracted_at IS NULL AND code IN ({SEEN}) AND raised_at <= $__timeTo() AND coalesce(cleared_at, now()) >= $__timeFrom()
+WHERE meter = {METER} AND retracted_at IS NULL AND code IN ({SEEN})
+  AND raised_at <= $__timeTo() AND coalesce(cleared_at, now()) >= $__timeFrom()
 ORDER BY raised_at DESC
 LIMIT {thresholds.ALARM_ROWS}""",
         style.BAD,

@@ -9,6 +9,8 @@ from dashboards.vocabulary import Column
 
 GOOD, WARN, BAD, CALM, NEUTRAL = "green", "orange", "red", "blue", "text"
 FLOW, PRESSURE, VOLUME = "#3274D9", "#1A9E77", "#5794F2"
+QUIET = "#2A6F63"
+"""What is as it should be, where a cell has to have a colour."""
 FORMER = "#8E8E8E"
 """What is there to compare with: the period before, last year."""
 TINT = "rgba(110, 159, 255, 0.16)"

@@ -33,6 +33,15 @@ SHADED_NIGHTS = 8
 RAW_DAYS = 8
 """Days of the period up to which curves have the step of the terminal; beyond, an hour (as in `sql/functions/curve.sql`)."""
 
+HANDLE_ROWS = 50
+"""Alarms that a list of what is to be handled has at most."""
+
+TOP_ROWS = 10
+"""Bars of a chart of the largest."""
+
+STRIP_ROWS = 12
+"""Meters of a strip of days on a home board."""
+
 NEIGHBOURS = 12
 """Meters of the same network that are drawn beside one."""
 

@@ -10,11 +10,16 @@ HEIGHT = 4
 """Rows of the grid."""
 
 
-def measured(column: str) -> str:
-    """A value of the alarm `a` with its unit, and the decimals of the unit."""
+def number(column: str) -> str:
+    """A value of the alarm `a` with the decimals of its unit."""
     digits_of = {alarm.unit: columns.decimals(alarm.unit) for alarm in ALARMS.values()}
     forms = " ".join(f"WHEN '{unit}' THEN 'FM999999990{'.' * bool(digits)}{'0' * digits}'" for unit, digits in digits_of.items())
-    return f"rtrim(to_char(CAST({column} AS numeric), CASE a.unit {forms} ELSE 'FM999999990.00' END) || ' ' || a.unit)"
+    return f"to_char(CAST({column} AS numeric), CASE a.unit {forms} ELSE 'FM999999990.00' END)"
+
+
+def measured(column: str) -> str:
+    """A value of the alarm `a` with its unit."""
+    return f"rtrim({number(column)} || ' ' || a.unit)"
 
 
 WHO = "concat_ws(' · ', nullif(a.customer_name, ''), a.meter) AS customer"

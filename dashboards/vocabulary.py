@@ -81,10 +81,10 @@ class Column(NamedTuple):
 
 COMPUTED: dict[str, Column] = {
     "age_s": Column(Word("数据时效", "Age"), "s", "0"),
-    "alarms": Column(Word("未恢复报警", "Open alarms"), "", "#,##0"),
+    "alarms": Column(Word("未恢复", "Open"), "", "#,##0"),
     "contact_state": Column(Word("通信状态", "Contact"), "", ""),
     "pressure_state": Column(Word("压力状态", "Pressure state"), "", ""),
-    "reporting": Column(Word("24 小时内有数据", "Reporting in 24 h"), "", "#,##0"),
+    "reporting": Column(Word("在线", "Reporting"), "", "#,##0"),
     "alarm_id": Column(Word("报警编号", "Alarm no."), "", ""),
     "code": Column(Word("报警", "Alarm"), "", ""),
     "state": Column(Word("状态", "State"), "", ""),
@@ -92,6 +92,7 @@ COMPUTED: dict[str, Column] = {
     "open_for": Column(Word("已持续", "Open for"), "", ""),
     "customer": Column(Word("客户 · 水表", "Customer · meter"), "", ""),
     "measured_value": Column(Word("数值", "Value"), "", ""),
+    "value_limit": Column(Word("值 / 限", "Value / limit"), "", ""),
     "measured_limit": Column(Word("限值", "Limit"), "", ""),
     "from_ms": Column(Word("曲线起", "Chart from"), "", ""),
     "to_ms": Column(Word("曲线止", "Chart to"), "", ""),
@@ -102,6 +103,11 @@ COMPUTED: dict[str, Column] = {
     "minutes_to_acknowledge": Column(Word("平均确认用时", "Mean to acknowledge"), "min", "#,##0"),
     "share_so_far": Column(Word("累计占比", "Share so far"), "", "0.0%"),
     "region_name": Column(Word("区域", "Region"), "", ""),
+    "critical": Column(Word("紧急", "Critical"), "", "#,##0"),
+    "yesterday_m3": Column(Word("前一日", "Day before"), "m³", "#,##0"),
+    "week_before_m3": Column(Word("上周同日", "A week before"), "m³", "#,##0"),
+    "amount": Column(Word("金额", "Amount"), "¥", "#,##0"),
+    "rate_pct": Column(Word("比率", "Rate"), "%", "0.0"),
 }
 """What panels compute themselves; words of a table's columns stand in its header in `sql/`."""
 

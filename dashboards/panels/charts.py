@@ -213,7 +213,10 @@ def shares(words: Text, sql: str, value: str) -> Json:
 
 
 def strip(words: Text, sql: str, value: str, thresholds: Json, *, rows: int = 20, **more: Any) -> Json:
-    """A row a member and a cell a time, filled with the colour of its threshold: rows are `time`, `metric` and `value`."""
+    """A row a member and a cell a time, filled with the colour of its threshold: SQL gives `time`, `metric` and `value`.
+
+    `rows`: members a page; 0: all on one.
+    """
     defaults: Json = {
         "unit": unit_of(value, sql),
         "color": {"mode": "thresholds"},

@@ -15,12 +15,14 @@ def tile(
     *,
     thresholds: Json | None = None,
     course: bool = False,
+    texts: bool = False,
     looks: dict[str, Json] | None = None,
     **more: Any,
 ) -> Json:
     """A tile with the last value of each of the columns `names`, of one query or of several.
 
-    `course`: draw the rows of the first query (with `time`) behind its value. `looks`: further properties by column.
+    `course`: draw the rows of the first query (with `time`) behind its value. `texts`: some columns are texts. `looks`: further
+    properties by column. Of several figures each has its unit in its name, as in the head of a table.
     """
     queries = [sql] if isinstance(sql, str) else list(sql)
     of = {name: next((each for each in queries if name in each), queries[0]) for name in names}
@@ -30,7 +32,7 @@ def tile(
         "thresholds": thresholds or steps((None, style.NEUTRAL)),
     }
     options = {
-        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "/.*/", "values": False},
+        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "/.*/" if texts else "", "values": False},
         "colorMode": "value",
         "graphMode": "area" if course else "none",
         "justifyMode": "auto",
@@ -39,7 +41,7 @@ def tile(
         "wideLayout": True,
         "text": {"titleSize": 13, "valueSize": 24},
     }
-    overrides = [column(name, of[name], **(looks or {}).get(name, {})) for name in names]
+    overrides = [column(name, of[name], table=len(names) > 1, **(looks or {}).get(name, {})) for name in names]
     return panel("stat", words, sql, defaults=defaults, overrides=overrides, options=options, **more)
 
 

@@ -2,4 +2,4 @@
 
 from dashboards.vocabulary import Word
 
-TITLE = Word("首页", "Home")
+TITLE = Word("总览", "Overview")

@@ -1,0 +1,50 @@
+/*
+zh: 今日累计对比
+group: usage
+description: >-
+  What all meters took on a local day so far, against the same hours of the day before and of the same day a week before. Each comparison counts the
+  hours of those meters whose volume is known on both days, so that what has not come yet is on neither side.
+grain: []
+deps: [hourly_usage]
+parameters:
+  on_day: The local day.
+columns:
+  until_at: {zh: 截至, en: Until, unit: "", format: "yyyy-mm-dd hh:mm", description: End of the last hour of the day of which a volume is known.}
+  volume_m3: {description: Sum of the known hours of the day.}
+  change_pct: {zh: 比昨日同时刻, en: On yesterday, unit: "%", description: "Growth on the same hours of the day before, of meters known on both."}
+  week_change_pct: {zh: 比上周同时刻, en: On last week, unit: "%", description: "Growth on the same hours a week before, of meters known on both."}
+  meters: {description: Meters with a known hour.}
+*/
+create or replace function mart.supply_so_far(on_day date)
+returns table (until_at timestamptz, volume_m3 double precision, change_pct double precision, week_change_pct double precision, meters bigint)
+language sql stable parallel safe as $$
+    with hours as (
+        select meter, day, extract(hour from hour_start - min(hour_start) over (partition by day)) as hour, hour_start, usage.volume_m3
+        from mart.hourly_usage as usage
+        where day in ($1, $1 - 1, $1 - 7) and usage.volume_m3 is not null
+    ),
+
+    pairs as (
+        select
+            now.meter,
+            now.hour_start,
+            now.volume_m3,
+            before.volume_m3 as before_m3,
+            week.volume_m3 as week_m3
+        from hours as now
+        left join hours as before on before.day = $1 - 1 and before.meter = now.meter and before.hour = now.hour
+        left join hours as week on week.day = $1 - 7 and week.meter = now.meter and week.hour = now.hour
+        where now.day = $1
+    )
+
+    select
+        max(hour_start) + interval '1 hour',
+        sum(pairs.volume_m3 order by hour_start, meter),
+        100 * (
+            sum(pairs.volume_m3 order by hour_start, meter) filter (where before_m3 is not null) / nullif(sum(before_m3 order by hour_start, meter), 0) - 1
+        ),
+        100 * (sum(pairs.volume_m3 order by hour_start, meter) filter (where week_m3 is not null) / nullif(sum(week_m3 order by hour_start, meter), 0) - 1),
+        count(distinct meter)
+    from pairs
+    having count(*) > 0
+$$
