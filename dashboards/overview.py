@@ -2,14 +2,16 @@
 
 from dashboards import Json, style, thresholds
 from dashboards.alarm_columns import AROUND, HIDDEN, PRESSING, alarm_columns, lasted
+from dashboards.functions import MENUS, listed
 from dashboards.links import to, to_customer
 from dashboards.panels.charts import BEFORE, bars, curves, strip
 from dashboards.panels.core import fixed, steps
 from dashboards.panels.tables import table
+from dashboards.panels.texts import text
 from dashboards.panels.tiles import some, tile
 from dashboards.ticker import WHO, number
 from dashboards.variables import ZONE
-from dashboards.vocabulary import Word, words
+from dashboards.vocabulary import Text, Word, words
 
 TODAY = f"CAST(now() AT TIME ZONE {ZONE} AS date)"
 """The local day."""
@@ -279,7 +281,36 @@ def money() -> list[Json]:
             indicator(code, name),
             [name],
             course=True,
+            timeFrom="now-14M/M",
+            hideTimeOverride=True,
             looks={name: {**whole[name], **to("revenue-kpi", Word("营收指标", "Revenue"))}},
         )
         for text, code, name in lines
     ]
+
+
+def supply_by_month() -> Json:
+    """What all customers took in each of the last months that are over, beside the same month of the year before."""
+    return bars(
+        words(
+            "月供水量",
+            "Supply by month",
+            "已结束的月份；灰色为去年同月。",
+            "Months that are over; grey: the same month of last year.",
+        ),
+        f"""SELECT to_char(u.period, 'YYYY-MM') AS month, u.volume_m3, y.volume_m3 AS year_before_m3
+FROM mart.group_usage AS u
+LEFT JOIN mart.group_usage AS y ON y.kind = u.kind AND y.code = u.code AND y.grain = u.grain
+  AND y.period = u.period - interval '1 year'
+WHERE u.kind = 'all' AND u.code = 'all' AND u.grain = 'month' AND u.period > {TODAY} - interval '14 months'
+  AND u.period < date_trunc('month', {TODAY})
+ORDER BY u.period""",
+        "month",
+        {"volume_m3": {**fixed(style.FLOW), "decimals": 0}, "year_before_m3": {**fixed(style.FORMER), "decimals": 0}},
+    )
+
+
+def menu_of(place: str) -> Json:
+    """The functions of the menu in which a place is, as a list of links."""
+    menu = next(each for each in MENUS if any(function.place.startswith(place) for function in each.functions))
+    return text(Text(menu.word, Word("功能", "Functions")), listed(menu))

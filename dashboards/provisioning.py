@@ -22,7 +22,7 @@ from grafana_api.grafana_face import GrafanaFace
 from psycopg.conninfo import conninfo_to_dict
 from requests import RequestException
 
-from dashboards import LINKS, Json, Links, all_boards, all_rules, group_of, groups
+from dashboards import GROUPS, LINKS, Json, Links, all_boards, all_rules, group_of, groups
 from dashboards.panels.core import DATASOURCE
 from dashboards.telling import NEVER_AGAIN, WEBHOOK, Receiver, notifications
 from dashboards.vocabulary import spoken
@@ -127,6 +127,8 @@ def write(
     texts = _board_texts(language, links)
     for gone in set(boards.rglob("*.json")) - {boards / path for path in texts}:
         gone.unlink()  # of a former version: Grafana would go on showing it
+    for group in GROUPS:  # one folder that is not there would keep Grafana from reading the others
+        (boards / group).mkdir(parents=True, exist_ok=True)
     for path, text in texts.items():
         _write(boards / path, text)
     made = files(postgres, literal, str(boards), language=language, zone=zone, links=links, former=former)

@@ -5,6 +5,7 @@ Not here: words (`vocabulary.py`, `columns.py`), limits (`thresholds.py`), panel
 
 from typing import NamedTuple
 
+from dashboards import Json
 from dashboards.vocabulary import Column
 
 GOOD, WARN, BAD, CALM, NEUTRAL = "green", "orange", "red", "blue", "text"
@@ -20,6 +21,10 @@ SHADE = "rgba(140, 140, 150, 0.25)"
 
 MISSING = "—"
 """What stands where a value is missing."""
+
+
+WIDTHS: dict[str, Json] = {"meter": {"custom__width": 84}, "customer_no": {"custom__width": 92}}
+"""Properties that a column has in every table unless it is given others: where only one column is free, none is pushed out."""
 
 
 class Unit(NamedTuple):

@@ -106,6 +106,7 @@ COMPUTED: dict[str, Column] = {
     "critical": Column(Word("紧急", "Critical"), "", "#,##0"),
     "yesterday_m3": Column(Word("前一日", "Day before"), "m³", "#,##0"),
     "week_before_m3": Column(Word("上周同日", "A week before"), "m³", "#,##0"),
+    "year_before_m3": Column(Word("去年同月", "A year before"), "m³", "#,##0"),
     "amount": Column(Word("金额", "Amount"), "¥", "#,##0"),
     "rate_pct": Column(Word("比率", "Rate"), "%", "0.0"),
 }

@@ -35,7 +35,8 @@ def column(name: str, sql: str, *, table: bool = False, **properties: Any) -> Js
     shown["unit"] = unit.in_cell if table else unit.id
     if unit.decimals is not None:
         shown["decimals"] = unit.decimals
-    shown |= {key.replace("__", "."): value for key, value in properties.items()}
+    usual = style.WIDTHS.get(name, {}) if table and not any("idth" in key or "hide" in key for key in properties) else {}
+    shown |= {key.replace("__", "."): value for key, value in {**usual, **properties}.items()}
     return {
         "matcher": {"id": "byName", "options": name},
         "properties": [{"id": key, "value": value} for key, value in shown.items()],
