@@ -4,7 +4,7 @@ from dashboards import Json, style, thresholds
 from dashboards.links import to_desk
 from dashboards.panels.core import mapping
 from dashboards.panels.tables import coloured, hidden, painted
-from dashboards.ticker import measured
+from dashboards.ticker import number
 from dashboards.variables import fixed_choice, region, text_box
 from dashboards.vocabulary import ALARM_LINK, ALARM_STATES, ALARMS, ALL, ORIGINS, SEVERITIES, TELLING
 
@@ -16,8 +16,8 @@ _MS = "CAST(CAST(1000 * (extract(epoch FROM a.raised_at) {} {}) AS bigint) AS te
 AROUND = ",\n  ".join(_MS.format(sign, thresholds.ALARM_AROUND_S, name) for sign, name in (("-", "from_ms"), ("+", "to_ms")))
 """The range of the chart of the alarm `a`, as Grafana has times in links."""
 
-MEASURED = f"{measured('a.peak_value')} AS measured_value, {measured('a.limit_value')} AS measured_limit"
-"""Value and limit of the alarm `a`, each with its unit."""
+VALUE_LIMIT = f"""rtrim(concat_ws(' / ', {number("a.peak_value")}, {number("a.limit_value")}) || ' ' || a.unit) AS value_limit"""
+"""Value and limit of the alarm `a`, with their unit."""
 
 HIDDEN = hidden("alarm_id meter from_ms to_ms")
 """Columns that only links need."""
@@ -67,18 +67,17 @@ def alarm_columns() -> dict[str, Json]:
     chart = "/d/recall?var-meter=${__data.fields.meter:percentencode}&from=${__data.fields.from_ms}&to=${__data.fields.to_ms}"
     links = {"links": [{"title": str(ALARM_LINK["chart"]), "url": chart}]}
     return {
-        "severity": painted(mappings=mapping(SEVERITIES, severities), custom__width=104),
-        "code": {"mappings": mapping(ALARMS), "custom__minWidth": 150, **to_desk()},
-        "state": coloured(mappings=mapping(ALARM_STATES, {"open": style.BAD}), custom__width=116),
-        "raised_at": {"custom__width": 136},
-        "cleared_at": {"custom__width": 136},
-        "open_for": {"custom__width": 90},
-        "customer": {"custom__minWidth": 130, **links},
-        "measured_value": {"custom__minWidth": 90},
-        "measured_limit": {"custom__minWidth": 90},
-        "origin": {"mappings": mapping(ORIGINS)},
-        "acknowledged_by": {},
-        "cause": {},
+        "severity": painted(mappings=mapping(SEVERITIES, severities), custom__width=96),
+        "code": {"mappings": mapping(ALARMS), "custom__width": 118, "custom__wrapText": True, **to_desk()},
+        "state": coloured(mappings=mapping(ALARM_STATES, {"open": style.BAD}), custom__width=104),
+        "raised_at": {"custom__width": 138},
+        "cleared_at": {"custom__width": 138},
+        "open_for": {"custom__width": 80},
+        "customer": {"custom__minWidth": 120, "custom__wrapText": True, **links},
+        "value_limit": {"custom__width": 144},
+        "origin": {"mappings": mapping(ORIGINS), "custom__width": 96},
+        "acknowledged_by": {"custom__width": 72, "custom__wrapText": True},
+        "cause": {"custom__width": 84, "custom__wrapText": True},
         **HIDDEN,
     }
 

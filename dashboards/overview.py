@@ -1,7 +1,7 @@
 """Panels that several home boards share: the supply and its comparison, what is to be handled, alarms and money in one look."""
 
 from dashboards import Json, style, thresholds
-from dashboards.alarm_columns import AROUND, HIDDEN, PRESSING, alarm_columns, lasted
+from dashboards.alarm_columns import AROUND, PRESSING, VALUE_LIMIT, alarm_columns, lasted, shown
 from dashboards.functions import MENUS, listed
 from dashboards.links import to, to_customer
 from dashboards.panels.charts import BEFORE, bars, curves, strip
@@ -9,7 +9,7 @@ from dashboards.panels.core import fixed, steps
 from dashboards.panels.tables import table
 from dashboards.panels.texts import text
 from dashboards.panels.tiles import some, tile
-from dashboards.ticker import WHO, number
+from dashboards.ticker import WHO
 from dashboards.variables import ZONE
 from dashboards.vocabulary import Text, Word, words
 
@@ -172,8 +172,7 @@ def supply() -> Json:
 
 def handled(only: str) -> str:
     """SQL of the open alarms that nobody has acknowledged; `only`: a condition on the alarm `a`."""
-    return f"""SELECT {WHO}, a.code,
-  rtrim(concat_ws(' / ', {number("a.peak_value")}, {number("a.limit_value")}) || ' ' || a.unit) AS value_limit,
+    return f"""SELECT {WHO}, a.code, {VALUE_LIMIT},
   {lasted()} AS open_for, CAST(a.alarm_id AS text) AS alarm_id, a.meter, {AROUND}
 FROM ops.alarm AS a
 WHERE a.cleared_at IS NULL AND a.retracted_at IS NULL AND a.acknowledged_at IS NULL AND {only}
@@ -183,7 +182,6 @@ LIMIT {thresholds.HANDLE_ROWS}"""
 
 def to_handle(only: str = "true") -> Json:
     """Open alarms that nobody has acknowledged, the most pressing first; `only`: a condition on the alarm `a`."""
-    looks = alarm_columns()
     return table(
         words(
             "需要处理",
@@ -192,13 +190,7 @@ def to_handle(only: str = "true") -> Json:
             "Open alarms that nobody has acknowledged. An alarm leads to the desk, a customer to two hours before and after.",
         ),
         handled(only),
-        {
-            "customer": {**looks["customer"], "custom__minWidth": 140, "custom__wrapText": True},
-            "code": {**looks["code"], "custom__minWidth": 116},
-            "value_limit": {"custom__width": 148},
-            "open_for": {"custom__width": 74},
-            **HIDDEN,
-        },
+        {**shown("customer code value_limit open_for"), "code": {**alarm_columns()["code"], "custom__width": 112}},
     )
 
 

@@ -93,7 +93,6 @@ COMPUTED: dict[str, Column] = {
     "customer": Column(Word("客户 · 水表", "Customer · meter"), "", ""),
     "measured_value": Column(Word("数值", "Value"), "", ""),
     "value_limit": Column(Word("值 / 限", "Value / limit"), "", ""),
-    "measured_limit": Column(Word("限值", "Limit"), "", ""),
     "from_ms": Column(Word("曲线起", "Chart from"), "", ""),
     "to_ms": Column(Word("曲线止", "Chart to"), "", ""),
     "kind": Column(Word("报警类型", "Kind of alarm"), "", ""),

@@ -1,7 +1,7 @@
 """Every alarm of a period by kind, customer, region, state and severity."""
 
 from dashboards import Json, thresholds
-from dashboards.alarm_columns import AROUND, CHOSEN, MEASURED, STATE, filters, shown
+from dashboards.alarm_columns import AROUND, CHOSEN, STATE, VALUE_LIMIT, filters, shown
 from dashboards.board import dashboard, row
 from dashboards.panels.tables import table
 from dashboards.ticker import WHO
@@ -10,7 +10,7 @@ from dashboards.vocabulary import Word, words
 TITLE = Word("报警查询", "Alarm search")
 MORE = Word("按时段、类型、客户、区域、状态、级别查找报警。", "Alarms by period, kind, customer, region, state and severity.")
 
-FOUND = f"""SELECT a.raised_at, a.severity, a.code, {STATE} AS state, {WHO}, {MEASURED},
+FOUND = f"""SELECT a.raised_at, a.severity, a.code, {STATE} AS state, {WHO}, {VALUE_LIMIT},
   a.cleared_at, a.acknowledged_by, a.cause, CAST(a.alarm_id AS text) AS alarm_id, a.meter, {AROUND}
 FROM {CHOSEN}
 ORDER BY a.raised_at DESC, a.alarm_id DESC
@@ -27,7 +27,7 @@ def board() -> Json:
             "Alarms of the period and the filters above, newest first, at most 500.",
         ),
         FOUND,
-        shown("raised_at severity code state customer measured_value measured_limit cleared_at acknowledged_by cause"),
+        shown("raised_at severity code state customer value_limit cleared_at acknowledged_by cause"),
         pages=True,
     )
     return dashboard(__name__, [row(24, found)], filters(), since="now-30d")

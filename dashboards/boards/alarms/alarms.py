@@ -1,7 +1,7 @@
 """What is open now, the most pressing first, and how many of which severity."""
 
 from dashboards import Json, style, thresholds
-from dashboards.alarm_columns import AROUND, MEASURED, PRESSING, STATE, lasted, shown
+from dashboards.alarm_columns import AROUND, PRESSING, STATE, VALUE_LIMIT, lasted, shown
 from dashboards.board import dashboard, row
 from dashboards.panels.tables import table
 from dashboards.panels.tiles import some, tile
@@ -31,7 +31,7 @@ TILES = (
 
 ACTIVE = f"""SELECT a.severity, a.code, {STATE} AS state, a.raised_at,
   {{open_for}} AS open_for, {WHO},
-  {MEASURED}, CAST(a.alarm_id AS text) AS alarm_id, a.meter, {AROUND}
+  {VALUE_LIMIT}, CAST(a.alarm_id AS text) AS alarm_id, a.meter, {AROUND}
 FROM ops.alarm AS a
 WHERE a.cleared_at IS NULL AND a.retracted_at IS NULL
 ORDER BY {PRESSING}, a.acknowledged_at IS NOT NULL, a.raised_at DESC
@@ -48,7 +48,7 @@ def board() -> Json:
             "Click an alarm for the desk, a customer for its chart of two hours before and after.",
         ),
         ACTIVE.format(open_for=lasted()),
-        shown("severity code state raised_at open_for customer measured_value measured_limit"),
+        shown("severity code state raised_at open_for customer value_limit"),
     )
     tiles = [tile(text, OPEN + which, ["alarms"], thresholds=some(colour)) for text, which, colour in TILES]
     return dashboard(__name__, [row(4, *tiles), row(20, active)], since="now-7d", with_ticker=False)

@@ -1,7 +1,7 @@
 """Two hours before and after an alarm: flow and pressure of its meter, and of those beside it on the same network."""
 
 from dashboards import Json, style, thresholds
-from dashboards.alarm_columns import AROUND, MEASURED, STATE, alarm_words, shown
+from dashboards.alarm_columns import AROUND, STATE, VALUE_LIMIT, alarm_words, shown
 from dashboards.board import alarms_of_meter, dashboard, replacements, row
 from dashboards.links import to_frames
 from dashboards.panels.charts import LIMIT, RIGHT, curves, many_curves
@@ -25,7 +25,7 @@ _NEIGHBOURS = f"""(SELECT DISTINCT other.meter FROM mart.relation AS own
     ORDER BY other.meter LIMIT {thresholds.NEIGHBOURS})"""
 
 
-ALARMS = f"""SELECT a.raised_at, a.severity, a.code, {STATE} AS state, {WHO}, {MEASURED},
+ALARMS = f"""SELECT a.raised_at, a.severity, a.code, {STATE} AS state, {WHO}, {VALUE_LIMIT},
   a.cleared_at, a.acknowledged_by, a.cause, CAST(a.alarm_id AS text) AS alarm_id, a.meter, {AROUND}
 FROM ops.alarm AS a
 WHERE a.raised_at <= $__timeTo() AND coalesce(a.cleared_at, now()) >= $__timeFrom()
@@ -81,7 +81,7 @@ def board() -> Json:
     alarms = table(
         words("此时的报警", "Alarms at the time", "本表在前，其后为同网水表。", "Those of the meter first, then of its network."),
         ALARMS,
-        shown("raised_at severity code state customer measured_value measured_limit cleared_at acknowledged_by cause"),
+        shown("raised_at severity code state customer value_limit cleared_at acknowledged_by cause"),
     )
     marks = [replacements(), alarms_of_meter(alarm_words("code"))]
     rows = [row(10, own), row(8, pressures, flows), row(8, alarms)]

@@ -2,7 +2,7 @@
 
 from dashboards import Json
 from dashboards.board import dashboard, row
-from dashboards.overview import arrival, below, leaks, open_alarms, reporting, supply, supply_tiles, to_handle, top_customers
+from dashboards.overview import arrival, below, open_alarms, reporting, supply, supply_tiles, to_handle, top_customers
 from dashboards.vocabulary import Word
 
 TITLE = Word("值班大屏", "Wall")
@@ -14,7 +14,7 @@ def board() -> Json:
     return dashboard(
         __name__,
         [
-            row(4, (3, open_alarms()), (2, below()), (2, leaks()), (2, reporting()), *((5, each) for each in supply_tiles())),
+            row(4, (3, open_alarms()), (3, below()), (3, reporting()), *((5, each) for each in supply_tiles())),
             row(11, to_handle(), supply()),
             row(10, top_customers(), arrival()),
         ],

@@ -35,6 +35,10 @@ ORDER BY q.score, q.meter
 LIMIT {thresholds.TOP_ROWS}"""
 
 
+DEVICES = "a.code IN ('BATT', 'CLOCK', 'DQ', 'LATE', 'NO_DATA', 'MAG', 'SENSOR', 'OVER_Q4', 'LEAK_NIGHT')"
+"""Alarms that are about meters, terminals and their data."""
+
+
 def board() -> Json:
     """The dashboard JSON."""
     tiles = [
@@ -72,12 +76,12 @@ def board() -> Json:
         ),
         CANDIDATES,
         {
-            "meter": to("flow-characteristic", Word("流量特性", "Flow characteristic"), meter="meter"),
+            "meter": {**to("flow-characteristic", Word("流量特性", "Flow characteristic"), meter="meter")},
             "customer_name": named,
-            "candidate": {"custom__width": 124, "custom__wrapText": True},
-            "saving_m3_year": {"custom__width": 104},
-            "saving_cny_year": {"custom__width": 110, "decimals": 0},
-            "payback_years": {"custom__width": 84},
+            "candidate": {"custom__width": 116, "custom__wrapText": True},
+            "saving_m3_year": {"custom__width": 96},
+            "saving_cny_year": {"custom__width": 84, "decimals": 0},
+            "payback_years": {"custom__width": 70},
         },
     )
     poor = table(
@@ -88,10 +92,10 @@ def board() -> Json:
         {
             "meter": to_meter(),
             "customer_name": named,
-            "score": {**coloured(steps((None, style.BAD), (60, style.WARN), (80, style.NEUTRAL))), "custom__width": 70},
-            "rules_broken": {"custom__minWidth": 84},
-            "clock_offset_s": {"custom__width": 90},
-            "battery_min_v": {"custom__width": 84},
+            "score": {**coloured(steps((None, style.BAD), (60, style.WARN), (80, style.NEUTRAL))), "custom__width": 60},
+            "rules_broken": {"custom__width": 76, "noValue": " "},
+            "clock_offset_s": {"custom__width": 84},
+            "battery_min_v": {"custom__width": 76},
         },
     )
     return dashboard(
@@ -101,8 +105,8 @@ def board() -> Json:
             row(9, (14, candidates), (10, arrival())),
             row(
                 10,
-                (14, poor),
-                (10, to_handle("a.code IN ('BATT', 'CLOCK', 'DQ', 'LATE', 'NO_DATA', 'MAG', 'SENSOR', 'OVER_Q4', 'LEAK_NIGHT')")),
+                (13, poor),
+                (11, to_handle(DEVICES)),
             ),
             row(9, menu_of("flow-characteristic"), menu_of("latest-data")),
         ],
