@@ -78,22 +78,6 @@ def all_rules(language: str = "zh", links: Links = LINKS) -> dict[str, Json]:
         return {uid(name): importlib.import_module(name).alert(links) for name in _modules("alerts")}
 
 
-def queries() -> list[tuple[str, str, str]]:
-    """(uid of the board or rule, title or name or refId of what asks, SQL) of every query that Grafana would send."""
-    found = []
-    for name, board in all_boards().items():
-        for variable in board["templating"]["list"]:
-            if variable["type"] == "query":
-                found.append((name, f"${variable['name']}", variable["query"]))
-        for annotation in board["annotations"]["list"]:
-            found.append((name, annotation["name"], annotation["target"]["rawSql"]))
-        for panel in panels_of(board):
-            found += [(name, panel["title"], target["rawSql"]) for target in panel.get("targets", [])]
-    for name, rule in all_rules().items():
-        found += [(name, step["refId"], step["model"]["rawSql"]) for step in rule["data"] if "rawSql" in step["model"]]
-    return found
-
-
 def runnable(sql: str, variables: Mapping[str, str], start: datetime, end: datetime) -> str:
     """`sql` as Grafana would send it to PostgreSQL.
 

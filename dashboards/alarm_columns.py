@@ -16,7 +16,8 @@ _MS = "CAST(CAST(1000 * (extract(epoch FROM a.raised_at) {} {}) AS bigint) AS te
 AROUND = ",\n  ".join(_MS.format(sign, thresholds.ALARM_AROUND_S, name) for sign, name in (("-", "from_ms"), ("+", "to_ms")))
 """The range of the chart of the alarm `a`, as Grafana has times in links."""
 
-VALUE_LIMIT = f"""rtrim(concat_ws(' / ', {number("a.peak_value")}, {number("a.limit_value")}) || ' ' || a.unit) AS value_limit"""
+VALUE_LIMIT = f"""nullif(rtrim(concat_ws(' / ', {number("a.peak_value")}, {number("a.limit_value")}) || ' ' || a.unit), '')
+    AS value_limit"""
 """Value and limit of the alarm `a`, with their unit."""
 
 HIDDEN = hidden("alarm_id meter from_ms to_ms")

@@ -61,7 +61,6 @@ def dashboard(
     until: str = "now",
     annotations: Sequence[Json] = (),
     refresh: str = "1m",
-    with_ticker: bool = True,
 ) -> Json:
     """The board of `module`, whose words are its `TITLE` and `MORE`; `since` and `until`: the period at first."""
     own, group = import_module(module), module.split(".")[-2]
@@ -82,7 +81,7 @@ def dashboard(
         "annotations": {"list": list(annotations)},
         "links": navigation(),
         "templating": {"list": [*variables, hidden_constant("desk", Links().desk)]},
-        "panels": placed([Row(HEIGHT, ((WIDTH, ticker()),)), *parts] if with_ticker else parts),
+        "panels": placed([Row(HEIGHT, ((WIDTH, ticker()),)), *parts]),
     }
 
 

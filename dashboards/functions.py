@@ -139,3 +139,21 @@ def href(place: str) -> str:
 def listed(menu: Menu) -> str:
     """The functions of a menu as a list of links, in Markdown."""
     return "\n".join(f"- [{function.word}]({href(function.place)})" for function in menu.functions)
+
+
+def page() -> str:
+    """`docs/functions.md`: each function and each figure, its requirement and its place."""
+    lines = [
+        "# 功能与看板 / Functions and boards",
+        "",
+        "由 `dashboards/functions.py` 生成，请勿手改：`python -m dashboards`。 Made from that file; do not edit.",
+        "",
+        "| 菜单 / menu | 功能 / function | 要求 / requirement | 看板 / board |",
+        "|---|---|---|---|",
+    ]
+    for menu in MENUS:
+        for word, rows, place in menu.functions:
+            lines.append(f"| {menu.word.zh} {menu.word.en} | {word.zh} {word.en} | {rows} | `{place}` |")
+    lines += ["", "| 图 / figure | 要求 / requirement | 看板 / board |", "|---|---|---|"]
+    lines += [f"| {word.zh} / {word.en} | {rows} | `{place}` |" for word, rows, place in FIGURES]
+    return "\n".join(lines) + "\n"

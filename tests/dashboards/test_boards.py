@@ -1,27 +1,30 @@
-"""The boards: what each shows, that every query runs on the published tables, and that the committed files are up to date."""
+"""The boards: what each says and where it leads, alarms on a real PostgreSQL, and that the committed files are up to date.
+
+What every query finds is tried on the marts of the demo: `test_on_demo.py`.
+"""
 
 import json
+import re
+from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
 
 import dashboards
 from assets.columns import tables
-from dashboards import Links, columns, provisioning, style, thresholds, vocabulary
-from dashboards.boards import alarms, customer, latest_data
+from dashboards import Json, Links, board, columns, functions, provisioning, ticker, vocabulary
+from dashboards.alarm_columns import alarm_words
+from dashboards.boards.alarms import alarm_query, alarm_statistics, alarms
 from ingest_daemon.contract import alarm_codes, alarm_ledger
 from ingest_daemon.contract.severities import SEVERITIES
 from tests.mart_fixture import TABLES, ZONE, mart_server
 
 NOW = datetime.now(UTC)
-TODAY = NOW.astimezone(ZoneInfo(ZONE)).date()
-VARIABLES = {"search": "", "meter": "M1", "month": f"{TODAY:%Y-%m}", "day": f"{TODAY:%Y-%m-%d}", "grain": "day"}
-VARIABLES |= {"customer": "", "code": "all", "region": "all", "state": "all", "severity": "all"}
+VARIABLES = {"meter": "M1", "customer": "", **dict.fromkeys(("alarm_code", "region", "state", "severity"), "all")}
+BOARDS = {language: dashboards.all_boards(language) for language in vocabulary.LANGUAGES}
 
 
 @pytest.fixture(scope="module")
@@ -38,88 +41,42 @@ def rows(marts: psycopg.Connection, sql: str, **variables: str) -> list[dict]:
     return marts.execute(text).fetchall()
 
 
-@pytest.mark.parametrize(("board", "panel", "sql"), dashboards.queries(), ids=lambda value: value if len(value) < 40 else "")
-def test_every_query_runs_and_finds_something_of_a_meter_that_has_everything(marts, board, panel, sql):
-    assert rows(marts, sql), f"{board} / {panel} found nothing"
-
-
-@pytest.mark.parametrize(("board", "panel", "sql"), dashboards.queries(), ids=lambda value: value if len(value) < 40 else "")
-def test_every_query_runs_with_empty_choices_and_hostile_ones(marts, board, panel, sql):
-    for value in ("", "it's '; DROP TABLE mart.meter; --", "${meter}"):
-        rows(marts, sql, **dict.fromkeys(VARIABLES, value))
-
-
-def test_the_latest_table_has_one_row_a_meter_and_the_urgent_ones_first(marts):
-    found = rows(marts, latest_data.latest())
-    assert [row["meter"] for row in found] == ["M2", "M1", "M3"]
-    assert [row["pressure_state"] for row in found] == ["below", "good", None]
-    assert [row["alarms"] for row in found] == ["电池低电压, 箱门打开, 压力越下限", None, None]
-    assert found[0]["age_s"] == pytest.approx(25 * 3600, abs=120)
-
-
-def test_a_missing_value_stays_missing_and_is_not_a_zero(marts):
-    silent = next(row for row in rows(marts, latest_data.latest()) if row["meter"] == "M3")
-    assert [silent[name] for name in ("pressure_mpa", "today_m3", "flow_m3h", "battery_v")] == [None] * 4
-    marts.execute("BEGIN; UPDATE mart.latest_status SET today_m3 = NULL")
-    total = rows(marts, panel("latest-data", "today_volume")["targets"][0]["rawSql"])
-    marts.execute("ROLLBACK")
-    assert total == [{"today_m3": None}]
-
-
-@pytest.mark.parametrize("term", ["M2", "C2", "医院"])
-def test_the_search_finds_a_meter_by_number_customer_number_and_name(marts, term):
-    assert "M2" in [row["meter"] for row in rows(marts, latest_data.latest(), search=term)]
-    assert "M1" not in [row["meter"] for row in rows(marts, latest_data.latest(), search=term)]
-    choices = marts.execute(customer.METERS.replace("$__searchFilter", f"{term}%")).fetchall()
-    assert "M2" in [row["__value"] for row in choices]
-
-
-def test_the_tiles_count_what_they_say(marts):
-    tiles = {
-        key: rows(marts, panel("latest-data", key)["targets"][0]["rawSql"]) for key in ("meters", "reporting", "pressure_below")
-    }
-    assert tiles == {"meters": [{"meters": 3}], "reporting": [{"reporting": 2}], "pressure_below": [{"meters": 1}]}
-
-
-def test_curves_are_at_the_raw_step_with_the_limit_of_the_meter(marts):
-    found = rows(marts, customer.FLOW_PRESSURE)
-    gaps = [after["time"] - before["time"] for before, after in pairwise(found)]
-    assert min(gaps) == timedelta(minutes=15)
-    assert max(gaps) > timedelta(hours=2), "the invented hole"
-    assert {row["pressure_low_mpa"] for row in found} == {0.14}
+def panel(uid: str, title: str) -> dict:
+    return next(item for item in dashboards.panels_of(BOARDS["zh"][uid]) if item["title"] == title)
 
 
 def test_holes_are_drawn_open():
-    for key in ("flow_pressure", "register"):
-        custom = panel("customer", key)["fieldConfig"]["defaults"]["custom"]
-        assert custom["spanNulls"] is False
-        assert custom["insertNulls"] == thresholds.LONGEST_JOINED_GAP_MS == 7_200_000
+    curves = [item for made in BOARDS["zh"].values() for item in dashboards.panels_of(made) if item["type"] == "timeseries"]
+    assert len(curves) > 5
+    for item in curves:
+        custom = item["fieldConfig"]["defaults"]["custom"]
+        assert custom["spanNulls"] is False, item["title"]
 
 
-def panel(board: str, key: str) -> dict:
-    title = str(vocabulary.PANELS[key].title)
-    return next(item for item in dashboards.all_boards()[board]["panels"] if item["title"] == title)
+def chinese(text: str) -> bool:
+    return any("\u4e00" <= letter <= "\u9fff" for letter in text)
 
 
-PANELS = [(name, item) for name, board in dashboards.all_boards().items() for item in board["panels"]]
+@pytest.mark.parametrize("uid", BOARDS["zh"])
+def test_every_panel_says_what_it_shows_in_both_languages(uid):
+    zh, en = (dashboards.panels_of(BOARDS[language][uid]) for language in ("zh", "en"))
+    assert [item["type"] for item in zh] == [item["type"] for item in en]
+    assert len({item["title"] for item in zh}) == len(zh), "two panels of one title"
+    for chinese_one, english_one in zip(zh, en, strict=True):
+        assert chinese(chinese_one["title"] + chinese_one["description"]), chinese_one["title"]
+        for word in (english_one["title"], english_one["description"]):
+            assert word and not chinese(word), word
+        assert chinese_one["description"]
 
 
-@pytest.mark.parametrize(("board", "item"), PANELS, ids=lambda value: value if isinstance(value, str) else value["title"])
-def test_every_panel_says_what_it_shows_and_in_what_unit(board, item):
-    words = next(text for text in vocabulary.PANELS.values() if str(text.title) == item["title"])
-    for word in (words.title, words.description):
-        assert (any("\u4e00" <= letter <= "\u9fff" for letter in word.zh) and word.en.isascii()) or "–" in word.en
-    assert words.description.zh == item["description"]
-    assert item["fieldConfig"]["defaults"]["unit"]
-    assert item["fieldConfig"]["defaults"]["noValue"] == style.MISSING
-    assert item["datasource"]["uid"] == "mainflow-mart"
-
-
-@pytest.mark.parametrize(("board", "item"), PANELS, ids=lambda value: value if isinstance(value, str) else value["title"])
-def test_every_column_of_a_panel_has_words(marts, board, item):
-    named = {override["matcher"]["options"] for override in item["fieldConfig"]["overrides"]}
-    selected = set(rows(marts, item["targets"][0]["rawSql"])[0]) - {"time"}
-    assert selected == named
+@pytest.mark.parametrize("uid", BOARDS["zh"])
+def test_a_panel_of_figures_has_a_unit_and_a_sign_for_what_is_missing(uid):
+    for item in dashboards.panels_of(BOARDS["zh"][uid]):
+        if item["type"] == "text":
+            continue
+        assert item["fieldConfig"]["defaults"].get("unit"), item["title"]
+        assert item["fieldConfig"]["defaults"]["noValue"], item["title"]
+        assert item["datasource"]["uid"] == "mainflow-mart"
 
 
 @pytest.mark.parametrize(
@@ -168,33 +125,104 @@ def test_the_tables_of_these_tests_have_the_columns_of_the_headers():
         assert named == list(tables()[name.partition(".")[2]].columns), name
 
 
-@pytest.mark.parametrize(("name", "board"), dashboards.all_boards().items())
-def test_a_board_is_found_by_its_file_name_and_fits_the_grid(name, board):
-    assert board["uid"] == name
-    assert (Path(dashboards.__file__).parent / "boards" / f"{name.replace('-', '_')}.py").exists()
-    assert (board["schemaVersion"], board["refresh"], board["timezone"]) == (41, "1m", "")
-    assert [item["id"] for item in board["panels"]] == list(range(1, len(board["panels"]) + 1))
-    cells = [
-        (x, y)
-        for item in board["panels"]
-        for x in range(item["gridPos"]["x"], item["gridPos"]["x"] + item["gridPos"]["w"])
-        for y in range(item["gridPos"]["y"], item["gridPos"]["y"] + item["gridPos"]["h"])
-    ]
-    assert len(cells) == len(set(cells))
-    assert max(x for x, _ in cells) == 23
-    assert board["links"][0]["tags"] == board["tags"]
+@pytest.mark.parametrize("uid", BOARDS["zh"])
+def test_a_board_lies_in_the_folder_of_its_group_and_fits_the_grid(uid):
+    made = BOARDS["zh"][uid]
+    assert made["uid"] == uid
+    assert (Path(dashboards.__file__).parent / "boards" / dashboards.group_of(made) / f"{uid.replace('-', '_')}.py").exists()
+    assert (made["schemaVersion"], made["timezone"], made["editable"]) == (41, "", False)
+    placed = [each for item in made["panels"] for each in (item, *item.get("panels", []))]
+    assert sorted(item["id"] for item in placed) == list(range(1, len(placed) + 1))
+    for items in (made["panels"], *(item["panels"] for item in made["panels"] if item.get("panels"))):
+        cells = [
+            (x, y)
+            for item in items
+            for x in range(item["gridPos"]["x"], item["gridPos"]["x"] + item["gridPos"]["w"])
+            for y in range(item["gridPos"]["y"], item["gridPos"]["y"] + item["gridPos"]["h"])
+        ]
+        assert len(cells) == len(set(cells))
+        assert max(x for x, _ in cells) == 23
 
 
-def test_a_row_leads_to_the_board_of_its_meter_with_the_same_period():
-    links = [
-        part["value"][0]["url"]
-        for override in panel("latest-data", "latest")["fieldConfig"]["overrides"]
-        for part in override["properties"]
-        if part["id"] == "links"
-    ]
-    assert links
-    assert set(links) == {"/d/customer?var-meter=${__data.fields.meter:percentencode}&${__url_time_range}"}
-    assert "customer" in dashboards.all_boards()
+# --- where everything leads ---------------------------------------------------------------------------------------------------
+
+
+def addresses(made: Json) -> Iterator[tuple[str, str, set[str]]]:
+    """(panel, address, columns of its row) of every link of a board's panels."""
+    for item in dashboards.panels_of(made):
+        if item["type"] == "text":
+            for address in re.findall(r"\]\(([^)]+)\)", item["options"]["content"]):
+                yield item["title"], address, set()
+        named = {override["matcher"]["options"] for override in item.get("fieldConfig", {}).get("overrides", [])}
+        for override in item.get("fieldConfig", {}).get("overrides", []):
+            for part in override["properties"]:
+                if part["id"] == "links":
+                    for link in part["value"]:
+                        yield item["title"], link["url"], named
+
+
+def variables_of(made: Json) -> set[str]:
+    return {variable["name"] for variable in made["templating"]["list"]}
+
+
+@pytest.mark.parametrize("uid", BOARDS["zh"])
+def test_every_link_leads_to_a_board_that_takes_what_it_is_given(uid):
+    made = BOARDS["zh"][uid]
+    for title, address, named in addresses(made):
+        fields = set(re.findall(r"\$\{__data\.fields\.(\w+)", address))
+        assert fields <= named, f"{uid}, {title}: {address} needs columns that the row lacks"
+        passed = set(re.findall(r"\$\{(\w+):queryparam\}", address))
+        assert passed <= variables_of(made), f"{uid}, {title}: {address} passes on what the board does not have"
+        if not address.startswith("/d/"):
+            assert address.startswith(("${desk:raw}", "/profile", "https://", "docs/")), address
+            continue
+        target = address.removeprefix("/d/").partition("?")[0]
+        assert target in BOARDS["zh"], f"{uid}, {title}: no board {target}"
+        given = {name.removeprefix("var-") for name in re.findall(r"var-\w+", address)} | passed
+        assert given <= variables_of(BOARDS["zh"][target]), f"{uid}, {title}: {target} does not know {given}"
+
+
+def test_every_function_and_figure_is_at_most_three_clicks_from_home_and_from_each_role():
+    lists = {tag: {uid for uid, made in BOARDS["zh"].items() if tag in made["tags"]} for tag in _tags()}
+
+    def next_to(uid: str) -> set[str]:
+        made = BOARDS["zh"][uid]
+        shown = {address.removeprefix("/d/").partition("?")[0] for _, address, _ in addresses(made) if address.startswith("/d/")}
+        return shown.union(*(lists[tag] for link in made["links"] for tag in link["tags"]))
+
+    places = [function.place.partition("?")[0] for menu in functions.MENUS for function in menu.functions]
+    places += [place for _, _, place in functions.FIGURES]
+    for start in (uid for uid, made in BOARDS["zh"].items() if dashboards.group_of(made) == "home"):
+        clicks, waiting = {start: 0}, deque([start])
+        while waiting:
+            here = waiting.popleft()
+            for there in next_to(here) - clicks.keys():
+                clicks[there] = clicks[here] + 1
+                waiting.append(there)
+        far = {place: clicks.get(place) for place in places if not place.startswith(("/", "desk:")) and clicks.get(place, 9) > 3}
+        assert far == {}, start
+        assert set(clicks) == set(BOARDS["zh"]), "a board that nothing leads to"
+
+
+def test_home_lists_every_function_with_its_period_and_choices():
+    listed = {address for _, address, _ in addresses(BOARDS["zh"]["home"])}
+    assert {functions.href(function.place) for menu in functions.MENUS for function in menu.functions} <= listed
+
+
+def test_the_page_of_functions_is_what_the_code_makes():
+    page = Path(dashboards.__file__).parent.parent / "docs" / "functions.md"
+    assert page.read_text(encoding="utf-8") == functions.page(), "run: python -m dashboards"
+
+
+def test_links_on_top_keep_period_and_choices():
+    for made in BOARDS["zh"].values():
+        assert all(link["keepTime"] and link["includeVars"] and link["tags"] for link in made["links"])
+        titles = [link["title"] for link in made["links"]]
+        assert titles == [str(title) for name, title in dashboards.groups().items() if name != board.HELP]
+
+
+def _tags() -> set[str]:
+    return {tag for made in BOARDS["zh"].values() for tag in made["tags"]}
 
 
 def test_the_words_of_alarms_are_those_of_their_headers():
@@ -236,7 +264,7 @@ def test_an_english_board_has_no_chinese_letter(name):
 def test_every_board_that_is_committed_has_the_ticker_on_top(marts, path):
     first = json.loads(path.read_text())["panels"][0]
     with vocabulary.spoken(path.parts[-3]):
-        assert first["title"] == str(vocabulary.PANELS["ticker"].title)
+        assert first["title"] == str(ticker.WORDS.title)
     assert first["gridPos"]["y"] == 0
     shown = rows(marts, first["targets"][0]["rawSql"])
     assert [(row["state"], row["code"], row["customer"], row["measured_value"]) for row in shown] == [
@@ -248,38 +276,27 @@ def test_every_board_that_is_committed_has_the_ticker_on_top(marts, path):
     assert [link["value"][0]["url"] for link in links] == ["${desk:raw}/alarms/${__data.fields.alarm_id}"]
 
 
-def test_a_point_of_a_curve_leads_to_the_frames_that_it_comes_from():
-    for key in ("flow_pressure", "register"):
-        links = [
-            part["value"][0]["url"]
-            for override in panel("customer", key)["fieldConfig"]["overrides"]
-            for part in override["properties"]
-            if part["id"] == "links"
-        ]
-        assert links and set(links) == {"${desk:raw}/frames?meter=${meter:percentencode}&at=${__value.time}"}
-
-
 def test_links_of_a_board_lead_to_the_desk_of_the_site():
-    for board in dashboards.all_boards("zh", Links("https://desk.example")).values():
-        (desk,) = [variable for variable in board["templating"]["list"] if variable["name"] == "desk"]
+    for made in dashboards.all_boards("zh", Links("https://desk.example")).values():
+        (desk,) = [variable for variable in made["templating"]["list"] if variable["name"] == "desk"]
         assert (desk["query"], desk["hide"]) == ("https://desk.example", 2)
 
 
 def test_open_alarms_stand_with_the_most_pressing_first(marts):
-    found = rows(marts, panel("alarms", "alarms_active")["targets"][0]["rawSql"])
-    assert [(row["severity"], row["code"], row["state"], row["measured_value"], row["measured_limit"]) for row in found] == [
-        ("warning", "DOOR", "open", None, None),
-        ("warning", "P_LO", "open", "0.121 MPa", "0.140 MPa"),
-        ("maintenance", "BATT", "open", "3.21 V", "3.30 V"),
+    found = rows(marts, panel("alarms", "当前报警")["targets"][0]["rawSql"])
+    assert [(row["severity"], row["code"], row["state"], row["value_limit"]) for row in found] == [
+        ("warning", "DOOR", "open", None),
+        ("warning", "P_LO", "open", "0.121 / 0.140 MPa"),
+        ("maintenance", "BATT", "open", "3.21 / 3.30 V"),
     ]
     assert int(found[1]["to_ms"]) - int(found[1]["from_ms"]) == 4 * 3_600_000
-    counts = [rows(marts, alarms.OPEN + which)[0]["alarms"] for which, _ in alarms.TILES.values()]
+    counts = [rows(marts, alarms.OPEN + which)[0]["alarms"] for _, which, _ in alarms.TILES]
     assert counts == [0, 2, 1, 3]
 
 
 FILTERS = [
     ({}, {"DOOR", "P_LO M1", "P_LO M2", "BATT"}),
-    ({"code": "P_LO"}, {"P_LO M1", "P_LO M2"}),
+    ({"alarm_code": "P_LO"}, {"P_LO M1", "P_LO M2"}),
     ({"customer": "医院"}, {"DOOR", "P_LO M2", "BATT"}),
     ({"customer": "M1"}, {"P_LO M1"}),
     ({"region": "城东"}, {"P_LO M1"}),
@@ -287,8 +304,8 @@ FILTERS = [
     ({"state": "cleared"}, {"P_LO M1"}),
     ({"state": "acknowledged"}, set()),
     ({"severity": "maintenance"}, {"BATT"}),
-    ({"code": "P_LO", "customer": "医院", "region": "城西", "state": "open", "severity": "warning"}, {"P_LO M2"}),
-    ({"code": "P_LO", "severity": "maintenance"}, set()),
+    ({"alarm_code": "P_LO", "customer": "医院", "region": "城西", "state": "open", "severity": "warning"}, {"P_LO M2"}),
+    ({"alarm_code": "P_LO", "severity": "maintenance"}, set()),
     ({"state": "retracted"}, set()),
 ]
 
@@ -296,10 +313,11 @@ FILTERS = [
 @pytest.mark.parametrize(("chosen", "expected"), FILTERS, ids=[" ".join(chosen.values()) for chosen, _ in FILTERS])
 def test_filters_of_the_search_go_together(marts, chosen, expected):
     found = {
-        f"{row['code']} {row['meter']}" if row["code"] == "P_LO" else row["code"] for row in rows(marts, alarms.FOUND, **chosen)
+        f"{row['code']} {row['meter']}" if row["code"] == "P_LO" else row["code"]
+        for row in rows(marts, alarm_query.FOUND, **chosen)
     }
     assert found == expected
-    counted = rows(marts, alarms.by("a.code", "kind"), **chosen)
+    counted = rows(marts, alarm_statistics.by("a.code", "kind"), **chosen)
     assert sum(row["times"] for row in counted) == len(expected)
 
 
@@ -308,12 +326,12 @@ def test_statistics_count_what_is_open_and_how_long_it_took(marts):
     marts.execute(
         "UPDATE ops.alarm SET acknowledged_at = first_seen_at + interval '12 min', cause = '检修施工' WHERE meter = 'M1'"
     )
-    by_code = {row["kind"]: row for row in rows(marts, alarms.by("a.code", "kind"))}
-    by_region = {row["region_name"]: row["times"] for row in rows(marts, alarms.by("c.region", "region_name"))}
-    shares = rows(marts, alarms.pareto("a.code", "kind"))
-    months = rows(marts, alarms.by(alarms.MONTH, "month"))
+    by_code = {row["kind"]: row for row in rows(marts, alarm_statistics.by("a.code", "kind"))}
+    by_region = {row["region_name"]: row["times"] for row in rows(marts, alarm_statistics.by("c.region", "region_name"))}
+    shares = rows(marts, alarm_statistics.pareto("a.code", "kind"))
+    months = rows(marts, alarm_statistics.by(alarm_statistics.MONTH, "month"))
     marts.execute("UPDATE ops.alarm SET retracted_at = now() WHERE code = 'DOOR'")
-    without = {row["kind"] for row in rows(marts, alarms.by("a.code", "kind"))}
+    without = {row["kind"] for row in rows(marts, alarm_statistics.by("a.code", "kind"))}
     marts.execute("ROLLBACK")
     assert {key: by_code["P_LO"][key] for key in ("times", "still_open")} == {"times": 2, "still_open": 1}
     assert by_code["P_LO"]["minutes_open"] == pytest.approx(60)
@@ -330,8 +348,7 @@ def test_statistics_count_what_is_open_and_how_long_it_took(marts):
 
 
 def test_curves_of_a_meter_show_when_its_alarms_held(marts):
-    (annotation,) = dashboards.all_boards()["customer"]["annotations"]["list"]
-    (row,) = rows(marts, annotation["target"]["rawSql"])
+    (row,) = rows(marts, board.alarms_of_meter(alarm_words("code"))["target"]["rawSql"])
     assert row["text"] == "压力越下限"
     assert row["timeend"] - row["time"] == timedelta(hours=1)
 

@@ -7,7 +7,7 @@ from dashboards import Json, thresholds
 from dashboards.alarm_columns import CHOSEN, alarm_words, filters
 from dashboards.board import dashboard, row
 from dashboards.panels.charts import bars
-from dashboards.panels.tables import plain, table
+from dashboards.panels.tables import table
 from dashboards.variables import ZONE
 from dashboards.vocabulary import VALUES, Word, words
 
@@ -45,17 +45,22 @@ def board() -> Json:
     none = f"'{VALUES['none']}'"
     code, cause = alarm_words("a.code"), f"coalesce(nullif(a.cause, ''), {none})"
     customer, region = f"coalesce(nullif(a.customer_name, ''), {none})", f"coalesce(c.region_name, c.region, {none})"
-    figures = plain("times still_open minutes_open minutes_to_acknowledge")
+    figures: dict[str, Json] = {
+        "times": {"custom__width": 60},
+        "still_open": {"custom__width": 70},
+        "minutes_open": {"custom__width": 96},
+        "minutes_to_acknowledge": {"custom__width": 104},
+    }
     most_first = ("次数由多到少；提示中有累计占比。", "Most first; the tooltip has the share so far.")
     not_retracted = ("已撤销的不计。", "Retracted ones do not count.")
     by_kind = table(
-        words("分类型统计", "By kind", *not_retracted), by(code, "kind"), {"kind": {"custom__minWidth": 150}, **figures}
+        words("分类型统计", "By kind", *not_retracted), by(code, "kind"), {"kind": {"custom__minWidth": 120}, **figures}
     )
     by_month = table(words("分月统计", "By month", *not_retracted), by(MONTH, "month", "1 DESC"), {"month": {}, **figures})
     by_customer = table(
         words("分客户统计", "By customer", "最多 50 户；已撤销的不计。", "At most 50; retracted ones do not count."),
         by(customer, "customer_name"),
-        {"customer_name": {"custom__minWidth": 150}, **figures},
+        {"customer_name": {"custom__minWidth": 120, "custom__wrapText": True}, **figures},
     )
     by_region = table(words("分区域统计", "By region", *not_retracted), by(region, "region_name"), {"region_name": {}, **figures})
     kinds = bars(

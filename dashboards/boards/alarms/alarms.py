@@ -51,4 +51,4 @@ def board() -> Json:
         shown("severity code state raised_at open_for customer value_limit"),
     )
     tiles = [tile(text, OPEN + which, ["alarms"], thresholds=some(colour)) for text, which, colour in TILES]
-    return dashboard(__name__, [row(4, *tiles), row(20, active)], since="now-7d", with_ticker=False)
+    return dashboard(__name__, [row(4, *tiles), row(20, active)], since="now-7d")

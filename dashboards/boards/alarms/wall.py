@@ -20,5 +20,4 @@ def board() -> Json:
         ],
         since="now-24h",
         refresh="10s",
-        with_ticker=False,
     )

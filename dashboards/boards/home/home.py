@@ -21,4 +21,4 @@ def board() -> Json:
         row(4, *money()),
         row(10, *menus),
     ]
-    return dashboard(__name__, rows, since="now-24h", with_ticker=False)
+    return dashboard(__name__, rows, since="now-24h")

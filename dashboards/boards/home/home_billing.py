@@ -107,5 +107,4 @@ def board() -> Json:
             row(8, menu_of("revenue-kpi"), menu_of("usage")),
         ],
         since="now-30d",
-        with_ticker=False,
     )

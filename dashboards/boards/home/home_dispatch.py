@@ -84,5 +84,4 @@ def board() -> Json:
             row(8, (16, reversed_flow), (8, menu_of("alarms"))),
         ],
         since="now-24h",
-        with_ticker=False,
     )

@@ -92,5 +92,4 @@ def board() -> Json:
             row(10, menu_of("revenue-kpi"), menu_of("flow-characteristic")),
         ],
         since="now-30d",
-        with_ticker=False,
     )

@@ -66,7 +66,7 @@ def board() -> Json:
             thresholds=some(style.WARN),
         ),
     ]
-    named: Json = {"custom__minWidth": 130, "custom__wrapText": True}
+    named: Json = {"custom__minWidth": 110, "custom__wrapText": True}
     candidates = table(
         words(
             "换表建议",
@@ -105,11 +105,10 @@ def board() -> Json:
             row(9, (14, candidates), (10, arrival())),
             row(
                 10,
-                (13, poor),
-                (11, to_handle(DEVICES)),
+                (12, poor),
+                (12, to_handle(DEVICES)),
             ),
             row(9, menu_of("flow-characteristic"), menu_of("latest-data")),
         ],
         since="now-14d",
-        with_ticker=False,
     )
