@@ -19,7 +19,7 @@ MACROS = {"__timeFilter": "{0} BETWEEN '{start}' AND '{end}'", "__timeFrom": "'{
 """The data source's macros that our SQL may use, as PostgreSQL."""
 
 
-GROUPS = ("home", "display", "analysis", "alarms", "revenue", "quality", "help")
+GROUPS = ("overview", "display", "analysis", "alarms", "revenue", "quality", "help")
 """The folders of `boards/`, in the order in which people see them."""
 
 

@@ -18,7 +18,7 @@ TAG = "mainflow"
 WIDTH = 24
 """Columns of Grafana's grid."""
 
-HOME, HELP = "home", "help"
+OVERVIEW, HELP = "overview", "help"
 SEEN = "'P_LO', 'P_HI', 'P_JUMP', 'Q_HI', 'Q_LO', 'Q_REV', 'OVER_Q4', 'LEAK_NIGHT', 'BAND', 'MAG'"
 """Codes of the alarms that a curve of flow and pressure shows; those of bills, batteries and arrivals would only cover it."""
 
@@ -68,7 +68,7 @@ def dashboard(
         "uid": uid(module),
         "title": str(own.TITLE),
         "description": str(own.MORE),
-        "tags": [TAG, tag(group), *([tag(HOME)] if group == HELP else [])],
+        "tags": [TAG, tag(group), *([tag(OVERVIEW)] if group == HELP else [])],
         "schemaVersion": SCHEMA_VERSION,
         "version": 1,
         "editable": False,

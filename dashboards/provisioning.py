@@ -104,6 +104,7 @@ def write(
     links: Links = LINKS,
     link: str = "",
     wall: bool = False,
+    theme: str = "dark",
 ) -> Path:
     """Write `grafana.ini` and the provisioning tree into `folder` (of a site) and give the ini's path.
 
@@ -137,7 +138,7 @@ def write(
     for empty in ("plugins", "provisioning/plugins"):  # the server logs an error for each that is not there
         (folder / empty).mkdir(exist_ok=True)
     ini = folder / "grafana.ini"
-    _write(ini, _ini(folder, secret, zone, language, http_port, link, wall), private=True)
+    _write(ini, _ini(folder, secret, zone, language, http_port, link, wall, theme), private=True)
     return ini
 
 
@@ -292,7 +293,7 @@ def _groups(language: str, links: Links) -> Json:
     return {"apiVersion": 1, "groups": groups, "deleteRules": gone}
 
 
-def _ini(folder: Path, secret: Path, zone: str, language: str, port: int, link: str, wall: bool) -> str:
+def _ini(folder: Path, secret: Path, zone: str, language: str, port: int, link: str, wall: bool, theme: str) -> str:
     root_url = link or f"http://127.0.0.1:{port}"
     sections: dict[str, dict[str, object]] = {
         "paths": {
@@ -317,10 +318,10 @@ def _ini(folder: Path, secret: Path, zone: str, language: str, port: int, link: 
             "disable_gravatar": "true",
             "cookie_secure": str(root_url.startswith("https:")).lower(),
         },
-        "users": {"allow_sign_up": "false", "default_language": LANGUAGES[language]},
+        "users": {"allow_sign_up": "false", "default_language": LANGUAGES[language], "default_theme": theme},
         "auth.anonymous": {"enabled": str(wall).lower(), "org_name": WALL, "org_role": "Viewer", "hide_version": "true"},
         "date_formats": {"default_timezone": zone},
-        "dashboards": {"default_home_dashboard_path": folder / "boards" / "home" / "home.json"},
+        "dashboards": {"default_home_dashboard_path": folder / "boards" / "overview" / "home.json"},
         # A new receiver counts from the start on, not only a minute later.
         "unified_alerting": {"notification_log_retention": NEVER_AGAIN, "alertmanager_config_poll_interval": "10s"},
         "log": {"mode": "console", "level": "warn"},

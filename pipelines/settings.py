@@ -126,6 +126,7 @@ class ServerSettings:
         "whether everyone who reaches Grafana sees the boards without a log-in, as the organisation Wall",
         "大屏：免登录查看看板（组织 Wall）",
     )
+    theme: str = setting("dark", "look of the boards", "看板外观", choices=("dark", "light"))
     alert_webhook: str = setting(
         "",
         "address that alert notifications are posted to; empty: none; whoever has a log-in of Grafana can read it",

@@ -153,6 +153,7 @@ def grafana(settings: Settings, home: Path, *, children: list[Child] | None = No
         links=_links(settings),
         link=own.grafana_link,
         wall=own.wall,
+        theme=own.theme,
     )
     command, environment = launch(home, ini, settings[SiteSettings].zone)
     with kept_running(Process("grafana", command, site, environment), _listed(children)) as started:

@@ -192,7 +192,7 @@ def test_every_function_and_figure_is_at_most_three_clicks_from_home_and_from_ea
 
     places = [function.place.partition("?")[0] for menu in functions.MENUS for function in menu.functions]
     places += [place for _, _, place in functions.FIGURES]
-    for start in (uid for uid, made in BOARDS["zh"].items() if dashboards.group_of(made) == "home"):
+    for start in (uid for uid, made in BOARDS["zh"].items() if dashboards.group_of(made) == board.OVERVIEW):
         clicks, waiting = {start: 0}, deque([start])
         while waiting:
             here = waiting.popleft()
@@ -259,11 +259,11 @@ def test_an_english_board_has_no_chinese_letter(name):
 
 
 @pytest.mark.parametrize(
-    "path", sorted(provisioning.GENERATED.rglob("boards/*.json")), ids=lambda path: f"{path.parts[-3]}-{path.stem}"
+    "path", sorted(provisioning.GENERATED.rglob("boards/*/*.json")), ids=lambda path: f"{path.parts[-4]}-{path.stem}"
 )
 def test_every_board_that_is_committed_has_the_ticker_on_top(marts, path):
     first = json.loads(path.read_text())["panels"][0]
-    with vocabulary.spoken(path.parts[-3]):
+    with vocabulary.spoken(path.parts[-4]):
         assert first["title"] == str(ticker.WORDS.title)
     assert first["gridPos"]["y"] == 0
     shown = rows(marts, first["targets"][0]["rawSql"])

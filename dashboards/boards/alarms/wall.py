@@ -2,7 +2,7 @@
 
 from dashboards import Json
 from dashboards.board import dashboard, row
-from dashboards.overview import arrival, below, open_alarms, reporting, supply, supply_tiles, to_handle, top_customers
+from dashboards.home_panels import arrival, below, open_alarms, reporting, supply, supply_tiles, to_handle, top_customers
 from dashboards.vocabulary import Word
 
 TITLE = Word("值班大屏", "Wall")

@@ -2,8 +2,8 @@
 
 from dashboards import Json, style, thresholds
 from dashboards.board import dashboard, row
+from dashboards.home_panels import TODAY, arrival, leaks, menu_of, reporting, to_handle
 from dashboards.links import to, to_meter
-from dashboards.overview import TODAY, arrival, leaks, menu_of, reporting, to_handle
 from dashboards.panels.core import steps
 from dashboards.panels.tables import coloured, table
 from dashboards.panels.tiles import some, tile

@@ -2,8 +2,8 @@
 
 from dashboards import Json, style, thresholds
 from dashboards.board import dashboard, row
+from dashboards.home_panels import menu_of, money
 from dashboards.links import to, to_customer
-from dashboards.overview import menu_of, money
 from dashboards.panels.charts import bars
 from dashboards.panels.core import fixed
 from dashboards.panels.tables import hidden, table

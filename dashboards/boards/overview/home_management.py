@@ -2,8 +2,8 @@
 
 from dashboards import Json, style, thresholds
 from dashboards.board import dashboard, row
+from dashboards.home_panels import TODAY, leaks, menu_of, money, open_alarms, reporting, supply_by_month, supply_tiles
 from dashboards.links import to_customer
-from dashboards.overview import TODAY, leaks, menu_of, money, open_alarms, reporting, supply_by_month, supply_tiles
 from dashboards.panels.charts import curves
 from dashboards.panels.core import fixed
 from dashboards.panels.tables import hidden, table

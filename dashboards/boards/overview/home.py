@@ -3,7 +3,7 @@
 from dashboards import Json
 from dashboards.board import dashboard, row
 from dashboards.functions import MENUS, listed
-from dashboards.overview import arrival, leaks, money, open_alarms, reporting, supply, supply_tiles, to_handle, top_customers
+from dashboards.home_panels import arrival, leaks, money, open_alarms, reporting, supply, supply_tiles, to_handle, top_customers
 from dashboards.panels.texts import text
 from dashboards.vocabulary import Text, Word
 

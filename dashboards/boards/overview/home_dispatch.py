@@ -2,8 +2,8 @@
 
 from dashboards import Json, style, thresholds
 from dashboards.board import dashboard, row
+from dashboards.home_panels import TODAY, below, menu_of, open_alarms, reporting, supply, supply_tiles, to_handle
 from dashboards.links import to, to_customer, to_meter
-from dashboards.overview import TODAY, below, menu_of, open_alarms, reporting, supply, supply_tiles, to_handle
 from dashboards.panels.charts import many_curves
 from dashboards.panels.core import steps
 from dashboards.panels.tables import coloured, hidden, table

@@ -1,5 +1,0 @@
-"""The boards of the group home: a folder in Grafana, a list on every board."""
-
-from dashboards.vocabulary import Word
-
-TITLE = Word("总览", "Overview")
