@@ -19,32 +19,35 @@ create or replace function mart.supply_so_far(on_day date)
 returns table (until_at timestamptz, volume_m3 double precision, change_pct double precision, week_change_pct double precision, meters bigint)
 language sql stable parallel safe as $$
     with hours as (
-        select meter, day, extract(hour from hour_start - min(hour_start) over (partition by day)) as hour, hour_start, usage.volume_m3
+        select meter, day, hour_start, usage.volume_m3
         from mart.hourly_usage as usage
         where day in ($1, $1 - 1, $1 - 7) and usage.volume_m3 is not null
     ),
 
     pairs as (
         select
-            now.meter,
-            now.hour_start,
-            now.volume_m3,
-            before.volume_m3 as before_m3,
-            week.volume_m3 as week_m3
-        from hours as now
-        left join hours as before on before.day = $1 - 1 and before.meter = now.meter and before.hour = now.hour
-        left join hours as week on week.day = $1 - 7 and week.meter = now.meter and week.hour = now.hour
-        where now.day = $1
+            max(hour_start) filter (where day = $1) as hour_start,
+            max(hours.volume_m3) filter (where day = $1) as volume_m3,
+            max(hours.volume_m3) filter (where day = $1 - 1) as before_m3,
+            max(hours.volume_m3) filter (where day = $1 - 7) as week_m3,
+            meter
+        from hours
+        join (select day, min(hour_start) as midnight from hours group by day) as first_hour using (day)
+        group by meter, hour_start - midnight
     )
 
     select
         max(hour_start) + interval '1 hour',
-        sum(pairs.volume_m3 order by hour_start, meter),
+        sum(pairs.volume_m3),
         100 * (
-            sum(pairs.volume_m3 order by hour_start, meter) filter (where before_m3 is not null) / nullif(sum(before_m3 order by hour_start, meter), 0) - 1
+            sum(pairs.volume_m3) filter (where before_m3 is not null)
+            / nullif(sum(before_m3) filter (where pairs.volume_m3 is not null), 0) - 1
         ),
-        100 * (sum(pairs.volume_m3 order by hour_start, meter) filter (where week_m3 is not null) / nullif(sum(week_m3 order by hour_start, meter), 0) - 1),
-        count(distinct meter)
+        100 * (
+            sum(pairs.volume_m3) filter (where week_m3 is not null)
+            / nullif(sum(week_m3) filter (where pairs.volume_m3 is not null), 0) - 1
+        ),
+        count(distinct meter) filter (where pairs.volume_m3 is not null)
     from pairs
-    having count(*) > 0
+    having count(pairs.volume_m3) > 0
 $$
