@@ -23,7 +23,7 @@ import psycopg
 from pgpq import ArrowToPostgresBinaryEncoder
 from psycopg import errors, sql
 
-from assets import month_end, serving
+from assets import month_end, rights, serving
 from assets.columns import Table
 from assets.marts import all_marts
 from assets.partitions import PARTITIONINGS, Partitioning, Partitions
@@ -58,7 +58,17 @@ INTERVAL_DAYS = 400
 BOARD_ROLE, DESK_ROLE = "mainflow_board", "mainflow_desk"
 """The role of boards reads the tables, and nothing else; that of the desk reads them as well."""
 
-SHOWN_OF_OPS = ("alarm_event", "alarm", "alarm_history", "alarm_open", "alarm_look", "alarm_ticker")
+SHOWN_OF_OPS = (
+    "alarm_event",
+    "alarm",
+    "alarm_history",
+    "alarm_open",
+    "alarm_look",
+    "alarm_ticker",
+    "latest_reading",
+    "meter_change",
+    "ticker_setting",
+)
 """What the role of boards reads of schema `ops`."""
 
 KEY_BYTES = 800
@@ -170,6 +180,12 @@ def published_tables() -> list[Published]:
     ]
 
 
+def limit_regions(target: psycopg.Connection) -> None:
+    """Let people of a region see its rows of all that is served. Raises `psycopg.Error`."""
+    tables = (name for name, _, _ in published_tables())
+    rights.limit(target, {"interval_reading", *tables, *(view.name for view in serving.views())})
+
+
 def publish(
     connection: duckdb.DuckDBPyConnection,
     dsn: str,
@@ -230,6 +246,7 @@ def publish(
                 hindered.append(_reason(name, error))
         _comment(target, comments or {})
         _let_boards_read(target)
+        limit_regions(target)
     if hindered:
         raise Hindered(hindered, rows)
     return rows
@@ -281,6 +298,7 @@ def _ensure(target: psycopg.Connection, table: _Table) -> bool:
         return False
     if table.name == INTERVALS:
         _hollow_view(target)
+    rights.release(target, table.name)
     for name in there.keys() - wanted.keys():
         target.execute(_alter(table, "drop column {}", name))
     changed = {name: kind for name, kind in wanted.items() if there.get(name) != kind}

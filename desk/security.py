@@ -29,6 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from desk.database import connected
 from ingest_daemon.contract.files import rebuilt_json, replace_file, write_json
 from ingest_daemon.contract.http import BODY_BYTES
+from ingest_daemon.contract.registry_files import ACCESS_ROLES
 from ingest_daemon.contract.site import Site
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ if TYPE_CHECKING:
 
     from desk.app import Desk
 
-VIEWER, OPERATOR, ADMIN = "viewer", "operator", "admin"
-ROLES = (VIEWER, OPERATOR, ADMIN)
+VIEWER, OPERATOR, ADMIN = ROLES = ACCESS_ROLES
 """From the least rights: reads, acknowledges, maintains."""
 
 COOKIE, LOGIN_COOKIE = "mainflow_desk", "mainflow_desk_login"

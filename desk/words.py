@@ -178,6 +178,7 @@ WORDS: dict[str, Word] = {
     "file_holidays": Word("节假日", "Holidays"),
     "file_segments": Word("时段", "Time segments"),
     "file_catalogue": Word("水表目录", "Catalogue of meters"),
+    "file_access": Word("用户与权限", "People and their rights"),
     "rows": Word("行数", "Rows"),
     "last_change": Word("最近修改", "Last change"),
     "problems": Word("问题", "Problems"),
