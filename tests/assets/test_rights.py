@@ -1,19 +1,16 @@
 """Somebody of a region reads the rows of its meters and customers, whatever SQL he sends. Against a real PostgreSQL."""
 
-import json
-import re
 from collections.abc import Iterator
 from datetime import date
-from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
-from assets import publication, rights, serving
+from assets import publication, rights
+from assets.columns import tables as tables_of_headers
 from assets.partitions import Partitions
 from ingest_daemon.contract.site import Site
 from pipelines.processes import region_roles
@@ -62,6 +59,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         assert region_roles.missing(dsns) == []
         publish(owner, site)
         with psycopg.connect(owner) as connection:
+            for name in publication.LEDGERS:
+                columns = ", ".join(f"{column} text" for column in tables_of_headers()[name].columns)
+                connection.execute(f"create table if not exists mart.{name} ({columns})")
+            publication.limit_regions(connection)
             fill(connection)
         yield Served(site, administrator, owner, board, dsns)
 
@@ -145,9 +146,17 @@ def test_every_table_shows_the_rows_of_ones_own_region_and_none_of_another(serve
         found = read(served.regions[own], served.owner)
         assert [name for name, rows in found.items() if any(other in row for row in rows)] == []
         limited = {name for name in found if name.removeprefix("mart.") not in rights.EVERYONE}
-        limited -= {"ops.alarm_look", "ops.schema_version", "ops.ticker_setting", "mart.interval_reading", "mart.alarm_statistics"}
+        limited -= {
+            "ops.alarm_look",
+            "ops.schema_version",
+            "ops.ticker_setting",
+            "mart.interval_reading",
+            "mart.alarm_statistics",
+        }
         assert {name for name in limited if not any(own in row for row in found[name])} == set()
-        assert {name: rows for name, rows in found.items() if name in limited and name != "ops.alarm_ticker" and len(rows) != 1} == {}
+        assert {
+            name: rows for name, rows in found.items() if name in limited and name != "ops.alarm_ticker" and len(rows) != 1
+        } == {}
         assert everything - of_marts(found) == CLOSED
         assert sum(row.endswith("P_LO,1,1,,)") for row in found["mart.alarm_statistics"]) == len(found["mart.alarm_statistics"])
 
@@ -167,21 +176,24 @@ def test_who_is_of_no_region_sees_every_row_as_before(served: Served) -> None:
         "set session authorization mainflow_board",
         "select pg_read_file('/etc/hostname')",
         "alter table mart.customer disable row level security",
-        "set default_transaction_read_only = off; delete from mart.customer",
-        "set default_transaction_read_only = off; insert into ops.meter_change (meter) values ('M')",
-        "set default_transaction_read_only = off; create table public.own (x int)",
-        "set default_transaction_read_only = off; create temp table own (x int)",
+        "delete from mart.customer",
+        "insert into ops.meter_change (meter) values ('M')",
+        "create table public.own (x int)",
+        "create temp table own (x int)",
         "select * from ops.registry_change",
         "select * from mart.published",
     ],
 )
 def test_no_statement_leads_out_of_a_region(served: Served, statement: str) -> None:
-    with psycopg.connect(served.regions["west"], autocommit=True) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
-        connection.execute(statement)
+    with psycopg.connect(served.regions["west"], autocommit=True) as connection:
+        connection.execute("set default_transaction_read_only = off")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(statement)
 
 
 @pytest.mark.parametrize(
-    "before", ["reset role", "set role mainflow_limited", "set mainflow.region = '东区'", "set row_security = on", "set search_path = ops"]
+    "before",
+    ["reset role", "set role mainflow_limited", "set mainflow.region = '东区'", "set row_security = on", "set search_path = ops"],
 )
 def test_no_setting_shows_another_region(served: Served, before: str) -> None:
     with psycopg.connect(served.regions["west"], autocommit=True) as connection:
@@ -216,14 +228,13 @@ def test_functions_have_the_rights_of_who_calls_them(served: Served) -> None:
 def test_policies_survive_a_publication_and_another_version(served: Served) -> None:
     with psycopg.connect(served.owner) as connection:
         before = policies(connection)
-        connection.execute("alter table mart.meter_fit alter column meter type varchar(40) using meter") if False else None
         rights.release(connection, "gap")
         connection.execute("alter table mart.gap alter column meter type varchar(50)")
-        connection.execute("drop view if exists rights.seen_customer cascade")
+        publication.limit_regions(connection)
+        connection.execute("drop view rights.seen_customer cascade")
     publish(served.owner, served.site)
     with psycopg.connect(served.owner) as connection:
         assert policies(connection) == before
-        fill(connection)
 
 
 def policies(connection: psycopg.Connection) -> set[tuple[str, ...]]:
