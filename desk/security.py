@@ -69,12 +69,16 @@ class Refused(Exception):
 
 
 class Session(NamedTuple):
-    """Who logged in, with his role, until when (seconds since 1970); `number` is the session's own."""
+    """Who logged in, with his role, until when (seconds since 1970); `number` is the session's own.
+
+    `region`: the only one that he sees; empty: all.
+    """
 
     user: str
     role: str
     number: str
     until_s: int
+    region: str = ""
 
     def may(self, role: str) -> bool:
         """Whether the role is his or below his."""
@@ -159,6 +163,11 @@ class Visit:
         assert self.session is not None
         return self.session.user
 
+    @property
+    def region(self) -> str:
+        """The only one that the visitor sees; empty: all."""
+        return self.session.region if self.session else ""
+
     def may(self, role: str) -> bool:
         """Whether the visitor has the role."""
         return self.session is not None and self.session.may(role)
@@ -178,7 +187,7 @@ class Visit:
     @contextmanager
     def database(self) -> "Iterator[psycopg.Connection[Any]]":
         """See `desk.database.connected`."""
-        with connected(self.desk.settings) as connection:
+        with connected(self.desk.settings, self.region) as connection:
             yield connection
 
     def show(self, template: str, status: int = 200, **values: Any) -> Response:

@@ -342,8 +342,8 @@ WORDS: dict[str, Word] = {
     "login_hint": Word("使用看板 (Grafana) 的用户名和密码。", "With your name and password of the boards (Grafana)."),
     "wrong_login": Word("用户名或密码不正确。", "User name or password is wrong."),
     "no_role": Word(
-        "该用户在 Grafana 主组织中没有角色，请联系管理员。",
-        "This user has no role in Grafana's main organisation; ask the administrator.",
+        "该用户在 Grafana 主组织或其区域的组织中没有角色，请联系管理员。",
+        "This user has no role in Grafana's main organisation or in that of the user's region; ask the administrator.",
     ),
     "wait": Word("登录失败次数过多，请 {seconds} 秒后再试。", "Too many failures: try again in {seconds} seconds."),
     "grafana_away": Word(

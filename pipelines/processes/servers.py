@@ -139,7 +139,7 @@ def grafana(settings: Settings, home: Path, *, children: list[Child] | None = No
     from dashboards.provisioning import launch, write
 
     site, own = settings.folder, settings[ServerSettings]
-    postgres_dsn = _board_dsn(settings)
+    postgres_dsn = board_dsn(settings)
     database = site.grafana / "data" / "grafana.db"
     if database.exists() and databases.is_damaged(database):
         databases.set_aside(database, "users, and what was changed in the pages, are there only")
@@ -150,7 +150,7 @@ def grafana(settings: Settings, home: Path, *, children: list[Child] | None = No
         language=settings[SiteSettings].language,
         http_port=own.grafana_port,
         receivers=_receivers(settings),
-        links=_links(settings),
+        links=links(settings),
         link=own.grafana_link,
         wall=own.wall,
         theme=own.theme,
@@ -183,7 +183,8 @@ def desk(settings: Settings, *, children: list[Child] | None = None, with_grafan
 
 def _make_wall(settings: Settings, postgres_dsn: str) -> None:
     """The wall's organisation; without it everything else runs, and nobody looks without a log-in."""
-    from dashboards.provisioning import FAILURES, admin_password, make_wall
+    from dashboards.organisations import make_wall
+    from dashboards.provisioning import FAILURES, admin_password
 
     try:
         make_wall(
@@ -196,16 +197,17 @@ def _make_wall(settings: Settings, postgres_dsn: str) -> None:
         LOG.warning("[servers] wall: Grafana does not take its organisation, so the wall stays closed: %s", error)
 
 
-def _board_dsn(settings: Settings) -> str:
-    postgres = settings[PostgresSettings]
-    if postgres.dsn and not postgres.board_dsn:
+def board_dsn(settings: Settings) -> str:
+    """The connection string of the role of boards. Raises `ServerError`."""
+    own = settings[PostgresSettings]
+    if own.dsn and not own.board_dsn:
         raise ServerError(
             "[postgres] board_dsn is empty: expected the connection string of a role that only reads, for Grafana; for example "
             "host=127.0.0.1 dbname=mainflow user=mainflow_board password=…"
         )
-    from pipelines.processes.postgres import board_dsn
+    from pipelines.processes import postgres as embedded
 
-    return postgres.board_dsn or board_dsn(settings.folder)
+    return own.board_dsn or embedded.board_dsn(settings.folder)
 
 
 def _receivers(settings: Settings) -> "list[Receiver]":
@@ -231,7 +233,7 @@ def _receivers(settings: Settings) -> "list[Receiver]":
     return receivers
 
 
-def _links(settings: Settings) -> "Links":
+def links(settings: Settings) -> "Links":
     """Where notifications and boards lead besides Grafana."""
     from dashboards import Links
 
