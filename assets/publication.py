@@ -29,7 +29,7 @@ from assets.marts import all_marts
 from assets.partitions import PARTITIONINGS, Partitioning, Partitions
 from assets.warehouse import columns_of, has_table
 from ingest_daemon.contract import ownership
-from ingest_daemon.contract.log import LOG
+from ingest_daemon.contract.log import LOG, RateLimitedLog
 from ingest_daemon.contract.ops_tables import migrate
 
 TYPES = {
@@ -47,6 +47,9 @@ TYPES = {
     "INTEGER[]": "integer[]",
 }
 """DuckDB's types as PostgreSQL's; beside them a mart may use `DECIMAL(p,s)`."""
+
+_LIMITED = RateLimitedLog(every_s=86_400)
+"""Publication comes every minute."""
 
 Published = tuple[str, str, tuple[str, ...]]
 """A published table: name, way of partitioning, key."""
@@ -246,7 +249,11 @@ def publish(
                 hindered.append(_reason(name, error))
         _comment(target, comments or {})
         _let_boards_read(target)
-        limit_regions(target)
+        try:
+            with target.transaction():
+                limit_regions(target)
+        except errors.InsufficientPrivilege as error:
+            _LIMITED.warn("rights of regions", f"{target.info.user} may not set them: new tables are closed to regions: {error}")
     if hindered:
         raise Hindered(hindered, rows)
     return rows

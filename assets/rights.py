@@ -47,6 +47,12 @@ EVERYBODY_ELSE = "mainflow_everybody_else"
 OF_REGIONS = "mainflow_region"
 """Names of the policies; that of regions ends with a digest of its condition, so that another condition is another policy."""
 
+OF_EVERYBODY_ELSE = f"""
+not pg_has_role('{LIMITED_ROLE}', 'usage')
+and not exists (select from pg_policy where polrelid = '{{schema}}.{{table}}'::regclass and polname not like 'mainflow\\_%')
+"""
+"""A table without policies of others is seen whole, with them as far as they go. Both parts are looked at once a query."""
+
 MADE_FROM = ("relation", "customer", "meter")
 SEEN = f"""
 create schema if not exists rights;
@@ -193,7 +199,7 @@ def _guard(target: psycopg.Connection, relation: _Relation, rule: str | None) ->
 
 
 def _make_policies(target: psycopg.Connection, relation: _Relation, rule: str) -> None:
-    """Row-level security as the rule says. Where somebody else switched it on, his policies go on to hold for everybody else."""
+    """Row-level security as the rule says. Where somebody else switched it on, his policies alone hold for everybody else."""
     name, role = relation.identifier, sql.Identifier(LIMITED_ROLE)
     text = rule.format(table=relation.name)
     own = f"{OF_REGIONS}_{sha256(text.encode()).hexdigest()[:8]}"
@@ -203,8 +209,8 @@ def _make_policies(target: psycopg.Connection, relation: _Relation, rule: str) -
         target.execute(statement.format(sql.Identifier(own), name, role, sql.SQL(text)))
     if not relation.is_guarded:
         if EVERYBODY_ELSE not in relation.policies:
-            others = sql.SQL("create policy {} on {} using (not pg_has_role({}, 'usage'))")
-            target.execute(others.format(sql.Identifier(EVERYBODY_ELSE), name, sql.Literal(LIMITED_ROLE)))
+            others = sql.SQL(OF_EVERYBODY_ELSE.format(schema=relation.schema, table=relation.name))
+            target.execute(sql.SQL("create policy {} on {} using ({})").format(sql.Identifier(EVERYBODY_ELSE), name, others))
         target.execute(sql.SQL("alter table {} enable row level security").format(name))
 
 
@@ -223,6 +229,6 @@ def release(target: psycopg.Connection, table: str) -> None:
 def _let_desk_write(target: psycopg.Connection) -> None:
     """What the desk may change for somebody of a region, within his rows."""
     query = "select from pg_roles where rolname = %s and not has_table_privilege(rolname, 'ops.meter_change', 'insert')"
-    if target.execute(query, [LIMITED_DESK]).fetchone():
+    if target.execute(query, [LIMITED_DESK]).fetchone() is not None:
         for right in WRITTEN_BY_DESK:
             target.execute(sql.SQL("grant {} to {}").format(sql.SQL(right), sql.Identifier(LIMITED_DESK)))

@@ -33,7 +33,7 @@ def connected(settings: Settings, region: str = "") -> Iterator[psycopg.Connecti
         options=f"-c statement_timeout={STATEMENT_S}s -c timezone={settings.zone.key}",
     ) as connection:
         if region:
-            query = "select set_config(%s, %s, false), set_config('role', %s, false)"
+            query = "select set_config(%s, %s, false) as region, set_config('role', %s, false) as role"
             connection.execute(query, [REGION_SETTING, region, LIMITED_DESK])
             connection.commit()  # a later rollback must not take it back
         yield connection
