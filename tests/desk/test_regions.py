@@ -23,12 +23,19 @@ PEOPLE = "login,name,email,role,team,region,home,language,theme\n" + "".join(
     )
 )
 
+MARTS = """
+create table mart.meter_history (meter text, terminal text, valid_from timestamptz, valid_to timestamptz);
+create table mart.quarantine (meter text, reason text, reason_zh text, reason_en text);
+insert into mart.meter_history values ('M1', '0001', null, null), ('M2', '0002', null, null);
+"""
+
 
 @pytest.fixture(scope="module")
 def limited(desk: Served) -> Iterator[Served]:
     """The desk with people of two regions."""
     with psycopg.connect(desk.dsn) as connection:
         connection.execute(sql.SQL(region_roles.SHARED))
+        connection.execute(MARTS)
         tables = connection.execute("select relname from pg_class where relnamespace = 'mart'::regnamespace").fetchall()
         rights.limit(connection, {name for (name,) in tables})
     (desk.site.registry / "access.csv").write_text(PEOPLE)
@@ -36,6 +43,7 @@ def limited(desk: Served) -> Iterator[Served]:
     desk.grafana.regions = roles | {ALBA: ("Mainflow west", "Viewer")}
     yield desk
     desk.grafana.regions = {}
+    desk.execute("drop table mart.meter_history, mart.quarantine")
     (desk.site.registry / "access.csv").unlink()
 
 
@@ -54,13 +62,14 @@ def test_nothing_of_another_region_is_found(limited: Served, alarms: Alarms) -> 
     for path in ("/alarms?state=all&customer=市人民", "/alarms?state=all&region=west"):
         assert "市人民医院" not in rita.get(path).text
     assert 'value="west"' not in rita.get("/alarms").text and 'value="west"' in limited.browser(ADMIN).get("/alarms").text
-    statuses = {path: rita.get(path).status_code for path in (f"/alarms/{alarms.low}", f"/alarms/{alarms.battery}")}
-    assert list(statuses.values()) == [200, 404]
+    assert [rita.get(f"/alarms/{number}").status_code for number in (alarms.low, alarms.battery)] == [200, 404]
     assert "M2" not in rita.get(f"/alarms/{alarms.low}").text
-    page = rita.get("/frames?meter=M2&at=2026-01-01T08:00&stream=data&frame=0")
-    assert page.status_code == 404
-    arrivals = "/frames/arrivals?terminal=0002&at=2026-01-01T08:00&received=2026-01-01T08:01"
-    assert rita.get(arrivals).status_code in (404, 503)
+    for meter, terminal, statuses in (("M1", "0001", [200, 404, 200]), ("M2", "0002", [200, 404, 404])):
+        frames = f"/frames?meter={meter}&at=2026-01-01T08:00"
+        arrivals = f"/frames/arrivals?terminal={terminal}&at=2026-01-01T08:00&received=2026-01-01T08:01"
+        pages = [rita.get(path) for path in (frames, f"{frames}&stream=data&frame=0", arrivals)]
+        assert [page.status_code for page in pages] == statuses
+        assert (terminal in pages[0].text) == (terminal == "0001")
     for path in ("/maintain", "/maintain/access", "/maintain/terminals/download.csv", "/ticker"):
         assert rita.get(path).status_code == 403
 
