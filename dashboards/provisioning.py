@@ -135,8 +135,8 @@ def write(
     made = files(postgres, literal, str(boards), language=language, zone=zone, links=links, former=former)
     for path, content in made.items():
         _write(folder / "provisioning" / path, _yaml(content), private=True)
-    for empty in ("plugins", "provisioning/plugins"):  # the server logs an error for each that is not there
-        (folder / empty).mkdir(exist_ok=True)
+    for empty in ("plugins", "provisioning/plugins", *(f"boards/{name}" for name in GROUPS)):  # the server wants each to be there
+        (folder / empty).mkdir(parents=True, exist_ok=True)
     ini = folder / "grafana.ini"
     _write(ini, _ini(folder, secret, zone, language, http_port, link, wall, theme), private=True)
     return ini
