@@ -37,13 +37,16 @@ OF_OPS = {
 }
 """The rows of schema `ops` that somebody of a region sees."""
 
+UNLIMITED_ROLES = ("mainflow_board", "mainflow_desk")
+UNLIMITED = "select rolname from pg_roles where rolname = any(%s)"
+
 WRITTEN_BY_DESK = (
     "update (acknowledged_by, acknowledged_at, cause, note) on ops.alarm",
     "insert on ops.alarm_history",
     "insert on ops.meter_change",
 )
 
-EVERYBODY_ELSE = "mainflow_everybody_else"
+WHOLE, EVERYBODY_ELSE = "mainflow_whole", "mainflow_everybody_else"
 OF_REGIONS = "mainflow_region"
 """Names of the policies; that of regions ends with a digest of its condition, so that another condition is another policy."""
 
@@ -51,7 +54,7 @@ OF_EVERYBODY_ELSE = f"""
 not pg_has_role('{LIMITED_ROLE}', 'usage')
 and not exists (select from pg_policy where polrelid = '{{schema}}.{{table}}'::regclass and polname not like 'mainflow\\_%')
 """
-"""A table without policies of others is seen whole, with them as far as they go. Both parts are looked at once a query."""
+"""A table without policies of others is seen whole, with them as far as they go."""
 
 MADE_FROM = ("relation", "customer", "meter")
 SEEN = f"""
@@ -211,6 +214,11 @@ def _make_policies(target: psycopg.Connection, relation: _Relation, rule: str) -
         if EVERYBODY_ELSE not in relation.policies:
             others = sql.SQL(OF_EVERYBODY_ELSE.format(schema=relation.schema, table=relation.name))
             target.execute(sql.SQL("create policy {} on {} using ({})").format(sql.Identifier(EVERYBODY_ELSE), name, others))
+        for (reader,) in target.execute(UNLIMITED, [list(UNLIMITED_ROLES)]).fetchall():
+            own_name = sql.Identifier(f"{WHOLE}_{reader}")
+            statement = sql.SQL("create policy {} on {} to {} using (true)")  # a constant, which costs a scan nothing
+            if f"{WHOLE}_{reader}" not in relation.policies:
+                target.execute(statement.format(own_name, name, sql.Identifier(reader)))
         target.execute(sql.SQL("alter table {} enable row level security").format(name))
 
 
