@@ -5,6 +5,7 @@ lets nobody set another's preferences: those of an account are set at its making
 """
 
 import secrets
+import string
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -159,7 +160,7 @@ def _keep(
 def _make_account(
     writer: Writer, wanted: Wanted, account: Account, place: Organisation, note: Callable[[Account, str], None]
 ) -> None:
-    password = secrets.token_urlsafe(15)
+    password = "-".join("".join(secrets.choice(string.ascii_lowercase) for _ in range(4)) for _ in range(4))
     note(account, password)
     body = {"login": account.login, "name": account.name, "email": account.email, "password": password, "OrgId": place.number}
     number = writer.send("", "POST", "/admin/users", body)["id"]
@@ -232,7 +233,7 @@ def _keep_teams(
         for login in sorted((members & ids.keys()) - present.keys()):
             body = {"userId": ids[login]}
             writer.send(f"{login}: 团队 / team {title}", "POST", f"{path}/members", body, headers)
-        for login in sorted((present.keys() & ours) - members):
+        for login in sorted((present.keys() & ours) - members - {login.lower() for login in wanted.undecided}):
             writer.send(
                 f"{login}: 移出团队 / removed from team {title}", "DELETE", f"{path}/members/{present[login]}", headers=headers
             )

@@ -188,7 +188,7 @@ def _hand_over(settings: "Settings", account: "Account", password: str) -> None:
     from ingest_daemon.contract.files import replace_file, write_json
 
     path, line = _first_passwords(settings), io.StringIO(newline="")
-    csv.writer(line, lineterminator="\n").writerow([account.login, account.name, password])
-    before = path.read_bytes() if path.exists() else "\ufefflogin,name,first_password\n".encode()
+    csv.writer(line, lineterminator="\n").writerow([account.login, password])
+    before = path.read_bytes() if path.exists() else "\ufefflogin,first_password\n".encode()
     replace_file(path, [before, line.getvalue().encode()], private=True)
     write_json(_made_file(settings), _made(settings) | {account.login: account.preferences}, durable=True, private=True)

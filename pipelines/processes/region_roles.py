@@ -5,8 +5,9 @@ The embedded server's superuser makes them; of a server of one's own the owner d
 """
 
 import secrets
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -45,13 +46,30 @@ def of_board(role: str) -> Iterator[sql.Composed]:
 
 def dsns(site: Site, regions: Collection[str], board_dsn: str) -> dict[str, str]:
     """The connection string of each region's role, by region; its password is made here where it has none. Raises `OSError`."""
-    path = site.state / "region-roles.json"
-    known = rebuilt_json(path, lambda value: {str(region): str(word) for region, word in value.items()}, "new passwords") or {}
+    known = _passwords(site)
     words = known | {region: secrets.token_urlsafe(24) for region in regions if region not in known}
     if words != known:
         site.state.mkdir(parents=True, exist_ok=True)
-        write_json(path, words, durable=True, private=True)
+        write_json(_passwords_file(site), words, durable=True, private=True)
     return {region: make_conninfo(board_dsn, user=board_role(region), password=words[region]) for region in regions}
+
+
+def known_regions(site: Site) -> list[str]:
+    """The regions whose roles have a password."""
+    return sorted(_passwords(site))
+
+
+def _passwords_file(site: Site) -> Path:
+    return site.state / "region-roles.json"
+
+
+def _passwords(site: Site) -> dict[str, str]:
+    words = rebuilt_json(_passwords_file(site), _texts, "mainflow users apply gives the roles of regions new passwords")
+    return words or {}
+
+
+def _texts(value: Mapping[str, Any]) -> dict[str, str]:
+    return {str(region): str(word) for region, word in value.items()}
 
 
 def missing(region_dsns: dict[str, str]) -> list[str]:

@@ -23,6 +23,7 @@ from desk.settings import DeskSettings, address_file
 from ingest_daemon.contract import locks
 from ingest_daemon.contract.files import glance
 from ingest_daemon.contract.log import LOG
+from ingest_daemon.contract.regions import organisation
 from ingest_daemon.contract.settings import PostgresSettings, Settings, SiteSettings
 from ingest_daemon.contract.site import Site
 from ingest_daemon.operations import SmsSettings
@@ -158,8 +159,7 @@ def grafana(settings: Settings, home: Path, *, children: list[Child] | None = No
     command, environment = launch(home, ini, settings[SiteSettings].zone)
     with kept_running(Process("grafana", command, site, environment), _listed(children)) as started:
         _await_port(own.grafana_port, started, site, "grafana")
-        if own.wall:
-            _make_wall(settings, postgres_dsn)
+        keep_organisations(settings, postgres_dsn)
         yield own.grafana_link
 
 
@@ -181,20 +181,26 @@ def desk(settings: Settings, *, children: list[Child] | None = None, with_grafan
         yield link
 
 
-def _make_wall(settings: Settings, postgres_dsn: str) -> None:
-    """The wall's organisation; without it everything else runs, and nobody looks without a log-in."""
-    from dashboards.organisations import make_wall
-    from dashboards.provisioning import FAILURES, admin_password
+def keep_organisations(settings: Settings, postgres_dsn: str) -> None:
+    """The organisations of the wall and of regions: data sources that lead where PostgreSQL is now, the boards of this version.
 
-    try:
-        make_wall(
-            settings[ServerSettings].grafana_local,
-            admin_password(settings.folder.grafana),
-            conninfo_to_dict(postgres_dsn),
-            settings[SiteSettings].language,
-        )
-    except FAILURES as error:
-        LOG.warning("[servers] wall: Grafana does not take its organisation, so the wall stays closed: %s", error)
+    Without them everything else runs, and those who belong there see nothing.
+    """
+    from dashboards import all_boards
+    from dashboards.organisations import Writer, make
+    from dashboards.provisioning import FAILURES, WALL, admin_password
+    from pipelines.processes import region_roles
+
+    site, own, language = settings.folder, settings[ServerSettings], settings[SiteSettings].language
+    dsns = {WALL: postgres_dsn} if own.wall else {}
+    regions = region_roles.dsns(site, region_roles.known_regions(site), postgres_dsn)
+    dsns |= {organisation(region): dsn for region, dsn in regions.items()}
+    for name, dsn in dsns.items():
+        try:
+            writer = Writer(own.grafana_local, admin_password(site.grafana))
+            make(writer, name, conninfo_to_dict(dsn), all_boards(language, links(settings)), language)
+        except FAILURES as error:
+            LOG.warning("Grafana does not take the organisation %s, so it stays as it was, or closed: %s", name, error)
 
 
 def board_dsn(settings: Settings) -> str:

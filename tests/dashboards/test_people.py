@@ -110,6 +110,20 @@ def test_people_of_two_regions(site: Site) -> None:
     assert again.exit_code == 0 and "nothing to do" in again.output and "✓" not in again.output
 
 
+def test_a_start_leads_the_regions_to_where_the_database_is_now(site: Site) -> None:
+    source = f"/api/datasources/uid/{DATASOURCE['uid']}"
+    number = {each["name"]: str(each["id"]) for each in site.ask("admin", "/api/orgs").json()}["Mainflow west"]
+    there = site.ask("admin", source, **{"X-Grafana-Org-Id": number}).json()
+    moved = there | {"url": "127.0.0.1:1"}
+    admin = ("admin", provisioning.admin_password(site.settings.folder.grafana))
+    requests.put(
+        site.grafana + source, json=moved, auth=admin, headers={"X-Grafana-Org-Id": number}, timeout=30
+    ).raise_for_status()
+    assert "市人民医院" not in site.query("wim", "select * from mart.customer")
+    servers.keep_organisations(site.settings, servers.board_dsn(site.settings))
+    assert "市人民医院" in site.query("wim", "select * from mart.customer")
+
+
 def test_each_sees_the_home_and_the_boards_of_his_own(site: Site) -> None:
     own = site.ask("dora", "/api/user/preferences").json()
     assert (own["homeDashboardUID"], own["language"], own["theme"]) == ("alarms", "en-US", "dark")
