@@ -1,7 +1,10 @@
 """Somebody of a region reads the rows of its meters and customers, whatever SQL he sends. Against a real PostgreSQL."""
 
+import shutil
+import stat
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -13,8 +16,12 @@ from assets import publication, rights
 from assets.columns import tables as tables_of_headers
 from assets.partitions import Partitions
 from ingest_daemon.contract.site import Site
+from pipelines import site_folder
 from pipelines.processes import region_roles
 from pipelines.processes.postgres import administrator_dsn, board_dsn, embedded
+from pipelines.runs import backup
+from pipelines.runs.bench import workbench
+from pipelines.settings import load
 from tests.figures import empty_warehouse
 
 ZONE, DAY = ZoneInfo("Asia/Shanghai"), date(2025, 6, 1)
@@ -48,7 +55,7 @@ class Served(NamedTuple):
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    site = Site(tmp_path_factory.mktemp("site"))
+    site = site_folder.create(tmp_path_factory.mktemp("site") / "site", "embedded", {}, examples=False)
     with embedded(site, 0) as owner:
         administrator = administrator_dsn(site)
         assert administrator
@@ -168,6 +175,43 @@ def test_who_is_of_no_region_sees_every_row_as_before(served: Served) -> None:
         assert len(found["ops.alarm"]) == len(found["mart.latest_status"]) - 1 == 2
 
 
+def test_a_role_of_ones_own_sees_every_row_of_what_it_was_granted(served: Served) -> None:
+    with psycopg.connect(served.administrator) as connection:
+        connection.execute(
+            "create role analyst; grant usage on schema mart to analyst; grant select on mart.daily_usage to analyst"
+        )
+        connection.execute("set role analyst")
+        assert connection.execute("select count(*) from mart.daily_usage").fetchone() == (3,)
+        connection.rollback()
+
+
+PLACES = {
+    "of all time": ([("west", None, None)], True),
+    "moved here": ([("东区", None, "2020-01-01"), ("west", "2020-01-01", None)], True),
+    "moved away": ([("west", None, "2020-01-01"), ("东区", "2020-01-01", None)], False),
+    "taken out of service here": ([("west", "2019-01-01", "2020-01-01")], True),
+    "to move away in the future": ([("west", None, "2999-01-01"), ("东区", "2999-01-01", None)], True),
+    "of no region": ([], False),
+}
+
+
+@pytest.mark.parametrize(("rows", "is_seen"), PLACES.values(), ids=PLACES)
+def test_a_meter_belongs_to_the_region_of_now_or_the_last_one(
+    served: Served, rows: list[tuple[str, str | None, str | None]], is_seen: bool
+) -> None:
+    with psycopg.connect(served.owner, autocommit=True) as owner, psycopg.connect(served.regions["west"]) as reader:
+        owner.execute("insert into mart.daily_usage (meter) values ('X')")
+        for row in rows:
+            owner.execute(
+                "insert into mart.relation (meter, kind, code, valid_from, valid_to) values ('X', 'region', %s, %s, %s)", row
+            )
+        try:
+            found = reader.execute("select from mart.daily_usage where meter = 'X'").fetchall()
+        finally:
+            owner.execute("delete from mart.relation where meter = 'X'; delete from mart.daily_usage where meter = 'X'")
+    assert len(found) == is_seen
+
+
 @pytest.mark.parametrize(
     "statement",
     [
@@ -235,6 +279,29 @@ def test_policies_survive_a_publication_and_another_version(served: Served) -> N
     publish(served.owner, served.site)
     with psycopg.connect(served.owner) as connection:
         assert policies(connection) == before
+
+
+def test_a_restored_schema_shows_a_region_no_more_than_before(served: Served, tmp_path: Path) -> None:
+    before = read(served.regions["west"], served.owner)
+    made = backup.make(workbench(load(served.site.root)), tmp_path)
+    (dump,) = made.folder.rglob("ops.dump")
+    shutil.copy(dump, served.site.state)
+    assert backup.restore_ops(served.site, served.owner)
+    after = read(served.regions["west"], served.owner)
+    publish(served.owner, served.site)
+    ops = {name for name in before if name.startswith("ops.")}
+    assert {name: after[name] for name in ops} == {name: before[name] for name in ops}
+
+
+def test_where_roles_may_not_be_made_a_file_has_what_an_administrator_runs(served: Served, tmp_path: Path) -> None:
+    dsns, script = region_roles.dsns(served.site, ["o'north"], served.board), tmp_path / "roles.sql"
+    with pytest.raises(region_roles.RolesMissing, match=r"mainflow_owner may not make the roles of o'north .*roles\.sql"):
+        region_roles.make(dsns, list(dsns), served.owner, script)
+    assert stat.S_IMODE(script.stat().st_mode) == 0o600 and region_roles.missing(dsns)
+    with psycopg.connect(served.administrator) as connection:
+        connection.execute(script.read_bytes())
+    assert region_roles.missing(dsns) == []
+    assert read(dsns["o'north"], served.owner)["mart.meter"] == []
 
 
 def policies(connection: psycopg.Connection) -> set[tuple[str, ...]]:
