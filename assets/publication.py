@@ -23,13 +23,13 @@ import psycopg
 from pgpq import ArrowToPostgresBinaryEncoder
 from psycopg import errors, sql
 
-from assets import month_end, serving
+from assets import month_end, rights, serving
 from assets.columns import Table
 from assets.marts import all_marts
 from assets.partitions import PARTITIONINGS, Partitioning, Partitions
 from assets.warehouse import columns_of, has_table
 from ingest_daemon.contract import ownership
-from ingest_daemon.contract.log import LOG
+from ingest_daemon.contract.log import LOG, RateLimitedLog
 from ingest_daemon.contract.ops_tables import migrate
 
 TYPES = {
@@ -48,6 +48,9 @@ TYPES = {
 }
 """DuckDB's types as PostgreSQL's; beside them a mart may use `DECIMAL(p,s)`."""
 
+_LIMITED = RateLimitedLog(every_s=86_400)
+"""Publication comes every minute."""
+
 Published = tuple[str, str, tuple[str, ...]]
 """A published table: name, way of partitioning, key."""
 
@@ -58,7 +61,17 @@ INTERVAL_DAYS = 400
 BOARD_ROLE, DESK_ROLE = "mainflow_board", "mainflow_desk"
 """The role of boards reads the tables, and nothing else; that of the desk reads them as well."""
 
-SHOWN_OF_OPS = ("alarm_event", "alarm", "alarm_history", "alarm_open", "alarm_look", "alarm_ticker")
+SHOWN_OF_OPS = (
+    "alarm_event",
+    "alarm",
+    "alarm_history",
+    "alarm_open",
+    "alarm_look",
+    "alarm_ticker",
+    "latest_reading",
+    "meter_change",
+    "ticker_setting",
+)
 """What the role of boards reads of schema `ops`."""
 
 KEY_BYTES = 800
@@ -170,6 +183,12 @@ def published_tables() -> list[Published]:
     ]
 
 
+def limit_regions(target: psycopg.Connection) -> None:
+    """Let people of a region see its rows of all that is served. Raises `psycopg.Error`."""
+    tables = (name for name, _, _ in published_tables())
+    rights.limit(target, {"interval_reading", *tables, *(view.name for view in serving.views())})
+
+
 def publish(
     connection: duckdb.DuckDBPyConnection,
     dsn: str,
@@ -230,6 +249,11 @@ def publish(
                 hindered.append(_reason(name, error))
         _comment(target, comments or {})
         _let_boards_read(target)
+        try:
+            with target.transaction():
+                limit_regions(target)
+        except errors.InsufficientPrivilege as error:
+            _LIMITED.warn("rights of regions", f"{target.info.user} may not set them: new tables are closed to regions: {error}")
     if hindered:
         raise Hindered(hindered, rows)
     return rows
@@ -281,6 +305,7 @@ def _ensure(target: psycopg.Connection, table: _Table) -> bool:
         return False
     if table.name == INTERVALS:
         _hollow_view(target)
+    rights.release(target, table.name)
     for name in there.keys() - wanted.keys():
         target.execute(_alter(table, "drop column {}", name))
     changed = {name: kind for name, kind in wanted.items() if there.get(name) != kind}

@@ -43,7 +43,10 @@ def create_in_warehouse(connection: duckdb.DuckDBPyConnection, zone: str) -> Non
 
 
 def create_served(view: Table, zone: str, target: psycopg.Connection) -> None:
-    """Make the view in PostgreSQL where its tables are there, in the transaction of `target`; others' views of it live on."""
+    """Make the view in PostgreSQL where its tables are there, in the transaction of `target`; others' views of it live on.
+
+    It reads with the rights of who asks, so that the policies of its tables hold for it.
+    """
     if any(target.execute("select to_regclass(%s)", [f"mart.{dep}"]).fetchone() == (None,) for dep in view.deps):
         return
     name = sql.Identifier("mart", view.name)
@@ -52,7 +55,8 @@ def create_served(view: Table, zone: str, target: psycopg.Connection) -> None:
         target.execute(sql.SQL("drop table {}").format(name))  # of a version in which it was a mart
     # The select names its tables without schema, as the warehouse has them.
     target.execute("set local search_path to mart")
-    target.execute(sql.SQL("create or replace view {} as ").format(name) + sql.SQL(view.query.format(zone=zone)))
+    made = sql.SQL("create or replace view {} with (security_invoker = true) as ").format(name)
+    target.execute(made + sql.SQL(view.query.format(zone=zone)))
     target.execute("set local search_path to default")
 
 

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from dashboards import functions
-from dashboards.provisioning import CONTAINER_POSTGRES, generate, make_wall
+from dashboards.organisations import make_wall
+from dashboards.provisioning import CONTAINER_POSTGRES, generate
 
 match sys.argv[1:]:
     case []:

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 import requests
 import yaml
-from grafana_api.grafana_api import GrafanaClientError, GrafanaException
+from grafana_api.grafana_api import GrafanaException
 from grafana_api.grafana_face import GrafanaFace
 from psycopg.conninfo import conninfo_to_dict
 from requests import RequestException
@@ -73,7 +73,7 @@ def files(
     content of `alerting/notifications.yaml` that Grafana may have read before.
     """
     return {
-        "datasources/mainflow.yaml": _datasource(postgres),
+        "datasources/mainflow.yaml": {"apiVersion": 1, "datasources": [datasource(postgres)]},
         "dashboards/mainflow.yaml": _providers(board_folder, language),
         "alerting/rules.yaml": _groups(language, links),
         NOTIFICATIONS: notifications(receivers, former, zone, language),
@@ -109,8 +109,8 @@ def write(
     """Write `grafana.ini` and the provisioning tree into `folder` (of a site) and give the ini's path.
 
     `zone`: IANA zone of the utility; `language`: `zh` or `en`; `link`: address of Grafana for links, empty for that of this
-    machine; `links`: where else they lead. Nobody looks without a log-in, but with `wall` at the organisation that `make_wall`
-    makes; nothing calls the internet.
+    machine; `links`: where else they lead. Nobody looks without a log-in, but with `wall` at the organisation that
+    `organisations.make_wall` makes; nothing calls the internet.
     Passwords lie in files of mode 0600; the administrator's is made once, in `admin_password`.
     """
     if language not in LANGUAGES:
@@ -135,8 +135,8 @@ def write(
     made = files(postgres, literal, str(boards), language=language, zone=zone, links=links, former=former)
     for path, content in made.items():
         _write(folder / "provisioning" / path, _yaml(content), private=True)
-    for empty in ("plugins", "provisioning/plugins"):  # the server logs an error for each that is not there
-        (folder / empty).mkdir(exist_ok=True)
+    for empty in ("plugins", "provisioning/plugins", *(f"boards/{name}" for name in GROUPS)):  # the server wants each to be there
+        (folder / empty).mkdir(parents=True, exist_ok=True)
     ini = folder / "grafana.ini"
     _write(ini, _ini(folder, secret, zone, language, http_port, link, wall, theme), private=True)
     return ini
@@ -158,7 +158,7 @@ def verify(url: str, password: str, *, wall: bool = False) -> list[Check]:
 
     `password`: the administrator's; `wall`: whether who has no log-in is to see the organisation of the wall.
     """
-    api = _api(url, password)
+    api = api_of(url, password)
     login = _check("login", partial(_login, api))
     if not login.ok:  # five wrong passwords would lock the administrator out
         return [login]
@@ -168,29 +168,8 @@ def verify(url: str, password: str, *, wall: bool = False) -> list[Check]:
     return checks + ([_check("wall", partial(_seen_without_login, url))] if wall else [])
 
 
-def make_wall(url: str, password: str, postgres: Mapping[str, Any], language: str) -> None:
-    """Make the organisation `WALL` of the Grafana at `url`, with a data source of its own and the boards of now.
-
-    `password`: the administrator's; `postgres`: libpq keywords of the role that only reads. Files do not do it: their
-    organisations must be there. Raises one of `FAILURES`.
-    """
-    api = _api(url, password)
-    try:
-        number = api.GET(f"/orgs/name/{WALL}")["id"]
-    except GrafanaClientError:
-        number = api.POST("/orgs", json={"name": WALL})["orgId"]
-    there = {"X-Grafana-Org-Id": str(number)}
-    (source,) = _datasource(postgres)["datasources"]
-    known = {known["uid"] for known in api.GET("/datasources", headers=there)}
-    if source["uid"] in known:
-        api.PUT(f"/datasources/uid/{source['uid']}", json=source, headers=there)
-    else:
-        api.POST("/datasources", json=source, headers=there)
-    for board in all_boards(language).values():
-        api.POST("/dashboards/db", json={"dashboard": board, "overwrite": True}, headers=there)
-
-
-def _api(url: str, password: str) -> Any:
+def api_of(url: str, password: str) -> Any:
+    """The API of the Grafana at `url` for its administrator, whose password it is."""
     place = urlsplit(url)
     return GrafanaFace(auth=("admin", password), host=place.hostname, port=place.port, protocol=place.scheme).api
 
@@ -237,12 +216,13 @@ def _rule_health(api: Any, uid: str) -> str:
     return f"{title}: {found['state']}"
 
 
-def _datasource(postgres: Mapping[str, Any]) -> Json:
+def datasource(postgres: Mapping[str, Any]) -> Json:
+    """The data source of every board. `postgres`: libpq keywords of the role that it reads as."""
     host = postgres.get("host") or postgres.get("hostaddr", "127.0.0.1")
     mode = postgres.get("sslmode", "disable")
     # Grafana knows no "prefer"; what is not a demand for encryption is none.
     sslmode = mode if mode in ("require", "verify-ca", "verify-full") else "disable"
-    source = {
+    return {
         "name": "Mainflow mart",
         "type": DATASOURCE["type"],
         "uid": DATASOURCE["uid"],
@@ -259,7 +239,6 @@ def _datasource(postgres: Mapping[str, Any]) -> Json:
         },
         "secureJsonData": {"password": postgres.get("password", "")},
     }
-    return {"apiVersion": 1, "datasources": [source]}
 
 
 def _providers(board_folder: str, language: str) -> Json:

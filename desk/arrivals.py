@@ -39,6 +39,12 @@ def terminals_of(connection: psycopg.Connection[Any], meter: str, at: datetime) 
     return sorted(row.terminal for row in rows)
 
 
+def has_seen(connection: psycopg.Connection[Any], terminal: str, at: datetime) -> bool:
+    """Whether the terminal measured a meter at a time whose rows the connection sees. Raises `psycopg.Error`."""
+    query = f"select from mart.meter_history where terminal = %(terminal)s and {HELD.format(day='%(at)s')} limit 1"
+    return connection.execute(query, {"terminal": terminal, "at": at}).fetchone() is not None
+
+
 def stored(
     settings: Settings, terminals: Sequence[str], begin: datetime, end: datetime, columns: Sequence[str]
 ) -> Iterator[tuple[Any, ...]]:

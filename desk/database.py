@@ -9,6 +9,7 @@ import psycopg
 from psycopg.rows import namedtuple_row
 
 from ingest_daemon.contract.files import glance
+from ingest_daemon.contract.regions import LIMITED_DESK, REGION_SETTING
 from ingest_daemon.contract.settings import PostgresSettings, Settings
 
 CONNECT_S, STATEMENT_S = 5, 20
@@ -19,10 +20,10 @@ class NoDatabase(psycopg.OperationalError):
 
 
 @contextmanager
-def connected(settings: Settings) -> Iterator[psycopg.Connection]:
+def connected(settings: Settings, region: str = "") -> Iterator[psycopg.Connection]:
     """A connection whose rows have names; a transaction that is committed at the end of the block, or rolled back by an error.
 
-    Raises `psycopg.Error`.
+    `region`: the only one whose rows there are; empty: all. Raises `psycopg.Error`.
     """
     with psycopg.connect(
         desk_dsn(settings),
@@ -31,6 +32,10 @@ def connected(settings: Settings) -> Iterator[psycopg.Connection]:
         application_name="mainflow-desk",
         options=f"-c statement_timeout={STATEMENT_S}s -c timezone={settings.zone.key}",
     ) as connection:
+        if region:
+            query = "select set_config(%s, %s, false) as region, set_config('role', %s, false) as role"
+            connection.execute(query, [REGION_SETTING, region, LIMITED_DESK])
+            connection.commit()  # a later rollback must not take it back
         yield connection
 
 

@@ -1,12 +1,14 @@
 """Log-ins are Grafana's: whoever it knows by name and password gets the role that he has in its main organisation.
 
-Who has no place in the main organisation, such as a member of a group that may only see its region, has no role here.
+Somebody whose row of `registry/access.csv` names a region has the role of that region's organisation, and sees its rows alone.
+Whoever else has no place in the main organisation has no role here.
 """
 
 import json
 import urllib.error
 import urllib.request
 from base64 import b64encode
+from collections.abc import Mapping
 from http.client import HTTPException, HTTPMessage
 from typing import IO, Any, NamedTuple
 
@@ -23,10 +25,12 @@ class GrafanaAway(Exception):
 
 
 class Known(NamedTuple):
-    """Who logged in: the name as Grafana writes it, and his role; None where the main organisation has none for him."""
+    """Who logged in: the name as Grafana writes it, his role in the main organisation, None where it has none for him, and his
+    role in each organisation by its name."""
 
     login: str
     role: str | None
+    roles: Mapping[str, str | None]
 
 
 def log_in(address: str, user: str, password: str) -> Known | None:
@@ -39,7 +43,7 @@ def log_in(address: str, user: str, password: str) -> Known | None:
     try:
         roles = {place["orgId"]: place["role"] for place in places or ()}
         role = ADMIN if own["isGrafanaAdmin"] else ROLES.get(roles.get(MAIN_ORGANISATION, ""))
-        return Known(str(own["login"]), role)
+        return Known(str(own["login"]), role, {str(place["name"]): ROLES.get(place["role"]) for place in places or ()})
     except (LookupError, TypeError) as error:
         raise GrafanaAway(f"{address} does not answer as Grafana does: {error!r}") from None
 

@@ -29,6 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from desk.database import connected
 from ingest_daemon.contract.files import rebuilt_json, replace_file, write_json
 from ingest_daemon.contract.http import BODY_BYTES
+from ingest_daemon.contract.registry_files import ACCESS_ROLES
 from ingest_daemon.contract.site import Site
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ if TYPE_CHECKING:
 
     from desk.app import Desk
 
-VIEWER, OPERATOR, ADMIN = "viewer", "operator", "admin"
-ROLES = (VIEWER, OPERATOR, ADMIN)
+VIEWER, OPERATOR, ADMIN = ROLES = ACCESS_ROLES
 """From the least rights: reads, acknowledges, maintains."""
 
 COOKIE, LOGIN_COOKIE = "mainflow_desk", "mainflow_desk_login"
@@ -69,12 +69,16 @@ class Refused(Exception):
 
 
 class Session(NamedTuple):
-    """Who logged in, with his role, until when (seconds since 1970); `number` is the session's own."""
+    """Who logged in, with his role, until when (seconds since 1970); `number` is the session's own.
+
+    `region`: the only one that he sees; empty: all.
+    """
 
     user: str
     role: str
     number: str
     until_s: int
+    region: str = ""
 
     def may(self, role: str) -> bool:
         """Whether the role is his or below his."""
@@ -159,6 +163,11 @@ class Visit:
         assert self.session is not None
         return self.session.user
 
+    @property
+    def region(self) -> str:
+        """The only one that the visitor sees; empty: all."""
+        return self.session.region if self.session else ""
+
     def may(self, role: str) -> bool:
         """Whether the visitor has the role."""
         return self.session is not None and self.session.may(role)
@@ -178,7 +187,7 @@ class Visit:
     @contextmanager
     def database(self) -> "Iterator[psycopg.Connection[Any]]":
         """See `desk.database.connected`."""
-        with connected(self.desk.settings) as connection:
+        with connected(self.desk.settings, self.region) as connection:
             yield connection
 
     def show(self, template: str, status: int = 200, **values: Any) -> Response:

@@ -178,6 +178,7 @@ WORDS: dict[str, Word] = {
     "file_holidays": Word("节假日", "Holidays"),
     "file_segments": Word("时段", "Time segments"),
     "file_catalogue": Word("水表目录", "Catalogue of meters"),
+    "file_access": Word("用户与权限", "People and their rights"),
     "rows": Word("行数", "Rows"),
     "last_change": Word("最近修改", "Last change"),
     "problems": Word("问题", "Problems"),
@@ -341,8 +342,8 @@ WORDS: dict[str, Word] = {
     "login_hint": Word("使用看板 (Grafana) 的用户名和密码。", "With your name and password of the boards (Grafana)."),
     "wrong_login": Word("用户名或密码不正确。", "User name or password is wrong."),
     "no_role": Word(
-        "该用户在 Grafana 主组织中没有角色，请联系管理员。",
-        "This user has no role in Grafana's main organisation; ask the administrator.",
+        "该用户在 Grafana 主组织或其区域的组织中没有角色，请联系管理员。",
+        "This user has no role in Grafana's main organisation or in that of the user's region; ask the administrator.",
     ),
     "wait": Word("登录失败次数过多，请 {seconds} 秒后再试。", "Too many failures: try again in {seconds} seconds."),
     "grafana_away": Word(

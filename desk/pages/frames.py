@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from desk import frames
 from desk.alarms import read_time
-from desk.arrivals import terminals_of
+from desk.arrivals import has_seen, terminals_of
 from desk.security import VIEWER, Refused, Visit, page
 from ingest_daemon import operations
 from ingest_daemon.contract.log import LOG
@@ -36,6 +36,10 @@ def frame_page(visit: Visit) -> Response:
     reading = next((row for row in rows if (row.stream, row.frame) == chosen), None) or frames.nearest(rows, at)
     if chosen is None and reading:
         chosen = reading.stream, reading.frame
+    aside = frames.kept_aside(settings, terminals, at, visit.desk.language)
+    own = {(row.stream, row.frame) for row in rows} | {(frame.stream, frame.position) for frame in aside}
+    if visit.region and chosen and chosen not in own:
+        raise Refused(404, "not_found")
     return visit.show(
         "frames.html",
         meter=meter,
@@ -46,7 +50,7 @@ def frame_page(visit: Visit) -> Response:
         reading=reading,
         chosen=chosen,
         frame=frames.frame_at(settings, *chosen, visit.desk.language) if chosen else None,
-        aside=frames.kept_aside(settings, terminals, at, visit.desk.language),
+        aside=aside,
         reasons={row.reason: row.reason_zh if visit.desk.language == "zh" else row.reason_en for row in words},
         received=_received,
         trouble=trouble,
@@ -58,6 +62,9 @@ def arrivals(visit: Visit) -> Response:
     terminal, at, stored = visit.query.get("terminal", "")[:LONGEST], _time(visit, "at"), _time(visit, "received")
     if not terminal or at is None or stored is None:
         raise Refused(400, "wrong_value", field="at", value=visit.query.get("at", ""))
+    with visit.database() as connection:
+        if visit.region and not has_seen(connection, terminal, at):
+            raise Refused(404, "not_found")
     until = stored + frames.LATER
     found = frames.arrivals(visit.desk.settings, terminal, at, until)
     return visit.show("frame_arrivals.html", arrivals=list(found.iter_rows(named=True)), until=until)

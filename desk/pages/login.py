@@ -8,9 +8,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from desk.grafana import GrafanaAway, log_in
-from desk.security import COOKIE, LOGIN_COOKIE, VIEWER, Refused, Session, Visit, action, local_path, page
+from desk.security import ADMIN, COOKIE, LOGIN_COOKIE, VIEWER, Refused, Session, Visit, action, local_path, page
 from desk.settings import DeskSettings
 from ingest_daemon.contract.log import LOG, RateLimitedLog
+from ingest_daemon.contract.regions import organisation
+from ingest_daemon.contract.registry_files import RegistryError, read_people
 
 LOGIN_S = 3600
 """Seconds that a log-in page can be used."""
@@ -54,15 +56,27 @@ def enter(visit: Visit) -> Response:
         LOG.warning("desk: log-in of %s from %s refused", user, address)
         return _form(visit, wanted, 401, desk.word("wrong_login"), user)
     desk.throttle.succeed(user, address)
-    if known.role is None:
+    region = _region(visit, known.login)
+    role = known.roles.get(organisation(region)) if region else known.role
+    if role is None or (region and role == ADMIN):
         return _form(visit, wanted, 403, desk.word("no_role"), user)
     hours = desk.settings[DeskSettings].session_h
-    session = Session(known.login, known.role, secrets.token_urlsafe(24), int(time.time() + hours * 3600))
-    LOG.info("desk: %s logged in from %s as %s", session.user, address, session.role)
+    session = Session(known.login, role, secrets.token_urlsafe(24), int(time.time() + hours * 3600), region)
+    LOG.info("desk: %s logged in from %s as %s, region: %s", session.user, address, session.role, session.region or "all")
     answer = RedirectResponse(wanted, 303)
     _set_cookie(visit, answer, COOKIE, desk.sessions.sealed(session), int(hours * 3600))
     answer.delete_cookie(LOGIN_COOKIE)
     return answer
+
+
+def _region(visit: Visit, login: str) -> str:
+    """The region of who logged in, empty where he sees all; of a file that cannot be read nobody of a region has a role."""
+    try:
+        people = read_people(visit.desk.settings.folder.registry).people
+    except RegistryError as error:
+        _LIMITED.warn("people", f"nobody of a region can log in: {error}")
+        return ""
+    return next((person.region for person in people if person.login.lower() == login.lower()), "")
 
 
 def _password(visit: Visit) -> str:

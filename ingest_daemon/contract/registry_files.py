@@ -54,6 +54,7 @@ KEYS = {
     "holidays": ("day",),
     "segments": ("kind", "code", "from_h", "scope_kind", "scope_code", "valid_from"),
     "catalogue": ("standard", "technology", "class", "dn_mm"),
+    "access": ("login",),
 }
 """What makes two rows of a file the same row."""
 
@@ -78,6 +79,17 @@ EXPECTED_TYPE = {
 
 DATUMS = ("WGS84", "CGCS2000", "GCJ02", "BD09")
 DAY_KINDS = ("holiday", "work")
+
+VIEWER, OPERATOR, ADMIN = ACCESS_ROLES = ("viewer", "operator", "admin")
+"""Roles of people, from the least rights: reads, acknowledges, maintains."""
+
+TEAMS = ("dispatch", "metrology", "billing", "management")
+
+BUILT_IN = "admin"
+"""Grafana's own administrator, who is nobody's row."""
+
+REGION_BYTES = 48
+"""Longest code of a region of `access.csv` in UTF-8: it is part of the name of a PostgreSQL role."""
 
 
 class RegistryError(ValueError):
@@ -170,6 +182,17 @@ FILES: dict[str, dict[str, Column]] = {
         "price_cny": Column(NUMBER, positive=True),
         "assumed": Column(TEXT, allowed=("yes", "no")),
     },
+    "access": {
+        "login": Column(TEXT, required=True, identifier=True),
+        "name": Column(TEXT, required=True),
+        "email": Column(TEXT),
+        "role": Column(TEXT, required=True, allowed=ACCESS_ROLES),
+        "team": Column(TEXT, allowed=TEAMS),
+        "region": Column(TEXT, identifier=True),
+        "home": Column(TEXT, identifier=True),
+        "language": Column(TEXT, allowed=("zh", "en")),
+        "theme": Column(TEXT, allowed=("light", "dark", "system")),
+    },
 }
 """The files (`registry/<name>.csv`) and their columns: the one place that fixes them."""
 
@@ -188,6 +211,29 @@ class Registry(NamedTuple):
     holidays: pl.DataFrame
     segments: pl.DataFrame
     catalogue: pl.DataFrame
+    access: pl.DataFrame
+
+
+class Person(NamedTuple):
+    """A row of `access.csv`; what is empty is the default. `region`: the only one that the person sees; empty: all."""
+
+    login: str
+    name: str
+    email: str
+    role: str
+    team: str
+    region: str
+    home: str
+    language: str
+    theme: str
+
+
+class People(NamedTuple):
+    """The right rows of `access.csv`, a line for each problem, and the logins of refused rows."""
+
+    people: tuple[Person, ...]
+    problems: list[Problem]
+    refused: frozenset[str]
 
 
 class Content(NamedTuple):
@@ -230,6 +276,17 @@ def read(folder: Path, known_meters: Iterable[str] = (), drafts: Mapping[str, by
             strangers |= set(frames[name]["meter"]) - meters
             frames[name] = _referring(folder / f"{name}.csv", frames[name], meters, problems, refused[name])
     return Content(Registry(**{name: frame.drop("row") for name, frame in frames.items()}), problems, refused, unread, strangers)
+
+
+def read_people(folder: Path) -> People:
+    """Who may use the boards, `folder/access.csv`. A wrong row is refused alone. Raises `RegistryError` where it is no table."""
+    problems: list[Problem] = []
+    refused: list[tuple[str | None, ...]] = []
+    rows = _read(folder / "access.csv", None, FILES["access"], problems, refused)
+    if rows is None:
+        raise RegistryError(problems_text(problems))
+    people = tuple(Person(**{name: value or "" for name, value in row.items() if name != "row"}) for row in rows.rows(named=True))
+    return People(people, problems, frozenset(login for (login,) in refused if login))
 
 
 def _no_rows(columns: Mapping[str, Column]) -> pl.DataFrame:
@@ -329,7 +386,7 @@ def _read(
             problems.append(Problem(path, (row,), name, en, zh))
             wrong[row] = None
     good = typed.filter(~pl.col("row").is_in(list(wrong)))
-    for find in (_falling, _repeated, _overlapping):
+    for find in (_falling, _repeated, _overlapping, _unfit):
         for problem in find(path, good.filter(~pl.col("row").is_in(list(wrong)))):
             problems.append(problem)
             wrong[problem.rows[-1]] = None
@@ -405,6 +462,37 @@ def _repeated(path: Path, rows: pl.DataFrame) -> Iterator[Problem]:
                     f"{value!r}, expected once, or with valid_from, removed_on or valid_to",
                     f"{value!r} 重复；只应有一行，或填写 valid_from、removed_on 或 valid_to",
                 )
+
+
+def _unfit(path: Path, rows: pl.DataFrame) -> Iterator[Problem]:
+    """Rows of people that no server could take as they are."""
+    if path.stem != "access":
+        return
+    for row, login, role, region in rows.select("row", "login", "role", "region").iter_rows():
+        if login.lower() == BUILT_IN:
+            yield Problem(
+                path,
+                (row,),
+                "login",
+                f"{login!r}, expected a login other than {BUILT_IN}",
+                f"{login!r} 为内置管理员，请用其他登录名",
+            )
+        elif region and role == ADMIN:
+            yield Problem(
+                path,
+                (row,),
+                "role",
+                f"{role!r}, expected {VIEWER} or {OPERATOR} where region is filled",
+                f"{role!r}，限于区域的人员只能为 {VIEWER} 或 {OPERATOR}",
+            )
+        elif region and len(region.encode()) > REGION_BYTES:
+            yield Problem(
+                path,
+                (row,),
+                "region",
+                f"{region!r}, expected at most {REGION_BYTES} bytes in UTF-8",
+                f"{region!r}，UTF-8 编码应不超过 {REGION_BYTES} 字节",
+            )
 
 
 def _texts(table: CsvTable) -> pl.DataFrame:

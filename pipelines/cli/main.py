@@ -21,6 +21,7 @@ from pipelines.cli.decode import decode
 from pipelines.cli.journal import journal
 from pipelines.cli.options import SITE, DayRange, examples, report_failures
 from pipelines.cli.registry import registry
+from pipelines.cli.users import users
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,6 +36,7 @@ main.add_command(ask)
 main.add_command(arrivals)
 main.add_command(decode)
 main.add_command(registry)
+main.add_command(users)
 
 
 @main.command(epilog=examples("mainflow init site", "mainflow init site --zone Europe/Rome --utility 'Acque'"))

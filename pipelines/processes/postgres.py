@@ -7,6 +7,7 @@ own server names it in `[postgres] dsn`. Passwords are made at the first start a
     mainflow_owner    owns database `mainflow`: the daemon and publication
     mainflow_desk     writes alarms and settings: schema `ops`
     mainflow_board    reads schema `mart` and what boards show of `ops`: Grafana
+    mainflow_board_…  the same for the rows of one region: an organisation of Grafana (`region_roles.py`)
 """
 
 import contextlib
@@ -24,11 +25,13 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from assets.publication import BOARD_ROLE, DESK_ROLE
 from ingest_daemon.contract import ownership
 from ingest_daemon.contract.files import glance, rebuilt_json, write_json
 from ingest_daemon.contract.site import Site
+from pipelines.processes import region_roles
 from pipelines.processes.death import ends_with_parent
 from pipelines.processes.supervisor import Child
 
@@ -45,8 +48,6 @@ SERVER_USER = "pgserver"
 """The system's user of the server where we are root, as whom PostgreSQL does not run."""
 
 STOP_S, CONTROL_S = 30.0, 120.0
-BOARD_TIMEOUT_S = 30
-"""A board's query is ended after so many seconds."""
 
 HBA = "# mainflow: nobody without a password, nobody from another machine\nhost all all 127.0.0.1/32 scram-sha-256\n"
 
@@ -108,6 +109,14 @@ def board_dsn(site: Site) -> str:
     if found is None:
         raise PostgresError(f"{address_file(site)} is not there: the embedded PostgreSQL does not run")
     return found["board_dsn"]
+
+
+def administrator_dsn(site: Site) -> str | None:
+    """The superuser's connection string of the embedded server, for what the owner may not do; None where none is known."""
+    found, words = address(site), glance(_roles_file(site), _passwords)
+    if found is None or words is None:
+        return None
+    return _dsn(int(str(conninfo_to_dict(found["dsn"])["port"])), SUPERUSER, words[SUPERUSER])
 
 
 def program_of_wheel(name: str) -> Path:
@@ -265,11 +274,9 @@ class _Server:
                 connection.execute(
                     sql.SQL("alter role {} login nosuperuser nocreatedb nocreaterole password {}").format(name, password)
                 )
-            board = sql.Identifier(BOARD_ROLE)
-            connection.execute(
-                sql.SQL("alter role {} set statement_timeout = {}").format(board, sql.Literal(f"{BOARD_TIMEOUT_S}s"))
-            )
-            connection.execute(sql.SQL("alter role {} set default_transaction_read_only = on").format(board))
+            for statement in region_roles.of_board(BOARD_ROLE):
+                connection.execute(statement)
+            connection.execute(region_roles.SHARED)
             if not connection.execute("select 1 from pg_database where datname = %s", [DATABASE]).fetchone():
                 connection.execute(f"create database {DATABASE} owner {OWNER}")
             connection.execute(f"alter database {DATABASE} owner to {OWNER}")
@@ -277,7 +284,7 @@ class _Server:
             connection.execute(f"grant connect on database {DATABASE} to {DESK_ROLE}, {BOARD_ROLE}")
         with psycopg.connect(self.dsn(SUPERUSER), autocommit=True) as connection:
             connection.execute("revoke all on schema public from public")
-            for schema in ("mart", "ops"):
+            for schema in ("mart", "ops", "rights"):
                 _hand_over(connection, schema)
 
     def _own_folder(self) -> None:

@@ -23,6 +23,7 @@ from desk.settings import DeskSettings, address_file
 from ingest_daemon.contract import locks
 from ingest_daemon.contract.files import glance
 from ingest_daemon.contract.log import LOG
+from ingest_daemon.contract.regions import organisation
 from ingest_daemon.contract.settings import PostgresSettings, Settings, SiteSettings
 from ingest_daemon.contract.site import Site
 from ingest_daemon.operations import SmsSettings
@@ -139,7 +140,7 @@ def grafana(settings: Settings, home: Path, *, children: list[Child] | None = No
     from dashboards.provisioning import launch, write
 
     site, own = settings.folder, settings[ServerSettings]
-    postgres_dsn = _board_dsn(settings)
+    postgres_dsn = board_dsn(settings)
     database = site.grafana / "data" / "grafana.db"
     if database.exists() and databases.is_damaged(database):
         databases.set_aside(database, "users, and what was changed in the pages, are there only")
@@ -150,7 +151,7 @@ def grafana(settings: Settings, home: Path, *, children: list[Child] | None = No
         language=settings[SiteSettings].language,
         http_port=own.grafana_port,
         receivers=_receivers(settings),
-        links=_links(settings),
+        links=links(settings),
         link=own.grafana_link,
         wall=own.wall,
         theme=own.theme,
@@ -158,8 +159,7 @@ def grafana(settings: Settings, home: Path, *, children: list[Child] | None = No
     command, environment = launch(home, ini, settings[SiteSettings].zone)
     with kept_running(Process("grafana", command, site, environment), _listed(children)) as started:
         _await_port(own.grafana_port, started, site, "grafana")
-        if own.wall:
-            _make_wall(settings, postgres_dsn)
+        keep_organisations(settings, postgres_dsn)
         yield own.grafana_link
 
 
@@ -181,31 +181,39 @@ def desk(settings: Settings, *, children: list[Child] | None = None, with_grafan
         yield link
 
 
-def _make_wall(settings: Settings, postgres_dsn: str) -> None:
-    """The wall's organisation; without it everything else runs, and nobody looks without a log-in."""
-    from dashboards.provisioning import FAILURES, admin_password, make_wall
+def keep_organisations(settings: Settings, postgres_dsn: str) -> None:
+    """The organisations of the wall and of regions: data sources that lead where PostgreSQL is now, the boards of this version.
 
-    try:
-        make_wall(
-            settings[ServerSettings].grafana_local,
-            admin_password(settings.folder.grafana),
-            conninfo_to_dict(postgres_dsn),
-            settings[SiteSettings].language,
-        )
-    except FAILURES as error:
-        LOG.warning("[servers] wall: Grafana does not take its organisation, so the wall stays closed: %s", error)
+    Without them everything else runs, and those who belong there see nothing.
+    """
+    from dashboards import all_boards
+    from dashboards.organisations import Writer, make
+    from dashboards.provisioning import FAILURES, WALL, admin_password
+    from pipelines.processes import region_roles
+
+    site, own, language = settings.folder, settings[ServerSettings], settings[SiteSettings].language
+    dsns = {WALL: postgres_dsn} if own.wall else {}
+    regions = region_roles.dsns(site, region_roles.known_regions(site), postgres_dsn)
+    dsns |= {organisation(region): dsn for region, dsn in regions.items()}
+    for name, dsn in dsns.items():
+        try:
+            writer = Writer(own.grafana_local, admin_password(site.grafana))
+            make(writer, name, conninfo_to_dict(dsn), all_boards(language, links(settings)), language)
+        except FAILURES as error:
+            LOG.warning("Grafana does not take the organisation %s, so it stays as it was, or closed: %s", name, error)
 
 
-def _board_dsn(settings: Settings) -> str:
-    postgres = settings[PostgresSettings]
-    if postgres.dsn and not postgres.board_dsn:
+def board_dsn(settings: Settings) -> str:
+    """The connection string of the role of boards. Raises `ServerError`."""
+    own = settings[PostgresSettings]
+    if own.dsn and not own.board_dsn:
         raise ServerError(
             "[postgres] board_dsn is empty: expected the connection string of a role that only reads, for Grafana; for example "
             "host=127.0.0.1 dbname=mainflow user=mainflow_board password=…"
         )
-    from pipelines.processes.postgres import board_dsn
+    from pipelines.processes import postgres as embedded
 
-    return postgres.board_dsn or board_dsn(settings.folder)
+    return own.board_dsn or embedded.board_dsn(settings.folder)
 
 
 def _receivers(settings: Settings) -> "list[Receiver]":
@@ -231,7 +239,7 @@ def _receivers(settings: Settings) -> "list[Receiver]":
     return receivers
 
 
-def _links(settings: Settings) -> "Links":
+def links(settings: Settings) -> "Links":
     """Where notifications and boards lead besides Grafana."""
     from dashboards import Links
 

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from assets import outbox, tables, warehouse
+from assets.publication import limit_regions
 from assets.workbench import Workbench
 from ingest_daemon.contract import ownership
 from ingest_daemon.contract.files import glance, parquet_bytes, read_json, replace_file, sync_folder, write_json
@@ -196,6 +197,7 @@ def restore_ops(site: Site, dsn: str) -> bool:
             connection.execute(grant)
         connection.execute(f"drop schema if exists {BEFORE} cascade")
         migrate(connection)
+        limit_regions(connection)
     dump.rename(dump.with_name(f"{DUMP}.restored"))
     return True
 
@@ -359,7 +361,7 @@ def _dump(bench: Workbench, path: Path) -> None:
     """Schema `ops`, where a server runs. The alarms of a site whose server is away are in its journal still."""
     dsn = bench.serving_dsn()
     if dsn:
-        _call("pg_dump", dsn, "--format=custom", "--schema=ops", "--no-owner", f"--file={path}")
+        _call("pg_dump", dsn, "--format=custom", "--schema=ops", "--no-owner", "--no-policies", f"--file={path}")
 
 
 def _call(program: str, dsn: str, *arguments: str) -> None:

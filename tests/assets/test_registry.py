@@ -26,6 +26,7 @@ OTHERS = {
 POINTS = "meter,elevation_m,latitude,longitude,datum,node,inlet_of,runs_always"
 HOLIDAY = "day,kind,zh,en,festival\n2026-10-01,holiday,国庆节,National Day,\n"
 SEGMENTS = "kind,code,zh,en,from_h,to_h,scope_kind,scope_code,valid_from\n"
+ACCESS = "login,name,email,role,team,region,home,language,theme\n"
 CATALOGUE = "standard,technology,class,dn_mm,q1_m3h,q2_m3h,q3_m3h,q4_m3h,price_cny,assumed\n"
 
 
@@ -133,6 +134,16 @@ def test_only_the_terminals_must_be_there(tmp_path: Path) -> None:
             f"{CATALOGUE}2018,ultrasonic,R250,50,0.2,0.1,25,31.25,,\n",
             ["catalogue.csv row 2, q1_m3h, q2_m3h", "0.2 and 0.1", "q1_m3h below q2_m3h"],
         ),
+        ("access", f"{ACCESS}anna,Anna,,boss,,,,,\n", ["access.csv row 2, role", "'boss'", "viewer, operator, admin"]),
+        ("access", f"{ACCESS}anna,Anna,,viewer,kitchen,,,,\n", ["access.csv row 2, team", "'kitchen'", "dispatch, metrology"]),
+        (
+            "access",
+            f"{ACCESS}anna,Anna,,admin,,east,,,\n",
+            ["access.csv row 2, role", "'admin'", "viewer or operator where region"],
+        ),
+        ("access", f"{ACCESS}Admin,A,,viewer,,,,,\n", ["access.csv row 2, login", "'Admin'", "other than admin"]),
+        ("access", f"{ACCESS}anna,A,,viewer,,{'东' * 17},,,\n", ["access.csv row 2, region", "at most 48 bytes"]),
+        ("access", f"{ACCESS}anna,A,,viewer,,,,,\nanna,B,,viewer,,,,,\n", ["access.csv rows 2, 3, login", "expected once"]),
     ],
 )
 def test_every_kind_of_wrong_cell_is_named_with_file_row_and_what_was_expected(

@@ -14,7 +14,7 @@ import requests
 from psycopg.conninfo import conninfo_to_dict
 
 import dashboards
-from dashboards import provisioning
+from dashboards import organisations, provisioning
 from ingest_daemon.contract.settings import PostgresSettings, Settings
 from ingest_daemon.contract.site import Site
 from ingest_daemon.operations import SmsSettings
@@ -207,7 +207,7 @@ def test_a_viewer_changes_nothing(wall, path):
 
 @pytest.mark.timeout(300)
 def test_the_wall_is_made_anew_at_each_start_and_links_lead_to_the_public_address(wall):
-    provisioning.make_wall(wall.url, wall.admin[1], conninfo_to_dict(wall.settings[PostgresSettings].board_dsn), "zh")
+    organisations.make_wall(wall.url, wall.admin[1], conninfo_to_dict(wall.settings[PostgresSettings].board_dsn), "zh")
     assert len(wall.get("/api/search?type=dash-db").json()) == len(dashboards.all_boards())
     assert wall.get("/api/frontend/settings").json()["appUrl"] == "https://boards.example/water/"
     private = [wall.site.grafana / name for name in ("admin_password", "grafana.ini", "provisioning/alerting/notifications.yaml")]

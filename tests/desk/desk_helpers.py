@@ -47,6 +47,8 @@ class StandInGrafana:
     def __init__(self) -> None:
         self.roles = {VIEWER: "Viewer", OPERATOR: "Editor", ADMIN: "Admin", NOBODY: "None", ELSEWHERE: None}
         self.roles |= {f"olga{number}": "Editor" for number in range(10)}
+        self.regions: dict[str, tuple[str, str]] = {}
+        """Of further users the one organisation, and the role in it."""
         self.trouble: int | None = None
         """A status that it answers everybody with; 0: it hangs up."""
         stand_in = self
@@ -58,15 +60,17 @@ class StandInGrafana:
                     self.connection.close()
                 elif stand_in.trouble:
                     self._answer(stand_in.trouble, "<html>")
-                elif password != PASSWORD or user not in stand_in.roles:
+                elif password != PASSWORD or user not in stand_in.roles | stand_in.regions:
                     self._answer(401, {"message": "Invalid username or password"})
                 elif self.path == "/api/user":
                     self._answer(200, {"login": user, "orgId": 1, "isGrafanaAdmin": False})
+                elif user in stand_in.regions:
+                    name, role = stand_in.regions[user]
+                    self._answer(200, [{"orgId": 3, "name": name, "role": role}])
                 else:
-                    role = stand_in.roles[user]
-                    self._answer(
-                        200, [{"orgId": 1, "name": "Main Org.", "role": role}] if role else [{"orgId": 2, "role": "Admin"}]
-                    )
+                    own = stand_in.roles[user]
+                    main, other = {"orgId": 1, "name": "Main Org.", "role": own}, {"orgId": 2, "name": "East", "role": "Admin"}
+                    self._answer(200, [main] if own else [other])
 
             def _answer(self, status: int, body: Any) -> None:
                 self.send_response(status)
