@@ -4,9 +4,9 @@
     mainflow_desk_limited     the desk for somebody of a region, which it names in the setting `mainflow.region`
 
 A meter belongs to the region that holds now, or held last, by `mart.relation`; a customer to that of `mart.customer`. Whoever is
-no member of mainflow_limited sees what he saw before. A table is closed to its members until `condition` has a rule for it, and
-a view unless it has the rights of who asks. `pipelines/processes/region_roles.py` or an administrator makes the roles; where
-mainflow_limited is absent, nothing is done.
+no member of mainflow_limited sees what he saw before. A table shows its members no row until `condition` has a rule for it, so that
+a panel on it is empty and no error; what is not published by us is closed, and a view unless it has the rights of who asks.
+`pipelines/processes/region_roles.py` or an administrator makes the roles; where mainflow_limited is absent, nothing is done.
 """
 
 from collections.abc import Collection, Iterable
@@ -21,7 +21,7 @@ from ingest_daemon.contract.regions import LIMITED_DESK, LIMITED_ROLE, REGION_SE
 EVERYONE = frozenset({"calendar", "criterion", "meter_catalogue", "time_segment", "vee_rule"})
 """Tables of words and rules alone, which everybody reads whole."""
 
-ALL_ROWS = "true"
+ALL_ROWS, NO_ROW = "true", "false"
 OF_METER = "exists (select from rights.seen_meter as seen where seen.meter = {table}.meter)"
 OF_CUSTOMER = "exists (select from rights.seen_customer as seen where seen.customer_no = {table}.customer_no)"
 OF_REGION = "kind = 'region' and code = (select rights.own_region())"
@@ -121,14 +121,14 @@ class _Relation(NamedTuple):
         return OF_OPS.get(self.name) if self.schema == "ops" else condition(self.name, self.columns)
 
 
-def condition(table: str, columns: Collection[str]) -> str | None:
-    """Which rows of a published table somebody of a region sees; None: it is closed to him."""
+def condition(table: str, columns: Collection[str]) -> str:
+    """Which rows of a published table somebody of a region sees."""
     if table in EVERYONE:
         return ALL_ROWS
     for needed, rule in (({"meter"}, OF_METER), ({"customer_no"}, OF_CUSTOMER), ({"kind", "code"}, OF_REGION)):
         if needed <= set(columns):
             return rule
-    return None
+    return NO_ROW
 
 
 def limit(target: psycopg.Connection, published: Iterable[str]) -> None:
