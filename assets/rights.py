@@ -4,8 +4,8 @@
     mainflow_desk_limited     the desk for somebody of a region, which it names in the setting `mainflow.region`
 
 A meter belongs to the region that holds now, or held last, by `mart.relation`; a customer to that of `mart.customer`. Whoever is
-no member of mainflow_limited sees what he saw before. A table shows its members no row until `condition` has a rule for it, so that
-a panel on it is empty and no error; what is not published by us is closed, and a view unless it has the rights of who asks.
+no member of mainflow_limited sees what he saw before. A table shows its members no row until `condition` has a rule for it, so
+that a panel on it is empty and no error; what is not published by us is closed, and a view unless it has the rights of who asks.
 `pipelines/processes/region_roles.py` or an administrator makes the roles; where mainflow_limited is absent, nothing is done.
 """
 
