@@ -7,13 +7,21 @@ from collections.abc import Mapping
 
 from dashboards import Json, thresholds
 from dashboards.panels.core import DATASOURCE
-from dashboards.vocabulary import ALL, GRAINS, VARIABLES, Word, language
+from dashboards.vocabulary import ALL, GRAINS, SO_FAR, VARIABLES, Word, language
 
 METER = "${meter:sqlstring}"
 CUSTOMER = "${customer_no:sqlstring}"
 KIND, CODE = "${kind:sqlstring}", "${code:sqlstring}"
-MONTH, YEAR, DAY, GRAIN = (f"${{{name}:sqlstring}}" for name in ("month", "year", "day", "grain"))
+MONTH, YEAR, DAY, GRAIN, PERIOD = (f"${{{name}:sqlstring}}" for name in ("month", "year", "day", "grain", "period"))
 ZONE = "${__timezone:sqlstring}"
+
+THE_DAY, THE_MONTH, THE_YEAR = (
+    f"(SELECT day FROM mart.calendar WHERE CAST(day AS text) = {chosen})"
+    for chosen in (DAY, f"{MONTH} || '-01'", f"{YEAR} || '-01-01'")
+)
+"""SQL of the chosen day, month, year as a date; null for what is none."""
+FROM_DAY, TO_DAY = (f"CAST(CAST($__time{end}() AS timestamptz) AT TIME ZONE {ZONE} AS date)" for end in ("From", "To"))
+"""SQL of the local days in which the time range begins and ends."""
 
 
 def choice(name: str, sql: str, *, after_period: bool = False, unseen: bool = False) -> Json:
@@ -126,6 +134,58 @@ def code() -> Json:
         f"""SELECT DISTINCT code AS __value, name_{language()} AS __text
 FROM mart.relation
 WHERE kind = {KIND}
+ORDER BY 2, 1""",
+    )
+
+
+def _periods(name: str, grain: str, length: int) -> Json:
+    """The periods of which there are data, the last complete one first and the running one, marked, at the end of them."""
+    over = f"period < date_trunc('{grain}', now() AT TIME ZONE {ZONE})"
+    return choice(
+        name,
+        f"""SELECT left(CAST(period AS text), {length}) AS __value,
+  left(CAST(period AS text), {length}) || CASE WHEN {over} THEN '' ELSE '{SO_FAR}' END AS __text
+FROM mart.group_usage
+WHERE kind = 'all' AND code = 'all' AND grain = '{grain}'
+ORDER BY {over} DESC, period DESC""",
+    )
+
+
+def month() -> Json:
+    """One month, YYYY-MM."""
+    return _periods("month", "month", 7)
+
+
+def year() -> Json:
+    """One year, YYYY."""
+    return _periods("year", "year", 4)
+
+
+def day() -> Json:
+    """One day, YYYY-MM-DD."""
+    return _periods("day", "day", 10)
+
+
+def period() -> Json:
+    """A period of the chosen grain by its first day, the last complete one first."""
+    over = f"period < date_trunc({GRAIN}, now() AT TIME ZONE {ZONE})"
+    shown = f"left(CAST(period AS text), CASE {GRAIN} WHEN 'year' THEN 4 WHEN 'month' THEN 7 ELSE 10 END)"
+    return choice(
+        "period",
+        f"""SELECT CAST(period AS text) AS __value, {shown} || CASE WHEN {over} THEN '' ELSE '{SO_FAR}' END AS __text
+FROM mart.group_usage
+WHERE kind = 'all' AND code = 'all' AND grain = {GRAIN}
+ORDER BY {over} DESC, period DESC""",
+    )
+
+
+def zone() -> Json:
+    """A zone whose inlets are measured, as `kind/code`."""
+    return choice(
+        "zone",
+        f"""SELECT DISTINCT z.kind || '/' || z.code AS __value, coalesce(r.name_{language()}, z.code) AS __text
+FROM mart.zone_balance AS z
+LEFT JOIN mart.relation AS r ON r.kind = z.kind AND r.code = z.code
 ORDER BY 2, 1""",
     )
 

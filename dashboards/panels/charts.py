@@ -45,6 +45,22 @@ def curves(
     return panel("timeseries", words, sql, defaults=defaults, overrides=overrides, options=_options(legend), **more)
 
 
+def bars_against(words: Text, sql: str, now: str, before: str, rate: str, **more: Any) -> Json:
+    """Bars of column `now` over time before the wider, grey ones of `before`; `rate` is a line with its own scale.
+
+    The SQL selects `time`, `before`, `now`, `rate`, so that the grey ones are drawn first; a bar begins at its time.
+    """
+    bar: Json = {"custom__drawStyle": "bars", "custom__barAlignment": 1, "custom__lineWidth": 0}
+    overrides = [
+        column(before, sql, **bar, **fixed(style.FORMER), custom__fillOpacity=45, custom__barWidthFactor=0.85),
+        column(now, sql, **bar, **fixed(style.VOLUME), custom__fillOpacity=95, custom__barWidthFactor=0.5),
+        column(rate, sql, **RIGHT, **fixed(style.WARN), custom__showPoints="always", custom__pointSize=4),
+    ]
+    defaults: Json = {"unit": unit_of(now, sql), "custom": _line(0, step=False)}
+    del defaults["custom"]["insertNulls"]
+    return panel("timeseries", words, sql, defaults=defaults, overrides=overrides, options=_options(()), **more)
+
+
 def many_curves(
     words: Text,
     sql: str,

@@ -2,10 +2,10 @@
 zh: 成员小时曲线
 group: usage
 description: >-
-  Volume and pressure of each member of a network, line, industry … in each hour of a span, and whether the hour is one of the member's peak hours
+  Volume and pressure of each member (but inlets) of a network, line, industry … in each hour of a span, and whether the hour is one of the member's peak hours
   (time_segment of the kind peak_hours; a segment of a group of the member comes before the general one). Members are those of the day.
 grain: [hour_start, meter]
-deps: [relation, hourly_usage, hourly_pressure, time_segment]
+deps: [relation, meter, hourly_usage, hourly_pressure, time_segment]
 parameters:
   kind: Kind of relation.
   code: Code of the group.
@@ -32,6 +32,7 @@ language sql stable parallel safe as $$
         ) as day
         join mart.relation on relation.kind = $1 and relation.code = $2
             and (relation.valid_from is null or relation.valid_from <= day) and (relation.valid_to is null or relation.valid_to > day)
+        where not exists (select from mart.meter where meter.meter = relation.meter and meter.inlet_of = $2)
     ),
 
     definitions as (
