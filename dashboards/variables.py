@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from dashboards import Json, thresholds
 from dashboards.panels.core import DATASOURCE
-from dashboards.vocabulary import ALL, GRAINS, SO_FAR, VARIABLES, Word, language
+from dashboards.vocabulary import ALL, GRAINS, SO_FAR, TECHNOLOGIES, VARIABLES, Word, language
 
 METER = "${meter:sqlstring}"
 CUSTOMER = "${customer_no:sqlstring}"
@@ -187,6 +187,28 @@ def zone() -> Json:
 FROM mart.zone_balance AS z
 LEFT JOIN mart.relation AS r ON r.kind = z.kind AND r.code = z.code
 ORDER BY 2, 1""",
+    )
+
+
+def candidate_words(row: str) -> str:
+    """SQL of the words of a meter of the catalogue, with its `dn_mm`, `technology` and `class`."""
+    technology = " ".join(f"WHEN '{name}' THEN '{word}'" for name, word in TECHNOLOGIES.items())
+    return f"concat_ws(' ', 'DN' || {row}.dn_mm, CASE {row}.technology {technology} ELSE {row}.technology END, {row}.class)"
+
+
+def candidate() -> Json:
+    """A meter of the catalogue that may take the place of the chosen one: the best candidate first, else the nearest size."""
+    return choice(
+        "candidate",
+        f"""SELECT c.name AS __value, {candidate_words("c")} AS __text
+FROM (
+  SELECT DISTINCT ON (format('DN%s %s %s', dn_mm, technology, class)) format('DN%s %s %s', dn_mm, technology, class) AS name,
+    dn_mm, technology, class
+  FROM mart.meter_catalogue WHERE price_cny IS NOT NULL
+) AS c
+LEFT JOIN mart.meter AS m ON m.meter = {METER}
+LEFT JOIN mart.meter_resize AS r ON r.meter = {METER} AND r.candidate = c.name
+ORDER BY r.passes DESC NULLS LAST, r.payback_years NULLS LAST, c.dn_mm >= m.dn_mm, abs(c.dn_mm - m.dn_mm), c.dn_mm, c.name""",
     )
 
 

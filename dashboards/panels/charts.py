@@ -163,7 +163,8 @@ def points(words: Text, sql: str, x: str, y: str, *, fit: tuple[str, str] | None
         overrides.append(column(fit[1], fit[0], **fixed(style.BAD), custom__show="lines", custom__lineWidth=2))
     options = {"mapping": "manual", "series": series, "legend": _legend(()), "tooltip": {"mode": "single", "sort": "none"}}
     defaults = {"unit": unit_of(y, sql), "custom": {"show": "points", "pointSize": {"fixed": 4}, "axisPlacement": "auto"}}
-    return panel("xychart", words, queries, defaults=defaults, overrides=overrides, options=options)
+    # Without a version Grafana takes the options for those of before 11.1, and shows nothing.
+    return panel("xychart", words, queries, defaults=defaults, overrides=overrides, options=options, pluginVersion="12.3.3")
 
 
 def bars(

@@ -22,7 +22,7 @@ LEFT JOIN mart.hourly_usage AS u ON u.meter = k.meter AND u.hour_start = k.hour_
 WHERE k.meter = {METER} AND k.day = {THE_DAY}
 ORDER BY k.hour_start"""
 
-DAYS = f"""SELECT to_char(u.day, 'MM-DD') AS day, k.coefficient, u.volume_m3, u.coverage
+DAYS = f"""SELECT to_char(u.day, 'MM-DD') AS day, k.coefficient, u.volume_m3
 FROM mart.daily_usage AS u
 LEFT JOIN mart.daily_coefficient AS k ON k.meter = u.meter AND k.day = u.day
 WHERE u.meter = {METER} AND u.day >= {_MONTH} AND u.day < {_MONTH} + interval '1 month'
@@ -31,7 +31,7 @@ ORDER BY u.day"""
 KH = f"SELECT max(coefficient) AS kh FROM mart.hourly_coefficient WHERE meter = {METER} AND day = {THE_DAY}"
 KD = f"SELECT max(coefficient) AS kd_max FROM mart.daily_coefficient WHERE meter = {METER} AND month = {_MONTH}"
 DAY_VOLUME = f"SELECT volume_m3, coverage FROM mart.daily_usage WHERE meter = {METER} AND day = {THE_DAY}"
-MONTH_VOLUME = f"SELECT volume_m3, coverage FROM mart.monthly_usage WHERE meter = {METER} AND month = {_MONTH}"
+MONTH_VOLUME = f"SELECT measured_m3, coverage FROM mart.monthly_usage WHERE meter = {METER} AND month = {_MONTH}"
 SHIFT = f"SELECT shift_type FROM mart.shift_type WHERE meter = {METER} AND month = {_MONTH}"
 
 ALL = f"""SELECT coalesce(m.customer_name, m.meter) AS customer_name, u.meter, u.volume_m3, u.coverage,
@@ -93,11 +93,11 @@ def board() -> Json:
             words(
                 "月水量",
                 "Volume of the month",
-                "所选日期所在月的水量与覆盖率。",
-                "Volume of the month of the day and its coverage.",
+                "所选日期所在月已计的水量与覆盖率。",
+                "What is measured of the month of the day, and its coverage.",
             ),
             MONTH_VOLUME,
-            ["volume_m3", "coverage"],
+            ["measured_m3", "coverage"],
             looks={"coverage": {"thresholds": incomplete}},
         ),
         tile(
@@ -116,7 +116,7 @@ def board() -> Json:
         ),
         ALL,
         {
-            "customer_name": {**to_meter(), "custom__minWidth": 170},
+            "customer_name": {**to_meter(), "custom__width": 170},
             "meter": to("coefficients", Word("看其系数", "See its coefficients"), keep="day", meter="meter"),
             "volume_m3": {"custom__minWidth": 90},
             "coverage": coloured(incomplete),

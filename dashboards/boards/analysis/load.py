@@ -4,7 +4,7 @@ from dashboards import Json, style
 from dashboards.board import dashboard, row
 from dashboards.links import to, to_meter
 from dashboards.panels.charts import LIMIT, RIGHT, over, points
-from dashboards.panels.core import fixed
+from dashboards.panels.core import fixed, mapping
 from dashboards.panels.tables import table
 from dashboards.panels.tiles import tile
 from dashboards.variables import FROM_DAY, METER, THE_DAY, TO_DAY, day, meter
@@ -42,6 +42,12 @@ ORDER BY d.steps DESC, d.day DESC, d.meter
 LIMIT 200"""
 
 
+def clock() -> list[Json]:
+    """Mappings of hours of a day, 7.25, to what the clock shows, on a day without a change of the clock."""
+    quarters = [divmod(quarter, 4) for quarter in range(100)]
+    return mapping({f"{hour + part / 4:g}": Word(*[f"{hour}:{15 * part:02d}"] * 2) for hour, part in quarters})
+
+
 def board() -> Json:
     """The dashboard JSON."""
     course = over(
@@ -56,6 +62,7 @@ def board() -> Json:
         {
             "flow_m3h": {**fixed(style.FLOW), "custom__fillOpacity": 12, "custom__lineInterpolation": "stepBefore"},
             "pressure_mpa": {**RIGHT, **fixed(style.PRESSURE)},
+            "clock_h": {"mappings": clock()},
             "fitted_mpa": {**RIGHT, **LIMIT, **fixed(style.WARN)},
         },
     )
@@ -86,7 +93,7 @@ def board() -> Json:
         ),
         FITS,
         {
-            "customer_name": {**to_meter(), "custom__minWidth": 170},
+            "customer_name": {**to_meter(), "custom__width": 170},
             "meter": to("load", Word("看其拟合", "See its fit"), keep="day", meter="meter"),
             "static_mpa": {},
             "slope": {"unit": "sci", "decimals": 2, "custom__minWidth": 90},
@@ -108,7 +115,7 @@ def board() -> Json:
         DROPS,
         {
             "day": {"custom__width": 110},
-            "customer_name": {**to_meter(), "custom__minWidth": 170},
+            "customer_name": {**to_meter(), "custom__width": 170},
             "meter": to("load", Word("看当日", "See the day"), meter="meter", day="day"),
             "steps": {},
         },
@@ -117,7 +124,7 @@ def board() -> Json:
     )
     return dashboard(
         __name__,
-        [row(10, (14, course), (7, cloud), (3, fit)), row(12, (15, fits), (9, drops))],
+        [row(10, (14, course), (10, cloud)), row(4, fit), row(13, fits), row(7, drops)],
         [meter(), day()],
         since="now-30d",
         refresh="15m",

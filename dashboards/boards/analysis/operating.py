@@ -3,6 +3,7 @@
 from dashboards import Json, style, thresholds
 from dashboards.alarm_columns import alarm_words
 from dashboards.board import alarms_of_meter, dashboard, days_off, replacements, row
+from dashboards.boards.analysis.load import clock
 from dashboards.boards.analysis.profile import weekly
 from dashboards.links import to_frames
 from dashboards.panels.charts import BEFORE, LIMIT, RIGHT, bars, curves, over
@@ -26,7 +27,7 @@ FROM mart.load_course({METER}, {THE_DAY}) AS c
 ORDER BY c.clock_h"""
 
 DAYS = f"""SELECT to_char(u.day, 'MM-DD') AS day, CASE WHEN u.complete THEN u.volume_m3 END AS volume_m3,
-  CASE WHEN NOT u.complete THEN u.volume_m3 END AS measured_m3, u.coverage
+  CASE WHEN NOT u.complete THEN u.volume_m3 END AS measured_m3
 FROM mart.daily_usage AS u
 WHERE u.meter = {METER} AND u.day BETWEEN {TO_DAY} - 31 AND {TO_DAY}
 ORDER BY u.day"""
@@ -88,6 +89,7 @@ def board() -> Json:
         {
             "flow_m3h": {**fixed(style.FLOW), "custom__fillOpacity": 12, "custom__lineInterpolation": "stepBefore"},
             "pressure_mpa": {**RIGHT, **fixed(style.PRESSURE)},
+            "clock_h": {"mappings": clock()},
         },
     )
     days = bars(
@@ -100,7 +102,6 @@ def board() -> Json:
         DAYS,
         "day",
         {"volume_m3": fixed(style.VOLUME), "measured_m3": fixed(style.WARN)},
-        beside="coverage",
         stacked=True,
     )
     forecast = over(

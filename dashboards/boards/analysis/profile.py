@@ -12,7 +12,7 @@ from dashboards.vocabulary import SHIFTS, WEEKDAYS, Word, words
 TITLE = Word("用水规律", "Usage pattern")
 MORE = Word("一周各小时的常态、班制及其依据。", "What is usual in each hour of the week, the shift type and its evidence.")
 
-WEEK = f"""SELECT CAST(round(weekday + hour / 24.0, 4) AS double precision) AS hour_of_week, p10_m3h, p90_m3h, median_m3h
+WEEK = f"""SELECT CAST(round(4 * weekday + hour / 6.0, 4) AS double precision) AS hour_of_week, p10_m3h, p90_m3h, median_m3h
 FROM mart.usage_profile
 WHERE meter = {METER}
 ORDER BY weekday, hour"""
@@ -26,14 +26,14 @@ GROUP BY hour
 ORDER BY hour"""
 
 EVIDENCE = f"""SELECT left(CAST(month AS text), 7) AS month, shift_type, work_days, hours_active,
-  night_share, rest_share, peak_hours
+  rest_share, peak_hours
 FROM mart.shift_type
 WHERE meter = {METER}
 ORDER BY mart.shift_type.month DESC
 LIMIT 24"""
 
-EVERYBODY = f"""SELECT coalesce(m.customer_name, m.meter) AS customer_name, s.meter, s.shift_type,
-  s.hours_active, s.centre_h, s.load_factor, s.night_share, s.rest_share, s.peak_hours
+EVERYBODY = f"""SELECT coalesce(m.customer_name, m.meter) AS customer_name, s.meter, s.shift_type, s.work_days,
+  s.hours_active, s.centre_h, s.night_share, s.rest_share, s.peak_hours
 FROM mart.shift_type AS s
 JOIN mart.meter AS m ON m.meter = s.meter
 WHERE s.month = {THE_MONTH}
@@ -41,13 +41,12 @@ ORDER BY s.shift_type NULLS LAST, m.customer_no, s.meter"""
 
 
 def hours_of_week() -> list[Json]:
-    """Mappings of a place in the week, 1.0 for Monday 0:00, to its words."""
+    """Mappings of a place in the week, in quarters of a day from 4 for Monday 0:00 so that marks of an axis fall on hours, to words."""
     names = {}
     for place, weekday in enumerate(WEEKDAYS, start=1):
         for hour in range(24):
-            key = f"{round(place + hour / 24, 4):g}"
-            at = Word(str(weekday), str(weekday)) if hour == 0 else Word(f"{weekday.zh} {hour}:00", f"{weekday.en} {hour}:00")
-            names[key] = at
+            short = Word(str(hour), str(hour)) if hour % 6 == 0 else Word(f"{weekday.zh} {hour}", f"{weekday.en} {hour}")
+            names[f"{round(4 * place + hour / 6, 4):g}"] = short if hour else weekday
     return mapping(names)
 
 
@@ -64,7 +63,7 @@ def weekly() -> Json:
         "hour_of_week",
         {
             "median_m3h": {**fixed(style.FLOW), "custom__lineWidth": 2},
-            "hour_of_week": {"mappings": hours_of_week()},
+            "hour_of_week": {"mappings": hours_of_week(), "custom__axisSoftMin": 4, "min": 4, "max": 32},
         },
         bounds=("p10_m3h", "p90_m3h", style.FLOW),
     )
@@ -93,12 +92,13 @@ def board() -> Json:
     )
     shift = {
         "shift_type": {"mappings": mapping(SHIFTS), "custom__minWidth": 84},
+        "work_days": {},
         "hours_active": {},
         "centre_h": {},
         "load_factor": {},
         "night_share": {},
         "rest_share": {},
-        "peak_hours": {"custom__minWidth": 84},
+        "peak_hours": {"custom__minWidth": 100},
     }
     evidence = table(
         words(
@@ -108,7 +108,10 @@ def board() -> Json:
             "A row a month: medians of complete work days. Rest share: volume of days of rest over that of work days.",
         ),
         EVIDENCE,
-        {"month": {"custom__width": 80}, **{name: shift[name] for name in shift if name not in ("load_factor", "centre_h")}},
+        {
+            "month": {"custom__width": 80},
+            **{name: shift[name] for name in shift if name not in ("load_factor", "centre_h", "night_share")},
+        },
         pages=True,
     )
     everybody = table(
@@ -120,15 +123,15 @@ def board() -> Json:
         ),
         EVERYBODY,
         {
-            "customer_name": {**to_meter(), "custom__minWidth": 170},
+            "customer_name": {**to_meter(), "custom__width": 170},
             "meter": to("profile", Word("看其用水规律", "See its pattern"), keep="month", meter="meter"),
-            **shift,
+            **{name: shift[name] for name in shift if name != "load_factor"},
         },
         pages=True,
     )
     return dashboard(
         __name__,
-        [row(9, weekly()), row(27, (11, hours), (13, evidence)), row(14, everybody)],
+        [row(9, weekly()), row(25, (11, hours), (13, evidence)), row(14, everybody)],
         [meter(), month()],
         since="now-30d",
         refresh="15m",
