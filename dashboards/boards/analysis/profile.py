@@ -41,7 +41,7 @@ ORDER BY s.shift_type NULLS LAST, m.customer_no, s.meter"""
 
 
 def hours_of_week() -> list[Json]:
-    """Mappings of a place in the week, in quarters of a day from 4 for Monday 0:00 so that marks of an axis fall on hours, to words."""
+    """Mappings of a place in the week to words; in quarters of a day from 4, so that the marks of an axis fall on hours."""
     names = {}
     for place, weekday in enumerate(WEEKDAYS, start=1):
         for hour in range(24):

@@ -27,14 +27,15 @@ WHERE {_CHOSEN}
 ORDER BY CASE WHEN {_UP} THEN -r.rank ELSE r.rank END, r.customer_no
 LIMIT {_ROWS}"""
 
-TABLE = f"""SELECT '' AS customer_name, CAST(NULL AS bigint) AS rank, sum(r.volume_m3) AS volume_m3, sum(r.share) AS share, CAST(NULL AS bigint) AS rank_change,
-  CAST(NULL AS bigint) AS previous_rank, CAST(NULL AS double precision) AS cumulative_share, CAST(bool_and(r.complete) AS text) AS complete, NULL AS customer_no
+TABLE = f"""SELECT '' AS customer_name, CAST(NULL AS bigint) AS rank, sum(r.volume_m3) AS volume_m3, sum(r.share) AS share,
+  CAST(NULL AS bigint) AS rank_change, CAST(NULL AS bigint) AS previous_rank,
+  CAST(NULL AS double precision) AS cumulative_share, CAST(bool_and(r.complete) AS text) AS complete, NULL AS customer_no
 FROM mart.usage_rank AS r
 WHERE {_CHOSEN}
 HAVING count(*) > 0
 UNION ALL
-SELECT t.customer_name, t.rank, t.volume_m3, t.share, t.rank_change, t.previous_rank, t.cumulative_share, CAST(t.complete AS text),
-  t.customer_no
+SELECT t.customer_name, t.rank, t.volume_m3, t.share, t.rank_change, t.previous_rank, t.cumulative_share,
+  CAST(t.complete AS text), t.customer_no
 FROM ({RANKED}) AS t"""
 
 USE_CURVE = f"""SELECT CAST(0 AS double precision) AS customers_share, CAST(0 AS double precision) AS cumulative_share
@@ -52,9 +53,8 @@ WHERE r.year = {THE_YEAR}
 GROUP BY r.customers_share
 ORDER BY 1)"""
 
-USE_FIFTH = (
-    f"SELECT max(r.cumulative_share) AS cumulative_share FROM mart.usage_rank AS r WHERE {_CHOSEN} AND r.customers_share <= 0.2"
-)
+USE_FIFTH = f"""SELECT max(r.cumulative_share) AS cumulative_share FROM mart.usage_rank AS r
+WHERE {_CHOSEN} AND r.customers_share <= 0.2"""
 REVENUE_FIFTH = f"""SELECT max(r.cumulative_share) AS cumulative_share FROM mart.revenue_rank AS r
 WHERE r.year = {THE_YEAR} AND r.customers_share <= 0.2"""
 CUSTOMERS = f"SELECT count(*) AS customers, sum(r.volume_m3) AS volume_m3 FROM mart.usage_rank AS r WHERE {_CHOSEN}"
@@ -95,7 +95,7 @@ def board() -> Json:
             "用水排位（$period）",
             "By volume ($period)",
             "合计为全部客户；水量相同则同位；箭头为较上期排位的升降。「不完整」的水量只是已知部分。",
-            "The total is of all customers; equal volumes share a rank; arrows: against the period before. Incomplete: what is known.",
+            "The total is of all customers; equal volumes share a rank; arrows: against the period before.",
         ),
         TABLE,
         {

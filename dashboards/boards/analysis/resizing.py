@@ -19,8 +19,8 @@ VALUE = """SELECT {name}, points, volume_m3_year, amount_cny_year
 FROM mart.value_summary
 ORDER BY amount_cny_year DESC NULLS LAST, line"""
 
-NEWEST = """(SELECT DISTINCT ON (meter) * FROM mart.meter_fit
-  WHERE month >= (SELECT max(month) FROM mart.meter_fit) - 62 ORDER BY meter, month DESC)"""
+NEWEST = """(SELECT DISTINCT ON (f.meter) f.* FROM mart.meter_fit AS f
+  WHERE f.month >= (SELECT max(month) FROM mart.meter_fit) - 62 ORDER BY f.meter, f.month DESC)"""
 
 CLASSES = f"""SELECT {{fit}} AS fit_class, count(*) AS meters
 FROM {NEWEST} AS f
@@ -28,7 +28,8 @@ GROUP BY f.fit_class
 ORDER BY meters DESC, f.fit_class"""
 
 LIST = f"""WITH best AS (
-  SELECT DISTINCT ON (r.meter) r.meter, r.candidate, {{words}} AS candidate_words, r.saving_m3_year, r.saving_cny_year, r.payback_years
+  SELECT DISTINCT ON (r.meter) r.meter, r.candidate, {{words}} AS candidate_words, r.saving_m3_year,
+    r.saving_cny_year, r.payback_years
   FROM mart.meter_resize AS r
   WHERE r.passes
   ORDER BY r.meter, r.payback_years NULLS LAST, r.saving_m3_year DESC NULLS LAST, r.candidate
@@ -39,17 +40,19 @@ LIST = f"""WITH best AS (
   FROM {NEWEST} AS f
   JOIN mart.meter AS m ON m.meter = f.meter
   LEFT JOIN best AS b ON b.meter = f.meter
-  LEFT JOIN (SELECT DISTINCT ON (meter) meter, state FROM ops.meter_change ORDER BY meter, change_id DESC) AS s ON s.meter = f.meter
+  LEFT JOIN (
+    SELECT DISTINCT ON (meter) meter, state FROM ops.meter_change ORDER BY meter, change_id DESC
+  ) AS s ON s.meter = f.meter
   WHERE f.fit_class IN ('over', 'under', 'not_resolvable') OR s.state IS NOT NULL
 )
-SELECT '' AS customer_name, NULL AS meter, NULL AS fit_class, CAST(NULL AS double precision) AS running_below_q2, NULL AS candidate_words,
-  sum(saving_m3_year) AS saving_m3_year, sum(saving_cny_year) AS saving_cny_year, CAST(NULL AS double precision) AS payback_years, NULL AS change_state,
-  NULL AS candidate, NULL AS month
+SELECT '' AS customer_name, NULL AS meter, NULL AS fit_class, CAST(NULL AS double precision) AS running_below_q2,
+  NULL AS candidate_words, sum(saving_m3_year) AS saving_m3_year, sum(saving_cny_year) AS saving_cny_year,
+  CAST(NULL AS double precision) AS payback_years, NULL AS change_state, NULL AS candidate, NULL AS month
 FROM listed
 HAVING count(*) > 0
 UNION ALL
-(SELECT customer_name, meter, fit_class, running_below_q2, candidate_words, saving_m3_year, saving_cny_year, payback_years, change_state,
-  candidate, month
+(SELECT customer_name, meter, fit_class, running_below_q2, candidate_words, saving_m3_year, saving_cny_year,
+  payback_years, change_state, candidate, month
 FROM listed
 ORDER BY saving_cny_year DESC NULLS LAST, fit_class, meter)"""
 
@@ -91,7 +94,7 @@ def board() -> Json:
             "大表小流量与待换水表",
             "Meters that do not fit",
             "候选为回收期最短且通过校核的水表；点击客户看流量特性，点击「候选」到工作台提议、批准、登记更换。合计为各表最佳候选之和。",
-            "Candidate: the one that passes and pays back soonest. Click a customer for the characteristic, a candidate for the desk.",
+            "Candidate: the one that pays back soonest. Click a customer for the characteristic, a candidate for the desk.",
         ),
         LIST.format(words=candidate_words("r")),
         {
