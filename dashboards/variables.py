@@ -115,15 +115,18 @@ LIMIT {thresholds.METER_CHOICES}""",
     )
 
 
-def kind() -> Json:
-    """A classification of customers and meters: industry, book, region, network … and those that the utility adds."""
+def kind(first_kind: str = "") -> Json:
+    """A classification of customers and meters: industry, book, region, network … and those that the utility adds.
+
+    `first_kind`: the default, else the first of `KINDS`.
+    """
     names = " ".join(f"WHEN '{code}' THEN '{word}'" for code, word in KINDS.items())
     first = " ".join(f"WHEN '{code}' THEN {place}" for place, code in enumerate(KINDS))
     return choice(
         "kind",
         f"""SELECT kind AS __value, CASE kind {names} ELSE kind END AS __text
 FROM (SELECT DISTINCT kind FROM mart.relation) AS known
-ORDER BY CASE kind {first} ELSE {len(KINDS)} END, kind""",
+ORDER BY kind <> '{first_kind}', CASE kind {first} ELSE {len(KINDS)} END, kind""",
     )
 
 
@@ -212,9 +215,9 @@ ORDER BY r.passes DESC NULLS LAST, r.payback_years NULLS LAST, c.dn_mm >= m.dn_m
     )
 
 
-def grain() -> Json:
-    """By day, month or year."""
-    return fixed_choice("grain", GRAINS)
+def grain(first: str = "day") -> Json:
+    """By day, month or year; `first` is the default."""
+    return fixed_choice("grain", {first: GRAINS[first], **GRAINS})
 
 
 def region() -> Json:

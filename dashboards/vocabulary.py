@@ -112,7 +112,7 @@ COMPUTED: dict[str, Column] = {
     "hours_ahead": Column(Word("距预测日零点", "Hours from the day of forecast"), "h", "0"),
     "measured_m3h": Column(Word("实测", "Measured"), "m³/h", "#,##0.00"),
     "customers": Column(Word("客户数", "Customers"), "", "#,##0"),
-    "rank_change": Column(Word("较上期", "Against before"), "", "0"),
+    "rank_change": Column(Word("较上期", "Change"), "", ""),
     "candidate_words": Column(Word("候选水表", "Candidate"), "", ""),
     "conclusion": Column(Word("结论", "Conclusion"), "", ""),
     "zone_words": Column(Word("流量区间", "Zone of flow"), "", ""),
@@ -120,6 +120,11 @@ COMPUTED: dict[str, Column] = {
     "share_then": Column(Word("候选水表", "Candidate"), "", "0.0%"),
     "peak_hour": Column(Word("最大小时", "Peak hour"), "", ""),
     "members": Column(Word("成员", "Member"), "", ""),
+    "segment_words": Column(Word("时段", "Segment"), "", ""),
+    "readings_below": Column(Word("低于下限读数", "Readings below"), "", "#,##0"),
+    "highest_at": Column(Word("最高时刻", "Highest at"), "", ""),
+    "lowest_at": Column(Word("最低时刻", "Lowest at"), "", ""),
+    "known_words": Column(Word("已知用户表", "Known meters"), "", ""),
     "group_name": Column(Word("分组", "Group"), "", ""),
     "zone_name": Column(Word("分区", "Zone"), "", ""),
     "change_state": Column(Word("换表流程", "Decided"), "", ""),
@@ -237,6 +242,11 @@ WEEKDAYS = (
     Word("周六", "Sat"),
     Word("周日", "Sun"),
 )
+SEGMENT_KINDS: dict[str, Word] = {
+    "tariff": Word("峰平谷", "tariff"),
+    "shift": Word("班次", "shift"),
+    "peak_hours": Word("高峰时段", "peak hours"),
+}
 FLOW_ZONES: dict[str, Word] = {
     "zero": Word("无流量", "no flow"),
     "below_q1": Word("< Q1", "< Q1"),

@@ -14,8 +14,8 @@ def plain(names: str) -> dict[str, Json]:
 
 
 def hidden(names: str) -> dict[str, Json]:
-    """Columns (names apart by spaces) that only links need."""
-    return {name: {"custom__hideFrom__viz": True} for name in names.split()}
+    """Columns (names apart by spaces) that only links need; Grafana mixes up columns with equal heads, so theirs are the names."""
+    return {name: {"custom__hideFrom__viz": True, "displayName": name} for name in names.split()}
 
 
 def painted(**properties: Any) -> Json:

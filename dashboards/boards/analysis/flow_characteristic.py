@@ -92,7 +92,10 @@ def q_lines() -> dict[str, Json]:
 
 def board() -> Json:
     """The dashboard JSON."""
-    log = {"custom__scaleDistribution": {"type": "symlog", "log": 10, "linearThreshold": 0.1}, "min": 0}
+    log: Json = {
+        "custom__scaleDistribution": {"type": "symlog", "log": 10, "linearThreshold": 0.1},
+        "mappings": mapping({"-0.1": Word(" ", " ")}),
+    }
     flow: Json = {**fixed(style.FLOW), "custom__fillOpacity": 12}
     scaled = {name: {**look, **log} for name, look in q_lines().items()}
     flows = curves(

@@ -4,8 +4,8 @@ from dashboards import Json, style
 from dashboards.board import dashboard, row
 from dashboards.links import to_customer
 from dashboards.panels.charts import bars, over
-from dashboards.panels.core import fixed, mapping, steps
-from dashboards.panels.tables import coloured, table, total_first
+from dashboards.panels.core import fixed, mapping
+from dashboards.panels.tables import coloured, hidden, table, total_first
 from dashboards.panels.tiles import tile
 from dashboards.variables import GRAIN, PERIOD, THE_YEAR, fixed_choice, grain, period, year
 from dashboards.vocabulary import Word, words
@@ -19,8 +19,10 @@ _UP = "${order:sqlstring} = 'bottom'"
 _ROWS = "CASE ${rows:sqlstring} " + " ".join(f"WHEN '{count}' THEN {count}" for count in ROWS) + " ELSE 10 END"
 _CHOSEN = f"r.grain = {GRAIN} AND r.period = (SELECT day FROM mart.calendar WHERE CAST(day AS text) = {PERIOD})"
 
+_CHANGE = """CASE WHEN r.previous_rank > r.rank THEN '↑ ' || r.previous_rank - r.rank
+    WHEN r.previous_rank < r.rank THEN '↓ ' || r.rank - r.previous_rank WHEN r.previous_rank IS NOT NULL THEN '=' END"""
 RANKED = f"""SELECT r.rank, coalesce(c.name, r.customer_no) AS customer_name, r.volume_m3, r.share, r.previous_rank,
-  r.previous_rank - r.rank AS rank_change, r.cumulative_share, r.complete, r.customer_no
+  {_CHANGE} AS rank_change, r.complete, r.customer_no
 FROM mart.usage_rank AS r
 LEFT JOIN mart.customer AS c ON c.customer_no = r.customer_no
 WHERE {_CHOSEN}
@@ -28,13 +30,12 @@ ORDER BY CASE WHEN {_UP} THEN -r.rank ELSE r.rank END, r.customer_no
 LIMIT {_ROWS}"""
 
 TABLE = f"""SELECT '' AS customer_name, CAST(NULL AS bigint) AS rank, sum(r.volume_m3) AS volume_m3, sum(r.share) AS share,
-  CAST(NULL AS bigint) AS rank_change, CAST(NULL AS bigint) AS previous_rank,
-  CAST(NULL AS double precision) AS cumulative_share, CAST(bool_and(r.complete) AS text) AS complete, NULL AS customer_no
+  NULL AS rank_change, CAST(NULL AS bigint) AS previous_rank, CAST(bool_and(r.complete) AS text) AS complete, NULL AS customer_no
 FROM mart.usage_rank AS r
 WHERE {_CHOSEN}
 HAVING count(*) > 0
 UNION ALL
-SELECT t.customer_name, t.rank, t.volume_m3, t.share, t.rank_change, t.previous_rank, t.cumulative_share,
+SELECT t.customer_name, t.rank, t.volume_m3, t.share, t.rank_change, t.previous_rank,
   CAST(t.complete AS text), t.customer_no
 FROM ({RANKED}) AS t"""
 
@@ -59,7 +60,7 @@ REVENUE_FIFTH = f"""SELECT max(r.cumulative_share) AS cumulative_share FROM mart
 WHERE r.year = {THE_YEAR} AND r.customers_share <= 0.2"""
 CUSTOMERS = f"SELECT count(*) AS customers, sum(r.volume_m3) AS volume_m3 FROM mart.usage_rank AS r WHERE {_CHOSEN}"
 
-REVENUE = f"""SELECT coalesce(c.name, r.customer_no) AS customer_name, r.rank, r.amount, r.billed_m3, r.share, r.previous_rank,
+REVENUE = f"""SELECT coalesce(c.name, r.customer_no) AS customer_name, r.rank, r.amount, r.share, r.previous_rank,
   r.customer_no
 FROM mart.revenue_rank AS r
 LEFT JOIN mart.customer AS c ON c.customer_no = r.customer_no
@@ -81,15 +82,6 @@ MARKS = {"false": Word("不完整", "incomplete"), "true": Word(" ", " ")}
 def board() -> Json:
     """The dashboard JSON."""
     name = {**to_customer(), "custom__width": 170}
-    moved = coloured(
-        steps((None, style.NEUTRAL)),
-        mappings=[
-            {"type": "range", "options": {"from": 1, "to": None, "result": {"index": 0, "text": "↑"}}},
-            {"type": "range", "options": {"from": None, "to": -1, "result": {"index": 1, "text": "↓"}}},
-            *mapping({"0": Word("=", "=")}),
-        ],
-        custom__width=90,
-    )
     ranked = table(
         words(
             "用水排位（$period）",
@@ -102,12 +94,11 @@ def board() -> Json:
             "customer_name": total_first(**name),
             "rank": {"custom__width": 70, "noValue": " "},
             "volume_m3": {"custom__minWidth": 100},
-            "share": {},
-            "rank_change": {**moved, "noValue": " "},
-            "previous_rank": {"noValue": " "},
-            "cumulative_share": {"noValue": " "},
+            "share": {"custom__width": 70},
+            "rank_change": {"custom__width": 76, "noValue": " "},
+            "previous_rank": {"custom__width": 76, "noValue": " "},
             "complete": coloured(mappings=mapping(MARKS, {"false": style.WARN}), custom__width=90),
-            "customer_no": {"custom__hideFrom__viz": True},
+            **hidden("customer_no"),
         },
         pages=True,
     )
@@ -128,7 +119,10 @@ def board() -> Json:
         ),
         USE_CURVE,
         "customers_share",
-        {"cumulative_share": {**fixed(style.VOLUME), "custom__fillOpacity": 15, "custom__lineWidth": 2}},
+        {
+            "cumulative_share": {**fixed(style.VOLUME), "custom__fillOpacity": 15, "custom__lineWidth": 2},
+            "customers_share": {"decimals": 0},
+        },
     )
     revenue = over(
         words(
@@ -139,7 +133,10 @@ def board() -> Json:
         ),
         REVENUE_CURVE,
         "customers_share",
-        {"cumulative_share": {**fixed(style.PRESSURE), "custom__fillOpacity": 15, "custom__lineWidth": 2}},
+        {
+            "cumulative_share": {**fixed(style.PRESSURE), "custom__fillOpacity": 15, "custom__lineWidth": 2},
+            "customers_share": {"decimals": 0},
+        },
     )
     tiles = [
         tile(
@@ -175,10 +172,9 @@ def board() -> Json:
             "customer_name": name,
             "rank": {"custom__width": 60},
             "amount": {"custom__minWidth": 110},
-            "billed_m3": {},
             "share": {"custom__width": 70},
             "previous_rank": {"custom__width": 80},
-            "customer_no": {"custom__hideFrom__viz": True},
+            **hidden("customer_no"),
         },
         pages=True,
     )
@@ -196,12 +192,11 @@ def board() -> Json:
             "value": {},
             "limit_value": {},
             "valid_from": {"custom__width": 100},
-            "customer_no": {"custom__hideFrom__viz": True},
-            "valid_to": {"custom__hideFrom__viz": True},
+            **hidden("customer_no valid_to"),
         },
         pages=True,
     )
-    choices = [grain(), period(), fixed_choice("order", ORDERS), fixed_choice("rows", ROWS), year()]
+    choices = [grain("month"), period(), fixed_choice("order", ORDERS), fixed_choice("rows", ROWS), year()]
     return dashboard(
         __name__,
         [row(4, *tiles), row(12, (15, ranked), (9, shown)), row(9, use, revenue), row(12, by_revenue, major)],

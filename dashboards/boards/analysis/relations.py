@@ -1,0 +1,188 @@
+"""Meters that belong together, a network, a line, an industry: their pressures, their supply in peak hours, their volume."""
+
+from dashboards import Json, style, thresholds
+from dashboards.board import dashboard, days_off, row
+from dashboards.links import to_meter
+from dashboards.panels.charts import bars, many_curves
+from dashboards.panels.core import fixed
+from dashboards.panels.tables import hidden, table, total_first
+from dashboards.variables import CODE, FROM_DAY, KIND, TO_DAY, ZONE, code, kind
+from dashboards.vocabulary import SEGMENT_KINDS, Word, language, words
+
+TITLE = Word("关联展现", "Related meters")
+MORE = Word(
+    "同一管网、延线、行业等的用户：压力、高峰供水与水量。", "Meters of a network, line or industry: pressures, peaks, volumes."
+)
+
+MEMBERS = 12
+"""Curves in a chart; the sum is of all members."""
+
+_HOURS = f"mart.member_hours({KIND}, {CODE}, $__timeFrom(), $__timeTo(), {ZONE}) AS h"
+_DRAWN = f"""(SELECT DISTINCT meter FROM mart.relation
+  WHERE kind = {KIND} AND code = {CODE} AND valid_to IS NULL ORDER BY meter LIMIT {MEMBERS})"""
+
+
+def overlay(value: str) -> str:
+    """SQL of a column of the first members by the hour."""
+    return f"""SELECT h.hour_start AS "time", concat_ws(' ', h.meter, m.customer_name) AS metric, h.{value}
+FROM {_HOURS}
+JOIN mart.meter AS m ON m.meter = h.meter
+WHERE h.meter IN {_DRAWN} AND h.{value} IS NOT NULL
+ORDER BY 1, 2"""
+
+
+def peaks(total: Word) -> str:
+    """SQL of the volumes of the members in their peak hours, and the sum of all of them."""
+    return f"""SELECT h.hour_start AS "time", concat_ws(' ', h.meter, m.customer_name) AS metric,
+  CASE WHEN h.in_peak THEN h.volume_m3 END AS volume_m3
+FROM {_HOURS}
+JOIN mart.meter AS m ON m.meter = h.meter
+WHERE h.meter IN {_DRAWN}
+UNION ALL
+SELECT h.hour_start, '{total}', sum(h.volume_m3) FILTER (WHERE h.in_peak)
+FROM {_HOURS}
+GROUP BY h.hour_start
+ORDER BY 1, 2"""
+
+
+VOLUMES = f"""SELECT to_char(u.period, 'MM-DD') AS day, CASE WHEN u.complete THEN u.volume_m3 END AS volume_m3,
+  CASE WHEN NOT u.complete THEN u.volume_m3 END AS measured_m3
+FROM mart.group_usage AS u
+WHERE u.kind = {KIND} AND u.code = {CODE} AND u.grain = 'day' AND u.period BETWEEN {FROM_DAY} AND {TO_DAY}
+ORDER BY u.period"""
+
+MONTHS = f"""SELECT left(CAST(u.period AS text), 7) AS month, u.volume_m3
+FROM mart.group_usage AS u
+WHERE u.kind = {KIND} AND u.code = {CODE} AND u.grain = 'month' AND u.period > {TO_DAY} - 800
+ORDER BY u.period"""
+
+TABLE = f"""WITH member AS (
+  SELECT DISTINCT meter FROM mart.relation WHERE kind = {KIND} AND code = {CODE} AND valid_to IS NULL
+), summed AS (
+  SELECT concat_ws(' · ', s.customer_name, r.meter) AS customer, r.meter, m.dn_mm, s.flow_m3h, s.pressure_mpa,
+    s.today_m3, s.month_m3, m.elevation_m
+  FROM member AS r
+  JOIN mart.meter AS m ON m.meter = r.meter
+  LEFT JOIN mart.latest_status AS s ON s.meter = r.meter
+)
+SELECT '' AS customer, CAST(NULL AS bigint) AS dn_mm, CAST(NULL AS double precision) AS elevation_m,
+  sum(flow_m3h) AS flow_m3h, CAST(NULL AS double precision) AS pressure_mpa, sum(today_m3) AS today_m3, sum(month_m3) AS month_m3, NULL AS meter
+FROM summed
+HAVING count(*) > 0
+UNION ALL
+(SELECT customer, dn_mm, elevation_m, flow_m3h, pressure_mpa, today_m3, month_m3, meter
+FROM summed
+ORDER BY month_m3 DESC NULLS LAST, meter)"""
+
+
+def segments() -> str:
+    """SQL of the volumes of the group in each segment of the day, over the time range."""
+    kinds = " ".join(f"WHEN '{name}' THEN '{word}'" for name, word in SEGMENT_KINDS.items())
+    return f"""SELECT 
+  concat_ws(' · ', CASE g.kind {kinds} ELSE g.kind END, coalesce(t.name_{language()}, g.segment)) AS segment_words,
+  sum(g.volume_m3) AS volume_m3
+FROM mart.segment_usage AS g
+JOIN (
+  SELECT DISTINCT meter FROM mart.relation WHERE kind = {KIND} AND code = {CODE} AND valid_to IS NULL
+) AS r ON r.meter = g.meter
+LEFT JOIN (SELECT DISTINCT ON (kind, segment) kind, segment, name_zh, name_en FROM mart.time_segment
+  ORDER BY kind, segment, valid_from DESC) AS t ON t.kind = g.kind AND t.segment = g.segment
+WHERE g.day BETWEEN {FROM_DAY} AND {TO_DAY}
+GROUP BY 1
+ORDER BY 1"""
+
+
+def board() -> Json:
+    """The dashboard JSON."""
+    gap = thresholds.LONGEST_JOINED_GAP_MS
+    total = Word("合计", "Sum")
+    first = (f"最多画前 {MEMBERS} 块水表。", f"The first {MEMBERS} members at most.")
+    pressures = many_curves(
+        words(
+            "用户水压趋势",
+            "Pressures",
+            "成员的小时平均压力。" + first[0],
+            "Mean pressure of the hour of the members. " + first[1],
+        ),
+        overlay("pressure_mpa"),
+        "pressure_mpa",
+        joined_gap_ms=gap,
+    )
+    heads = many_curves(
+        words(
+            "水头（按高程修正）",
+            "Heads (with elevation)",
+            "压力折算水柱加测点高程，可相互比较；没有高程的水表不画。" + first[0],
+            "Pressure as metres of water plus the elevation, so that points compare; none without an elevation. " + first[1],
+        ),
+        overlay("head_m"),
+        "head_m",
+        joined_gap_ms=gap,
+    )
+    supply = many_curves(
+        words(
+            "高峰时段供水趋势",
+            "Supply in peak hours",
+            "只画高峰时段（registry/segments.csv 的 peak_hours）；粗线为全部成员之和，入口表不计。" + first[0],
+            "Peak hours only (peak_hours of registry/segments.csv); thick: the sum of all members, inlets apart. " + first[1],
+        ),
+        peaks(total),
+        "volume_m3",
+        joined_gap_ms=gap,
+        from_zero=True,
+        drawn={str(total): {**fixed("text"), "custom__lineWidth": 3}},
+    )
+    volumes = bars(
+        words(
+            "组水量（日）",
+            "Volume of the group by day",
+            "全部成员之和；橙色为有成员不完整的日子，只是已知部分。",
+            "The sum of all members; orange: a member is incomplete, only what is known.",
+        ),
+        VOLUMES,
+        "day",
+        {"volume_m3": fixed(style.VOLUME), "measured_m3": fixed(style.WARN)},
+        stacked=True,
+    )
+    months = bars(
+        words("组水量（月）", "Volume of the group by month", "全部成员之和。", "The sum of all members."),
+        MONTHS,
+        "month",
+        "volume_m3",
+    )
+    parts = bars(
+        words(
+            "分时段水量",
+            "Volume by segment of the day",
+            "时间范围内各类时段的水量；每类合计相同。",
+            "Over the time range, by kind of segment; each kind adds up to the same.",
+        ),
+        segments(),
+        "segment_words",
+        "volume_m3",
+        horizontal=True,
+    )
+    members = table(
+        words("成员", "Members", "当前成员的最新数据；合计为已知值之和。", "The members now; the total is of what is known."),
+        TABLE,
+        {
+            "customer": total_first(**to_meter(), custom__width=230),
+            "dn_mm": {"noValue": " "},
+            "elevation_m": {"noValue": " "},
+            "flow_m3h": {},
+            "pressure_mpa": {},
+            "today_m3": {},
+            "month_m3": {},
+            **hidden("meter"),
+        },
+        pages=True,
+        empty=Word("没有成员", "no members"),
+    )
+    return dashboard(
+        __name__,
+        [row(9, pressures, supply), row(9, heads, volumes), row(12, (14, members), (10, parts)), row(8, months)],
+        [kind(), code()],
+        since="now-7d",
+        annotations=[days_off()],
+        refresh="5m",
+    )
