@@ -48,9 +48,9 @@ def curves(
 def bars_against(words: Text, sql: str, now: str, before: str, rate: str, **more: Any) -> Json:
     """Bars of column `now` over time before the wider, grey ones of `before`; `rate` is a line with its own scale.
 
-    The SQL selects `time`, `before`, `now`, `rate`, so that the grey ones are drawn first; a bar begins at its time.
+    The SQL selects `time`, `before`, `now`, `rate`, so that the grey ones are drawn first.
     """
-    bar: Json = {"custom__drawStyle": "bars", "custom__barAlignment": 1, "custom__lineWidth": 0}
+    bar: Json = {"custom__drawStyle": "bars", "custom__barAlignment": 0, "custom__lineWidth": 0}
     overrides = [
         column(before, sql, **bar, **fixed(style.FORMER), custom__fillOpacity=45, custom__barWidthFactor=0.85),
         column(now, sql, **bar, **fixed(style.VOLUME), custom__fillOpacity=95, custom__barWidthFactor=0.5),
@@ -58,6 +58,7 @@ def bars_against(words: Text, sql: str, now: str, before: str, rate: str, **more
     ]
     defaults: Json = {"unit": unit_of(now, sql), "custom": _line(0, step=False)}
     del defaults["custom"]["insertNulls"]
+    defaults["custom"]["axisSoftMin"] = 0
     return panel("timeseries", words, sql, defaults=defaults, overrides=overrides, options=_options(()), **more)
 
 

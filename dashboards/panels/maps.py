@@ -5,8 +5,8 @@ A utility adds its own ground (boundaries, pipes) as a GeoJSON file in Grafana's
 
 from collections.abc import Mapping
 
-from dashboards import Json
-from dashboards.panels.core import column, panel
+from dashboards import Json, style
+from dashboards.panels.core import column, panel, steps
 from dashboards.vocabulary import Text
 
 BLANK = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
@@ -36,7 +36,7 @@ def markers(words: Text, sql: str, shown: Mapping[str, Json], *, colour: str, si
         "config": {"style": marker, "showLegend": False},
     }
     options: Json = {
-        "view": {"id": "fit", "allLayers": True, "lat": 0, "lon": 0, "zoom": 15, "padding": 8, "shared": False},
+        "view": {"id": "fit", "allLayers": True, "lat": 0, "lon": 0, "zoom": 15, "padding": 20, "shared": False},
         "basemap": {"type": "xyz", "name": "", "noRepeat": True, "config": {"url": BLANK, "attribution": ""}},
         "layers": [layer],
         "controls": {
@@ -50,4 +50,5 @@ def markers(words: Text, sql: str, shown: Mapping[str, Json], *, colour: str, si
         "tooltip": {"mode": "details"},
     }
     overrides = [column(name, sql, **properties) for name, properties in shown.items()]
-    return panel("geomap", words, sql, defaults={"color": {"mode": "thresholds"}}, overrides=overrides, options=options)
+    defaults: Json = {"color": {"mode": "thresholds"}, "thresholds": steps((None, style.FORMER))}
+    return panel("geomap", words, sql, defaults=defaults, overrides=overrides, options=options)

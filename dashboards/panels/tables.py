@@ -14,7 +14,7 @@ def plain(names: str) -> dict[str, Json]:
 
 
 def hidden(names: str) -> dict[str, Json]:
-    """Columns (names apart by spaces) that only links need; Grafana mixes up columns with equal heads, so theirs are the names."""
+    """Columns (names apart by spaces) that only links need; their heads are their names, for Grafana mixes up equal ones."""
     return {name: {"custom__hideFrom__viz": True, "displayName": name} for name in names.split()}
 
 

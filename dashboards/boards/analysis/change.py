@@ -35,7 +35,8 @@ WHERE {_PERIOD}
 HAVING count(*) > 0
 UNION ALL
 (SELECT concat_ws(' · ', m.customer_name, c.meter), c.volume_m3, c.previous_m3, c.change_m3, c.change_pct,
-  c.last_year_m3, c.yoy_m3, c.yoy_pct, CASE WHEN c.coverage_warning THEN 'base' WHEN c.previous_comparable AND c.last_year_comparable THEN NULL
+  c.last_year_m3, c.yoy_m3, c.yoy_pct,
+  CASE WHEN c.coverage_warning THEN 'base' WHEN c.previous_comparable AND c.last_year_comparable THEN NULL
     WHEN c.elapsed_part THEN 'part' WHEN c.coverage < 1 THEN 'own' ELSE 'base' END, c.meter
 FROM mart.usage_comparison AS c
 JOIN mart.meter AS m ON m.meter = c.meter
@@ -49,6 +50,11 @@ JOIN mart.meter AS m ON m.meter = p.meter
 WHERE p.week BETWEEN {FROM_DAY} - 7 AND {TO_DAY}
 ORDER BY mart_week DESC, abs(p.change_m3_day) DESC, p.meter"""
 
+BASES = {
+    "previous_m3": Word("上期", "the period before"),
+    "last_year_m3": Word("去年同期", "the same of last year"),
+    "aligned_m3": Word("去年同周日（364 天前）", "the same weekday of last year"),
+}
 FLAGS = {
     "part": Word("同进度", "so far"),
     "own": Word("本期不完整", "incomplete"),
@@ -60,7 +66,7 @@ def board() -> Json:
     """The dashboard JSON."""
 
     def chart(title: Word, grain_: str, span: str, base: str = "last_year_m3", rate: str = "yoy_pct") -> Json:
-        of = Word("上期" if base == "previous_m3" else "去年同期", "the period before" if base == "previous_m3" else "last year")
+        of = BASES[base]
         text = words(
             title.zh,
             title.en,
@@ -70,7 +76,7 @@ def board() -> Json:
         return bars_against(text, course(grain_, base, rate), "volume_m3", base, rate, timeFrom=span, hideTimeOverride=True)
 
     charts = [
-        chart(Word("日用水量同比（45 天）", "Days against last year (45 days)"), "day", "45d"),
+        chart(Word("日用水量同比（45 天）", "Days against last year (45 days)"), "day", "45d", "aligned_m3", "aligned_pct"),
         chart(Word("月用水量环比（25 月）", "Months against the month before"), "month", "760d", "previous_m3", "change_pct"),
         chart(Word("月用水量同比（25 月）", "Months against last year"), "month", "760d"),
         chart(Word("年用水量同比", "Years against the year before"), "year", "5y"),

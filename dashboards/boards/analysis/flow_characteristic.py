@@ -103,7 +103,7 @@ def board() -> Json:
             "流量曲线与 Q1–Q4（$step）",
             "Flow and Q1 to Q4 ($step)",
             "对数刻度；虚线为铭牌流量。流量长期低于 Q2 分界流量时计量不准，低于 Q1 最小流量时可能漏计。",
-            "On a logarithmic scale; dashed: the rates of the nameplate. Below Q2 a meter is inexact, below Q1 it may miss water.",
+            "On a logarithmic scale; dashed: the rates of the nameplate. Below Q2 a meter is inexact, below Q1 it may miss all.",
         ),
         FLOWS,
         {"flow_m3h": {**flow, **log, **to_frames()}, **scaled},

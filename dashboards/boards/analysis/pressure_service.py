@@ -98,7 +98,7 @@ def board() -> Json:
             "各点合格率（$month）",
             "Compliance by point ($month)",
             "低者在前；合格率为达到本表下限的读数占比，默认下限 0.14 MPa，判据 pressure.*。点击「合格率」看月报表。",
-            "The lowest first: readings at or above the meter's limit (0.14 MPa without one). A share leads to the month's report.",
+            "The lowest first: readings at or above the meter's limit (else 0.14 MPa). A share leads to the month's report.",
         ),
         COMPLIANCE,
         {
@@ -119,11 +119,10 @@ def board() -> Json:
         words("当前低于下限的点", "Points below the limit now", "最新压力与本表下限。", "Latest pressure and the meter's limit."),
         NOW,
         {
-            "customer": {**to_meter(), "custom__width": 190},
+            "customer": {**to_meter(), "custom__width": 170},
             "pressure_mpa": coloured(steps((None, style.BAD))),
             "pressure_low_mpa": {},
-            "pressure_at": {"custom__width": 140},
-            **hidden("meter"),
+            **hidden("meter pressure_at"),
         },
         empty=Word("当前没有低于下限的点", "no point is below its limit"),
     )

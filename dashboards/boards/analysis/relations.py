@@ -60,17 +60,16 @@ TABLE = f"""WITH member AS (
   SELECT DISTINCT meter FROM mart.relation WHERE kind = {KIND} AND code = {CODE} AND valid_to IS NULL
 ), summed AS (
   SELECT concat_ws(' · ', s.customer_name, r.meter) AS customer, r.meter, m.dn_mm, s.flow_m3h, s.pressure_mpa,
-    s.today_m3, s.month_m3, m.elevation_m
+    s.today_m3, s.month_m3
   FROM member AS r
   JOIN mart.meter AS m ON m.meter = r.meter
   LEFT JOIN mart.latest_status AS s ON s.meter = r.meter
 )
-SELECT '' AS customer, CAST(NULL AS bigint) AS dn_mm, CAST(NULL AS double precision) AS elevation_m,
-  sum(flow_m3h) AS flow_m3h, CAST(NULL AS double precision) AS pressure_mpa, sum(today_m3) AS today_m3, sum(month_m3) AS month_m3, NULL AS meter
+SELECT '' AS customer, CAST(NULL AS bigint) AS dn_mm, sum(flow_m3h) AS flow_m3h, CAST(NULL AS double precision) AS pressure_mpa, sum(today_m3) AS today_m3, sum(month_m3) AS month_m3, NULL AS meter
 FROM summed
 HAVING count(*) > 0
 UNION ALL
-(SELECT customer, dn_mm, elevation_m, flow_m3h, pressure_mpa, today_m3, month_m3, meter
+(SELECT customer, dn_mm, flow_m3h, pressure_mpa, today_m3, month_m3, meter
 FROM summed
 ORDER BY month_m3 DESC NULLS LAST, meter)"""
 
@@ -166,13 +165,12 @@ def board() -> Json:
         words("成员", "Members", "当前成员的最新数据；合计为已知值之和。", "The members now; the total is of what is known."),
         TABLE,
         {
-            "customer": total_first(**to_meter(), custom__width=230),
-            "dn_mm": {"noValue": " "},
-            "elevation_m": {"noValue": " "},
+            "customer": total_first(**to_meter(), custom__width=210),
+            "dn_mm": {"noValue": " ", "custom__width": 60},
             "flow_m3h": {},
             "pressure_mpa": {},
             "today_m3": {},
-            "month_m3": {},
+            "month_m3": {"custom__width": 100},
             **hidden("meter"),
         },
         pages=True,
@@ -181,7 +179,7 @@ def board() -> Json:
     return dashboard(
         __name__,
         [row(9, pressures, supply), row(9, heads, volumes), row(12, (14, members), (10, parts)), row(8, months)],
-        [kind(), code()],
+        [kind("network"), code()],
         since="now-7d",
         annotations=[days_off()],
         refresh="5m",

@@ -27,8 +27,8 @@ NIGHTS = f"""SELECT CAST(b.day AS timestamp) AT TIME ZONE {ZONE} AS "time",
 FROM mart.zone_balance AS b
 WHERE {_ZONE} AND {_IN_RANGE}
 ORDER BY b.day"""
-PLACES = """SELECT concat_ws(' · ', m.customer_name, m.meter) AS customer, m.meter, s.pressure_mpa, m.pressure_low_mpa, s.flow_m3h,
-  s.today_m3, s.month_m3, m.dn_mm, CASE WHEN s.pressure_mpa < s.pressure_low_mpa THEN 'below'
+PLACES = """SELECT concat_ws(' · ', m.customer_name, m.meter) AS customer, m.meter, s.pressure_mpa, m.pressure_low_mpa,
+  s.flow_m3h, s.today_m3, s.month_m3, m.dn_mm, CASE WHEN s.pressure_mpa < s.pressure_low_mpa THEN 'below'
     WHEN s.pressure_mpa IS NOT NULL THEN 'good' END AS pressure_state, m.latitude, m.longitude
 FROM mart.meter AS m
 LEFT JOIN mart.latest_status AS s ON s.meter = m.meter
@@ -92,9 +92,9 @@ def board() -> Json:
         groups_of_period(),
         {
             "name_words": total_first(
-                **to("relations", Word("看其成员", "See its members"), keep="kind", code="code"), custom__width=130
+                **to("relations", Word("看其成员", "See its members"), keep="kind", code="code"), custom__width=96
             ),
-            "volume_m3": {"custom__minWidth": 96},
+            "volume_m3": {"custom__width": 100},
             "share": {},
             "meters": {},
             "known_share": {},
@@ -156,7 +156,7 @@ def board() -> Json:
     )
     return dashboard(
         __name__,
-        [row(14, (12, places), (12, groups)), row(9, balance, nights), row(14, listed)],
+        [row(14, (11, places), (13, groups)), row(9, balance, nights), row(14, listed)],
         [kind("region"), zone()],
         since="now-30d",
         refresh="5m",
