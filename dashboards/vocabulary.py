@@ -112,6 +112,7 @@ COMPUTED: dict[str, Column] = {
     "hours_ahead": Column(Word("距预测日零点", "Hours from the day of forecast"), "h", "0"),
     "measured_m3h": Column(Word("实测", "Measured"), "m³/h", "#,##0.00"),
     "customers": Column(Word("客户数", "Customers"), "", "#,##0"),
+    "year_m3": Column(Word("年水量", "Year"), "m³", "#,##0"),
     "rank_change": Column(Word("较上期", "Change"), "", ""),
     "candidate_words": Column(Word("候选水表", "Candidate"), "", ""),
     "conclusion": Column(Word("结论", "Conclusion"), "", ""),

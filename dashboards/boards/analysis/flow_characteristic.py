@@ -194,7 +194,7 @@ def board() -> Json:
         {
             "candidate_words": {
                 **to("flow-characteristic", Word("模拟此表", "Simulate it"), keep="meter month", candidate="candidate"),
-                "custom__width": 200,
+                "custom__width": 196,
             },
             "passes": {"mappings": mapping(ANSWERS), **to_change(), "custom__width": 76},
             "reason": {"mappings": mapping(REASONS), "custom__minWidth": 110},

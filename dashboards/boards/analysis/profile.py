@@ -109,7 +109,7 @@ def board() -> Json:
         ),
         EVIDENCE,
         {
-            "month": {"custom__width": 80},
+            "month": {"custom__width": 70},
             **{name: shift[name] for name in shift if name not in ("load_factor", "centre_h", "night_share")},
         },
         pages=True,

@@ -68,14 +68,24 @@ WHERE r.year = {THE_YEAR}
 ORDER BY CASE WHEN {_UP} THEN -r.rank ELSE r.rank END, r.customer_no
 LIMIT {_ROWS}"""
 
-MAJOR = """SELECT coalesce(c.name, j.customer_no) AS customer_name, j.reason, j.value, j.limit_value,
-  CAST(j.valid_from AS text) AS valid_from, CAST(j.valid_to AS text) AS valid_to, j.customer_no
+WHY = {"dn": Word("口径", "size"), "volume": Word("年水量", "volume"), "flag": Word("营收标记", "billing")}
+
+
+def major_customers() -> str:
+    """SQL of who is a major customer at the end of the time range, and why."""
+    why = " ".join(f"WHEN '{reason}' THEN '{word}'" for reason, word in WHY.items())
+    return f"""SELECT coalesce(c.name, j.customer_no) AS customer_name,
+  string_agg(DISTINCT CASE j.reason {why} ELSE j.reason END, ' · ') AS reason,
+  max(j.value) FILTER (WHERE j.reason = 'dn') AS dn_mm, max(j.value) FILTER (WHERE j.reason = 'volume') AS year_m3,
+  CAST(min(j.valid_from) AS text) AS valid_from, j.customer_no
 FROM mart.major_customer AS j
 LEFT JOIN mart.customer AS c ON c.customer_no = j.customer_no
-WHERE coalesce(j.valid_to, 'infinity') > CAST($__timeTo() AS timestamptz)
-ORDER BY j.customer_no, j.reason, j.valid_from"""
+WHERE coalesce(j.valid_from, '-infinity') <= CAST($__timeTo() AS timestamptz)
+  AND coalesce(j.valid_to, 'infinity') > CAST($__timeTo() AS timestamptz)
+GROUP BY j.customer_no, c.name
+ORDER BY year_m3 DESC NULLS LAST, j.customer_no"""
 
-WHY = {"dn": Word("口径", "size"), "volume": Word("年水量", "volume"), "flag": Word("营收标记", "billing")}
+
 MARKS = {"false": Word("不完整", "incomplete"), "true": Word(" ", " ")}
 
 
@@ -92,12 +102,12 @@ def board() -> Json:
         TABLE,
         {
             "customer_name": total_first(**name),
-            "rank": {"custom__width": 70, "noValue": " "},
+            "rank": {"custom__width": 56, "noValue": " "},
             "volume_m3": {"custom__minWidth": 100},
             "share": {"custom__width": 70},
             "rank_change": {"custom__width": 76, "noValue": " "},
             "previous_rank": {"custom__width": 76, "noValue": " "},
-            "complete": coloured(mappings=mapping(MARKS, {"false": style.WARN}), custom__width=90),
+            "complete": coloured(mappings=mapping(MARKS, {"false": style.WARN}), custom__width=76),
             **hidden("customer_no"),
         },
         pages=True,
@@ -182,17 +192,17 @@ def board() -> Json:
         words(
             "大客户认定",
             "Major customers",
-            "时间范围末仍有效的认定，每条依据一行；界限为当时的判据。",
-            "What holds at the end of the time range, a row a reason; the limit is the criterion of the time.",
+            "时间范围末的大客户及其依据：口径、年水量（判据 major.*）或营收标记；年水量为认定所依据的最大一年。",
+            "Who is one at the end of the time range, and why: size, volume of a year (criteria major.*) or billing's flag.",
         ),
-        MAJOR,
+        major_customers(),
         {
             "customer_name": {**name, "custom__width": 150},
-            "reason": {"mappings": mapping(WHY)},
-            "value": {},
-            "limit_value": {},
-            "valid_from": {"custom__width": 100},
-            **hidden("customer_no valid_to"),
+            "reason": {"custom__width": 150},
+            "dn_mm": {},
+            "year_m3": {},
+            "valid_from": {"custom__width": 92},
+            **hidden("customer_no"),
         },
         pages=True,
     )

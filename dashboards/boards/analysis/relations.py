@@ -65,7 +65,8 @@ TABLE = f"""WITH member AS (
   JOIN mart.meter AS m ON m.meter = r.meter
   LEFT JOIN mart.latest_status AS s ON s.meter = r.meter
 )
-SELECT '' AS customer, CAST(NULL AS bigint) AS dn_mm, sum(flow_m3h) AS flow_m3h, CAST(NULL AS double precision) AS pressure_mpa, sum(today_m3) AS today_m3, sum(month_m3) AS month_m3, NULL AS meter
+SELECT '' AS customer, CAST(NULL AS bigint) AS dn_mm, sum(flow_m3h) AS flow_m3h,
+  CAST(NULL AS double precision) AS pressure_mpa, sum(today_m3) AS today_m3, sum(month_m3) AS month_m3, NULL AS meter
 FROM summed
 HAVING count(*) > 0
 UNION ALL
@@ -178,7 +179,7 @@ def board() -> Json:
     )
     return dashboard(
         __name__,
-        [row(9, pressures, supply), row(9, heads, volumes), row(12, (14, members), (10, parts)), row(8, months)],
+        [row(11, pressures, supply), row(11, heads, volumes), row(12, (14, members), (10, parts)), row(8, months)],
         [kind("network"), code()],
         since="now-7d",
         annotations=[days_off()],

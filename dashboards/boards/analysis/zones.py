@@ -95,9 +95,9 @@ def board() -> Json:
                 **to("relations", Word("看其成员", "See its members"), keep="kind", code="code"), custom__width=96
             ),
             "volume_m3": {"custom__width": 100},
-            "share": {},
-            "meters": {},
-            "known_share": {},
+            "share": {"custom__width": 66},
+            "meters": {"custom__width": 66},
+            "known_share": {"custom__width": 72},
             "pressure_min_mpa": {"noValue": " "},
             "median_mpa": {"noValue": " "},
             **hidden("code"),
@@ -156,7 +156,7 @@ def board() -> Json:
     )
     return dashboard(
         __name__,
-        [row(14, (11, places), (13, groups)), row(9, balance, nights), row(14, listed)],
+        [row(14, (10, places), (14, groups)), row(9, balance, nights), row(14, listed)],
         [kind("region"), zone()],
         since="now-30d",
         refresh="5m",
