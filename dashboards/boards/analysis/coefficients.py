@@ -83,7 +83,7 @@ def board() -> Json:
     tiles = [
         tile(words("Kh", "Kh", "当日最大时差系数。", "Highest hourly coefficient of the day."), KH, ["kh"]),
         tile(
-            words("日水量", "Volume of the day", "所选日期的水量与覆盖率。", "Volume of the chosen day and its coverage."),
+            words("日水量", "Day volume", "所选日期的水量与覆盖率。", "Volume of the chosen day and its coverage."),
             DAY_VOLUME,
             ["volume_m3", "coverage"],
             looks={"coverage": {"thresholds": incomplete}},
@@ -92,7 +92,7 @@ def board() -> Json:
         tile(
             words(
                 "月水量",
-                "Volume of the month",
+                "Month volume",
                 "所选日期所在月已计的水量与覆盖率。",
                 "What is measured of the month of the day, and its coverage.",
             ),

@@ -194,12 +194,12 @@ def board() -> Json:
         {
             "candidate_words": {
                 **to("flow-characteristic", Word("模拟此表", "Simulate it"), keep="meter month", candidate="candidate"),
-                "custom__width": 196,
+                "custom__width": 204,
             },
-            "passes": {"mappings": mapping(ANSWERS), **to_change(), "custom__width": 76},
-            "reason": {"mappings": mapping(REASONS), "custom__minWidth": 110},
-            "saving_m3_year": {"custom__minWidth": 90},
-            "saving_cny_year": {"custom__minWidth": 90},
+            "passes": {"mappings": mapping(ANSWERS), **to_change(), "custom__width": 66},
+            "reason": {"mappings": mapping(REASONS), "custom__width": 106},
+            "saving_m3_year": {},
+            "saving_cny_year": {},
             "payback_years": {},
             "error_then_pct": {},
             "below_q2_then": {},

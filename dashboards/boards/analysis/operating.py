@@ -32,7 +32,7 @@ FROM mart.daily_usage AS u
 WHERE u.meter = {METER} AND u.day BETWEEN {TO_DAY} - 31 AND {TO_DAY}
 ORDER BY u.day"""
 
-MONTHS = f"""SELECT left(CAST(c.period AS text), 7) AS period, c.last_year_m3, c.volume_m3, c.coverage
+MONTHS = f"""SELECT to_char(c.period, 'YY-MM') AS period, c.last_year_m3, c.volume_m3, c.coverage
 FROM mart.usage_comparison AS c
 WHERE c.meter = {METER} AND c.grain = 'month' AND c.period BETWEEN {TO_DAY} - 400 AND {TO_DAY}
 ORDER BY c.period"""

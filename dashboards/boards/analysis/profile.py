@@ -47,7 +47,7 @@ def hours_of_week() -> list[Json]:
         for hour in range(24):
             short = Word(str(hour), str(hour)) if hour % 6 == 0 else Word(f"{weekday.zh} {hour}", f"{weekday.en} {hour}")
             names[f"{round(4 * place + hour / 6, 4):g}"] = short if hour else weekday
-    return mapping(names)
+    return mapping({**names, "32": Word(" ", " ")})
 
 
 def weekly() -> Json:
@@ -71,7 +71,7 @@ def weekly() -> Json:
 
 def board() -> Json:
     """The dashboard JSON."""
-    blues = ("transparent", "#5794F22E", "#5794F25C", "#5794F28F", "#5794F2C7")
+    blues = ("transparent", "#7C93B8", "#6C94D6", "#4F86E8", "#2B63D9")
     heat = {
         "mode": "percentage",
         "steps": [{"value": None if place == 0 else 20 * place, "color": colour} for place, colour in enumerate(blues)],
@@ -91,14 +91,14 @@ def board() -> Json:
         decimals=1,
     )
     shift = {
-        "shift_type": {"mappings": mapping(SHIFTS), "custom__minWidth": 84},
+        "shift_type": {"mappings": mapping(SHIFTS), "custom__minWidth": 80},
         "work_days": {},
         "hours_active": {},
         "centre_h": {},
         "load_factor": {},
         "night_share": {},
         "rest_share": {},
-        "peak_hours": {"custom__minWidth": 100},
+        "peak_hours": {"custom__minWidth": 84},
     }
     evidence = table(
         words(
@@ -109,7 +109,7 @@ def board() -> Json:
         ),
         EVIDENCE,
         {
-            "month": {"custom__width": 70},
+            "month": {"custom__width": 68},
             **{name: shift[name] for name in shift if name not in ("load_factor", "centre_h", "night_share")},
         },
         pages=True,

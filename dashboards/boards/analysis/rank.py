@@ -77,7 +77,7 @@ def major_customers() -> str:
     return f"""SELECT coalesce(c.name, j.customer_no) AS customer_name,
   string_agg(DISTINCT CASE j.reason {why} ELSE j.reason END, ' · ') AS reason,
   max(j.value) FILTER (WHERE j.reason = 'dn') AS dn_mm, max(j.value) FILTER (WHERE j.reason = 'volume') AS year_m3,
-  CAST(min(j.valid_from) AS text) AS valid_from, j.customer_no
+  j.customer_no
 FROM mart.major_customer AS j
 LEFT JOIN mart.customer AS c ON c.customer_no = j.customer_no
 WHERE coalesce(j.valid_from, '-infinity') <= CAST($__timeTo() AS timestamptz)
@@ -101,13 +101,13 @@ def board() -> Json:
         ),
         TABLE,
         {
-            "customer_name": total_first(**name),
+            "customer_name": total_first(**{**name, "custom__width": 150}),
             "rank": {"custom__width": 56, "noValue": " "},
             "volume_m3": {"custom__minWidth": 100},
             "share": {"custom__width": 70},
             "rank_change": {"custom__width": 76, "noValue": " "},
             "previous_rank": {"custom__width": 76, "noValue": " "},
-            "complete": coloured(mappings=mapping(MARKS, {"false": style.WARN}), custom__width=76),
+            "complete": coloured(mappings=mapping(MARKS, {"false": style.WARN}), custom__width=92),
             **hidden("customer_no"),
         },
         pages=True,
@@ -197,11 +197,10 @@ def board() -> Json:
         ),
         major_customers(),
         {
-            "customer_name": {**name, "custom__width": 150},
+            "customer_name": {**name, "custom__width": 160},
             "reason": {"custom__width": 150},
             "dn_mm": {},
             "year_m3": {},
-            "valid_from": {"custom__width": 92},
             **hidden("customer_no"),
         },
         pages=True,

@@ -51,7 +51,7 @@ FROM mart.group_usage AS u
 WHERE u.kind = {KIND} AND u.code = {CODE} AND u.grain = 'day' AND u.period BETWEEN {FROM_DAY} AND {TO_DAY}
 ORDER BY u.period"""
 
-MONTHS = f"""SELECT left(CAST(u.period AS text), 7) AS month, u.volume_m3
+MONTHS = f"""SELECT to_char(u.period, 'YY-MM') AS month, u.volume_m3
 FROM mart.group_usage AS u
 WHERE u.kind = {KIND} AND u.code = {CODE} AND u.grain = 'month' AND u.period > {TO_DAY} - 800
 ORDER BY u.period"""

@@ -76,7 +76,7 @@ def board() -> Json:
         ),
         VALUE.format(name=in_words("name")),
         {
-            "name_words": {"custom__width": 200},
+            "name_words": {"custom__width": 264},
             "points": {},
             "volume_m3_year": {},
             "amount_cny_year": {},
@@ -102,12 +102,18 @@ def board() -> Json:
                 **to("flow-characteristic", Word("看流量特性", "See its characteristic"), meter="meter", month="month"),
                 custom__width=170,
             ),
-            "meter": {"noValue": " ", **to("flow-characteristic", Word("看流量特性", "See its characteristic"), meter="meter")},
-            "fit_class": coloured(mappings=mapping(FITS, {"over": style.WARN, "under": style.BAD}), noValue=" "),
+            "meter": {
+                "custom__width": 72,
+                "noValue": " ",
+                **to("flow-characteristic", Word("看流量特性", "See its characteristic"), meter="meter"),
+            },
+            "fit_class": coloured(
+                mappings=mapping(FITS, {"over": style.WARN, "under": style.BAD}), noValue=" ", custom__width=106
+            ),
             "running_below_q2": {"noValue": " "},
-            "candidate_words": {**to_change(), "custom__width": 180, "noValue": " "},
-            "saving_m3_year": {"custom__minWidth": 90},
-            "saving_cny_year": {"custom__minWidth": 90},
+            "candidate_words": {**to_change(), "custom__width": 200, "noValue": " "},
+            "saving_m3_year": {},
+            "saving_cny_year": {},
             "payback_years": {"noValue": " "},
             "change_state": {"mappings": mapping(STATES), "noValue": " "},
             **hidden("candidate month"),

@@ -140,7 +140,7 @@ def board() -> Json:
         balances(),
         {
             "day": {"custom__width": 110},
-            "zone_name": {},
+            "zone_name": {"custom__width": 136},
             "inlet_m3": {},
             "customers_m3": {},
             "balance_m3": {},
