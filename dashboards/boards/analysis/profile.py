@@ -45,7 +45,7 @@ def hours_of_week() -> list[Json]:
     names = {}
     for place, weekday in enumerate(WEEKDAYS, start=1):
         for hour in range(24):
-            short = Word(str(hour), str(hour)) if hour % 6 == 0 else Word(f"{weekday.zh} {hour}", f"{weekday.en} {hour}")
+            short = Word(str(hour), str(hour)) if hour % 3 == 0 else Word(f"{weekday.zh} {hour}", f"{weekday.en} {hour}")
             names[f"{round(4 * place + hour / 6, 4):g}"] = short if hour else weekday
     return mapping({**names, "32": Word(" ", " ")})
 

@@ -197,8 +197,8 @@ def board() -> Json:
         ),
         major_customers(),
         {
-            "customer_name": {**name, "custom__width": 160},
-            "reason": {"custom__width": 150},
+            "customer_name": {**name, "custom__width": 150},
+            "reason": {"custom__width": 166},
             "dn_mm": {},
             "year_m3": {},
             **hidden("customer_no"),
