@@ -1,6 +1,6 @@
 """Maps: markers at their places on a blank ground; nothing is asked of the internet.
 
-A utility adds its own ground (boundaries, pipes) as a GeoJSON file in Grafana's folder `public/maps` and a layer of it.
+A utility's own ground (boundaries, pipes) is a file of GeoJSON in Grafana's folder: `GROUND`.
 """
 
 from collections.abc import Mapping
@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dashboards import Json, style
 from dashboards.panels.core import column, panel, steps
 from dashboards.vocabulary import Text
+
+GROUND = "public/maps/ground.geojson"
+"""Where a utility may put its own ground, in Grafana's folder; without it the ground stays blank."""
 
 BLANK = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 """A transparent tile: Grafana asks a server on the internet where a map has no ground of its own."""
@@ -28,6 +31,21 @@ def markers(words: Text, sql: str, shown: Mapping[str, Json], *, colour: str, si
         "text": {"mode": "field", "field": label, "fixed": ""},
         "textConfig": {"fontSize": 11, "textAlign": "center", "textBaseline": "top", "offsetX": 0, "offsetY": 10},
     }
+    ground = {
+        "type": "geojson",
+        "name": "ground",
+        "tooltip": False,
+        "config": {
+            "src": GROUND,
+            "style": {
+                "color": {"fixed": style.FORMER},
+                "opacity": 0.15,
+                "lineWidth": 1,
+                "size": {"fixed": 3, "min": 2, "max": 15},
+            },
+            "rules": [],
+        },
+    }
     layer = {
         "type": "markers",
         "name": str(words.title),
@@ -38,7 +56,7 @@ def markers(words: Text, sql: str, shown: Mapping[str, Json], *, colour: str, si
     options: Json = {
         "view": {"id": "fit", "allLayers": True, "lat": 0, "lon": 0, "zoom": 15, "padding": 20, "shared": False},
         "basemap": {"type": "xyz", "name": "", "noRepeat": True, "config": {"url": BLANK, "attribution": ""}},
-        "layers": [layer],
+        "layers": [ground, layer],
         "controls": {
             "showZoom": True,
             "mouseWheelZoom": False,

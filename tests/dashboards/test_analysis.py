@@ -77,9 +77,9 @@ def fill(connection: Any) -> None:
             insert(connection, "relation", meter=meter, kind="line", code="L1", name_zh="一线", name_en="Line 1")
     insert(connection, "relation", meter="M4", kind="line", code="L1", valid_to=DAY, name_zh="一线", name_en="Line 1")
     insert(connection, "relation", meter="M2", kind="group", code="G", name_zh="集团", name_en="Group")
-    peaks = {"kind": "peak_hours", "segment": "peak", "valid_from": date(1, 1, 1)}
-    insert(connection, "time_segment", **peaks, from_h=7, to_h=9, scope_kind="all", scope_code="all")
-    insert(connection, "time_segment", **peaks, from_h=22, to_h=6, scope_kind="group", scope_code="G")
+    peaks = {"kind": "peak_hours", "segment": "peak"}
+    insert(connection, "time_segment", **peaks, valid_from=date(2020, 1, 1), from_h=7, to_h=9, scope_kind="all", scope_code="all")
+    insert(connection, "time_segment", **peaks, valid_from=date(1, 1, 1), from_h=22, to_h=6, scope_kind="group", scope_code="G")
     for meter, flow in (("M1", 1.0), ("M2", 2.0), ("M3", 50.0), ("M4", 7.0)):
         for hour in range(24):
             at = MIDNIGHT + timedelta(hours=hour)

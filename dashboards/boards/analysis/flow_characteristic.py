@@ -43,6 +43,12 @@ FROM mart.replacement_effect AS e
 WHERE e.meter = {METER}
 ORDER BY e.replaced_on DESC, e.side DESC"""
 
+CRITERIA = """SELECT {name}, c.name, c.value, CAST(nullif(c.valid_from, '0001-01-01') AS text) AS valid_from
+FROM mart.criterion AS c
+WHERE c.name LIKE 'fit.%' AND c.valid_from <= CAST($__timeTo() AS timestamptz)
+  AND (c.valid_to IS NULL OR c.valid_to > CAST($__timeTo() AS timestamptz))
+ORDER BY c.name"""
+
 REASONS = {
     "peak_above_q3": Word("峰值超 Q3", "peak above Q3"),
     "pressure": Word("压力不足", "pressure too low"),
@@ -230,6 +236,16 @@ def board() -> Json:
         },
         empty=Word("此表没有更换过口径", "the size of this meter has not been changed"),
     )
+    criteria = table(
+        words(
+            "判据",
+            "Criteria",
+            "企业自己的标准及其起始日（registry/criteria.csv）；改动后结论自动重算。",
+            "The utility's own, and since when (registry/criteria.csv); verdicts are made anew after a change.",
+        ),
+        CRITERIA.format(name=in_words("c.name")),
+        {"name_words": {"custom__width": 420}, "name": {"custom__width": 200}, "value": {}, "valid_from": {}},
+    )
     sides = [
         bars(
             words(
@@ -250,6 +266,7 @@ def board() -> Json:
             row(5, both),
             row(9, resize),
             section(Word("换表前后", "Before and after a replacement"), row(6, effect), row(8, *sides), folded=True),
+            section(Word("判据", "Criteria"), row(13, criteria), folded=True),
         ],
         [meter(), month(), candidate(), step()],
         since="now-7d",

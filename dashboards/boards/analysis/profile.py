@@ -90,7 +90,7 @@ def board() -> Json:
         unit="none",
         decimals=1,
     )
-    shift = {
+    shift: dict[str, Json] = {
         "shift_type": {"mappings": mapping(SHIFTS), "custom__minWidth": 80},
         "work_days": {},
         "hours_active": {},

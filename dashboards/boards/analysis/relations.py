@@ -1,13 +1,13 @@
 """Meters that belong together, a network, a line, an industry: their pressures, their supply in peak hours, their volume."""
 
 from dashboards import Json, style, thresholds
-from dashboards.board import dashboard, days_off, row
+from dashboards.board import dashboard, days_off, row, section
 from dashboards.links import to_meter
-from dashboards.panels.charts import bars, many_curves
+from dashboards.panels.charts import bars, many_curves, over
 from dashboards.panels.core import fixed
-from dashboards.panels.tables import hidden, table, total_first
+from dashboards.panels.tables import hidden, plain, table, total_first
 from dashboards.variables import CODE, FROM_DAY, KIND, TO_DAY, ZONE, code, kind
-from dashboards.vocabulary import SEGMENT_KINDS, Word, language, words
+from dashboards.vocabulary import ALL, SEGMENT_KINDS, Word, language, words
 
 TITLE = Word("关联展现", "Related meters")
 MORE = Word(
@@ -90,6 +90,26 @@ LEFT JOIN (SELECT DISTINCT ON (kind, segment) kind, segment, name_zh, name_en FR
 WHERE g.day BETWEEN {FROM_DAY} AND {TO_DAY}
 GROUP BY 1
 ORDER BY 1"""
+
+
+FORECAST = f"""SELECT
+  CAST(extract(epoch FROM f.hour_start - min(f.hour_start) OVER ()) / 3600 AS double precision) AS hours_ahead,
+  f.p10_m3h, f.p90_m3h, f.p50_m3h
+FROM mart.forecast_group AS f
+WHERE f.kind = {KIND} AND f.code = {CODE} AND f.made_on = (
+  SELECT max(made_on) FROM mart.forecast_group WHERE kind = {KIND} AND code = {CODE} AND made_on <= {TO_DAY})
+ORDER BY f.hour_start"""
+
+
+def rules() -> str:
+    """SQL of the segments of a day that hold now."""
+    kinds = " ".join(f"WHEN '{name}' THEN '{word}'" for name, word in SEGMENT_KINDS.items())
+    return f"""SELECT CASE t.kind {kinds} ELSE t.kind END AS kind, t.name_{language()} AS segment_words, t.from_h, t.to_h,
+  CASE t.scope_kind WHEN 'all' THEN '{ALL}' ELSE t.scope_kind || ' ' || t.scope_code END AS scope_code,
+  CAST(nullif(t.valid_from, '0001-01-01') AS text) AS valid_from
+FROM mart.time_segment AS t
+WHERE t.valid_from <= {TO_DAY}
+ORDER BY t.kind, t.scope_kind <> 'all', t.scope_kind, t.scope_code, t.valid_from DESC, t.from_h"""
 
 
 def board() -> Json:
@@ -177,9 +197,38 @@ def board() -> Json:
         pages=True,
         empty=Word("没有成员", "no members"),
     )
+    forecast = over(
+        words(
+            "组 72 小时预测",
+            "Forecast of the group",
+            "成员预测之和与应含五分之四小时的区间。",
+            "The sum of the members' forecasts and the band that should hold four of five hours.",
+        ),
+        FORECAST,
+        "hours_ahead",
+        {"p50_m3h": {**fixed(style.FLOW), "custom__lineWidth": 2}},
+        bounds=("p10_m3h", "p90_m3h", style.FLOW),
+    )
+    hours = table(
+        words(
+            "时段定义",
+            "Segments of the day",
+            "当前有效的时段及其起始日（registry/segments.csv）；改动后相关的表自动重算。",
+            "What holds now and since when (registry/segments.csv); tables that go by it are made anew after a change.",
+        ),
+        rules(),
+        plain("kind segment_words from_h to_h scope_code valid_from"),
+        pages=True,
+    )
     return dashboard(
         __name__,
-        [row(11, pressures, supply), row(11, heads, volumes), row(12, (14, members), (10, parts)), row(8, months)],
+        [
+            row(11, pressures, supply),
+            row(11, heads, volumes),
+            row(12, (14, members), (10, parts)),
+            row(8, months, forecast),
+            section(Word("时段定义", "Segments of the day"), row(12, hours), folded=True),
+        ],
         [kind("network"), code()],
         since="now-7d",
         annotations=[days_off()],

@@ -55,6 +55,18 @@ ORDER BY b.day DESC, b.kind, b.code
 LIMIT 2000"""
 
 
+NIGHT_FLOWS = f"""SELECT concat_ws(' · ', m.customer_name, n.meter) AS customer, CAST(n.day AS text) AS day,
+  n.night_min_m3h, n.baseline_m3h, n.limit_m3h, n.nights, n.suspected, n.loss_m3_day, n.loss_cny_month, n.meter
+FROM mart.night_flow AS n
+JOIN mart.meter AS m ON m.meter = n.meter
+WHERE n.day = (SELECT max(day) FROM mart.night_flow WHERE day BETWEEN {FROM_DAY} AND {TO_DAY})
+  AND m.inlet_of IS NULL AND n.meter IN (
+    SELECT r.meter FROM mart.relation AS r
+    WHERE r.kind = split_part(${{zone:sqlstring}}, '/', 1) AND r.code = split_part(${{zone:sqlstring}}, '/', 2)
+      AND r.valid_to IS NULL)
+ORDER BY n.suspected DESC, n.night_min_m3h DESC NULLS LAST, n.meter"""
+
+
 def board() -> Json:
     """The dashboard JSON."""
     places = markers(
@@ -154,9 +166,32 @@ def board() -> Json:
             "登记表没有入口表（points.inlet_of），或时间范围内没有数据", "no inlets in the registry, or no data in this period"
         ),
     )
+    night_flows = table(
+        words(
+            "分区大用户夜间流量",
+            "Night flows of the zone's customers",
+            "时间范围末一夜的最小流量，其和为上图大用户夜间流量；疑似漏水的在前。",
+            "Of the last night of the time range; they add up to the customers' night flow above. Suspected leaks first.",
+        ),
+        NIGHT_FLOWS,
+        {
+            "customer": {**to_meter(), "custom__width": 210},
+            "day": {"custom__width": 104},
+            "night_min_m3h": {},
+            "baseline_m3h": {},
+            "limit_m3h": {},
+            "nights": {},
+            "suspected": coloured(mappings=mapping(ANSWERS, {"true": style.BAD, "false": style.NEUTRAL}), custom__width=84),
+            "loss_m3_day": {},
+            "loss_cny_month": {},
+            **hidden("meter"),
+        },
+        pages=True,
+        empty=Word("分区没有夜间流量", "no night flows of the zone"),
+    )
     return dashboard(
         __name__,
-        [row(14, (10, places), (14, groups)), row(9, balance, nights), row(14, listed)],
+        [row(14, (10, places), (14, groups)), row(9, balance, nights), row(9, night_flows), row(14, listed)],
         [kind("region"), zone()],
         since="now-30d",
         refresh="5m",
