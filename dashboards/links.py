@@ -38,6 +38,11 @@ def to_change() -> Json:
     return _outside(Word("在工作台处理换表", "Change of the meter in the desk"), "/meters/${__data.fields.meter:percentencode}")
 
 
+def to_maintain() -> Json:
+    """The property of a column that leads to where the desk maintains the registry's files."""
+    return _outside(Word("在工作台维护", "Maintain it in the desk"), "/maintain")
+
+
 def to_frames() -> Json:
     """The property of a curve, on a board with the variable `meter`: its points lead to the frames that they come from."""
     return _outside(ALARM_LINK["frames"], "/frames?meter=${meter:percentencode}&at=${__value.time}")

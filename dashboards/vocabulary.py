@@ -127,6 +127,7 @@ COMPUTED: dict[str, Column] = {
     "lowest_at": Column(Word("最低时刻", "Lowest at"), "", ""),
     "known_words": Column(Word("已知用户表", "Known meters"), "", ""),
     "group_name": Column(Word("分组", "Group"), "", ""),
+    "zone": Column(Word("分区代码", "Zone"), "", ""),
     "zone_name": Column(Word("分区", "Zone"), "", ""),
     "change_state": Column(Word("换表流程", "Decided"), "", ""),
     "hour_words": Column(Word("时", "Hour"), "", ""),

@@ -2,10 +2,10 @@
 
 from dashboards import Json, style, thresholds
 from dashboards.board import dashboard, replacements, row, section
-from dashboards.links import to, to_change, to_frames
+from dashboards.links import to, to_change, to_frames, to_maintain
 from dashboards.panels.charts import bars, curves, over
 from dashboards.panels.core import fixed, mapping
-from dashboards.panels.tables import coloured, hidden, table
+from dashboards.panels.tables import coloured, hidden, plain, table
 from dashboards.variables import METER, THE_MONTH, candidate, candidate_words, meter, month, step
 from dashboards.vocabulary import ANSWERS, FITS, FLOW_ZONES, Word, in_words, words
 
@@ -38,12 +38,13 @@ WHERE r.meter = {meter}
 ORDER BY r.passes DESC, r.payback_years NULLS LAST, r.saving_m3_year DESC NULLS LAST, r.candidate"""
 
 EFFECT = f"""SELECT CAST(e.replaced_on AS text) AS replaced_on, e.side, e.dn_mm, e.days_complete, e.volume_day_m3,
-  e.volume_below_q1, e.volume_below_q2, e.time_above_q3, e.realised_m3_year
+  e.volume_below_q1, e.volume_below_q2, e.time_above_q3, e.realised_m3_year, e.meter
 FROM mart.replacement_effect AS e
 WHERE e.meter = {METER}
 ORDER BY e.replaced_on DESC, e.side DESC"""
 
-CRITERIA = """SELECT {name}, c.name, c.value, CAST(nullif(c.valid_from, '0001-01-01') AS text) AS valid_from
+CRITERIA = """SELECT {name}, c.name, concat_ws(' ', trim_scale(CAST(c.value AS numeric)), c.value_unit) AS value,
+  CAST(nullif(c.valid_from, '0001-01-01') AS text) AS valid_from
 FROM mart.criterion AS c
 WHERE c.name LIKE 'fit.%' AND c.valid_from <= CAST($__timeTo() AS timestamptz)
   AND (c.valid_to IS NULL OR c.valid_to > CAST($__timeTo() AS timestamptz))
@@ -224,7 +225,7 @@ def board() -> Json:
         ),
         EFFECT,
         {
-            "replaced_on": {"custom__width": 110},
+            "replaced_on": {**to_change(), "custom__width": 110},
             "side": {"mappings": mapping(TIMES)},
             "dn_mm": {},
             "days_complete": {},
@@ -233,6 +234,7 @@ def board() -> Json:
             "volume_below_q2": {},
             "time_above_q3": {},
             "realised_m3_year": {"custom__minWidth": 90},
+            **hidden("meter"),
         },
         empty=Word("此表没有更换过口径", "the size of this meter has not been changed"),
     )
@@ -244,7 +246,11 @@ def board() -> Json:
             "The utility's own, and since when (registry/criteria.csv); verdicts are made anew after a change.",
         ),
         CRITERIA.format(name=in_words("c.name")),
-        {"name_words": {"custom__width": 420}, "name": {"custom__width": 200}, "value": {}, "valid_from": {}},
+        {
+            "name_words": {"displayName": str(Word("含义", "Meaning")), "custom__minWidth": 470},
+            "name": to_maintain(),
+            **plain("value valid_from"),
+        },
     )
     sides = [
         bars(

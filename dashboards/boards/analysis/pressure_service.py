@@ -150,7 +150,7 @@ def board() -> Json:
         ),
         REPORT,
         {
-            "day": {"custom__width": 110},
+            "day": {**to("load", Word("看当日流量压力", "See the day"), keep="meter", day="day"), "custom__width": 110},
             "pressure_max_mpa": {},
             "highest_at": {},
             "pressure_min_mpa": {},

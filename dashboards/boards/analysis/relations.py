@@ -2,7 +2,7 @@
 
 from dashboards import Json, style, thresholds
 from dashboards.board import dashboard, days_off, row, section
-from dashboards.links import to_meter
+from dashboards.links import to_maintain, to_meter
 from dashboards.panels.charts import bars, many_curves, over
 from dashboards.panels.core import fixed
 from dashboards.panels.tables import hidden, plain, table, total_first
@@ -217,7 +217,7 @@ def board() -> Json:
             "What holds now and since when (registry/segments.csv); tables that go by it are made anew after a change.",
         ),
         rules(),
-        plain("kind segment_words from_h to_h scope_code valid_from"),
+        {"kind": to_maintain(), **plain("segment_words from_h to_h scope_code valid_from")},
         pages=True,
     )
     return dashboard(

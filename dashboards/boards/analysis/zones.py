@@ -46,7 +46,8 @@ FROM mart.group_period({KIND}, {FROM_DAY}, {TO_DAY}) AS g"""
 def balances() -> str:
     """SQL of the balances of all zones on the days of the time range."""
     return f"""SELECT CAST(b.day AS text) AS day, coalesce(r.name, b.code) AS zone_name, b.inlet_m3, b.customers_m3, b.balance_m3,
-  b.balance_share, b.net_night_m3h, b.customers_known || ' / ' || b.customers AS known_words, b.complete
+  b.balance_share, b.net_night_m3h, b.customers_known || ' / ' || b.customers AS known_words, b.complete,
+  b.kind || '/' || b.code AS zone
 FROM mart.zone_balance AS b
 LEFT JOIN (SELECT kind, code, max(name_{language()}) AS name FROM mart.relation GROUP BY kind, code) AS r
   ON r.kind = b.kind AND r.code = b.code
@@ -152,7 +153,7 @@ def board() -> Json:
         balances(),
         {
             "day": {"custom__width": 110},
-            "zone_name": {"custom__width": 136},
+            "zone_name": {**to("zones", Word("看此分区", "See the zone"), keep="kind", zone="zone"), "custom__width": 136},
             "inlet_m3": {},
             "customers_m3": {},
             "balance_m3": {},
@@ -181,7 +182,7 @@ def board() -> Json:
             "baseline_m3h": {},
             "limit_m3h": {},
             "nights": {},
-            "suspected": coloured(mappings=mapping(ANSWERS, {"true": style.BAD, "false": style.NEUTRAL}), custom__width=84),
+            "suspected": coloured(mappings=mapping(ANSWERS, {"true": style.BAD, "false": style.NEUTRAL}), custom__width=96),
             "loss_m3_day": {},
             "loss_cny_month": {},
             **hidden("meter"),
