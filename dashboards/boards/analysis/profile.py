@@ -109,7 +109,10 @@ def board() -> Json:
         ),
         EVIDENCE,
         {
-            "month": {"custom__width": 68},
+            "month": {
+                **to("flow-characteristic", Word("看流量特性", "See its fit"), keep="meter", month="month"),
+                "custom__width": 72,
+            },
             **{name: shift[name] for name in shift if name not in ("load_factor", "centre_h", "night_share")},
         },
         pages=True,

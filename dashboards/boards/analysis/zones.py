@@ -161,6 +161,7 @@ def board() -> Json:
             "net_night_m3h": {},
             "known_words": {},
             "complete": coloured(mappings=mapping(ANSWERS, {"true": style.NEUTRAL, "false": style.WARN}), custom__width=84),
+            **hidden("zone"),
         },
         pages=True,
         empty=Word(
