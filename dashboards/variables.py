@@ -141,45 +141,43 @@ ORDER BY 2, 1""",
     )
 
 
-def _periods(name: str, grain: str, length: int) -> Json:
-    """The periods of which there are data, the last complete one first and the running one, marked, at the end of them."""
-    over = f"period < date_trunc('{grain}', now() AT TIME ZONE {ZONE})"
+def _periods(name: str, grain: str, *, whole: bool = False) -> Json:
+    """The periods of a grain (SQL) from the first to the last with data, the last complete one first; the running one is marked.
+
+    `whole`: the value is the first day, else as much of it as the grain has. The calendar is what everybody reads.
+    """
+    over = f"day < date_trunc({grain}, now() AT TIME ZONE {ZONE})"
+    shown = f"left(CAST(day AS text), CASE {grain} WHEN 'year' THEN 4 WHEN 'month' THEN 7 ELSE 10 END)"
     return choice(
         name,
-        f"""SELECT left(CAST(period AS text), {length}) AS __value,
-  left(CAST(period AS text), {length}) || CASE WHEN {over} THEN '' ELSE '{SO_FAR}' END AS __text
-FROM mart.group_usage
-WHERE kind = 'all' AND code = 'all' AND grain = '{grain}'
-ORDER BY {over} DESC, period DESC""",
+        f"""SELECT {"CAST(day AS text)" if whole else shown} AS __value,
+  {shown} || CASE WHEN {over} THEN '' ELSE '{SO_FAR}' END AS __text
+FROM mart.calendar
+WHERE day = date_trunc({grain}, day)
+  AND day >= (SELECT min(period) FROM mart.group_usage WHERE grain = {grain})
+  AND day <= (SELECT max(period) FROM mart.group_usage WHERE grain = {grain})
+ORDER BY {over} DESC, day DESC""",
     )
 
 
 def month() -> Json:
     """One month, YYYY-MM."""
-    return _periods("month", "month", 7)
+    return _periods("month", "'month'")
 
 
 def year() -> Json:
     """One year, YYYY."""
-    return _periods("year", "year", 4)
+    return _periods("year", "'year'")
 
 
 def day() -> Json:
     """One day, YYYY-MM-DD."""
-    return _periods("day", "day", 10)
+    return _periods("day", "'day'")
 
 
 def period() -> Json:
-    """A period of the chosen grain by its first day, the last complete one first."""
-    over = f"period < date_trunc({GRAIN}, now() AT TIME ZONE {ZONE})"
-    shown = f"left(CAST(period AS text), CASE {GRAIN} WHEN 'year' THEN 4 WHEN 'month' THEN 7 ELSE 10 END)"
-    return choice(
-        "period",
-        f"""SELECT CAST(period AS text) AS __value, {shown} || CASE WHEN {over} THEN '' ELSE '{SO_FAR}' END AS __text
-FROM mart.group_usage
-WHERE kind = 'all' AND code = 'all' AND grain = {GRAIN}
-ORDER BY {over} DESC, period DESC""",
-    )
+    """A period of the chosen grain, by its first day."""
+    return _periods("period", f"CASE {GRAIN} WHEN 'year' THEN 'year' WHEN 'month' THEN 'month' ELSE 'day' END", whole=True)
 
 
 def zone() -> Json:

@@ -49,7 +49,7 @@ language sql stable parallel safe as $$
     ),
 
     peaks as (
-        select definitions.meter, definitions.day, hour
+        select distinct definitions.meter, definitions.day, hour
         from definitions
         join mart.time_segment as segment on segment.kind = 'peak_hours' and segment.segment = 'peak'
             and segment.scope_kind = definitions.scope_kind and segment.scope_code = definitions.scope_code
@@ -64,13 +64,12 @@ language sql stable parallel safe as $$
         usage.volume_m3,
         pressure.pressure_mpa,
         pressure.head_m,
-        exists (
-            select from peaks
-            where peaks.meter = usage.meter and peaks.day = usage.day and peaks.hour = extract(hour from usage.hour_start at time zone $5)
-        )
+        peaks.hour is not null
     from member_days
     join mart.hourly_usage as usage on usage.meter = member_days.meter and usage.day = member_days.day
         and usage.hour_start between $3 and $4
     left join mart.hourly_pressure as pressure on pressure.meter = usage.meter and pressure.hour_start = usage.hour_start
+    left join peaks on peaks.meter = usage.meter and peaks.day = usage.day
+        and peaks.hour = cast(extract(hour from usage.hour_start at time zone $5) as integer)
     order by 1, 2
 $$

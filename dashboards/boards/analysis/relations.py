@@ -33,14 +33,15 @@ ORDER BY 1, 2"""
 
 def peaks(total: Word) -> str:
     """SQL of the volumes of the members in their peak hours, and the sum of all of them."""
-    return f"""SELECT h.hour_start AS "time", concat_ws(' ', h.meter, m.customer_name) AS metric,
+    return f"""WITH h AS MATERIALIZED (SELECT * FROM {_HOURS})
+SELECT h.hour_start AS "time", concat_ws(' ', h.meter, m.customer_name) AS metric,
   CASE WHEN h.in_peak THEN h.volume_m3 END AS volume_m3
-FROM {_HOURS}
+FROM h
 JOIN mart.meter AS m ON m.meter = h.meter
 WHERE h.meter IN {_DRAWN}
 UNION ALL
 SELECT h.hour_start, '{total}', sum(h.volume_m3) FILTER (WHERE h.in_peak)
-FROM {_HOURS}
+FROM h
 GROUP BY h.hour_start
 ORDER BY 1, 2"""
 
