@@ -66,10 +66,12 @@ language sql stable parallel safe as $$
         pressure.head_m,
         peaks.hour is not null
     from member_days
-    join mart.hourly_usage as usage on usage.meter = member_days.meter and usage.day = member_days.day
+    join mart.hourly_usage as usage on usage.meter = member_days.meter
+        and usage.hour_start >= cast(member_days.day as timestamp) at time zone $5
+        and usage.hour_start < cast(member_days.day + 1 as timestamp) at time zone $5
         and usage.hour_start between $3 and $4
     left join mart.hourly_pressure as pressure on pressure.meter = usage.meter and pressure.hour_start = usage.hour_start
-    left join peaks on peaks.meter = usage.meter and peaks.day = usage.day
+    left join peaks on peaks.meter = usage.meter and peaks.day = member_days.day
         and peaks.hour = cast(extract(hour from usage.hour_start at time zone $5) as integer)
     order by 1, 2
 $$
