@@ -104,6 +104,7 @@ def board() -> Json:
             words("班制", "Shift type", "由当月完整工作日判断。", "From the month's complete work days."),
             SHIFT,
             ["shift_type"],
+            texts=True,
             looks={"shift_type": {"mappings": mapping(SHIFTS)}},
         ),
     ]

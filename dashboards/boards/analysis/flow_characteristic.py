@@ -247,7 +247,7 @@ def board() -> Json:
         ),
         CRITERIA.format(name=in_words("c.name")),
         {
-            "name_words": {"displayName": str(Word("含义", "Meaning")), "custom__minWidth": 470},
+            "name_words": {"displayName": str(Word("含义", "Meaning")), "custom__width": 470},
             "name": to_maintain(),
             **plain("value valid_from"),
         },

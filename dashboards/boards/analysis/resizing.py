@@ -121,4 +121,4 @@ def board() -> Json:
         pages=True,
         empty=Word("没有不匹配的水表", "every meter fits"),
     )
-    return dashboard(__name__, [row(8, (14, value), (10, classes)), row(16, listed)], since="now-30d", refresh="15m")
+    return dashboard(__name__, [row(8, (14, value), (10, classes)), row(14, listed)], since="now-30d", refresh="15m")
