@@ -33,6 +33,16 @@ def to_desk() -> Json:
     return _outside(ALARM_LINK["desk"], "/alarms/${__data.fields.alarm_id}")
 
 
+def to_change() -> Json:
+    """The property of a column of a meter's row that leads to the meter's change in the desk: candidates, steps, effect."""
+    return _outside(Word("在工作台处理换表", "Change of the meter in the desk"), "/meters/${__data.fields.meter:percentencode}")
+
+
+def to_maintain() -> Json:
+    """The property of a column that leads to where the desk maintains the registry's files."""
+    return _outside(Word("在工作台维护", "Maintain it in the desk"), "/maintain")
+
+
 def to_frames() -> Json:
     """The property of a curve, on a board with the variable `meter`: its points lead to the frames that they come from."""
     return _outside(ALARM_LINK["frames"], "/frames?meter=${meter:percentencode}&at=${__value.time}")

@@ -7,13 +7,21 @@ from collections.abc import Mapping
 
 from dashboards import Json, thresholds
 from dashboards.panels.core import DATASOURCE
-from dashboards.vocabulary import ALL, GRAINS, VARIABLES, Word, language
+from dashboards.vocabulary import ALL, GRAINS, SO_FAR, TECHNOLOGIES, VARIABLES, Word, language
 
 METER = "${meter:sqlstring}"
 CUSTOMER = "${customer_no:sqlstring}"
 KIND, CODE = "${kind:sqlstring}", "${code:sqlstring}"
-MONTH, YEAR, DAY, GRAIN = (f"${{{name}:sqlstring}}" for name in ("month", "year", "day", "grain"))
+MONTH, YEAR, DAY, GRAIN, PERIOD = (f"${{{name}:sqlstring}}" for name in ("month", "year", "day", "grain", "period"))
 ZONE = "${__timezone:sqlstring}"
+
+THE_DAY, THE_MONTH, THE_YEAR = (
+    f"(SELECT day FROM mart.calendar WHERE CAST(day AS text) = {chosen})"
+    for chosen in (DAY, f"{MONTH} || '-01'", f"{YEAR} || '-01-01'")
+)
+"""SQL of the chosen day, month, year as a date; null for what is none."""
+FROM_DAY, TO_DAY = (f"CAST(CAST($__time{end}() AS timestamptz) AT TIME ZONE {ZONE} AS date)" for end in ("From", "To"))
+"""SQL of the local days in which the time range begins and ends."""
 
 
 def choice(name: str, sql: str, *, after_period: bool = False, unseen: bool = False) -> Json:
@@ -107,15 +115,18 @@ LIMIT {thresholds.METER_CHOICES}""",
     )
 
 
-def kind() -> Json:
-    """A classification of customers and meters: industry, book, region, network … and those that the utility adds."""
+def kind(first_kind: str = "") -> Json:
+    """A classification of customers and meters: industry, book, region, network … and those that the utility adds.
+
+    `first_kind`: the default, else the first of `KINDS`.
+    """
     names = " ".join(f"WHEN '{code}' THEN '{word}'" for code, word in KINDS.items())
     first = " ".join(f"WHEN '{code}' THEN {place}" for place, code in enumerate(KINDS))
     return choice(
         "kind",
         f"""SELECT kind AS __value, CASE kind {names} ELSE kind END AS __text
 FROM (SELECT DISTINCT kind FROM mart.relation) AS known
-ORDER BY CASE kind {first} ELSE {len(KINDS)} END, kind""",
+ORDER BY kind <> '{first_kind}', CASE kind {first} ELSE {len(KINDS)} END, kind""",
     )
 
 
@@ -130,9 +141,81 @@ ORDER BY 2, 1""",
     )
 
 
-def grain() -> Json:
-    """By day, month or year."""
-    return fixed_choice("grain", GRAINS)
+def _periods(name: str, grain: str, *, whole: bool = False) -> Json:
+    """The periods of a grain (SQL) from the first to the last with data, the last complete one first; the running one is marked.
+
+    `whole`: the value is the first day, else as much of it as the grain has. The calendar is what everybody reads.
+    """
+    over = f"day < date_trunc({grain}, now() AT TIME ZONE {ZONE})"
+    shown = f"left(CAST(day AS text), CASE {grain} WHEN 'year' THEN 4 WHEN 'month' THEN 7 ELSE 10 END)"
+    return choice(
+        name,
+        f"""SELECT {"CAST(day AS text)" if whole else shown} AS __value,
+  {shown} || CASE WHEN {over} THEN '' ELSE '{SO_FAR}' END AS __text
+FROM mart.calendar
+WHERE day = date_trunc({grain}, day)
+  AND day >= (SELECT min(period) FROM mart.group_usage WHERE grain = {grain})
+  AND day <= (SELECT max(period) FROM mart.group_usage WHERE grain = {grain})
+ORDER BY {over} DESC, day DESC""",
+    )
+
+
+def month() -> Json:
+    """One month, YYYY-MM."""
+    return _periods("month", "'month'")
+
+
+def year() -> Json:
+    """One year, YYYY."""
+    return _periods("year", "'year'")
+
+
+def day() -> Json:
+    """One day, YYYY-MM-DD."""
+    return _periods("day", "'day'")
+
+
+def period() -> Json:
+    """A period of the chosen grain, by its first day."""
+    return _periods("period", f"CASE {GRAIN} WHEN 'year' THEN 'year' WHEN 'month' THEN 'month' ELSE 'day' END", whole=True)
+
+
+def zone() -> Json:
+    """A zone whose inlets are measured, as `kind/code`."""
+    return choice(
+        "zone",
+        f"""SELECT DISTINCT z.kind || '/' || z.code AS __value, coalesce(r.name_{language()}, z.code) AS __text
+FROM mart.zone_balance AS z
+LEFT JOIN mart.relation AS r ON r.kind = z.kind AND r.code = z.code
+ORDER BY 2, 1""",
+    )
+
+
+def candidate_words(row: str) -> str:
+    """SQL of the words of a meter of the catalogue, with its `dn_mm`, `technology` and `class`."""
+    technology = " ".join(f"WHEN '{name}' THEN '{word}'" for name, word in TECHNOLOGIES.items())
+    return f"concat_ws(' ', 'DN' || {row}.dn_mm, CASE {row}.technology {technology} ELSE {row}.technology END, {row}.class)"
+
+
+def candidate() -> Json:
+    """A meter of the catalogue that may take the place of the chosen one: the best candidate first, else the nearest size."""
+    return choice(
+        "candidate",
+        f"""SELECT c.name AS __value, {candidate_words("c")} AS __text
+FROM (
+  SELECT DISTINCT ON (format('DN%s %s %s', dn_mm, technology, class)) format('DN%s %s %s', dn_mm, technology, class) AS name,
+    dn_mm, technology, class
+  FROM mart.meter_catalogue WHERE price_cny IS NOT NULL
+) AS c
+LEFT JOIN mart.meter AS m ON m.meter = {METER}
+LEFT JOIN mart.meter_resize AS r ON r.meter = {METER} AND r.candidate = c.name
+ORDER BY r.passes DESC NULLS LAST, r.payback_years NULLS LAST, c.dn_mm >= m.dn_mm, abs(c.dn_mm - m.dn_mm), c.dn_mm, c.name""",
+    )
+
+
+def grain(first: str = "day") -> Json:
+    """By day, month or year; `first` is the default."""
+    return fixed_choice("grain", {first: GRAINS[first], **GRAINS})
 
 
 def region() -> Json:

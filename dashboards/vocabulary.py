@@ -108,6 +108,31 @@ COMPUTED: dict[str, Column] = {
     "year_before_m3": Column(Word("去年同月", "A year before"), "m³", "#,##0"),
     "amount": Column(Word("金额", "Amount"), "¥", "#,##0"),
     "rate_pct": Column(Word("比率", "Rate"), "%", "0.0"),
+    "hour_of_week": Column(Word("星期与时", "Hour of the week"), "", ""),
+    "hours_ahead": Column(Word("距预测日零点", "Hours from the day of forecast"), "h", "0"),
+    "measured_m3h": Column(Word("实测", "Measured"), "m³/h", "#,##0.00"),
+    "customers": Column(Word("客户数", "Customers"), "", "#,##0"),
+    "year_m3": Column(Word("年水量", "Year"), "m³", "#,##0"),
+    "rank_change": Column(Word("较上期", "Change"), "", ""),
+    "candidate_words": Column(Word("候选水表", "Candidate"), "", ""),
+    "conclusion": Column(Word("结论", "Conclusion"), "", ""),
+    "zone_words": Column(Word("流量区间", "Zone of flow"), "", ""),
+    "share_now": Column(Word("现用水表", "Present meter"), "", "0.0%"),
+    "share_then": Column(Word("候选水表", "Candidate"), "", "0.0%"),
+    "peak_hour": Column(Word("最大小时", "Peak hour"), "", ""),
+    "segment_words": Column(Word("时段", "Segment"), "", ""),
+    "readings_below": Column(Word("低于下限读数", "Readings below"), "", "#,##0"),
+    "highest_at": Column(Word("最高时刻", "Highest at"), "", ""),
+    "lowest_at": Column(Word("最低时刻", "Lowest at"), "", ""),
+    "known_words": Column(Word("已知用户表", "Known meters"), "", ""),
+    "zone": Column(Word("分区代码", "Zone"), "", ""),
+    "zone_name": Column(Word("分区", "Zone"), "", ""),
+    "change_state": Column(Word("换表流程", "Decided"), "", ""),
+    "hour_words": Column(Word("时", "Hour"), "", ""),
+    "kh": Column(Word("时变化系数 Kh", "Kh"), "", "0.00"),
+    "kd": Column(Word("日变化系数 Kd", "Kd"), "", "0.00"),
+    "kd_max": Column(Word("当月最大 Kd", "Kd of the month"), "", "0.00"),
+    "flag": Column(Word("提示", "Mark"), "", ""),
 }
 """What panels compute themselves; words of a table's columns stand in its header in `sql/`."""
 
@@ -124,12 +149,19 @@ VARIABLES: dict[str, Word] = {
     "code": Word("类别值", "Of class"),
     "year": Word("年度", "Year"),
     "step": Word("步长", "Step"),
+    "period": Word("时段", "Period"),
+    "zone": Word("分区", "Zone"),
+    "candidate": Word("候选水表", "Candidate"),
+    "order": Word("排序", "Order"),
+    "rows": Word("户数", "Rows"),
     "region": Word("区域", "Region"),
     "state": Word("状态", "State"),
     "severity": Word("级别", "Severity"),
 }
 
 ALL = Word("全部", "all")
+SO_FAR = Word("（至今）", " (so far)")
+"""Beside a period that is not over."""
 TOTAL = Word("合计", "Total")
 VALUES: dict[str, Word] = {"none": Word("未填", "none")}
 
@@ -176,6 +208,52 @@ ORIGINS: dict[str, Word] = {
 CONTACT_STATES: dict[str, Word] = {"silent": Word("静默", "silent"), "reporting": Word("正常", "reporting")}
 PRESSURE_STATES: dict[str, Word] = {"below": Word("偏低", "low"), "good": Word("正常", "good")}
 GRAINS: dict[str, Word] = {"day": Word("日", "day"), "month": Word("月", "month"), "year": Word("年", "year")}
+TECHNOLOGIES: dict[str, Word] = {
+    "electromagnetic": Word("电磁", "electromagnetic"),
+    "ultrasonic": Word("超声", "ultrasonic"),
+    "woltmann": Word("螺翼", "Woltmann"),
+    "rotary": Word("旋翼", "rotary vane"),
+    "rotary_vane": Word("旋翼", "rotary vane"),
+    "compound": Word("复式", "compound"),
+}
+FITS: dict[str, Word] = {
+    "over": Word("偏大", "too large"),
+    "under": Word("偏小", "too small"),
+    "fit": Word("合适", "fits"),
+    "not_resolvable": Word("读数太粗", "not resolvable"),
+    "too_few_days": Word("数据不足", "too few days"),
+    "unknown": Word("参数不全", "sizes missing"),
+}
+SHIFTS: dict[str, Word] = {
+    "day": Word("单班", "day shift"),
+    "two": Word("两班", "two shifts"),
+    "three": Word("三班", "three shifts"),
+    "continuous": Word("连续", "continuous"),
+    "irregular": Word("不规律", "irregular"),
+}
+DIRECTIONS: dict[str, Word] = {"up": Word("↑ 增加", "↑ up"), "down": Word("↓ 减少", "↓ down")}
+WEEKDAYS = (
+    Word("周一", "Mon"),
+    Word("周二", "Tue"),
+    Word("周三", "Wed"),
+    Word("周四", "Thu"),
+    Word("周五", "Fri"),
+    Word("周六", "Sat"),
+    Word("周日", "Sun"),
+)
+SEGMENT_KINDS: dict[str, Word] = {
+    "tariff": Word("峰平谷", "tariff"),
+    "shift": Word("班次", "shift"),
+    "peak_hours": Word("高峰时段", "peak hours"),
+}
+FLOW_ZONES: dict[str, Word] = {
+    "zero": Word("无流量", "no flow"),
+    "below_q1": Word("< Q1", "< Q1"),
+    "q1_q2": Word("Q1–Q2", "Q1–Q2"),
+    "q2_q3": Word("Q2–Q3", "Q2–Q3"),
+    "q3_q4": Word("Q3–Q4", "Q3–Q4"),
+    "above_q4": Word("> Q4", "> Q4"),
+}
 ANSWERS: dict[str, Word] = {"true": Word("是", "yes"), "false": Word("否", "no")}
 SOURCES: dict[str, Word] = {"billing": Word("营收系统", "billing"), "registry": Word("登记表", "registry")}
 

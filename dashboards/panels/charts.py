@@ -45,6 +45,23 @@ def curves(
     return panel("timeseries", words, sql, defaults=defaults, overrides=overrides, options=_options(legend), **more)
 
 
+def bars_against(words: Text, sql: str, now: str, before: str, rate: str, **more: Any) -> Json:
+    """Bars of column `now` over time before the wider, grey ones of `before`; `rate` is a line with its own scale.
+
+    The SQL selects `time`, `before`, `now`, `rate`, so that the grey ones are drawn first.
+    """
+    bar: Json = {"custom__drawStyle": "bars", "custom__barAlignment": 0, "custom__lineWidth": 0}
+    overrides = [
+        column(before, sql, **bar, **fixed(style.FORMER), custom__fillOpacity=45, custom__barWidthFactor=0.85),
+        column(now, sql, **bar, **fixed(style.VOLUME), custom__fillOpacity=95, custom__barWidthFactor=0.5),
+        column(rate, sql, **RIGHT, **fixed(style.WARN), custom__showPoints="always", custom__pointSize=4),
+    ]
+    defaults: Json = {"unit": unit_of(now, sql), "custom": _line(0, step=False)}
+    del defaults["custom"]["insertNulls"]
+    defaults["custom"]["axisSoftMin"] = 0
+    return panel("timeseries", words, sql, defaults=defaults, overrides=overrides, options=_options(()), **more)
+
+
 def many_curves(
     words: Text,
     sql: str,
@@ -147,7 +164,8 @@ def points(words: Text, sql: str, x: str, y: str, *, fit: tuple[str, str] | None
         overrides.append(column(fit[1], fit[0], **fixed(style.BAD), custom__show="lines", custom__lineWidth=2))
     options = {"mapping": "manual", "series": series, "legend": _legend(()), "tooltip": {"mode": "single", "sort": "none"}}
     defaults = {"unit": unit_of(y, sql), "custom": {"show": "points", "pointSize": {"fixed": 4}, "axisPlacement": "auto"}}
-    return panel("xychart", words, queries, defaults=defaults, overrides=overrides, options=options)
+    # Without a version Grafana takes the options for those of before 11.1, and shows nothing.
+    return panel("xychart", words, queries, defaults=defaults, overrides=overrides, options=options, pluginVersion="12.3.3")
 
 
 def bars(

@@ -5,7 +5,7 @@ from typing import Any
 
 from dashboards import Json, style
 from dashboards.panels.core import column, mapping, panel, steps
-from dashboards.vocabulary import TOTAL, Text
+from dashboards.vocabulary import TOTAL, Text, Word
 
 
 def plain(names: str) -> dict[str, Json]:
@@ -14,8 +14,8 @@ def plain(names: str) -> dict[str, Json]:
 
 
 def hidden(names: str) -> dict[str, Json]:
-    """Columns (names apart by spaces) that only links need."""
-    return {name: {"custom__hideFrom__viz": True} for name in names.split()}
+    """Columns (names apart by spaces) that only links need; their heads are their names, for Grafana mixes up equal ones."""
+    return {name: {"custom__hideFrom__viz": True, "displayName": name} for name in names.split()}
 
 
 def painted(**properties: Any) -> Json:
@@ -49,18 +49,30 @@ def total_first(**properties: Any) -> Json:
     }
 
 
-def table(words: Text, sql: str, shown: Mapping[str, Json], *, pages: bool = False, by: Sequence[tuple[str, bool]] = ()) -> Json:
+def table(
+    words: Text,
+    sql: str,
+    shown: Mapping[str, Json],
+    *,
+    pages: bool = False,
+    by: Sequence[tuple[str, bool]] = (),
+    empty: Word | None = None,
+) -> Json:
     """A table; the columns `shown` in order, each with its further properties.
 
     `pages`: as many rows as fit, the others on further pages. `by`: columns to sort by at first, and whether downwards.
+    `empty`: what stands there where there is no row.
     """
-    defaults = {
+    defaults: Json = {
         "unit": style.TEXT.id,
         "color": {"mode": "thresholds"},
         "thresholds": steps((None, style.NEUTRAL)),
         "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False, "minWidth": 60, "wrapHeaderText": True},
     }
-    overrides = [column(name, sql, table=True, **properties) for name, properties in shown.items()]
+    missing: Json = {"noValue": style.MISSING} if empty else {}
+    if empty:
+        defaults["noValue"] = str(empty)
+    overrides = [column(name, sql, table=True, **{**missing, **properties}) for name, properties in shown.items()]
     options: Json = {"showHeader": True, "cellHeight": "sm", "enablePagination": pages}
     if by:
         heads = {each["matcher"]["options"]: each["properties"][0]["value"] for each in overrides}

@@ -14,8 +14,8 @@ columns:
   passes: {zh: 通过, en: Passes, unit: "", description: "Its Q3 covers the highest flow with the safety factor, the pressure behind it suffices and it registers more."}
   reason: {zh: 原因, en: Reason, unit: "", description: "Why it does not pass: peak_above_q3, pressure, no_gain (registers no more than the present one) or present (it is the present one); empty where it does."}
   saving_m3_year: {zh: 年增计水量, en: Saving a year, unit: m³, description: Volume that it would register more in a year.}
-  saving_cny_year: {zh: 年增收, en: Saving a year (¥), unit: "", format: "#,##0", description: "That volume at the price of the criteria (¥)."}
-  payback_years: {zh: 回收期, en: Payback, unit: "", format: "0.0", description: Price of the candidate over the yearly saving (years); empty without a saving.}
+  saving_cny_year: {zh: 年增收（¥）, en: Saving a year (¥), unit: "", format: "#,##0", description: "That volume at the price of the criteria (¥)."}
+  payback_years: {zh: 回收期（年）, en: Payback (years), unit: "", format: "0.0", description: Price of the candidate over the yearly saving (years); empty without a saving.}
   dn_mm: {description: DN of the candidate.}
   technology: {description: Technology of the candidate.}
   class: {zh: 等级, en: Class, unit: "", description: Class of the candidate.}
@@ -28,7 +28,7 @@ columns:
   below_q2_then: {zh: 换后低于Q2水量, en: Below Q2 then, unit: "", format: "0.0%", description: Share of the volume below Q2 of the candidate.}
   head_room: {zh: 峰值裕量, en: Head-room, unit: "", format: "0%", description: Q3 of the candidate over the highest flow.}
   pressure_then_mpa: {zh: 换后最低压力, en: Pressure then, unit: MPa, description: Lowest pressure of the window less what the candidate loses more than the present meter at the highest flow; empty where pressure is not measured.}
-  price_cny: {zh: 参考价, en: Price, unit: "", format: "#,##0", description: Price of the candidate (¥).}
+  price_cny: {zh: 参考价（¥）, en: Price, unit: "", format: "#,##0", description: Price of the candidate (¥).}
   assumed: {zh: 假定, en: Assumed, unit: "", description: The candidate's sizes are usual values and not of a data sheet.}
 */
 with newest as (

@@ -13,7 +13,7 @@ columns:
   name_en: {zh: 项目（英文）, en: Line, unit: "", description: The line in English.}
   points: {zh: 点数, en: Points, unit: "", format: "#,##0", description: Metering points of the line.}
   volume_m3_year: {zh: 年水量, en: Volume a year, unit: m³, description: "Volume that is or would be registered more, or is lost, in a year; empty where there is none to estimate."}
-  amount_cny_year: {zh: 年金额, en: Amount a year (¥), unit: "", format: "#,##0", description: That volume at the price of the criteria (¥).}
+  amount_cny_year: {zh: 年金额（¥）, en: Amount a year (¥), unit: "", format: "#,##0", description: That volume at the price of the criteria (¥).}
 */
 with best as (
     select meter, fit_class, arg_max(saving_m3_year, saving_m3_year) as saving_m3_year, max(saving_cny_year) as saving_cny_year
