@@ -1,6 +1,6 @@
 /*
 zh: 分组之和等于各表之和
-description: A day's total is the sum of the meters' volumes, and a complete month of a group the sum of its days (1e-6).
+description: A day's total is the sum of the volumes of all meters that are no inlet of a zone, and a complete month of a group the sum of its days (1e-6).
 severity: fail
 because: a meter that is missing or counted twice is a volume that nobody used
 */
@@ -8,6 +8,7 @@ with days as (
     select day as period, sum(cast(volume_m3 * 1e9 as bigint)) / 1e9 as volume_m3
     from daily_usage
     join touched_day using (day)
+    where meter not in (select points.meter from registry.points where inlet_of is not null)
     group by day
 ),
 

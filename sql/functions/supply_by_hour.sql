@@ -1,9 +1,9 @@
 /*
 zh: 逐时总水量
 group: usage
-description: What all meters took in each local clock hour of some days, with the meters of which that is known.
+description: What the meters of all customers took (inlets of zones do not count) in each local clock hour of some days, with the meters of which that is known.
 grain: [hour_start]
-deps: [hourly_usage]
+deps: [hourly_usage, meter]
 parameters:
   first_day: First local day.
   last_day: Last local day, included.
@@ -18,7 +18,9 @@ returns table (hour_start timestamptz, day date, volume_m3 double precision, met
 language sql stable parallel safe as $$
     select usage.hour_start, usage.day, sum(usage.volume_m3 order by meter), count(usage.volume_m3)
     from mart.hourly_usage as usage
-    where usage.day between $1 and $2
+    where
+        usage.day between $1 and $2
+        and not exists (select 1 from mart.meter where meter.meter = usage.meter and meter.inlet_of is not null)
     group by usage.hour_start, usage.day
     order by 1
 $$

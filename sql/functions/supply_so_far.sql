@@ -2,10 +2,10 @@
 zh: 今日累计对比
 group: usage
 description: >-
-  What all meters took on a local day so far, against the same hours of the day before and of the same day a week before. Each comparison counts the
+  What the meters of all customers took on a local day so far (inlets of zones do not count), against the same hours of the day before and of the same day a week before. Each comparison counts the
   hours of those meters whose volume is known on both days, so that what has not come yet is on neither side.
 grain: []
-deps: [hourly_usage]
+deps: [hourly_usage, meter]
 parameters:
   on_day: The local day.
 columns:
@@ -21,7 +21,9 @@ language sql stable parallel safe as $$
     with hours as (
         select meter, day, hour_start, usage.volume_m3
         from mart.hourly_usage as usage
-        where day in ($1, $1 - 1, $1 - 7) and usage.volume_m3 is not null
+        where
+            day in ($1, $1 - 1, $1 - 7) and usage.volume_m3 is not null
+            and not exists (select 1 from mart.meter where meter.meter = usage.meter and meter.inlet_of is not null)
     ),
 
     pairs as (

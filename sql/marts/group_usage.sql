@@ -3,10 +3,10 @@ zh: 分组用水量
 group: metrics
 description: >-
   Volume of all meters of a network, line, industry, region, group, book … in a day, month or year, by who belonged to it at the day; kind all is
-  everybody, each meter once. The sum of what is known: complete tells whether that is all. A meter that belongs to it for a part of a
+  everybody, each meter once. Inlets of zones are not among them: their water is that of the customers behind. The sum of what is known: complete tells whether that is all. A meter that belongs to it for a part of a
   month adds the days of that part. Meters that are read by hand are not among them.
 grain: [kind, code, grain, period]
-deps: [relation, meter_history, daily_usage, monthly_usage]
+deps: [relation, meter_history, daily_usage, monthly_usage, registry]
 partitions: grain
 columns:
   kind: {description: "What the code stands for, a kind of relation; all: every meter."}
@@ -25,7 +25,10 @@ with present as (
         min(coalesce(first_day, date '0001-01-01')) as first_day,
         max(coalesce(last_day + 1, date '9999-12-31')) as next_day
     from meter_history
-    where source is distinct from 'manual'
+    where
+        source is distinct from 'manual'
+        -- What comes into a zone is taken by the customers behind it.
+        and meter not in (select points.meter from registry.points where inlet_of is not null)
     group by meter
 ),
 

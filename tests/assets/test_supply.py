@@ -15,6 +15,7 @@ TABLES = """
 drop schema if exists mart cascade;
 create schema mart;
 create table mart.hourly_usage (meter text, hour_start timestamptz, day date, volume_m3 double precision);
+create table mart.meter (meter text, inlet_of text);
 create table mart.hourly_pressure (meter text, hour_start timestamptz, day date, pressure_mpa double precision);
 create table mart.group_usage
     (kind text, code text, grain text, period date, volume_m3 double precision, meters bigint, complete boolean);
@@ -48,6 +49,14 @@ def test_today_so_far_is_compared_with_the_hours_that_are_known_on_both_days(ser
     hours(served, "M2", 0, [100])  # nothing is known of its yesterday
     found = served.execute("select * from mart.supply_so_far(%s)", [DAY]).fetchone()
     assert found == (MIDNIGHT + timedelta(hours=2), 130, pytest.approx(100), pytest.approx(-50), 2)
+
+
+def test_what_comes_into_a_zone_is_not_counted_beside_the_customers_behind(served: psycopg.Connection) -> None:
+    hours(served, "M1", 0, [10])
+    hours(served, "INLET", 0, [12])
+    served.execute("insert into mart.meter values ('M1', null), ('INLET', 'Z1')")
+    assert served.execute("select volume_m3, meters from mart.supply_so_far(%s)", [DAY]).fetchone() == (10, 1)
+    assert served.execute("select volume_m3, meters from mart.supply_by_hour(%s, %s)", [DAY, DAY]).fetchone() == (10, 1)
 
 
 def test_a_day_of_which_nothing_is_known_has_no_row_and_no_zero(served: psycopg.Connection) -> None:
