@@ -61,8 +61,12 @@ def dashboard(
     until: str = "now",
     annotations: Sequence[Json] = (),
     refresh: str = "1m",
+    with_period: bool = True,
 ) -> Json:
-    """The board of `module`, whose words are its `TITLE` and `MORE`; `since` and `until`: the period at first."""
+    """The board of `module`, whose words are its `TITLE` and `MORE`; `since` and `until`: the period at first.
+
+    Without `with_period` the period goes along unseen: a month or year that people choose is the board's only clock.
+    """
     own, group = import_module(module), module.split(".")[-2]
     return {
         "uid": uid(module),
@@ -75,7 +79,7 @@ def dashboard(
         "graphTooltip": 1,
         "timezone": "",  # the site's zone, which the server has as its default
         "time": {"from": since, "to": until},
-        "timepicker": {},
+        "timepicker": {"hidden": not with_period},
         "refresh": refresh,
         "fiscalYearStartMonth": 0,
         "annotations": {"list": list(annotations)},

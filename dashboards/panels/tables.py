@@ -5,7 +5,7 @@ from typing import Any
 
 from dashboards import Json, style
 from dashboards.panels.core import column, mapping, panel, steps
-from dashboards.vocabulary import TOTAL, Text
+from dashboards.vocabulary import TOTAL, Text, Word
 
 
 def plain(names: str) -> dict[str, Json]:
@@ -38,6 +38,13 @@ def rated(more_is_better: bool | None = None) -> Json:
     return coloured(steps((None, fall), (0, style.NEUTRAL), (0.05, rise)), custom__minWidth=84)
 
 
+def senses() -> Json:
+    """Properties of a column of texts that end with `style.BETTER` or `style.WORSE`, and are coloured by it."""
+    marks = ((style.BETTER, style.GOOD), (style.WORSE, style.BAD))
+    mappings = [{"type": "regex", "options": {"pattern": f"/{mark}$/", "result": {"color": colour}}} for mark, colour in marks]
+    return coloured(mappings=mappings)
+
+
 def total_first(**properties: Any) -> Json:
     """Properties of the first column of a table whose total stands on top: the row whose cell is `TOTAL` is tinted."""
     tint = {"type": "color-background", "mode": "basic", "applyToRow": True}
@@ -49,10 +56,19 @@ def total_first(**properties: Any) -> Json:
     }
 
 
-def table(words: Text, sql: str, shown: Mapping[str, Json], *, pages: bool = False, by: Sequence[tuple[str, bool]] = ()) -> Json:
+def table(
+    words: Text,
+    sql: str,
+    shown: Mapping[str, Json],
+    *,
+    pages: bool = False,
+    by: Sequence[tuple[str, bool]] = (),
+    empty: Word | None = None,
+) -> Json:
     """A table; the columns `shown` in order, each with its further properties.
 
     `pages`: as many rows as fit, the others on further pages. `by`: columns to sort by at first, and whether downwards.
+    `empty`: what stands there when there is no row.
     """
     defaults = {
         "unit": style.TEXT.id,
@@ -65,6 +81,10 @@ def table(words: Text, sql: str, shown: Mapping[str, Json], *, pages: bool = Fal
     if by:
         heads = {each["matcher"]["options"]: each["properties"][0]["value"] for each in overrides}
         options["sortBy"] = [{"displayName": heads[name], "desc": downwards} for name, downwards in by]
+    if empty:
+        defaults["noValue"] = str(empty)
+        for each in overrides:
+            each["properties"].append({"id": "noValue", "value": style.MISSING})
     return panel("table", words, sql, defaults=defaults, overrides=overrides, options=options)
 
 
@@ -82,4 +102,24 @@ def matrix(
                 "properties": [{"id": key, "value": value} for key, value in properties.items()],
             }
         )
+    return made
+
+
+CALLED = "code\\source_words"
+"""The column of a class's code in both queries of a table that `spread` widens: Grafana names it so."""
+
+
+def spread(made: Json, sql: str) -> Json:
+    """The table `made`, whose rows have their class in the column `CALLED`, with a column more for each source of `sql`.
+
+    Rows of `sql` are code, source_words and customers: which sources there are is data, so Grafana makes the columns.
+    """
+    second = {**made["targets"][0], "refId": "B", "rawSql": sql}
+    as_columns = {"columnField": "source_words", "rowField": "code", "valueField": "customers", "emptyValue": "null"}
+    made["targets"].append(second)
+    made["fieldConfig"]["defaults"]["custom"]["minWidth"] = 120
+    made["transformations"] = [
+        {"id": "groupingToMatrix", "filter": {"id": "byRefId", "options": "B"}, "options": as_columns},
+        {"id": "joinByField", "options": {"byField": CALLED, "mode": "outer"}},
+    ]
     return made
