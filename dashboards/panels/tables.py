@@ -117,6 +117,7 @@ def spread(made: Json, sql: str) -> Json:
     second = {**made["targets"][0], "refId": "B", "rawSql": sql}
     as_columns = {"columnField": "source_words", "rowField": "code", "valueField": "customers", "emptyValue": "null"}
     made["targets"].append(second)
+    made["fieldConfig"]["overrides"] += [column(name, sql) for name in ("code", "source_words")]
     made["fieldConfig"]["defaults"]["custom"]["minWidth"] = 120
     made["transformations"] = [
         {"id": "groupingToMatrix", "filter": {"id": "byRefId", "options": "B"}, "options": as_columns},

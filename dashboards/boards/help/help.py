@@ -147,6 +147,5 @@ def board() -> Json:
         constants,
         since="now-24h",
         refresh="",
-        with_ticker=False,
         with_period=False,
     )

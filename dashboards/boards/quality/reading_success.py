@@ -2,8 +2,8 @@
 
 from dashboards import Json, style, thresholds
 from dashboards.board import dashboard, row
+from dashboards.home_panels import covered
 from dashboards.links import to_customer, to_meter
-from dashboards.overview import covered
 from dashboards.panels.charts import LIMIT, curves, strip
 from dashboards.panels.core import fixed, steps
 from dashboards.panels.tables import coloured, hidden, plain, table
