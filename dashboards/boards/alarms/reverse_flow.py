@@ -132,7 +132,7 @@ def board() -> Json:
         ),
         tile(
             words(
-                "夜间疑似漏水",
+                "疑似漏水",
                 "Suspected leaks",
                 "时段内最后一夜疑似漏水的水表与日漏失量。",
                 "Of the last night: meters and loss a day.",

@@ -16,7 +16,7 @@ CONTACT = Word(
 ${contact:text}
 
 - [工作台](${desk:raw})：确认报警、维护资料、查报文、换表、值班大屏
-- [报警处置手册](${runbook:raw})：每种报警的含义、核查与处理
+- 报警处置手册（${runbook:text}）：每种报警的含义、核查与处理
 - [运行健康](/d/pipeline)：数据与图表的时效、备份；[隔离区与档案](/d/quarantine)：为什么没有入库
 
 联系人在设置 `[site] contact` 里填写。""",
@@ -25,7 +25,7 @@ ${contact:text}
 ${contact:text}
 
 - [Desk](${desk:raw}): acknowledge alarms, maintain the registry, frames, changes of meters, the wall
-- [Runbook](${runbook:raw}): what each alarm means, how to check it, what to do
+- Runbook (${runbook:text}): what each alarm means, how to check it, what to do
 - [Running](/d/pipeline): age of data and figures, backups; [Quarantine](/d/quarantine): why something was not stored
 
 The setting `[site] contact` has whom to ask.""",

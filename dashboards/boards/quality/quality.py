@@ -103,7 +103,7 @@ def board() -> Json:
             thresholds=some(style.WARN),
         ),
         tile(
-            words("校验发现", "Findings", "违反校验规则的表日数。", "Days of a meter that break a rule."),
+            words("校验发现数", "Findings", "违反校验规则的表日数。", "Days of a meter that break a rule."),
             FINDINGS,
             ["findings"],
             thresholds=some(style.WARN),

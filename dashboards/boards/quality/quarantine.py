@@ -77,7 +77,7 @@ def board() -> Json:
             thresholds=some(style.BAD),
         ),
         tile(
-            words("档案缺漏", "Registry gaps", "登记表与营收资料的缺漏。", "What is missing or does not fit."),
+            words("缺漏数", "Registry gaps", "登记表与营收资料的缺漏。", "What is missing or does not fit."),
             GAPS,
             ["gaps"],
             thresholds=some(style.WARN),
@@ -93,7 +93,7 @@ def board() -> Json:
             ["match_share"],
         ),
         tile(
-            words("检定到期", "To verify", "检定已到期的水表。", "Meters whose verification is due."),
+            words("到期水表", "To verify", "检定已到期的水表。", "Meters whose verification is due."),
             DUE,
             ["meters"],
             thresholds=some(style.WARN),

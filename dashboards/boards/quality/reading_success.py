@@ -60,7 +60,7 @@ def board() -> Json:
     """The dashboard JSON."""
     tiles = [
         tile(
-            words("抄读成功率", "Success", "时段内最后一个完整日。", "The last whole day of the period."),
+            words("最近成功率", "Success", "时段内最后一个完整日。", "The last whole day of the period."),
             f"SELECT share {LAST}",
             ["share"],
         ),

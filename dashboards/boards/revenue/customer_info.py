@@ -17,7 +17,7 @@ MORE = Word(
 
 FOUND = """SELECT customer_name, key_kind, key, customer_no, address
 FROM mart.customer_search
-WHERE ${search:sqlstring} <> '' AND key ILIKE '%' || ${search:sqlstring} || '%'
+WHERE CASE ${search:sqlstring} WHEN '' THEN key_kind = 'name' ELSE key ILIKE '%' || ${search:sqlstring} || '%' END
 ORDER BY lower(key) <> lower(${search:sqlstring}), customer_no, key_kind
 LIMIT 50"""
 BASIC = f"""SELECT customer_no, name, industry_name, region_name, address, meters, meters_manual, source
@@ -61,7 +61,7 @@ def board() -> Json:
         words(
             "查找结果",
             "Found",
-            "名称、编号、水表（含换下的）或地址含有所查文字的客户，最多 50 行；点击一行选定。",
+            "在上方「查找」输入名称、编号、水表（含换下的）或地址的一部分，最多 50 行；点击一行选定。",
             "Customers whose name, number, meter (also a former one) or address has the text, at most 50; click one "
             "to choose it.",
         ),
@@ -76,7 +76,7 @@ def board() -> Json:
             "customer_no": {"custom__width": 110},
             "address": {"custom__minWidth": 160},
         },
-        empty=Word("在上方「查找」输入名称、编号、水表或地址", "Type a name, number, meter or address above"),
+        empty=Word("没有这样的名称、编号、水表或地址", "No such name, number, meter or address"),
     )
     tiles = [
         tile(words("未收金额", "Outstanding", "全部账单的未收金额。", "Unpaid of all bills."), OWED, ["outstanding"]),
