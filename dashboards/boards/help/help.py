@@ -33,7 +33,7 @@ The setting `[site] contact` has whom to ask.""",
 READING = Word(
     """| 看到 | 含义 |
 |---|---|
-| — | 没有值：没有数据、没有基期、或无法计算。没有不等于 0 |
+| — | 没有值：缺数、缺基期、或无法计算。没有不等于 0 |
 | 覆盖率低于 100% | 这一日或月缺数，水量只是已知部分；不完整的不参与极值与系数 |
 | （至今） | 月或年还没有结束，只算到今天；月份、日期先给出最近一个已结束的 |
 | 红、橙 | 异常：红要马上处理，橙要看一看；正常的不着色 |
@@ -44,7 +44,7 @@ READING = Word(
 | 标题旁的 ⓘ | 这张图表的定义、时段、口径 |""",
     """| What you see | What it means |
 |---|---|
-| — | no value: no data, no base, or it cannot be computed; missing is not 0 |
+| — | no value: data or base are missing, or it cannot be computed; missing is not 0 |
 | coverage below 100 % | data of the day or month are missing, its volume is the known part; it is in no extreme |
 | (so far) | the month or year is not over; choices begin with the last one that is |
 | red, orange | exceptions: red wants action, orange a look; what is normal has no colour |
@@ -143,7 +143,7 @@ def board() -> Json:
     constants = [hidden_constant(name, "") for name in ("utility", "contact", "runbook")]
     return dashboard(
         __name__,
-        [row(13, (9, ask), (15, reading)), row(12, *menus), row(17, glossary)],
+        [row(12, (9, ask), (15, reading)), row(11, *menus), row(16, glossary)],
         constants,
         since="now-24h",
         refresh="",

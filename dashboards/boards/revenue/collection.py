@@ -78,7 +78,7 @@ LIMIT 2000"""
 def board() -> Json:
     """The dashboard JSON."""
     first = total_first(
-        custom__minWidth=130,
+        custom__minWidth=110,
         displayName="${kind:text}",
         **to("collection", Word("看其走势与未收账单", "See its course and open bills"), keep="month kind", code="code"),
     )
@@ -151,7 +151,7 @@ def board() -> Json:
         ),
         open_bills(),
         {
-            "customer_name": {**to_customer(), "custom__minWidth": 170},
+            "customer_name": {**to_customer(), "custom__width": 160},
             "meter": {"custom__width": 80},
             "bill_no": {"custom__minWidth": 100},
             **plain("account_month due_on"),
