@@ -24,10 +24,12 @@ GROUPS = ("overview", "display", "analysis", "alarms", "revenue", "quality", "he
 
 
 class Links(NamedTuple):
-    """Where links lead, besides Grafana itself: the desk, and the page that has what to do."""
+    """Where links lead, besides Grafana itself: the desk, and the page that has what to do; and whose boards they are."""
 
     desk: str = "http://127.0.0.1:3020"
     runbook: str = "docs/runbook.md"
+    utility: str = ""
+    contact: str = ""
 
     def what_to_do(self, code: str) -> str:
         """The section of an alarm code (or of its template) in the runbook."""
@@ -57,8 +59,9 @@ def all_boards(language: str = "zh", links: Links = LINKS) -> dict[str, Json]:
         boards = {uid(name): importlib.import_module(name).board() for group in GROUPS for name in _modules(f"boards.{group}")}
     for board in boards.values():
         for variable in board["templating"]["list"]:
-            if variable["name"] == "desk":
-                variable |= {"query": links.desk, "current": {"value": links.desk, "text": links.desk}}
+            if variable["type"] == "constant":
+                value = getattr(links, variable["name"])
+                variable |= {"query": value, "current": {"value": value, "text": value}}
     return boards
 
 

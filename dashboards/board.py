@@ -10,7 +10,7 @@ from typing import NamedTuple
 from dashboards import Json, Links, groups, style, thresholds, uid
 from dashboards.panels.core import DATASOURCE
 from dashboards.ticker import HEIGHT, ticker
-from dashboards.variables import METER, ZONE, hidden_constant
+from dashboards.variables import METER, ZONE, hidden_constant, midnight
 from dashboards.vocabulary import ALARM_LINK, SHADES, Word, language
 
 SCHEMA_VERSION = 41
@@ -61,8 +61,12 @@ def dashboard(
     until: str = "now",
     annotations: Sequence[Json] = (),
     refresh: str = "1m",
+    with_period: bool = True,
 ) -> Json:
-    """The board of `module`, whose words are its `TITLE` and `MORE`; `since` and `until`: the period at first."""
+    """The board of `module`, whose words are its `TITLE` and `MORE`; `since` and `until`: the period at first.
+
+    Without `with_period` the period goes along unseen: a month or year that people choose is the board's only clock.
+    """
     own, group = import_module(module), module.split(".")[-2]
     return {
         "uid": uid(module),
@@ -75,7 +79,7 @@ def dashboard(
         "graphTooltip": 1,
         "timezone": "",  # the site's zone, which the server has as its default
         "time": {"from": since, "to": until},
-        "timepicker": {},
+        "timepicker": {"hidden": not with_period},
         "refresh": refresh,
         "fiscalYearStartMonth": 0,
         "annotations": {"list": list(annotations)},
@@ -153,7 +157,7 @@ def days_off() -> Json:
     """Weekends and holidays of the calendar, where the period is short enough to tell days apart."""
     return annotation(
         SHADES["days_off"],
-        f"""SELECT day AT TIME ZONE {ZONE} AS time, (day + 1) AT TIME ZONE {ZONE} AS timeend,
+        f"""SELECT {midnight("day")} AS time, {midnight("day + 1")} AS timeend,
   coalesce(holiday_{language()}, '{SHADES["rest"]}') AS text
 FROM mart.calendar
 WHERE day_kind <> 'work' AND {_short(thresholds.SHADED_DAYS)}

@@ -10,11 +10,8 @@ from dashboards.panels.tables import table
 from dashboards.panels.texts import text
 from dashboards.panels.tiles import some, tile
 from dashboards.ticker import WHO
-from dashboards.variables import ZONE
+from dashboards.variables import TODAY, midnight
 from dashboards.vocabulary import Text, Word, words
-
-TODAY = f"CAST(now() AT TIME ZONE {ZONE} AS date)"
-"""The local day."""
 
 SO_FAR = f"SELECT volume_m3, change_pct FROM mart.supply_so_far({TODAY})"
 YESTERDAY = f"SELECT volume_m3, week_change_pct FROM mart.group_so_far('all', 'all', {TODAY})"
@@ -48,7 +45,7 @@ ARRIVAL = f"""WITH worst AS (
   SELECT meter FROM mart.daily_usage WHERE day BETWEEN {TODAY} - 14 AND {TODAY} - 1
   GROUP BY meter ORDER BY min(coverage), meter LIMIT {thresholds.STRIP_ROWS}
 )
-SELECT d.day AT TIME ZONE {ZONE} AS "time", d.meter AS metric, d.coverage
+SELECT {midnight("d.day")} AS "time", d.meter AS metric, d.coverage
 FROM mart.daily_usage AS d
 JOIN worst ON worst.meter = d.meter
 WHERE d.day BETWEEN {TODAY} - 14 AND {TODAY} - 1
@@ -57,7 +54,7 @@ ORDER BY 1, 2"""
 
 def indicator(code: str, name: str) -> str:
     """SQL of the course of a line of the revenue indicators over thirteen whole months, as column `name`."""
-    return f"""SELECT k.month AT TIME ZONE {ZONE} AS "time", CAST(k.value AS double precision) AS {name}
+    return f"""SELECT {midnight("k.month")} AS "time", CAST(k.value AS double precision) AS {name}
 FROM mart.revenue_kpi AS k
 WHERE k.code = '{code}' AND k.month > {TODAY} - interval '14 months' AND NOT k.to_date
 ORDER BY k.month"""

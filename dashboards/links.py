@@ -28,6 +28,17 @@ def to_customer(field: str = "customer_no") -> Json:
     return to("customer", Word("查看客户", "See the customer"), customer_no=field)
 
 
+def to_meter_between() -> Json:
+    """The same, with the period between the columns `from_ms` and `to_ms` of the row (`milliseconds`)."""
+    between = "from=${__data.fields.from_ms}&to=${__data.fields.to_ms}"
+    return to("meter", Word("查看此期间的水表", "See the meter in this period"), period=between, meter="meter")
+
+
+def milliseconds(moment: str) -> str:
+    """SQL of an instant as Grafana has times in links."""
+    return f"CAST(CAST(1000 * extract(epoch FROM {moment}) AS bigint) AS text)"
+
+
 def to_desk() -> Json:
     """The property of a column of an alarm's row (its id in the column `alarm_id`) that leads to its page in the desk."""
     return _outside(ALARM_LINK["desk"], "/alarms/${__data.fields.alarm_id}")
@@ -46,6 +57,11 @@ def to_maintain() -> Json:
 def to_frames() -> Json:
     """The property of a curve, on a board with the variable `meter`: its points lead to the frames that they come from."""
     return _outside(ALARM_LINK["frames"], "/frames?meter=${meter:percentencode}&at=${__value.time}")
+
+
+def to_maintenance() -> Json:
+    """The property of a column that leads to the registry's files in the desk."""
+    return _outside(Word("在工作台维护资料", "Maintain the registry in the desk"), "/maintain")
 
 
 def _outside(title: Word, path: str) -> Json:

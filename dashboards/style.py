@@ -49,6 +49,9 @@ PREDEFINED = {"%": "percent", "s": "s"}
 GROUPED = "currency:financial:"
 """The one unit of Grafana's with separators of thousands and fixed decimals; a prefix follows, or with `:suffix` a suffix."""
 
+BETTER, WORSE = "\u200b", "\u200c"
+"""Unseen at the end of a text whose colour they decide (`panels.tables.senses`)."""
+
 _NOTHING = "\u200b"
 
 

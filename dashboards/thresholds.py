@@ -12,6 +12,21 @@ COVERAGE_COMPLETE = 0.999999
 COVERAGE_POOR = 0.5
 """Share of a day below which the quality strip turns red."""
 
+SCORE_POOR, SCORE_FAIR = 60, 80
+"""Points of the quality score: below the first there is an alarm (`alarm.quality_score`), from the second on all is well."""
+
+CLOCK_OFF_S = 120
+"""s: a clock farther off costs the points of the quality score (criterion `quality.clock_s`)."""
+
+DUE_SOON_DAYS = 90
+"""Days before a verification in which it is listed as due."""
+
+GRID_ROWS = 40
+"""Meters of a grid of meters and days, the worst ones."""
+
+LISTED_ROWS = 2000
+"""Rows that a list of meters or bills sends to a browser at most."""
+
 BATTERY_LOW_V = 3.3
 """V: below it a terminal's battery is to be changed (BATT)."""
 

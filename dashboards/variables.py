@@ -7,21 +7,29 @@ from collections.abc import Mapping
 
 from dashboards import Json, thresholds
 from dashboards.panels.core import DATASOURCE
-from dashboards.vocabulary import ALL, GRAINS, SO_FAR, TECHNOLOGIES, VARIABLES, Word, language
+from dashboards.vocabulary import ALL, GRAINS, SO_FAR, TECHNOLOGIES, TOTAL, VARIABLES, Word, language
 
 METER = "${meter:sqlstring}"
 CUSTOMER = "${customer_no:sqlstring}"
 KIND, CODE = "${kind:sqlstring}", "${code:sqlstring}"
 MONTH, YEAR, DAY, GRAIN, PERIOD = (f"${{{name}:sqlstring}}" for name in ("month", "year", "day", "grain", "period"))
 ZONE = "${__timezone:sqlstring}"
+TODAY = f"CAST(now() AT TIME ZONE {ZONE} AS date)"
+"""SQL of the local day."""
+FROM_DAY, TO_DAY = (f"CAST(CAST($__time{end}() AS timestamptz) AT TIME ZONE {ZONE} AS date)" for end in ("From", "To"))
+"""SQL of the local days in which the time range begins and ends."""
+
+
+def midnight(day: str) -> str:
+    """SQL of the instant at which a civil day begins."""
+    return f"CAST({day} AS timestamp) AT TIME ZONE {ZONE}"
+
 
 THE_DAY, THE_MONTH, THE_YEAR = (
     f"(SELECT day FROM mart.calendar WHERE CAST(day AS text) = {chosen})"
     for chosen in (DAY, f"{MONTH} || '-01'", f"{YEAR} || '-01-01'")
 )
 """SQL of the chosen day, month, year as a date; null for what is none."""
-FROM_DAY, TO_DAY = (f"CAST(CAST($__time{end}() AS timestamptz) AT TIME ZONE {ZONE} AS date)" for end in ("From", "To"))
-"""SQL of the local days in which the time range begins and ends."""
 
 
 def choice(name: str, sql: str, *, after_period: bool = False, unseen: bool = False) -> Json:
@@ -216,6 +224,52 @@ ORDER BY r.passes DESC NULLS LAST, r.payback_years NULLS LAST, c.dn_mm >= m.dn_m
 def grain(first: str = "day") -> Json:
     """By day, month or year; `first` is the default."""
     return fixed_choice("grain", {first: GRAINS[first], **GRAINS})
+
+
+def month_of_accounts() -> Json:
+    """A month of billing, the last that is over first; the running one is marked."""
+    return choice(
+        "month",
+        f"""SELECT to_char(month, 'YYYY-MM') AS __value,
+  to_char(month, 'YYYY-MM') || CASE WHEN to_date THEN '{SO_FAR}' ELSE '' END AS __text
+FROM mart.revenue_kpi
+WHERE line = 1
+ORDER BY to_date, month DESC""",
+    )
+
+
+def year_of_accounts() -> Json:
+    """A year of billing, the last that is over first; the running one is marked."""
+    return choice(
+        "year",
+        f"""SELECT to_char(year, 'YYYY') AS __value, to_char(year,
+          'YYYY') || CASE WHEN is_over THEN '' ELSE '{SO_FAR}' END AS __text
+FROM (
+  SELECT year, max(last_month) >= CAST(year + interval '11 months' AS date) AS is_over FROM mart.usage_by_class_year GROUP BY year
+) AS known
+ORDER BY is_over DESC, year DESC""",
+    )
+
+
+def class_or_total() -> Json:
+    """A class of billing of the chosen classification; first the total of all of them."""
+    return choice(
+        "code",
+        f"""SELECT code AS __value, CASE WHEN code = 'all' THEN '{TOTAL}' ELSE max(name_{language()}) END AS __text
+FROM mart.usage_by_class_year
+WHERE kind = {KIND}
+GROUP BY code
+ORDER BY code <> 'all', 2, 1""",
+    )
+
+
+def of_class_then(meter: str, month: str) -> str:
+    """SQL whether a meter belonged at the end of a month to the chosen class: `all` is every one, `none` those of no class."""
+    held = f"""EXISTS (SELECT 1 FROM mart.relation AS belongs
+    WHERE belongs.meter = {meter} AND belongs.kind = {KIND} AND {CODE} IN ('none', belongs.code)
+      AND coalesce(belongs.valid_from < {month} + interval '1 month', true)
+      AND coalesce(belongs.valid_to >= {month} + interval '1 month', true))"""
+    return f"({CODE} = 'all' OR ({CODE} = 'none') <> {held})"
 
 
 def region() -> Json:

@@ -94,6 +94,24 @@ COMPUTED: dict[str, Column] = {
     "measured_value": Column(Word("数值", "Value"), "", ""),
     "value_limit": Column(Word("值 / 限", "Value / limit"), "", ""),
     "from_ms": Column(Word("曲线起", "Chart from"), "", ""),
+    "code\\source_words": Column(Word("类别代码", "Code"), "", ""),
+    "bills": Column(Word("账单数", "Bills"), "", "#,##0"),
+    "comparable_bills": Column(Word("可比账单", "Comparable bills"), "", "#,##0"),
+    "part_m3": Column(Word("差额部分", "Part"), "m³", "#,##0.0"),
+    "days": Column(Word("天数", "Days"), "", "#,##0"),
+    "days_complete": Column(Word("完整天数", "Complete days"), "", "#,##0"),
+    "days_poor": Column(Word("低于 60 分天数", "Days below 60"), "", "#,##0"),
+    "findings": Column(Word("校验发现", "Findings"), "", "#,##0"),
+    "terminals": Column(Word("终端数", "Terminals"), "", "#,##0"),
+    "gaps": Column(Word("缺数", "Gaps"), "", "#,##0"),
+    "advice": Column(Word("处理办法", "What to do"), "", ""),
+    "events": Column(Word("次数", "Events"), "", "#,##0"),
+    "reports": Column(Word("报表数", "Reports"), "", "#,##0"),
+    "took_s": Column(Word("用时", "Took"), "s", "0"),
+    "reverse_m3h": Column(Word("反向流量", "Reverse flow"), "m³/h", "#,##0.00"),
+    "age_min": Column(Word("距今", "Age"), "min", "#,##0"),
+    "account_year": Column(Word("年度", "Year"), "", ""),
+    "leads_to": Column(Word("明细看板", "Leads to"), "", ""),
     "to_ms": Column(Word("曲线止", "Chart to"), "", ""),
     "kind": Column(Word("报警类型", "Kind of alarm"), "", ""),
     "times": Column(Word("次数", "Alarms"), "", "#,##0"),
@@ -156,6 +174,7 @@ VARIABLES: dict[str, Word] = {
     "rows": Word("户数", "Rows"),
     "region": Word("区域", "Region"),
     "state": Word("状态", "State"),
+    "reason": Word("原因", "Reason"),
     "severity": Word("级别", "Severity"),
 }
 
@@ -163,6 +182,8 @@ ALL = Word("全部", "all")
 SO_FAR = Word("（至今）", " (so far)")
 """Beside a period that is not over."""
 TOTAL = Word("合计", "Total")
+SO_FAR = Word("（至今）", " (so far)")
+"""Marks a month or year that is not over."""
 VALUES: dict[str, Word] = {"none": Word("未填", "none")}
 
 ALARM_LINK: dict[str, Word] = {
@@ -255,6 +276,84 @@ FLOW_ZONES: dict[str, Word] = {
     "above_q4": Word("> Q4", "> Q4"),
 }
 ANSWERS: dict[str, Word] = {"true": Word("是", "yes"), "false": Word("否", "no")}
+_REPLAY = Word("登记后用 mainflow journal replay 重放", "register it, then mainflow journal replay")
+_LINE = Word("查线路与信号；偶发可不管", "look at line and signal; now and then it is harmless")
+_CLOCK = Word("校准终端时钟", "set the clock of the terminal")
+_DATES = Word("核对登记表的装拆日期", "check the dates of the terminal in the registry")
+_SENDER = Word("核对终端口令、号码与接入方", "check password, number and who connects")
+ADVICE: dict[str, Word] = {
+    "BAD_CRC": _LINE,
+    "BAD_LENGTH": _LINE,
+    "NOISE": _LINE,
+    "UNKNOWN_LINK": _SENDER,
+    "LATE_ANSWER": Word("加长等待时间", "wait longer for answers"),
+    "BAD_BODY": Word("核对终端规约与型号", "check protocol and model of the terminal"),
+    "BAD_TIME": _CLOCK,
+    "FUTURE_TIME": _CLOCK,
+    "OLD_TIME": _CLOCK,
+    "NOT_INSTALLED": _DATES,
+    "REMOVED": _DATES,
+    "UNKNOWN_TERMINAL": _REPLAY,
+    "CONFLICT": Word("先到的已用；核对终端", "the first is used; check the terminal"),
+    "STORE_REFUSED": Word("查原始库，恢复后重放", "look at the raw store, then replay"),
+    "WRONG_PASSWORD": _SENDER,
+    "FOREIGN_STATION": _SENDER,
+    "FOREIGN_SENDER": _SENDER,
+    "REPLAYED": Word("无需处理", "nothing"),
+}
+"""What to do about what is kept aside, by the code of its reason."""
+
+GAP_ADVICE: dict[str, Word] = {
+    "missing_attribute": Word("在 terminals.csv 补填此列", "fill the column in terminals.csv"),
+    "no_card": Word("请营收建卡，或核对表号", "ask billing for a card, or check the name of the meter"),
+    "no_terminal": Word("人工抄表的无需处理；远传的核对 terminals.csv 的表号", "none if read by hand; else check terminals.csv"),
+    "no_bill": Word("请营收核对此卡是否应开账", "ask billing whether the card should be billed"),
+    "bill_without_meter": Word("请营收核对账单的表号", "ask billing to check the meter of the bills"),
+    "relation_overruled": Word("改 relations.csv 或请营收更正", "correct relations.csv, or ask billing to"),
+}
+"""What to do about a gap of the registry, by its code."""
+
+CAUSES: dict[str, Word] = {
+    "network": Word("管网波动", "network"),
+    "pumping": Word("违规抽水", "pumping"),
+    "theft": Word("人为偷水", "theft"),
+    "check_valve": Word("止回阀故障", "check valve"),
+    "unclear": Word("原因待查", "unclear"),
+    "burst": Word("爆管漏水", "burst or leak"),
+    "equipment": Word("设备故障", "equipment"),
+    "works": Word("检修施工", "works"),
+    "usage": Word("用户用水变化", "usage"),
+    "false_alarm": Word("误报", "false alarm"),
+}
+"""Causes that ship, of reverse flow and of alarms; one of the utility's own shows as it is."""
+
+BILL_KINDS: dict[str, Word] = {
+    "bill": Word("账单", "bill"),
+    "credit": Word("红冲", "credit note"),
+    "cancelled": Word("已作废", "cancelled"),
+}
+TIMINGS: dict[str, Word] = {
+    "current": Word("当月费", "of this month"),
+    "arrears": Word("往月费", "of arrears"),
+    "advance": Word("预收", "in advance"),
+    "unassigned": Word("未对账单", "no bill"),
+}
+KEYS: dict[str, Word] = {
+    "name": Word("名称", "name"),
+    "number": Word("编号", "number"),
+    "meter": Word("水表", "meter"),
+    "address": Word("地址", "address"),
+}
+METER_SOURCES: dict[str, Word] = {
+    "smart": Word("智能表", "smart"),
+    "amr": Word("其他远传", "other AMR"),
+    "manual": Word("人工抄表", "by hand"),
+}
+CYCLE_SOURCES: dict[str, Word] = {
+    "register": Word("远传读数", "register"),
+    "actual": Word("实抄", "actual reads"),
+    "estimated": Word("估抄", "estimated reads"),
+}
 SOURCES: dict[str, Word] = {"billing": Word("营收系统", "billing"), "registry": Word("登记表", "registry")}
 
 TELLING: dict[str, Word] = {

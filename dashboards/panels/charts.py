@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dashboards import Json, style
+from dashboards import Json, columns, style
 from dashboards.panels.core import column, fixed, panel, steps, unit_of
 from dashboards.vocabulary import Text
 
@@ -199,7 +199,7 @@ def bars(
     options = {
         "xField": x,
         "orientation": "horizontal" if horizontal else "vertical",
-        "showValue": "auto" if horizontal and len(columns) == 1 else "never",
+        "showValue": "never",  # the longest bar's would be cut
         "text": {"valueSize": 12},
         "stacking": "normal" if stacked else "none",
         "groupWidth": 0.7,
@@ -226,7 +226,8 @@ def shares(words: Text, sql: str, value: str) -> Json:
         "tooltip": {"mode": "single", "sort": "none"},
         "displayLabels": [],
     }
-    defaults = {"unit": unit_of(value, sql), "color": {"mode": "palette-classic"}}
+    shown = style.unit(columns.column(value, sql))
+    defaults = {"unit": shown.id, "decimals": shown.decimals, "color": {"mode": "palette-classic"}}
     return panel("piechart", words, sql, defaults=defaults, overrides=[], options=options)
 
 

@@ -38,6 +38,13 @@ def rated(more_is_better: bool | None = None) -> Json:
     return coloured(steps((None, fall), (0, style.NEUTRAL), (0.05, rise)), custom__minWidth=84)
 
 
+def senses() -> Json:
+    """Properties of a column of texts that end with `style.BETTER` or `style.WORSE`, and are coloured by it."""
+    marks = ((style.BETTER, style.GOOD), (style.WORSE, style.BAD))
+    mappings = [{"type": "regex", "options": {"pattern": f"/{mark}$/", "result": {"color": colour}}} for mark, colour in marks]
+    return coloured(mappings=mappings)
+
+
 def total_first(**properties: Any) -> Json:
     """Properties of the first column of a table whose total stands on top: the row whose cell is `TOTAL` is tinted."""
     tint = {"type": "color-background", "mode": "basic", "applyToRow": True}
@@ -94,4 +101,25 @@ def matrix(
                 "properties": [{"id": key, "value": value} for key, value in properties.items()],
             }
         )
+    return made
+
+
+CALLED = "code\\source_words"
+"""The column of a class's code in both queries of a table that `spread` widens: Grafana names it so."""
+
+
+def spread(made: Json, sql: str) -> Json:
+    """The table `made`, whose rows have their class in the column `CALLED`, with a column more for each source of `sql`.
+
+    Rows of `sql` are code, source_words and customers: which sources there are is data, so Grafana makes the columns.
+    """
+    second = {**made["targets"][0], "refId": "B", "rawSql": sql}
+    as_columns = {"columnField": "source_words", "rowField": "code", "valueField": "customers", "emptyValue": "null"}
+    made["targets"].append(second)
+    made["fieldConfig"]["overrides"] += [column(name, sql) for name in ("code", "source_words")]
+    made["fieldConfig"]["defaults"]["custom"]["minWidth"] = 120
+    made["transformations"] = [
+        {"id": "groupingToMatrix", "filter": {"id": "byRefId", "options": "B"}, "options": as_columns},
+        {"id": "joinByField", "options": {"byField": CALLED, "mode": "outer"}},
+    ]
     return made

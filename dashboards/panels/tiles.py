@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from dashboards import Json, style
+from dashboards import Json, columns, style
 from dashboards.panels.core import column, panel, steps, unit_of
 from dashboards.vocabulary import Text
 
@@ -41,8 +41,16 @@ def tile(
         "wideLayout": True,
         "text": {"titleSize": 13, "valueSize": 24},
     }
-    overrides = [column(name, of[name], table=len(names) > 1, **(looks or {}).get(name, {})) for name in names]
+    overrides = [
+        column(name, of[name], table=len(names) > 1, **{**_no_cents(name, of[name]), **(looks or {}).get(name, {})})
+        for name in names
+    ]
     return panel("stat", words, sql, defaults=defaults, overrides=overrides, options=options, **more)
+
+
+def _no_cents(name: str, sql: str) -> Json:
+    """A tile has no room for the cents of a sum of money; tables have them."""
+    return {"decimals": 0} if columns.column(name, sql).unit == "¥" else {}
 
 
 def some(colour: str) -> Json:

@@ -78,6 +78,9 @@ class SiteSettings:
     """`[site]`: the utility and its local time. Raises `SettingError` where `zone` is no IANA time zone."""
 
     utility: str = setting("示例水务 Example Water", "name of the utility, printed on reports", "水务公司名称")
+    contact: str = setting(
+        "", "whom to ask at the utility: name, telephone, on the help board", "本公司联系人、电话，显示在帮助看板"
+    )
     zone: str = setting("Asia/Shanghai", "IANA time zone of the local days", "本地时区")
     language: str = setting("zh", "language of reports and of Grafana's own menus", "报表与界面语言", choices=("zh", "en"))
 

@@ -243,8 +243,8 @@ def links(settings: Settings) -> "Links":
     """Where notifications and boards lead besides Grafana."""
     from dashboards import Links
 
-    own = settings[DeskSettings]
-    return Links(own.link(own.port), settings[TellingSettings].runbook_url)
+    own, site = settings[DeskSettings], settings[SiteSettings]
+    return Links(own.link(own.port), settings[TellingSettings].runbook_url, site.utility, site.contact)
 
 
 class Process:

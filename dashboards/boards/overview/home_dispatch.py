@@ -2,12 +2,12 @@
 
 from dashboards import Json, style, thresholds
 from dashboards.board import dashboard, row
-from dashboards.home_panels import TODAY, below, menu_of, open_alarms, reporting, supply, supply_tiles, to_handle
+from dashboards.home_panels import below, menu_of, open_alarms, reporting, supply, supply_tiles, to_handle
 from dashboards.links import to, to_customer, to_meter
 from dashboards.panels.charts import many_curves
 from dashboards.panels.core import steps
 from dashboards.panels.tables import coloured, hidden, table
-from dashboards.variables import ZONE
+from dashboards.variables import TODAY, midnight
 from dashboards.vocabulary import Word, language, words
 
 TITLE = Word("调度", "Dispatch")
@@ -33,7 +33,7 @@ FROM mart.pressure_by_hour AS p
 LEFT JOIN (
   SELECT DISTINCT ON (code) code, name_zh, name_en FROM mart.relation WHERE kind = 'network' ORDER BY code
 ) AS r ON r.code = p.code
-WHERE p.kind = 'network' AND p.hour_start >= ({TODAY} - 2) AT TIME ZONE {ZONE}
+WHERE p.kind = 'network' AND p.hour_start >= {midnight(f"{TODAY} - 2")}
 ORDER BY 1, 2"""
 
 

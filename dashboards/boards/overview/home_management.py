@@ -2,12 +2,12 @@
 
 from dashboards import Json, style, thresholds
 from dashboards.board import dashboard, row
-from dashboards.home_panels import TODAY, leaks, menu_of, money, open_alarms, reporting, supply_by_month, supply_tiles
+from dashboards.home_panels import leaks, menu_of, money, open_alarms, reporting, supply_by_month, supply_tiles
 from dashboards.links import to_customer
 from dashboards.panels.charts import curves
 from dashboards.panels.core import fixed
 from dashboards.panels.tables import hidden, table
-from dashboards.variables import ZONE
+from dashboards.variables import TODAY, midnight
 from dashboards.vocabulary import Word, in_words, words
 
 TITLE = Word("管理", "Management")
@@ -21,7 +21,7 @@ WHERE r.grain = 'month' AND r.period = date_trunc('month', {TODAY} - interval '1
 ORDER BY r.rank, r.customer_no
 LIMIT {thresholds.TOP_ROWS}"""
 
-SUCCESS = f"""SELECT s.day AT TIME ZONE {ZONE} AS "time", s.share, s.target_share
+SUCCESS = f"""SELECT {midnight("s.day")} AS "time", s.share, s.target_share
 FROM mart.reading_success AS s
 WHERE s.day > {TODAY} - 91
 ORDER BY s.day"""

@@ -2,11 +2,12 @@
 
 from dashboards import Json, style, thresholds
 from dashboards.board import dashboard, row
-from dashboards.home_panels import TODAY, arrival, leaks, menu_of, reporting, to_handle
+from dashboards.home_panels import arrival, leaks, menu_of, reporting, to_handle
 from dashboards.links import to, to_meter
 from dashboards.panels.core import steps
 from dashboards.panels.tables import coloured, table
 from dashboards.panels.tiles import some, tile
+from dashboards.variables import TODAY
 from dashboards.vocabulary import Word, words
 
 TITLE = Word("计量", "Metrology")
