@@ -71,7 +71,7 @@ def statement(asks: Asked, chosen: Mapping[str, str], end: datetime) -> str:
 
 
 def _hours(since: str) -> float:
-    found = re.fullmatch(r"now(?:-(\d+)([hdwMy]))?(?:/[hdwMy])?", since)
+    found = re.fullmatch(r"(?:now)?-?(?:(\d+)([hdwMy]))?(?:/[hdwMy])?", since)
     assert found, since
     return (int(found[1]) * HOURS[found[2]] if found[1] else 0) + 24
 
