@@ -53,13 +53,13 @@ def alarm_words(column: str) -> str:
     return f"CASE {column} {cases} ELSE {column} END"
 
 
-def lasted() -> str:
-    """For how long the alarm `a` has been open, in words."""
+def lasted(since: str = "a.raised_at") -> str:
+    """How long ago the instant `since` is, in words; at first for how long the alarm `a` has been open."""
     minutes, hours, days = (TELLING[name] for name in ("minutes", "hours", "days"))
-    return f"""CASE WHEN now() < a.raised_at + interval '1 hour'
-    THEN floor(extract(epoch FROM now() - a.raised_at) / 60) || '{minutes}'
-    WHEN now() < a.raised_at + interval '2 days' THEN floor(extract(epoch FROM now() - a.raised_at) / 3600) || '{hours}'
-    ELSE floor(extract(epoch FROM now() - a.raised_at) / 86400) || '{days}' END"""
+    return f"""CASE WHEN now() < {since} + interval '1 hour'
+    THEN floor(extract(epoch FROM now() - {since}) / 60) || '{minutes}'
+    WHEN now() < {since} + interval '2 days' THEN floor(extract(epoch FROM now() - {since}) / 3600) || '{hours}'
+    ELSE floor(extract(epoch FROM now() - {since}) / 86400) || '{days}' END"""
 
 
 def alarm_columns() -> dict[str, Json]:

@@ -23,6 +23,16 @@ def to_meter(field: str = "meter") -> Json:
     return to("meter", Word("查看水表", "See the meter"), meter=field)
 
 
+def in_ms(instant: str) -> str:
+    """SQL of an instant as Grafana has times in links: milliseconds, as text."""
+    return f"CAST(CAST(1000 * extract(epoch FROM {instant}) AS bigint) AS text)"
+
+
+def to_span(board: str, title: Word, *, keep: str = "") -> Json:
+    """The property of a column whose cells lead to `board` over the span of the row: its columns `from_ms` and `to_ms`."""
+    return to(board, title, keep=keep, period="from=${__data.fields.from_ms}&to=${__data.fields.to_ms}")
+
+
 def to_customer(field: str = "customer_no") -> Json:
     """The property of a column whose cells lead to the row's customer."""
     return to("customer", Word("查看客户", "See the customer"), customer_no=field)

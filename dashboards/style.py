@@ -19,6 +19,9 @@ TINT = "rgba(110, 159, 255, 0.16)"
 SHADE = "rgba(140, 140, 150, 0.25)"
 """Of days off and nights on a curve."""
 
+COVERED = "#2B4A4A"
+"""Of a day in a strip that is as it should be."""
+
 MISSING = "—"
 """What stands where a value is missing."""
 

@@ -10,6 +10,7 @@ from dashboards.panels.core import DATASOURCE
 from dashboards.vocabulary import ALL, GRAINS, SO_FAR, TECHNOLOGIES, TOTAL, VARIABLES, Word, language
 
 METER = "${meter:sqlstring}"
+OWN_METER = "${own_meter:sqlstring}"
 CUSTOMER = "${customer_no:sqlstring}"
 KIND, CODE = "${kind:sqlstring}", "${code:sqlstring}"
 MONTH, YEAR, DAY, GRAIN, PERIOD = (f"${{{name}:sqlstring}}" for name in ("month", "year", "day", "grain", "period"))
@@ -32,10 +33,11 @@ THE_DAY, THE_MONTH, THE_YEAR = (
 """SQL of the chosen day, month, year as a date; null for what is none."""
 
 
-def choice(name: str, sql: str, *, after_period: bool = False, unseen: bool = False) -> Json:
+def choice(name: str, sql: str, *, after_period: bool = False, unseen: bool = False, several: bool = False) -> Json:
     """A variable whose values are a query's rows (`__value`, `__text`); the first is the default.
 
     `after_period`: ask again when the time range changes. `unseen`: it is for titles and SQL, nobody chooses.
+    `several`: more than one may be chosen.
     """
     return {
         "type": "query",
@@ -46,7 +48,7 @@ def choice(name: str, sql: str, *, after_period: bool = False, unseen: bool = Fa
         "definition": sql,
         "refresh": 2 if after_period else 1,
         "sort": 0,
-        "multi": False,
+        "multi": several,
         "includeAll": False,
         "hide": 2 if unseen else 0,
         "current": {},
@@ -100,25 +102,36 @@ def hidden_constant(name: str, value: str) -> Json:
 
 
 def meter() -> Json:
-    """One meter, found by customer, customer number or meter."""
+    """One meter, found by customer, customer number or meter; those that are measured come first."""
     return choice(
         "meter",
         f"""SELECT meter AS __value, concat_ws(' · ', customer_name, customer_no, meter) AS __text
-FROM mart.latest_status
+FROM mart.meter
 WHERE concat_ws(' · ', customer_name, customer_no, meter) ILIKE '%$__searchFilter'
-ORDER BY customer_no, meter
+ORDER BY source = 'manual', customer_no, meter
 LIMIT {thresholds.METER_CHOICES}""",
     )
 
 
+def own_meter() -> Json:
+    """One of the chosen customer's meters, also of those that it had before; `meter` may be another's."""
+    return choice(
+        "own_meter",
+        f"""SELECT DISTINCT h.meter AS __value, h.meter AS __text
+FROM mart.meter_history AS h
+WHERE h.customer_no = {CUSTOMER}
+ORDER BY 1""",
+    )
+
+
 def customer() -> Json:
-    """One customer, found by name or number."""
+    """One customer, found by name, number, meter or address; those that are measured come first."""
     return choice(
         "customer_no",
-        f"""SELECT customer_no AS __value, concat_ws(' · ', name, customer_no) AS __text
-FROM mart.customer
-WHERE concat_ws(' · ', name, customer_no) ILIKE '%$__searchFilter'
-ORDER BY customer_no
+        f"""SELECT c.customer_no AS __value, concat_ws(' · ', c.name, c.customer_no) AS __text
+FROM mart.customer AS c
+WHERE EXISTS (SELECT 1 FROM mart.customer_search AS s WHERE s.customer_no = c.customer_no AND s.key ILIKE '%$__searchFilter')
+ORDER BY c.meters_manual = c.meters, c.customer_no
 LIMIT {thresholds.METER_CHOICES}""",
     )
 
@@ -270,6 +283,22 @@ def of_class_then(meter: str, month: str) -> str:
       AND coalesce(belongs.valid_from < {month} + interval '1 month', true)
       AND coalesce(belongs.valid_to >= {month} + interval '1 month', true))"""
     return f"({CODE} = 'all' OR ({CODE} = 'none') <> {held})"
+
+
+def any_class() -> list[Json]:
+    """A classification and a class of it; at first all, of whom each is one."""
+    known, classes = kind(), code()
+    everybody = f"SELECT 'all' AS __value, '{ALL}' AS __text"
+    return [
+        choice("kind", f"{everybody} UNION ALL ({known['query']})"),
+        choice("code", f"{everybody} WHERE {KIND} = 'all' UNION ALL ({classes['query']})"),
+    ]
+
+
+def of_class(column: str) -> str:
+    """SQL that holds for the meters that belong to the chosen class now, of kind `all` for each; `column`: with the meter."""
+    return f"""({KIND} = 'all' OR {column} IN (
+  SELECT r.meter FROM mart.relation AS r WHERE r.kind = {KIND} AND r.code = {CODE} AND r.valid_to IS NULL))"""
 
 
 def region() -> Json:

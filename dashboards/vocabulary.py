@@ -151,6 +151,22 @@ COMPUTED: dict[str, Column] = {
     "kd": Column(Word("日变化系数 Kd", "Kd"), "", "0.00"),
     "kd_max": Column(Word("当月最大 Kd", "Kd of the month"), "", "0.00"),
     "flag": Column(Word("提示", "Mark"), "", ""),
+    "day_m3": Column(Word("昨日", "Yesterday"), "m³", "#,##0"),
+    "known_m3": Column(Word("已知水量", "Known volume"), "m³", "#,##0.0"),
+    "reason_from": Column(Word("认定自", "Since"), "", ""),
+    "began": Column(Word("开始时间", "Start"), "", ""),
+    "exceptions": Column(Word("异常", "Exceptions"), "", ""),
+    "silent": Column(Word("静默", "Silent"), "", "#,##0"),
+    "meters_today": Column(Word("今日有数据", "Meters with data"), "", "#,##0"),
+    "read_state": Column(Word("抄表状态", "State"), "", ""),
+    "age": Column(Word("最新读数距今", "Age of data"), "", ""),
+    "point_source": Column(Word("数据来源", "Source"), "", ""),
+    "complete_m3": Column(Word("水量", "Volume"), "m³", "#,##0"),
+    "partial_m3": Column(Word("水量（不完整）", "Volume, not complete"), "m³", "#,##0"),
+    "clock_h": Column(Word("时刻", "Clock"), "h", "0"),
+    "flow_before_m3h": Column(Word("对比期流量", "Flow before"), "m³/h", "#,##0.00"),
+    "pressure_before_mpa": Column(Word("对比期压力", "Pressure before"), "MPa", "0.000"),
+    "limit_line_m3h": Column(Word("比对线", "Reference line"), "m³/h", "#,##0.00"),
 }
 """What panels compute themselves; words of a table's columns stand in its header in `sql/`."""
 
@@ -176,14 +192,19 @@ VARIABLES: dict[str, Word] = {
     "state": Word("状态", "State"),
     "reason": Word("原因", "Reason"),
     "severity": Word("级别", "Severity"),
+    "own_meter": Word("本户水表", "Its meter"),
+    "limit_m3h": Word("比对线 m³/h", "Reference line m³/h"),
+    "customers": Word("对比客户", "Customers"),
+    "before": Word("与多久以前比", "Against"),
+    "b_first": Word("基期首日", "Base from"),
+    "b_last": Word("基期末日", "Base to"),
 }
 
 ALL = Word("全部", "all")
 SO_FAR = Word("（至今）", " (so far)")
 """Beside a period that is not over."""
 TOTAL = Word("合计", "Total")
-SO_FAR = Word("（至今）", " (so far)")
-"""Marks a month or year that is not over."""
+NOT_MEASURED = Word("未测", "not measured")
 VALUES: dict[str, Word] = {"none": Word("未填", "none")}
 
 ALARM_LINK: dict[str, Word] = {
@@ -246,7 +267,7 @@ FITS: dict[str, Word] = {
     "unknown": Word("参数不全", "sizes missing"),
 }
 SHIFTS: dict[str, Word] = {
-    "day": Word("单班", "day shift"),
+    "day": Word("常日班", "day shift"),
     "two": Word("两班", "two shifts"),
     "three": Word("三班", "three shifts"),
     "continuous": Word("连续", "continuous"),
@@ -353,6 +374,19 @@ CYCLE_SOURCES: dict[str, Word] = {
     "register": Word("远传读数", "register"),
     "actual": Word("实抄", "actual reads"),
     "estimated": Word("估抄", "estimated reads"),
+}
+CHARGES: dict[str, Word] = {"water": Word("水费", "water"), "drainage": Word("排水费", "drainage")}
+REASONS: dict[str, Word] = {
+    "dn": Word("口径", "size"),
+    "volume": Word("年用水量", "volume of the year"),
+    "flag": Word("营收标记", "flag"),
+}
+MET: dict[str, Word] = {"true": Word("符合", "met"), "false": Word("不符合", "not met")}
+READ_STATES: dict[str, Word] = {
+    "read": Word("实抄", "read"),
+    "estimated": Word("估抄", "estimated"),
+    "not_due": Word("当月不抄", "not due"),
+    "unread": Word("未抄", "unread"),
 }
 SOURCES: dict[str, Word] = {"billing": Word("营收系统", "billing"), "registry": Word("登记表", "registry")}
 

@@ -105,6 +105,7 @@ def band(
     colour: str,
     joined_gap_ms: int,
     further: Mapping[str, Json] | None = None,
+    from_zero: bool = False,
     **more: Any,
 ) -> Json:
     """A band from column `low` to `high` over time with the line `middle` in it, and the columns `further` as lines."""
@@ -117,7 +118,9 @@ def band(
         column(middle, sql, **fixed(colour), custom__lineWidth=2),
         *(column(name, sql, **properties) for name, properties in (further or {}).items()),
     ]
-    defaults = {"unit": unit_of(middle, sql), "custom": _line(joined_gap_ms, step=False)}
+    defaults: Json = {"unit": unit_of(middle, sql), "custom": _line(joined_gap_ms, step=False)}
+    if from_zero:
+        defaults["custom"]["axisSoftMin"] = 0
     return panel("timeseries", words, sql, defaults=defaults, overrides=overrides, options=_options(()), **more)
 
 
@@ -129,6 +132,7 @@ def over(
     *,
     from_zero: bool = True,
     bounds: tuple[str, str, str] | None = None,
+    **more: Any,
 ) -> Json:
     """Lines over the numbers of column `x`, which rise: a duration curve, the hours of a week.
 
@@ -150,7 +154,7 @@ def over(
         lower_name = next(each["value"] for each in lower["properties"] if each["id"] == "displayName")
         overrides += [lower, column(high, sql, **thin, custom__fillBelowTo=lower_name, custom__fillOpacity=18)]
     options = {**_options(()), "xField": x}
-    return panel("trend", words, sql, defaults=defaults, overrides=overrides, options=options)
+    return panel("trend", words, sql, defaults=defaults, overrides=overrides, options=options, **more)
 
 
 def points(words: Text, sql: str, x: str, y: str, *, fit: tuple[str, str] | None = None, colour: str = style.FLOW) -> Json:

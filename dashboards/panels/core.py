@@ -57,11 +57,12 @@ def panel(
     overrides: Sequence[Json],
     options: Json,
     long: bool = False,
+    empty: Word | str = style.MISSING,
     **more: Any,
 ) -> Json:
     """A panel with its words and one query or several; each query is a frame of its own.
 
-    `long`: rows are `time`, `metric`, value, and become a series a metric.
+    `long`: rows are `time`, `metric`, value, and become a series a metric. `empty`: what stands there when there is nothing.
     """
     targets = [
         {
@@ -80,7 +81,7 @@ def panel(
         "description": str(words.description),
         "datasource": DATASOURCE,
         "targets": targets,
-        "fieldConfig": {"defaults": {"noValue": style.MISSING, **defaults}, "overrides": list(overrides)},
+        "fieldConfig": {"defaults": {"noValue": str(empty), **defaults}, "overrides": list(overrides)},
         "options": options,
         **more,
     }

@@ -64,11 +64,12 @@ def table(
     pages: bool = False,
     by: Sequence[tuple[str, bool]] = (),
     empty: Word | None = None,
+    frozen: int = 0,
 ) -> Json:
     """A table; the columns `shown` in order, each with its further properties.
 
     `pages`: as many rows as fit, the others on further pages. `by`: columns to sort by at first, and whether downwards.
-    `empty`: what stands there where there is no row.
+    `empty`: what stands there when there is no row. `frozen`: columns that stay at the left while the others move.
     """
     defaults: Json = {
         "unit": style.TEXT.id,
@@ -84,15 +85,26 @@ def table(
     if by:
         heads = {each["matcher"]["options"]: each["properties"][0]["value"] for each in overrides}
         options["sortBy"] = [{"displayName": heads[name], "desc": downwards} for name, downwards in by]
+    if frozen:
+        options["frozenColumns"] = {"left": frozen}
     return panel("table", words, sql, defaults=defaults, overrides=overrides, options=options)
 
 
 def matrix(
-    words: Text, sql: str, first: Mapping[str, Json], cells: Mapping[str, str], thresholds: Json, *, unit: str, decimals: int
+    words: Text,
+    sql: str,
+    first: Mapping[str, Json],
+    cells: Mapping[str, str],
+    thresholds: Json,
+    *,
+    unit: str,
+    decimals: int,
+    width: int = 44,
+    frozen: int = 0,
 ) -> Json:
     """A table whose cells are filled with the colour of their threshold: columns `first`, then `cells` (column, its head)."""
-    made = table(words, sql, first)
-    painted_cells = painted(thresholds=thresholds, unit=unit, decimals=decimals, custom__minWidth=44)
+    made = table(words, sql, first, frozen=frozen)
+    painted_cells = painted(thresholds=thresholds, unit=unit, decimals=decimals, custom__minWidth=width)
     for name, head in cells.items():
         properties = {"displayName": head, **{key.replace("__", "."): value for key, value in painted_cells.items()}}
         made["fieldConfig"]["overrides"].append(

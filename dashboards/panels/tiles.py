@@ -16,13 +16,15 @@ def tile(
     thresholds: Json | None = None,
     course: bool = False,
     texts: bool = False,
+    stacked: bool = False,
     looks: dict[str, Json] | None = None,
     **more: Any,
 ) -> Json:
     """A tile with the last value of each of the columns `names`, of one query or of several.
 
-    `course`: draw the rows of the first query (with `time`) behind its value. `texts`: some columns are texts. `looks`: further
-    properties by column. Of several figures each has its unit in its name, as in the head of a table.
+    `course`: draw the rows of the first query (with `time`) behind its value. `texts`: some columns are texts. `stacked`:
+    one below the other, each with its name at the left. `looks`: further properties by column. Of several figures each has its
+    unit in its name, as in the head of a table.
     """
     queries = [sql] if isinstance(sql, str) else list(sql)
     of = {name: next((each for each in queries if name in each), queries[0]) for name in names}
@@ -36,10 +38,10 @@ def tile(
         "colorMode": "value",
         "graphMode": "area" if course else "none",
         "justifyMode": "auto",
-        "orientation": "vertical",
+        "orientation": "horizontal" if stacked else "vertical",
         "textMode": "value_and_name" if len(names) > 1 else "value",
         "wideLayout": True,
-        "text": {"titleSize": 13, "valueSize": 24},
+        "text": {"titleSize": 13, "valueSize": 15 if stacked else 24},
     }
     overrides = [
         column(name, of[name], table=len(names) > 1, **{**_no_cents(name, of[name]), **(looks or {}).get(name, {})})

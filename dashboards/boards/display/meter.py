@@ -1,58 +1,123 @@
-"""One meter: its curves at the step of its terminal, with what happened on them."""
+"""One meter: how it is now, its curves, coefficients, comparisons, peaks, alarms, quality, and its card with history."""
 
-from dashboards import Json, style, thresholds
-from dashboards.alarm_columns import alarm_words
-from dashboards.board import alarms_of_meter, dashboard, days_off, nights, replacements, row
-from dashboards.links import to_frames
-from dashboards.panels.charts import LIMIT, RIGHT, curves
-from dashboards.panels.core import fixed
-from dashboards.variables import METER, meter, step
-from dashboards.vocabulary import Word, words
+from dashboards import Json, of_meter
+from dashboards.board import Row, dashboard, row, section
+from dashboards.links import to, to_customer
+from dashboards.panels.core import mapping
+from dashboards.panels.tables import hidden, plain, table
+from dashboards.variables import FROM_DAY, METER, TO_DAY, day, meter, month, step
+from dashboards.vocabulary import METER_SOURCES, TECHNOLOGIES, Word, in_words, words
 
 TITLE = Word("表计详情", "Meter")
 MORE = Word("一块水表的曲线、系数、对比与资料。", "Curves, coefficients, comparisons and card of one meter.")
 
-FLOW_PRESSURE = f"""SELECT c.ends_at AS "time", c.flow_m3h, c.pressure_mpa, s.pressure_low_mpa
-FROM mart.curve({METER}, $__timeFrom(), $__timeTo()) AS c
-LEFT JOIN mart.latest_status AS s ON s.meter = {METER}
-ORDER BY c.ends_at"""
+SOURCE = f"SELECT m.source FROM mart.meter AS m WHERE m.meter = {METER}"
 
-REGISTER = f"""SELECT interval_end AS "time", register_m3
-FROM mart.intervals({METER}, $__timeFrom(), $__timeTo())
-ORDER BY interval_end"""
+CARD = f"""SELECT m.customer_name, m.meter, m.dn_mm, m.technology, m.book_no, CAST(m.installed_on AS text) AS installed_on,
+  CAST(v.due_on AS text) AS due_on, m.elevation_m, m.customer_no
+FROM mart.meter AS m
+LEFT JOIN mart.verification_due AS v ON v.meter = m.meter
+WHERE m.meter = {METER}"""
+
+SIZES = f"""SELECT m.q1_m3h, m.q2_m3h, m.q3_m3h, m.q4_m3h, m.resolution_m3, m.step_min, m.pressure_low_mpa, m.pressure_high_mpa
+FROM mart.meter AS m
+WHERE m.meter = {METER}"""
+
+HISTORY = f"""SELECT h.valid_from, h.valid_to, h.terminal, h.source, h.customer_name, h.dn_mm, h.q3_m3h, h.step_min, h.customer_no
+FROM mart.meter_history AS h
+WHERE h.meter = {METER}
+ORDER BY h.valid_from DESC NULLS LAST"""
+
+FIT = """SELECT f.conclusion_words, f.month, f.meter
+FROM (SELECT meter, to_char(month, 'YYYY-MM') AS month, {conclusion}, row_number() OVER (ORDER BY month DESC) AS place
+  FROM mart.meter_fit WHERE meter = {meter}) AS f
+WHERE f.place = 1"""
 
 
 def board() -> Json:
     """The dashboard JSON."""
-    gap = thresholds.LONGEST_JOINED_GAP_MS
-    flow_pressure = curves(
-        words(
-            "流量与压力（$step）",
-            "Flow and pressure ($step)",
-            "八天以内为终端采集间隔，更长为每小时；时刻为间隔的结束，缺数处断线。虚线为本表压力下限。",
-            "Up to eight days at the step of the terminal, beyond by the hour; labelled by the end, holes stay open. "
-            "Dashed: the meter's lower pressure limit.",
-        ),
-        FLOW_PRESSURE,
+    return dashboard(
+        __name__,
+        [
+            of_meter.head(METER, "null", f"a.meter = {METER}", SOURCE),
+            row(10, of_meter.flow_pressure()),
+            row(7, of_meter.register()),
+            section(Word("时差系数与日差系数", "Coefficients"), *of_meter.coefficients()),
+            section(Word("环比、同比", "Comparisons"), *of_meter.comparison(), folded=True),
+            section(Word("峰谷值", "Peaks and valleys"), row(9, *of_meter.peaks("'day'")), folded=True),
+            section(
+                Word("报警与数据质量", "Alarms and data quality"),
+                row(8, of_meter.alarms(f"a.meter = {METER}")),
+                row(5, of_meter.quality(f"m.meter = {METER}", FROM_DAY, TO_DAY)),
+                folded=True,
+            ),
+            section(Word("表卡与沿革", "Card and history"), *card()),
+        ],
+        [meter(), month(), day(), step()],
+        since="now-7d",
+        annotations=of_meter.curve_marks(),
+    )
+
+
+def card() -> list[Row]:
+    """The meter as it is now, and as it was before."""
+    now = table(
+        words("表卡", "Meter card", "水表与客户的资料；点击客户看客户监测。", "Card of the meter; its customer leads on."),
+        CARD,
         {
-            "flow_m3h": {**fixed(style.FLOW), "custom__fillOpacity": 12, **to_frames()},
-            "pressure_mpa": {**RIGHT, **fixed(style.PRESSURE), **to_frames()},
-            "pressure_low_mpa": {**RIGHT, **LIMIT},
+            "customer_name": {"custom__minWidth": 150, **to_customer()},
+            "meter": {"custom__width": 80},
+            "dn_mm": {"custom__width": 90},
+            "technology": {"mappings": mapping(TECHNOLOGIES), "custom__width": 134},
+            "book_no": {"custom__width": 80},
+            **{name: {"custom__width": 110} for name in ("installed_on", "due_on")},
+            "elevation_m": {"custom__width": 90},
+            **hidden("customer_no"),
         },
-        joined_gap_ms=gap,
-        step=True,
-        from_zero=True,
     )
-    register = curves(
+    sizes = table(
         words(
-            "读数累计曲线",
-            "Register curve",
-            "间隔结束时的累计读数；缺数处断线。",
-            "Register at each interval's end; holes stay open.",
+            "计量特性", "Sizes", "Q1 至 Q4、分辨力、采集间隔与压力限值。", "Q1 to Q4, resolution, step and limits of pressure."
         ),
-        REGISTER,
-        {"register_m3": to_frames()},
-        joined_gap_ms=gap,
+        SIZES,
+        {
+            "q1_m3h": to("flow-characteristic", Word("看流量特性", "See the flow characteristic"), keep="meter"),
+            **plain("q2_m3h q3_m3h q4_m3h resolution_m3 step_min pressure_low_mpa pressure_high_mpa"),
+        },
     )
-    marks = [days_off(), nights(), replacements(), alarms_of_meter(alarm_words("code"))]
-    return dashboard(__name__, [row(10, flow_pressure), row(7, register)], [meter(), step()], since="now-7d", annotations=marks)
+    fit = table(
+        words(
+            "流量特性结论",
+            "Meter fit",
+            "最近一个统计月的结论；点击看流量特性。",
+            "Conclusion of the newest month; it leads to the characteristic.",
+        ),
+        FIT.format(conclusion=in_words("conclusion"), meter=METER),
+        {
+            "conclusion_words": {
+                "custom__wrapText": True,
+                **to("flow-characteristic", Word("流量特性", "Flow characteristic"), meter="meter"),
+            },
+            **hidden("month meter"),
+        },
+        empty=Word("无流量特性（未测）", "No characteristic: not measured"),
+    )
+    before = table(
+        words(
+            "换表沿革",
+            "History",
+            "何时由哪台终端为哪个客户计量；空为不限。",
+            "Which terminal measured for which customer and when; empty: unbounded.",
+        ),
+        HISTORY,
+        {
+            "valid_from": {"custom__width": 140},
+            "valid_to": {"custom__width": 140},
+            "terminal": {"custom__width": 116},
+            "source": {"mappings": mapping(METER_SOURCES), "custom__width": 110},
+            "customer_name": {"custom__minWidth": 150, **to_customer()},
+            **{name: {"custom__width": 92} for name in ("dn_mm", "q3_m3h", "step_min")},
+            **hidden("customer_no"),
+        },
+    )
+    return [row(4, now), row(6, (15, sizes), (9, fit)), row(6, before)]
