@@ -3,7 +3,7 @@
 from dashboards import Json, style, thresholds
 from dashboards.board import dashboard, row
 from dashboards.home_panels import menu_of, money
-from dashboards.links import to, to_customer
+from dashboards.links import to_customer
 from dashboards.panels.charts import bars
 from dashboards.panels.core import fixed
 from dashboards.panels.tables import hidden, table
@@ -78,7 +78,7 @@ def board() -> Json:
         ),
         disputed(),
         {
-            "customer_name": {**named, **to("reconciliation", Word("计费核对", "Reconciliation"), customer_no="customer_no")},
+            "customer_name": {**named, **to_customer()},
             "meter": {},
             "period_end": {"custom__width": 104},
             "reason_words": {"custom__width": 92},
