@@ -282,10 +282,10 @@ def money() -> list[Row]:
         PAYMENTS,
         {
             "paid_on": {"custom__minWidth": 100},
-            "amount": {"custom__width": 110},
+            "amount": {"custom__width": 100},
             "charge_kind": {"mappings": mapping(CHARGES), "custom__width": 90, "noValue": str(ALL)},
             "bill_no": {"custom__width": 100, **to_info()},
-            "timing": {"mappings": mapping(TIMINGS), "custom__width": 92},
+            "timing": {"mappings": mapping(TIMINGS), "custom__width": 108},
         },
         pages=True,
         empty=Word("没有缴费", "No payment"),
