@@ -281,10 +281,10 @@ def money() -> list[Row]:
         words("缴费", "Payments", "最新在前。", "Newest first."),
         PAYMENTS,
         {
-            "paid_on": {"custom__minWidth": 100},
+            "paid_on": {"custom__minWidth": 92},
             "amount": {"custom__width": 100},
-            "charge_kind": {"mappings": mapping(CHARGES), "custom__width": 90, "noValue": str(ALL)},
-            "bill_no": {"custom__width": 100, **to_info()},
+            "charge_kind": {"mappings": mapping(CHARGES), "custom__width": 82, "noValue": str(ALL)},
+            "bill_no": {"custom__width": 92, **to_info()},
             "timing": {"mappings": mapping(TIMINGS), "custom__width": 108},
         },
         pages=True,
