@@ -197,9 +197,9 @@ def board() -> Json:
         words("按可能原因", "By likely cause", "时段内的次数与水量。", "Events and volume of the period."),
         BY_CAUSE,
         {
-            "likely_cause": {**total_first(custom__minWidth=100), "mappings": [*total_first()["mappings"], *mapping(CAUSES)]},
-            "events": {"custom__width": 70},
-            "volume_m3": {"custom__width": 110},
+            "likely_cause": {**total_first(custom__minWidth=60), "mappings": [*total_first()["mappings"], *mapping(CAUSES)]},
+            "events": {"custom__width": 60},
+            "volume_m3": {"custom__width": 84},
         },
         empty=Word("本期无倒流", "No reverse flow in this period"),
     )
