@@ -162,7 +162,7 @@ def board() -> Json:
         VERIFICATION,
         {
             "meter": {**to_meter(), "custom__width": 80},
-            "customer_name": {**to_customer(), "custom__minWidth": 150},
+            "customer_name": {**to_customer(), "custom__minWidth": 120, "custom__wrapText": True},
             "dn_mm": {"custom__width": 78},
             "q3_m3h": {"custom__width": 92},
             "in_use_since": {"custom__width": 100},

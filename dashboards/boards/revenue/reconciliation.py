@@ -5,7 +5,7 @@ from dashboards.board import dashboard, row, section
 from dashboards.links import milliseconds, to, to_customer, to_meter, to_meter_between
 from dashboards.panels.charts import bars
 from dashboards.panels.core import fixed, mapping, steps
-from dashboards.panels.tables import coloured, hidden, plain, table, total_first
+from dashboards.panels.tables import coloured, hidden, table, total_first
 from dashboards.panels.tiles import tile
 from dashboards.variables import MONTH, choice, midnight, month_of_accounts
 from dashboards.vocabulary import ALL, ANSWERS, CYCLE_SOURCES, Word, in_words, language, words
@@ -163,10 +163,10 @@ def board() -> Json:
         {
             "meter": {**to_meter(), "custom__width": 90},
             "customer_name": {**to_customer(), "custom__minWidth": 170},
-            **plain("period_start period_end"),
-            "volume_m3": {"custom__minWidth": 110},
-            "source": {"mappings": mapping(CYCLE_SOURCES)},
-            "complete": coloured(mappings=mapping(ANSWERS, {"false": style.WARN})),
+            **{name: {"custom__width": 110} for name in ("period_start", "period_end")},
+            "volume_m3": {"custom__width": 120},
+            "source": {"mappings": mapping(CYCLE_SOURCES), "custom__width": 150},
+            "complete": {**coloured(mappings=mapping(ANSWERS, {"false": style.WARN})), "custom__width": 90},
             **hidden("customer_no"),
         },
         pages=True,
