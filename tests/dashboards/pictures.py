@@ -25,8 +25,8 @@ TALLEST = 9000
 PROBE = """(() => {
   const words = e => (e?.innerText || '').trim().split('\\n').join(' ').slice(0, 48);
   const all = s => [...document.querySelectorAll(s)];
-  const cells = all('[role="gridcell"],[role="columnheader"]')
-    .filter(c => c.innerText.trim() && c.scrollWidth > c.clientWidth + 1);
+  const cut = c => c.scrollWidth > c.clientWidth + 1 || c.role === 'columnheader' && c.scrollHeight > c.clientHeight + 2;
+  const cells = all('[role="gridcell"],[role="columnheader"]').filter(c => c.innerText.trim() && cut(c));
   const grids = all('[role="grid"]').filter(g => g.scrollWidth > g.clientWidth + 1 && !g.querySelector('.rdg-cell-frozen'));
   const titles = all('section h2').filter(h => h.scrollWidth > h.clientWidth + 1);
   const errors = all('[data-testid="data-testid Panel status error"]');

@@ -18,7 +18,7 @@ def board() -> Json:
         row(4, (3, open_alarms()), (3, reporting()), (3, leaks()), *((5, each) for each in supply_tiles())),
         row(9, (12, supply()), (12, to_handle())),
         row(9, (12, top_customers()), (12, arrival())),
-        row(4, *money()),
+        row(5, *money()),
         row(10, *menus),
     ]
     return dashboard(__name__, rows, since="now-24h")

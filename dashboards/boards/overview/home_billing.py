@@ -101,7 +101,7 @@ def board() -> Json:
     return dashboard(
         __name__,
         [
-            row(4, *money()),
+            row(5, *money()),
             row(9, regions, courses),
             row(10, not_read, differing),
             row(8, menu_of("revenue-kpi"), menu_of("usage")),

@@ -49,8 +49,8 @@ def board() -> Json:
             "customer_name": {**to_customer(), "custom__minWidth": 130, "custom__wrapText": True},
             "volume_m3": {"custom__width": 92},
             "share": {"custom__width": 66},
-            "cumulative_share": {"custom__width": 86},
-            "previous_rank": {"custom__width": 64},
+            "cumulative_share": {"custom__width": 104},
+            "previous_rank": {"custom__width": 90},
             **hidden("customer_no"),
         },
     )
@@ -86,8 +86,8 @@ def board() -> Json:
         __name__,
         [
             row(4, (3, open_alarms()), (3, leaks()), (3, reporting()), *((5, each) for each in supply_tiles())),
-            row(4, *money()),
-            row(9, supply_by_month(), rank),
+            row(5, *money()),
+            row(9, (10, supply_by_month()), (14, rank)),
             row(8, worth, success),
             row(10, menu_of("revenue-kpi"), menu_of("flow-characteristic")),
         ],
