@@ -30,6 +30,20 @@ WIDTHS: dict[str, Json] = {"meter": {"custom__width": 84}, "customer_no": {"cust
 """Properties that a column has in every table unless it is given others: where only one column is free, none is pushed out."""
 
 
+WRAPPED = {
+    "customer_name",
+    "customer",
+    "name",
+    "candidate_words",
+    "candidate",
+    "industry_name",
+    "address",
+    "kind",
+    "reason_words",
+}
+"""Columns of names, which take a second line where one does not do."""
+
+
 class Unit(NamedTuple):
     """Grafana's unit id, its id in a table whose head has the unit, the unit as printed there, and decimals."""
 

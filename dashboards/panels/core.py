@@ -36,6 +36,8 @@ def column(name: str, sql: str, *, table: bool = False, **properties: Any) -> Js
     if unit.decimals is not None:
         shown["decimals"] = unit.decimals
     usual = style.WIDTHS.get(name, {}) if table and not any("idth" in key or "hide" in key for key in properties) else {}
+    if table and name in style.WRAPPED:
+        usual = {"custom__wrapText": True, **usual}
     shown |= {key.replace("__", "."): value for key, value in {**usual, **properties}.items()}
     return {
         "matcher": {"id": "byName", "options": name},

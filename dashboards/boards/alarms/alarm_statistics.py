@@ -60,7 +60,7 @@ def board() -> Json:
     by_customer = table(
         words("分客户统计", "By customer", "最多 50 户；已撤销的不计。", "At most 50; retracted ones do not count."),
         by(customer, "customer_name"),
-        {"customer_name": {"custom__minWidth": 120, "custom__wrapText": True}, **figures},
+        {"customer_name": {"custom__minWidth": 120}, **figures},
     )
     by_region = table(words("分区域统计", "By region", *not_retracted), by(region, "region_name"), {"region_name": {}, **figures})
     kinds = bars(

@@ -163,7 +163,7 @@ def board() -> Json:
         {
             "started_at": {"custom__width": 136},
             "ended_at": {"custom__width": 136},
-            "customer": {"custom__minWidth": 140, "custom__wrapText": True, "links": [*chosen, *around]},
+            "customer": {"custom__minWidth": 140, "links": [*chosen, *around]},
             "volume_m3": {"custom__width": 92},
             "flow_max_m3h": {"custom__width": 110},
             "pressure_before_mpa": {"custom__width": 104},
@@ -221,7 +221,7 @@ def board() -> Json:
         BY_METER,
         {
             "meter": total_first(custom__width=84),
-            "customer_name": {**to_meter(), "custom__minWidth": 110, "custom__wrapText": True},
+            "customer_name": {**to_meter(), "custom__minWidth": 110},
             "days": {"custom__width": 60},
             "reverse_m3": {"custom__width": 100},
         },
@@ -237,7 +237,7 @@ def board() -> Json:
         SUSPECTS,
         {
             "meter": total_first(custom__width=84),
-            "customer_name": {"links": chosen, "custom__minWidth": 120, "custom__wrapText": True},
+            "customer_name": {"links": chosen, "custom__minWidth": 120},
             "night_min_m3h": {"custom__width": 96},
             "loss_m3_day": {"custom__width": 96},
             "loss_cny_month": {"custom__width": 96},

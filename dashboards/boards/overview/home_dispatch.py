@@ -56,7 +56,7 @@ def board() -> Json:
         words("压力最低点", "Lowest pressures", "离各自下限最近的水表。", "Meters that are nearest to their own limit."),
         LOWEST,
         {
-            "customer_name": {**to_customer(), "custom__minWidth": 130, "custom__wrapText": True},
+            "customer_name": {**to_customer(), "custom__minWidth": 130},
             "meter": to_meter(),
             "pressure_mpa": {"custom__width": 92},
             "pressure_low_mpa": {"custom__width": 92},
@@ -69,7 +69,7 @@ def board() -> Json:
         REVERSED,
         {
             "started_at": {**to("reverse-flow", Word("倒流追查", "Forensics"), meter="meter"), "custom__width": 140},
-            "customer_name": {"custom__minWidth": 120, "custom__wrapText": True},
+            "customer_name": {"custom__minWidth": 120},
             "meter": to_meter(),
             "volume_m3": {"custom__width": 92},
             "flow_max_m3h": {**coloured(steps((None, style.NEUTRAL))), "custom__width": 92},

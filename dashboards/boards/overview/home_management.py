@@ -46,7 +46,7 @@ def board() -> Json:
         RANK,
         {
             "rank": {"custom__width": 52},
-            "customer_name": {**to_customer(), "custom__minWidth": 130, "custom__wrapText": True},
+            "customer_name": {**to_customer(), "custom__minWidth": 130},
             "volume_m3": {"custom__width": 92},
             "share": {"custom__width": 66},
             "cumulative_share": {"custom__width": 104},

@@ -79,7 +79,7 @@ def board() -> Json:
         {
             "meter": {**to("flow-characteristic", Word("流量特性", "Flow characteristic"), meter="meter")},
             "customer_name": named,
-            "candidate": {"custom__width": 116, "custom__wrapText": True},
+            "candidate": {"custom__width": 116},
             "saving_m3_year": {"custom__width": 96},
             "saving_cny_year": {"custom__width": 84, "decimals": 0},
             "payback_years": {"custom__width": 70},

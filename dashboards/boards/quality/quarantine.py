@@ -110,7 +110,7 @@ def board() -> Json:
         kept(),
         {
             "last_at": {"custom__width": 136},
-            "reason_words": {"custom__width": 150, "custom__wrapText": True},
+            "reason_words": {"custom__width": 150},
             "terminal": {**to_maintenance(), "custom__width": 116},
             "meter": to_meter(),
             "entries": {"custom__width": 64},
@@ -162,7 +162,7 @@ def board() -> Json:
         VERIFICATION,
         {
             "meter": {**to_meter(), "custom__width": 80},
-            "customer_name": {**to_customer(), "custom__minWidth": 120, "custom__wrapText": True},
+            "customer_name": {**to_customer(), "custom__minWidth": 120},
             "dn_mm": {"custom__width": 78},
             "q3_m3h": {"custom__width": 92},
             "in_use_since": {"custom__width": 100},
