@@ -136,7 +136,7 @@ def leaks() -> Json:
 def below() -> Json:
     """Meters whose pressure is below its limit now."""
     return tile(
-        words("压力", "Pressure", "最新压力低于本表下限的水表。", "Meters whose latest pressure is below their limit."),
+        words("压力", "Below", "最新压力低于本表下限的水表。", "Meters whose latest pressure is below their limit."),
         BELOW,
         ["meters"],
         thresholds=some(style.BAD),
