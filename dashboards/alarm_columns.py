@@ -6,7 +6,7 @@ from dashboards.panels.core import mapping
 from dashboards.panels.tables import coloured, hidden, painted
 from dashboards.ticker import number
 from dashboards.variables import fixed_choice, region, text_box
-from dashboards.vocabulary import ALARM_LINK, ALARM_STATES, ALARMS, ALL, ORIGINS, SEVERITIES, TELLING
+from dashboards.vocabulary import ALARM_LINK, ALARM_STATES, ALARMS, ALL, ORIGINS, SEVERITIES, TELLING, language
 
 STATE = """CASE WHEN a.retracted_at IS NOT NULL THEN 'retracted' WHEN a.cleared_at IS NOT NULL THEN 'cleared'
     WHEN a.acknowledged_at IS NOT NULL THEN 'acknowledged' ELSE 'open' END"""
@@ -62,6 +62,11 @@ def lasted(since: str = "a.raised_at") -> str:
     ELSE floor(extract(epoch FROM now() - {since}) / 86400) || '{days}' END"""
 
 
+def code_width() -> int:
+    """Pixels of the longest words of an alarm; Grafana would not give a mapped value a second line."""
+    return 168 if language() == "en" else 126
+
+
 def alarm_columns() -> dict[str, Json]:
     """How each column of an alarm is shown; a board takes those that it selects."""
     severities = dict(zip(SEVERITIES, ("dark-red", style.WARN, "#8F7B3B", style.CALM), strict=True))
@@ -69,7 +74,7 @@ def alarm_columns() -> dict[str, Json]:
     links = {"links": [{"title": str(ALARM_LINK["chart"]), "url": chart}]}
     return {
         "severity": painted(mappings=mapping(SEVERITIES, severities), custom__width=96),
-        "code": {"mappings": mapping(ALARMS), "custom__width": 118, "custom__wrapText": True, **to_desk()},
+        "code": {"mappings": mapping(ALARMS), "custom__width": code_width(), **to_desk()},
         "state": coloured(mappings=mapping(ALARM_STATES, {"open": style.BAD}), custom__width=104),
         "raised_at": {"custom__width": 142},
         "cleared_at": {"custom__width": 142},

@@ -1,7 +1,7 @@
 """Panels that several home boards share: the supply and its comparison, what is to be handled, alarms and money in one look."""
 
 from dashboards import Json, style, thresholds
-from dashboards.alarm_columns import AROUND, PRESSING, VALUE_LIMIT, alarm_columns, lasted, shown
+from dashboards.alarm_columns import AROUND, PRESSING, VALUE_LIMIT, lasted, shown
 from dashboards.functions import MENUS, listed
 from dashboards.links import to, to_customer
 from dashboards.panels.charts import BEFORE, bars, curves, strip
@@ -187,7 +187,7 @@ def to_handle(only: str = "true") -> Json:
             "Open alarms that nobody has acknowledged. An alarm leads to the desk, a customer to two hours before and after.",
         ),
         handled(only),
-        {**shown("customer code value_limit open_for"), "code": {**alarm_columns()["code"], "custom__width": 112}},
+        shown("customer code value_limit open_for"),
     )
 
 
