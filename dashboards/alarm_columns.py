@@ -64,7 +64,7 @@ def lasted(since: str = "a.raised_at") -> str:
 
 def code_width() -> int:
     """Pixels of the longest words of an alarm; Grafana would not give a mapped value a second line."""
-    return 168 if language() == "en" else 126
+    return 146 if language() == "en" else 126
 
 
 def alarm_columns() -> dict[str, Json]:
@@ -79,7 +79,7 @@ def alarm_columns() -> dict[str, Json]:
         "raised_at": {"custom__width": 142},
         "cleared_at": {"custom__width": 142},
         "open_for": {"custom__width": 80},
-        "customer": {"custom__minWidth": 112, **links},
+        "customer": {"custom__minWidth": 108, **links},
         "value_limit": {"custom__width": 140},
         "origin": {"mappings": mapping(ORIGINS), "custom__width": 96},
         "acknowledged_by": {"custom__width": 72, "custom__wrapText": True},

@@ -62,7 +62,7 @@ MENUS = (
         (
             Function(Word("报警监视", "Alarm monitoring"), "R138", "alarms"),
             Function(Word("压力越界报警", "Pressure limits"), "R145, R146", "alarm-query?var-alarm_code=P_LO"),
-            Function(Word("压力突变报警", "Sudden pressure change"), "R147", "alarm-query?var-alarm_code=P_JUMP"),
+            Function(Word("压力突变报警", "Pressure jump"), "R147", "alarm-query?var-alarm_code=P_JUMP"),
             Function(Word("流量越上限报警", "Flow above limit"), "R148", "alarm-query?var-alarm_code=Q_HI"),
             Function(Word("流量转向报警", "Reverse flow"), "R150", "alarm-query?var-alarm_code=Q_REV"),
             Function(Word("强磁干扰报警", "Magnetic interference"), "R151", "alarm-query?var-alarm_code=MAG"),

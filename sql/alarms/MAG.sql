@@ -1,6 +1,6 @@
 /*
 zh: 强磁干扰
-en: Magnetic interference
+en: Magnetic field
 severity: critical
 origins: [device]
 unit: ""

@@ -1,6 +1,6 @@
 /*
 zh: 压力突变
-en: Sudden pressure change
+en: Pressure jump
 severity: critical
 origins: [device, server]
 unit: MPa
