@@ -37,7 +37,7 @@ class Shown(NamedTuple):
 
 
 class Across(NamedTuple):
-    """Rows of `lead`, one column for each `across` (day or month): its `value`, its `coverage` (0 to 1), whether it is `complete`."""
+    """Rows of `lead`, a column for each `across` (day or month): its `value`, `coverage` (0 to 1), whether it is `complete`."""
 
     lead: Sequence[str]
     across: str

@@ -174,12 +174,13 @@ def figures(
     if first_day > last_day:
         raise ValueError(f"report {report.name}: the first day {first_day} is after the last day {last_day}")
     given = {"first_day": first_day, "last_day": last_day, "language": language}
-    if alarms:
+    if shows_alarms(report):
         serving.create_in_warehouse(warehouse, str(zone))
-        warehouse.execute("begin").fetchall()
-        marks = ", ".join("?" for _ in alarm_ledger.COLUMNS)
-        warehouse.executemany(f"insert into ops.alarm ({', '.join(alarm_ledger.COLUMNS)}) values ({marks})", list(alarms))
+    warehouse.execute("begin").fetchall()
     try:
+        if alarms:
+            marks = ", ".join("?" for _ in alarm_ledger.COLUMNS)
+            warehouse.executemany(f"insert into ops.alarm ({', '.join(alarm_ledger.COLUMNS)}) values ({marks})", list(alarms))
         rows = {}
         for sheet in report.sheets:
             params = {name: value for name, value in given.items() if re.search(rf"\${name}\b", sheet.query)}
@@ -188,15 +189,19 @@ def figures(
                 cs.datetime(time_zone="*").dt.convert_time_zone(str(zone)), cs.decimal().cast(pl.Float64)
             )
     finally:
-        if alarms:
-            warehouse.execute("rollback").fetchall()
+        warehouse.execute("rollback").fetchall()
     has_totals = any(isinstance(sheet.layout, Across) for sheet in report.sheets)
     return Figures(rows, _register_totals(warehouse, first_day, last_day, zone) if has_totals else NO_TOTALS)
 
 
+def shows_alarms(report: Definition) -> bool:
+    """Whether it selects from views of schema `ops`."""
+    return not {"alarm", "alarm_statistics"}.isdisjoint(report.deps)
+
+
 def alarms_of(report: Definition, bench: Workbench) -> list[tuple[object, ...]]:
     """The alarms of PostgreSQL where the report shows some: in the warehouse `ops.alarm` is empty. Raises `NothingToReport`."""
-    if not {"alarm", "alarm_statistics"}.intersection(report.deps):
+    if not shows_alarms(report):
         return []
     dsn = bench.serving_dsn()
     if dsn is None:
@@ -204,7 +209,7 @@ def alarms_of(report: Definition, bench: Workbench) -> list[tuple[object, ...]]:
             f"report {report.name} shows alarms, which are in PostgreSQL, and it does not run; start: mainflow up"
         )
     with psycopg.connect(dsn) as connection:
-        return connection.execute(f"select {', '.join(alarm_ledger.COLUMNS)} from ops.alarm order by alarm_id").fetchall()  # type: ignore[call-overload, no-any-return]
+        return connection.execute(f"select {', '.join(alarm_ledger.COLUMNS)} from ops.alarm order by alarm_id").fetchall()
 
 
 NO_TOTALS = pl.DataFrame(schema={"meter": pl.String, "total": pl.Float64})
@@ -298,3 +303,35 @@ def _changes_page(sheet: Sheet, changed: pl.DataFrame, language: str, note: str,
     looks = [Look(heading, 16, "", "@", "@") for heading in headings]
     title = f"{words.changes} {sheet.titles[language]}" if is_named else words.changes
     return Page(title, note, looks, [Band(changed, pl.DataFrame(), [])], len(sheet.grain))
+
+
+class Restatement(NamedTuple):
+    """What an edition would be now: its workbook, and by sheet the cells that are others; see `changes`."""
+
+    issued: Issued
+    changed: dict[str, pl.DataFrame]
+
+    @property
+    def cells(self) -> int:
+        """The number of changed cells."""
+        return sum(changed.height for changed in self.changed.values())
+
+
+def restatement(name: str, days: tuple[date, date] | None, bench: Workbench, warehouse: duckdb.DuckDBPyConnection) -> Restatement:
+    """The newest edition (of the days, or of all) against the figures now. Raises `ValueError` where there is none."""
+    report = definition(name)
+    period = "…".join(map(str, days)) if days else ""
+    found = [file for file in ledger.issued(warehouse, name, period) if file.file.suffix == ".xlsx"]
+    if not found:
+        raise ValueError(
+            f"report {name}: nothing was issued{f' for {period}' if period else ''}; issue it with: mainflow reports issue"
+        )
+    first, last = (date.fromisoformat(day) for day in found[0].period.split("…"))
+    now = figures(
+        report, first, last, warehouse=warehouse, language=bench.language, zone=bench.zone, alarms=alarms_of(report, bench)
+    )
+    before = read_edition(report, found[0].file.parent, f"{first}_{last}", found[0].edition)
+    if absent := [sheet.name for sheet in report.sheets if sheet.name not in before]:
+        raise ValueError(f"report {name}: the CSV of {', '.join(absent)} is not in {found[0].file.parent} any more")
+    changed = {sheet.name: changes(sheet, before[sheet.name], now.rows[sheet.name]) for sheet in report.sheets}
+    return Restatement(found[0], changed)

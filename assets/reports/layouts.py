@@ -168,7 +168,7 @@ def _across(
         row[layout.across]: row["total"] for row in rows.group_by(layout.across).agg(_totals(layout)).iter_rows(named=True)
     }
     whole = rows.select(_totals(layout)).row(0)
-    of_all = table["total"].sum() if table["total"].count() else None
+    of_all = table.select(_sum(pl.col("total"))).item()
     totals: list[Value] = [
         words.all_meters,
         *(None for _ in layout.lead[1:]),
