@@ -92,6 +92,26 @@ def export_files(root: Path, report: str, days: tuple[date, date] | None) -> Non
             console.print(f"{written.file}  {written.rows:,} 行 rows  sha256 {written.sha256[:16]}…{edition}")
 
 
+@reports.command(epilog=examples("mainflow reports mail --site site billing"))
+@SITE
+@click.argument("name")
+@report_failures
+def mail(root: Path, name: str) -> None:
+    """邮寄 / issue and send now what a row of `[reports] mail` gets; an edition that was sent is not sent again."""
+    from pipelines.processes import servers
+    from pipelines.runs.bench import workbench
+    from pipelines.runs.mail import send_reports
+    from pipelines.settings import MailSettings, ReportSettings, load
+
+    settings = load(root)
+    rows = {row.name: row for row in settings[ReportSettings].mail}
+    if name not in rows:
+        raise ValueError(f"[reports] mail has no row {name!r}; there are: {', '.join(rows) or 'none'}")
+    with servers.postgres(settings):
+        for sentence in send_reports(workbench(settings), settings[MailSettings], rows[name]):
+            console.print(sentence)
+
+
 @reports.command(epilog=examples("mainflow reports diff --site site monthly_volume --days 2026-01-01..2026-01-31"))
 @SITE
 @click.argument("report")
