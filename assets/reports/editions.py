@@ -187,7 +187,7 @@ def figures(
             found = warehouse.sql(sheet.query, params=params).pl().rechunk()
             rows[sheet.name] = found.with_columns(
                 cs.datetime(time_zone="*").dt.convert_time_zone(str(zone)), cs.decimal().cast(pl.Float64)
-            )
+            ).with_columns(pl.when(cs.float().is_finite()).then(cs.float()))
     finally:
         warehouse.execute("rollback").fetchall()
     has_totals = any(isinstance(sheet.layout, Across) for sheet in report.sheets)

@@ -260,8 +260,6 @@ def _cell(name: str, kind: pl.DataType) -> tuple[pl.Expr, bool]:
     if isinstance(kind, pl.Datetime):
         days = (value.dt.replace_time_zone(None) - pl.lit(EPOCH)).dt.total_milliseconds() / 86_400_000
         return days.cast(pl.String), False
-    if kind.is_float():
-        return pl.when(value.is_finite()).then(value).cast(pl.String), False
     if kind.is_numeric():
         return value.cast(pl.String), False
     return _escaped(value.cast(pl.String)), True

@@ -14,7 +14,7 @@ ALARMS_EVERY_MIN = 5
 def schedules(
     billing: BillingSettings, reports: ReportSettings, backups: BackupSettings, zone: str, days: dg.DailyPartitionsDefinition
 ) -> list[dg.ScheduleDefinition]:
-    """The sync with billing (runs where a billing system is named), the reports, their e-mails, the backup (where a folder is named)."""
+    """The sync with billing (runs where one is named), the reports and their e-mails, the backup (where a folder is named)."""
     return [
         dg.ScheduleDefinition(
             name="sync_billing",
