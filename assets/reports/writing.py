@@ -5,11 +5,11 @@ formats; that row is replaced by all rows of the band.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time
 from io import BytesIO
 from typing import Any, NamedTuple
-from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import polars as pl
 import xlsxwriter
@@ -26,9 +26,8 @@ CHART_ROWS, CHART_PIXELS = 16, 300
 INCOMPLETE = {"italic": True, "font_color": "#7f7f7f"}
 EPOCH, DAYS_TO_1970 = datetime(1899, 12, 30), 25_569
 """Day 0 of a spreadsheet."""
-ZIP_BEGINS = (1980, 1, 1, 0, 0, 0)
-"""The time of every file in the workbook: equal figures, equal bytes."""
-LEVEL = 3
+LEVEL = 1
+"""Of compression: the highest halves nothing, and costs as much as all the rest."""
 
 
 class Paper(NamedTuple):
@@ -196,14 +195,13 @@ def _with_rows(made: BytesIO, pages: Sequence[Page], placed: Sequence[Mapping[in
     with ZipFile(made) as old, ZipFile(done, "w", ZIP_DEFLATED, compresslevel=LEVEL) as new:
         for name in old.namelist():
             found = re.fullmatch(r"xl/worksheets/sheet(\d+)\.xml", name)
-            info = ZipInfo(name, ZIP_BEGINS)
-            info.compress_type = ZIP_DEFLATED
-            if found is None:
-                new.writestr(info, old.read(name))
-                continue
-            number = int(found[1]) - 1
-            with new.open(info, "w", force_zip64=True) as file:
-                for piece in _sheet_pieces(old.read(name), len(pages[number].looks), placed[number]):
+            number = int(found[1]) - 1 if found else None
+            pieces: Iterable[bytes] = [old.read(name)]
+            if number is not None:
+                pieces = _sheet_pieces(old.read(name), len(pages[number].looks), placed[number])
+            # `open`, and not `writestr`, dates every file 1980: equal figures, equal bytes.
+            with new.open(name, "w", force_zip64=True) as file:
+                for piece in pieces:
                     file.write(piece)
     return done.getvalue()
 
@@ -225,7 +223,7 @@ def _sheet_pieces(xml: bytes, width: int, bands: Mapping[int, Band]) -> Iterator
     yield xml[done:]
 
 
-AT_ONCE = 20_000
+AT_ONCE = 5_000
 """Rows that are text at a time: memory stays bounded."""
 
 
@@ -250,6 +248,13 @@ def _rows_xml(band: Band, first: int, styles: Sequence[str], marked: Sequence[st
             parts += [*opening, content]
         lines = rows.hstack(marks) if marks.width else rows
         yield "".join(lines.select(pl.concat_str(*parts, pl.lit("</row>"))).to_series()).encode()
+
+
+def _around(texts: pl.Series) -> tuple[str, str]:
+    """What stands before and after each text of a column; blanks at its ends are kept."""
+    has_blanks = bool(texts.cast(pl.String).str.contains(r"^\s|\s$").any())
+    keeps = ' xml:space="preserve"' if has_blanks else ""
+    return f'" t="inlineStr"><is><t{keeps}>', "</t></is></c>"
 
 
 def _cell(name: str, kind: pl.DataType) -> tuple[pl.Expr, bool]:
