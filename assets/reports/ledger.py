@@ -21,6 +21,7 @@ COLUMNS = {
     "sha256": "varchar",
     "rows": "bigint",
     "run_id": "varchar",
+    "exported_at": "timestamptz",
     "edition": "integer",
     "figures_sha256": "varchar",
     "known_until": "timestamptz",
@@ -90,7 +91,7 @@ def newest(connection: duckdb.DuckDBPyConnection) -> Figures | None:
 def ensure(connection: duckdb.DuckDBPyConnection) -> None:
     """Make `report_ledger` where it is absent; a row of an earlier version is of the first edition."""
     listed = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
-    connection.execute(f"create table if not exists report_ledger ({listed}, exported_at timestamptz)").fetchall()
+    connection.execute(f"create table if not exists report_ledger ({listed})").fetchall()
     for name, default in (("edition", "1"), ("figures_sha256", "''"), ("known_until", "null"), ("code_version", "''")):
         statement = f"alter table report_ledger add column if not exists {name} {COLUMNS[name]} default {default}"
         connection.execute(statement).fetchall()
@@ -112,9 +113,9 @@ def issued(connection: duckdb.DuckDBPyConnection, report: str = "", period: str 
     """The files of the ledger, the newest first; of one report, of one period."""
     ensure(connection)
     rows = connection.execute(
-        f"select {', '.join(COLUMNS)} from report_ledger where $report in ('', report) and $period in ('', period) "
+        f"select {', '.join(Issued._fields)} from report_ledger where $report in ('', report) and $period in ('', period) "
         "order by exported_at desc, edition desc, file desc",
         {"report": report, "period": period},
     ).fetchall()
-    named = (dict(zip(COLUMNS, row, strict=True)) for row in rows)
+    named = (dict(zip(Issued._fields, row, strict=True)) for row in rows)
     return [Issued(**{**row, "file": Path(row["file"])}) for row in named]
