@@ -22,7 +22,7 @@ HEADINGS_ROW = 2
 MOST_ROWS = 1_048_576
 MOST_LETTERS = 31
 """Of the name of a worksheet."""
-CHART_ROWS, CHART_PIXELS = 16, 300
+CHART_ROWS, CHART_PIXELS, LEAST_WIDTH, CHARACTER_PIXELS = 16, 300, 480, 7.3
 INCOMPLETE = {"italic": True, "font_color": "#7f7f7f"}
 EPOCH, DAYS_TO_1970 = datetime(1899, 12, 30), 25_569
 """Day 0 of a spreadsheet."""
@@ -136,7 +136,8 @@ def _insert_chart(book: Any, sheet: Any, page: Page, band: Band, first: int, lin
             "values": [name, first, column, last, column],
         }
         chart.add_series(series)
-    chart.set_size({"width": 900, "height": CHART_PIXELS})
+    width = sum(round(look.width * CHARACTER_PIXELS) for look in page.looks)
+    chart.set_size({"width": max(width, LEAST_WIDTH), "height": CHART_PIXELS})
     chart.set_legend({"position": "bottom"})
     chart.set_title({"name": band.title or page.title, "name_font": {"size": 11}})
     chart.show_blanks_as("gap")

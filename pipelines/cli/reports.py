@@ -29,19 +29,16 @@ def reports() -> None:
 
 @contextmanager
 def _opened(root: Path) -> "Iterator[tuple[Workbench, duckdb.DuckDBPyConnection]]":
-    """The site's figures, while no run changes them; its PostgreSQL runs meanwhile."""
+    """The site's figures, while no run changes them."""
     from assets import warehouse
-    from pipelines.processes import servers
     from pipelines.runs.bench import workbench
     from pipelines.runs.run import prepare_selects, run_lock
     from pipelines.settings import load
 
-    settings = load(root)
-    with servers.postgres(settings):
-        bench = workbench(settings)
-        with run_lock(bench), warehouse.opened(bench.site.marts, str(bench.zone)) as connection:
-            prepare_selects(bench, connection)
-            yield bench, connection
+    bench = workbench(load(root))
+    with run_lock(bench), warehouse.opened(bench.site.marts, str(bench.zone)) as connection:
+        prepare_selects(bench, connection)
+        yield bench, connection
 
 
 @reports.command("list", epilog=examples("mainflow reports list --site site", "mainflow reports list --site site daily_volume"))
@@ -120,8 +117,10 @@ def mail(root: Path, name: str) -> None:
 def diff(root: Path, report: str, days: tuple[date, date] | None) -> None:
     """与现值比较 / the cells in which the newest edition differs from the figures as they are now; writes nothing."""
     from assets.reports import editions
+    from pipelines.processes import servers
+    from pipelines.settings import load
 
-    with _opened(root) as (bench, connection):
+    with servers.postgres(load(root)), _opened(root) as (bench, connection):
         found = editions.restatement(report, days, bench, connection)
     issued = found.issued
     console.print(f"{issued.file.name}: 第 {issued.edition} 版 edition {issued.edition}, {found.cells:,} 处不同 cells differ")
