@@ -51,18 +51,21 @@ journal."""
 
 
 class Volume(NamedTuple):
-    """A volume led back to its steps; `days`: first and last local day. `steps`: rows of `STEP` in order."""
+    """A volume led back to its steps; `days`: first and last local day. `steps`: rows of `STEP` in order. `is_whole`: they reach
+    from the beginning of the days to their end."""
 
     meter: str
     days: tuple[date, date]
     intervals: int
     steps: pl.DataFrame
 
+    is_whole: bool
+
     @property
     def total_m3(self) -> float | None:
-        """The sum of the steps; None where there is none."""
+        """The sum of the steps; None where they do not reach from the beginning of the days to their end."""
         known = self.steps["volume_m3"].drop_nulls()
-        return float(known.sum()) if len(known) else None
+        return float(known.sum()) if self.is_whole and len(known) else None
 
     @property
     def frames(self) -> list[tuple[str, int]]:
@@ -101,6 +104,8 @@ def explain(file: Path, cell: str, bench: Workbench, connection: duckdb.DuckDBPy
     span = _span(sheet, name, key, first, last)
     rows = _mart_rows(connection, mart, key, span)
     volume = _volume(bench, connection, *span) if span else None
+    if name == TOTAL and volume and not volume.is_whole:
+        volume = None  # the sum of the known days
     newest = ledger.issued(connection, found.report, found.period)[0].edition
     later = newest if newest > found.edition else None
     return Explanation(found, str(page.title), name, value, key, mart, rows, volume, later)
@@ -174,22 +179,22 @@ def _row_of(
     return {name: row[name] for name in sheet.grain}, shown[column - 1]
 
 
-Span = tuple[str, date, date, bool]
-"""A meter, first and last local day, and whether its volume crosses holes."""
+Span = tuple[str, date, date]
+"""A meter, first and last local day."""
 
 
 def _span(sheet: Sheet, name: str, key: dict[str, Any], first: date, last: date) -> Span | None:
     """Of a cell that is a volume; None of another."""
     meter = str(key.get("meter", ""))
     if name == TOTAL:
-        return meter, first, last, True
+        return meter, first, last
     if name != "volume_m3" or sheet.deps[0] not in ("daily_usage", "monthly_usage"):
         return None
     if "day" in key:
         day = date.fromisoformat(str(key["day"]))
-        return meter, day, day, False
+        return meter, day, day
     month = date.fromisoformat(str(key["month"]))
-    return meter, month, calendar.next_month(month) - timedelta(days=1), True
+    return meter, month, calendar.next_month(month) - timedelta(days=1)
 
 
 def _mart_rows(connection: duckdb.DuckDBPyConnection, mart: str, key: dict[str, Any], span: Span | None) -> pl.DataFrame:
@@ -200,7 +205,7 @@ def _mart_rows(connection: duckdb.DuckDBPyConnection, mart: str, key: dict[str, 
         wanted |= {"grain": "day", "period": key["day"]} if "day" in key else {"grain": "month"}
     conditions = {name: value for name, value in wanted.items() if name in kinds}
     if span and "day" in kinds and "day" not in conditions:
-        conditions |= {"day": span[1:3]}
+        conditions |= {"day": span[1:]}
     elif span and "month" in kinds and "month" not in conditions:
         conditions |= {"month": (calendar.month_of(span[1]), span[2])}
     terms: list[str] = []
@@ -226,9 +231,8 @@ def _frame(connection: duckdb.DuckDBPyConnection, query: str, values: Sequence[A
 # --- volumes ------------------------------------------------------------------------------------------------------------------
 
 
-def _volume(
-    bench: Workbench, connection: duckdb.DuckDBPyConnection, meter: str, first: date, last: date, crosses_holes: bool
-) -> Volume:
+def _volume(bench: Workbench, connection: duckdb.DuckDBPyConnection, meter: str, first: date, last: date) -> Volume:
+    """Steps over holes count whole: the volume is the difference of the register between the ends of the days."""
     begin, end = calendar.midnight(first, bench.zone), calendar.midnight(last + timedelta(days=1), bench.zone)
     intervals = _frame(
         connection,
@@ -244,9 +248,9 @@ def _volume(
     reads_flow = any(reads == "flow" for *_, reads in held)
     parts = [_readings(bench, terminal, since, until, begin, end) for terminal, since, until, _ in held]
     readings = pl.concat(parts).sort("ts") if parts else _NO_READINGS
-    return Volume(
-        meter, (first, last), intervals.height, _steps(readings, intervals, begin, end, reads_flow, crosses_holes, bench.max_hole)
-    )
+    steps = _steps(readings, intervals, begin, end, reads_flow, bench.max_hole)
+    reaches = not steps.is_empty() and steps["begin"][0] <= begin and steps["end"][-1] >= end
+    return Volume(meter, (first, last), intervals.height, steps, reads_flow or reaches)
 
 
 COLUMNS = ("terminal", "ts", "forward_m3", "stream", "frame")
@@ -281,10 +285,9 @@ def _steps(
     begin: datetime,
     end: datetime,
     reads_flow: bool,
-    crosses_holes: bool,
     max_hole: timedelta,
 ) -> pl.DataFrame:
-    """The steps of `STEP` that lie in the period in part at least."""
+    """The steps of `STEP` that lie in the period in part at least; of a hole only where it lies in the period whole."""
     rows: list[dict[str, Any]] = []
     own = list(intervals.iter_rows(named=True))
     place = 0
@@ -302,7 +305,7 @@ def _steps(
             flags |= Flag(interval["flags"]) & RULES
         is_plain = not flags and not reads_flow and before["terminal"] == after["terminal"]
         is_hole = after["ts"] - before["ts"] > max_hole
-        if is_plain and is_hole and not crosses_holes:
+        if is_hole and share < 1:
             continue
         known = [interval["volume_m3"] for interval in inside if interval["volume_m3"] is not None]
         volume = (after["forward_m3"] - before["forward_m3"]) * share if is_plain and _are_known(before, after) else None

@@ -50,8 +50,8 @@ def sent(meter: int, steps: range) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """Four meters with a month each, one of them (M4) silent from 13:00 on the 10th to 02:00 on the 12th, two of which the end is
-    late."""
+    """Four meters with a month each, M4 silent from 13:00 on the 10th to 02:00 on the 12th, M3 in the morning of the 5th; two
+    meters of which the end is late."""
     from tests.cases.figure_site import READINGS_AND_BILLS, only
 
     made = Site(tmp_path_factory.mktemp("lineage"))
@@ -65,6 +65,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
         kept = sent(meter, steps)
         if meter == 3:
             kept = kept.filter(~pl.col("frame").is_in([step * 100 for step in silent]))
+        if meter == 2:
+            kept = kept.filter(~pl.col("frame").is_in([step * 100 for step in range(4 * PER_DAY + 33, 4 * PER_DAY + 48)]))
         store.write(kept)
     with only(READINGS_AND_BILLS):
         run_touched(bench_of(made), "test")
@@ -125,8 +127,7 @@ def test_any_cell_leads_to_frames_whose_sum_it_is(site: Site, name: str, cells: 
             assert all(before == after for (_, before), (after, _) in pairwise(times))
 
 
-def test_a_month_with_a_hole_is_explained_across_it_and_its_day_is_not(site: Site) -> None:
-    """M4 was silent for a day and a half: what moved meanwhile is in its month and in no day."""
+def test_a_volume_crosses_a_hole_inside_its_days_and_is_unknown_where_an_end_lies_in_one(site: Site) -> None:
     daily, monthly = issued(site)[0].file, issued(site, "monthly_volume")[0].file
     with figures(site) as (bench, connection):
         month = explain(monthly, "F7", bench, connection)
@@ -134,12 +135,19 @@ def test_a_month_with_a_hole_is_explained_across_it_and_its_day_is_not(site: Sit
         assert month.value == pytest.approx(register(3, PER_DAY * DAYS) - register(3, 0))
         longest = max(after - before for before, after in month.volume.steps.select("begin", "end").iter_rows())
         assert longest > timedelta(hours=30)
-        within = explain(daily, "O7", bench, connection)
-        assert within.key == {"meter": "M4", "day": date(2025, 6, 11)}
-        assert within.value is None
-        assert within.volume.total_m3 is None
         total = explain(daily, "AI7", bench, connection)
         assert total.value == month.value == pytest.approx(total.volume.total_m3)
+        morning = explain(daily, "I6", bench, connection)
+        assert morning.key == {"meter": "M3", "day": date(2025, 6, 5)}
+        assert morning.value == pytest.approx(register(2, 5 * PER_DAY) - register(2, 4 * PER_DAY))
+        assert morning.volume.total_m3 == pytest.approx(morning.value)
+        for cell, day in {"N7": 10, "O7": 11, "P7": 12}.items():
+            within = explain(daily, cell, bench, connection)
+            assert within.key == {"meter": "M4", "day": date(2025, 6, day)}
+            assert within.value is within.volume.total_m3 is None
+        late = explain(daily, "AI8", bench, connection)
+        assert late.volume is None  # its end is not known: the sum of the known days, which are listed
+        assert late.rows["volume_m3"].drop_nulls().sum() == pytest.approx(late.value)
 
 
 def test_a_cell_that_is_no_figure_is_refused(site: Site) -> None:
