@@ -198,10 +198,14 @@ STEM = "daily_volume_2026-10-01_2026-10-04"
 
 def test_a_report_of_the_same_figures_is_not_issued_again(warehouse: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     record(warehouse, written(warehouse, tmp_path))
-    before, noted, places = issued(tmp_path), ledger(warehouse), [path.stat().st_ino for path in sorted(tmp_path.iterdir())]
+    before, noted, written_at = (
+        issued(tmp_path),
+        ledger(warehouse),
+        [path.stat().st_mtime_ns for path in sorted(tmp_path.iterdir())],
+    )
     record(warehouse, written(warehouse, tmp_path, run_id="run-8"))
     assert (issued(tmp_path), ledger(warehouse)) == (before, noted)
-    assert [path.stat().st_ino for path in sorted(tmp_path.iterdir())] == places  # not written again
+    assert [path.stat().st_mtime_ns for path in sorted(tmp_path.iterdir())] == written_at  # not written again
     (tmp_path / f"{STEM}.xlsx").unlink()
     record(warehouse, written(warehouse, tmp_path, run_id="run-9"))
     assert (issued(tmp_path), ledger(warehouse)) == (before, noted)
