@@ -22,7 +22,7 @@ STATES = {"intact": ("green", "✓"), "changed": ("red", "✗ 已改动 changed"
 FRAMES_SHOWN = 10
 
 
-@click.group()
+@click.group(epilog=examples("mainflow reports list --site site", "mainflow reports issue --site site monthly_volume"))
 def reports() -> None:
     """报表 / what was issued, issue further ones, and what changed since."""
 
