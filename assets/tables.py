@@ -39,6 +39,7 @@ from assets import (
     registry_history,
     reports,
     rules,
+    serving,
     units,
     warehouse,
 )
@@ -190,7 +191,7 @@ def _report(name: str, making: Making) -> Made:
     return made_report(reports.make(name, None, making.bench, making.connection))
 
 
-def made_report(written: Sequence[reports.Report]) -> Made:
+def made_report(written: Sequence[reports.Issued]) -> Made:
     """What the step of a report did: the files of one report."""
     return Made(0, written[0].rows, {str(report.file): report.rows for report in written})
 
@@ -209,6 +210,9 @@ def steps() -> tuple[Step, ...]:
     except CycleError as error:
         raise ValueError(f"tables are made from each other in a circle: {' ← '.join(error.args[1])}") from None
 
+
+VIEWS = frozenset(view.name for view in serving.views())
+"""What is selected from and no step makes, either."""
 
 OUTSIDE = {"raw_reading"}
 """What steps are made from and no step makes: the raw readings are the daemon's."""
@@ -335,9 +339,8 @@ def _mart_steps() -> Iterable[Step]:
 def _report_steps() -> Iterable[Step]:
     for name in reports.names():
         report = reports.definition(name)
-        yield Step(
-            f"{name}_report", "reports", report.titles["zh"], report.description, report.deps, False, partial(_report, name)
-        )
+        deps = tuple(dep for dep in report.deps if dep not in VIEWS)
+        yield Step(f"{name}_report", "reports", report.titles["zh"], report.description, deps, False, partial(_report, name))
 
 
 def needed_by(step: Step) -> set[str]:

@@ -47,6 +47,9 @@ PROBES = {
     "p9": Entry("figures_cost", "late_day", "迟到一天的代价", "cost of one late day"),
     "p10": Entry("figures_cost", "workers", "两个计算进程与一个之比", "two worker processes against one"),
     "p12": Entry("serving", "serving", "发布区间的代价与看板查询", "publishing intervals, and how long panels wait"),
+    "p14": Entry(
+        "reports", "data_sheet", "报表工作簿与 xlsxwriter 逐格写之比", "a report's data sheet against xlsxwriter's loop"
+    ),
     "hostile": Entry("hostile", "hostile", "三百个恶意连接旁的应答", "acknowledgements beside 300 hostile connections"),
     "stack": Entry(
         "whole_stack",

@@ -252,6 +252,20 @@ WORDS: dict[str, Word] = {
         "This preview is no more: it was applied, discarded, or is older than a day.",
     ),
     "undo_draft": Word("撤销最近一次修改后的内容如下。", "This is what taking the last change back would do."),
+    # Reports
+    "reports": Word("报表", "Reports"),
+    "reports_hint": Word(
+        "已出的报表不再改动；数据更正后另出一版，并列出更正的单元格。操作员可下载。",
+        "What was issued stays; other figures make a further edition, which lists the changed cells. Operators download.",
+    ),
+    "report": Word("报表", "Report"),
+    "report_period": Word("期间", "Period"),
+    "edition": Word("版次", "Edition"),
+    "report_run": Word("运行", "Run"),
+    "issued_at": Word("出具", "Issued"),
+    "files": Word("文件", "Files"),
+    "no_reports": Word("尚无报表。", "Nothing was issued yet."),
+    "report_changed": Word("{file} 出具后被改动，不予下载。", "{file} was changed since it was issued, and is not given out."),
     # Meters to change
     "meters_to_change": Word("换表", "Meters to change"),
     "meters_hint": Word(

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import desk.settings  # noqa: F401 registers [desk]
+from ingest_daemon.contract.headers import SQL
 from ingest_daemon.contract.settings import (
     SECTIONS,
     SettingError,
@@ -87,15 +88,79 @@ class BillingSettings:
         _check_cron("billing", "sync_cron", self.sync_cron)
 
 
+@dataclass(frozen=True, slots=True)
+class ReportMailSettings:
+    """A row of `[reports] mail`. Raises `SettingError` where it cannot work."""
+
+    name: str = setting("", "the role, a name of letters, digits and -", "角色名称，字母、数字与 -")
+    addresses: str = setting("", "e-mail addresses apart by commas", "邮件地址，逗号分隔", secret=True)
+    reports: str = setting("daily_volume", "names of reports apart by commas", "报表名，逗号分隔")
+    cron: str = setting("30 7 * * *", "when, as cron in the site's zone", "发送时间 cron")
+
+    def __post_init__(self) -> None:
+        where = f"[reports] mail, {self.name or 'one without a name'}:"
+        if not re.fullmatch(r"[A-Za-z0-9-]{1,30}", self.name):
+            raise SettingError(f"{where} name: expected 1 to 30 letters, digits and -")
+        if not self.receivers or not all(re.fullmatch(r"[^@\s]+@[^@\s]+", address) for address in self.receivers):
+            raise SettingError(f"{where} addresses: expected e-mail addresses apart by commas")
+        known = {path.stem for path in (SQL / "reports").glob("*.sql")}
+        if unknown := sorted(set(self.report_names) - known):
+            raise SettingError(f"{where} reports: no report {', '.join(unknown)}; there are: {', '.join(sorted(known))}")
+        _check_cron("reports", f"mail, {self.name}: cron", self.cron)
+
+    @property
+    def receivers(self) -> list[str]:
+        """The addresses."""
+        return _listed(self.addresses)
+
+    @property
+    def report_names(self) -> list[str]:
+        """The names of the reports."""
+        return _listed(self.reports)
+
+
+def _listed(text: str) -> list[str]:
+    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
 @section("reports")
 @dataclass(frozen=True, slots=True)
 class ReportSettings:
-    """`[reports]`: scheduled reports."""
+    """`[reports]`: scheduled reports, and to whom they are sent."""
 
-    cron: str = setting("0 7 * * *", "when the daily volume report is written, as cron in the site's zone", "报表时间 cron")
+    cron: str = setting("0 7 * * *", "when the reports are written, as cron in the site's zone", "报表时间 cron")
+    mail: tuple[ReportMailSettings, ...] = setting(
+        (),
+        "who gets which reports when, like [{name = 'billing', addresses = 'a@example.com', reports = 'monthly_volume', "
+        "cron = '0 8 1 * *'}]",
+        "报表邮寄，每个角色一项",
+        secret=True,
+        rows=ReportMailSettings,
+    )
 
     def __post_init__(self) -> None:
         _check_cron("reports", "cron", self.cron)
+        names = [row.name for row in self.mail]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise SettingError(f"[reports] mail: expected names of their own, twice there: {', '.join(repeated)}")
+
+
+@section("mail")
+@dataclass(frozen=True, slots=True)
+class MailSettings:
+    """`[mail]`: the server that takes the e-mails of `[reports] mail`."""
+
+    host: str = setting("", "SMTP server; empty: no reports by e-mail", "SMTP 服务器；空为不发邮件")
+    port: int = setting(587, "its port", "端口", minimum=1, maximum=65535)
+    security: str = setting(
+        "starttls",
+        "how the connection is protected; none only on a network of your own",
+        "加密方式",
+        choices=("starttls", "tls", "none"),
+    )
+    user: str = setting("", "name that logs in; empty: no log-in", "用户；空为不登录")
+    password: str = setting("", "its password", "密码", secret=True)
+    sender: str = setting("mainflow@localhost", "address in From", "发件地址")
 
 
 @section("backup")

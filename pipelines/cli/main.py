@@ -21,6 +21,7 @@ from pipelines.cli.decode import decode
 from pipelines.cli.journal import journal
 from pipelines.cli.options import SITE, DayRange, examples, report_failures
 from pipelines.cli.registry import registry
+from pipelines.cli.reports import explain, export_files, reports
 from pipelines.cli.users import users
 
 
@@ -37,6 +38,8 @@ main.add_command(arrivals)
 main.add_command(decode)
 main.add_command(registry)
 main.add_command(users)
+main.add_command(reports)
+main.add_command(explain)
 
 
 @main.command(epilog=examples("mainflow init site", "mainflow init site --zone Europe/Rome --utility 'Acque'"))
@@ -329,12 +332,7 @@ def adopt(root: Path) -> None:
 @report_failures
 def export(root: Path, report: str, days: tuple[date, date] | None) -> None:
     """导出报表 / write a report as XLSX and CSV."""
-    from pipelines.runs.bench import workbench
-    from pipelines.runs.export import export_report
-    from pipelines.settings import load
-
-    for written in export_report(workbench(load(root)), report, days):
-        console.print(f"{written.file}  {written.rows:,} 行 rows  sha256 {written.sha256[:16]}…")
+    export_files(root, report, days)
 
 
 @main.command(epilog=examples("mainflow sync --site site"))

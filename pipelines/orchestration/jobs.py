@@ -8,9 +8,9 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from assets import tables
 from assets.graph import PUBLISHED
 from pipelines.orchestration.resources import site_settings
-from pipelines.runs import alarms, backup
+from pipelines.runs import alarms, backup, mail
 from pipelines.runs.bench import workbench
-from pipelines.settings import BackupSettings
+from pipelines.settings import BackupSettings, MailSettings, ReportSettings
 
 QUEUE = "mainflow/queue"
 """Tag of a run: of one value of it one run works at a time (`dagster_home.INSTANCE`), so that figures go on beside a backup."""
@@ -73,6 +73,32 @@ def backup_site() -> None:
     copy_site()
 
 
+class MailRow(dg.Config):
+    """The row of `[reports] mail`."""
+
+    name: str
+
+
+@dg.op(description="报表邮件 · The reports of a row of `[reports] mail` issued, and sent to its addresses, each edition once.")
+def send_reports(context: dg.OpExecutionContext, config: MailRow) -> None:
+    """Raises `dg.Failure` naming what was not sent; it goes out with the next run."""
+    settings = site_settings()
+    row = next((row for row in settings[ReportSettings].mail if row.name == config.name), None)
+    if row is None:
+        raise dg.Failure(f"[reports] mail has no row {config.name!r}")
+    try:
+        for sentence in mail.send_reports(workbench(settings), settings[MailSettings], row):
+            context.log.info(sentence)
+    except mail.NotSent as error:
+        raise dg.Failure(str(error)) from None
+
+
+@dg.job(tags=OF_FIGURES, description="报表邮件 · Reports by e-mail, a schedule for each row of `[reports] mail`.")
+def mail_reports() -> None:
+    """The job of the schedules."""
+    send_reports()
+
+
 @dg.op(description="报警 · What changes in the alarms because time passes: silences, meters whose service is over.")
 def look_at_alarms(context: dg.OpExecutionContext) -> None:
     """Raises `WarehouseBusy`, `psycopg.Error`."""
@@ -95,6 +121,7 @@ JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     FIGURES,
     SYNC_BILLING,
     EXPORT_REPORT,
+    mail_reports,
     backup_site,
     alarms_job,
 ]

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from pipelines.orchestration.jobs import EXPORT_REPORT, LIVE, SYNC_BILLING, alarms_job, backup_site
+from pipelines.orchestration.jobs import EXPORT_REPORT, LIVE, SYNC_BILLING, alarms_job, backup_site, mail_reports
 from pipelines.settings import BackupSettings, BillingSettings, ReportSettings
 
 ALARMS_EVERY_MIN = 5
@@ -14,7 +14,7 @@ ALARMS_EVERY_MIN = 5
 def schedules(
     billing: BillingSettings, reports: ReportSettings, backups: BackupSettings, zone: str, days: dg.DailyPartitionsDefinition
 ) -> list[dg.ScheduleDefinition]:
-    """The sync with billing (runs where a billing system is named), the daily report, the backup (where a folder is named)."""
+    """The sync with billing (runs where one is named), the reports and their e-mails, the backup (where a folder is named)."""
     return [
         dg.ScheduleDefinition(
             name="sync_billing",
@@ -31,7 +31,7 @@ def schedules(
             cron_schedule=reports.cron,
             execution_timezone=zone,
             default_status=dg.DefaultScheduleStatus.RUNNING,
-            description="日用水量报表 · Daily volume report.",
+            description="报表 · The reports, those of a month once it is over.",
         ),
         dg.ScheduleDefinition(
             name="backup_site",
@@ -49,6 +49,18 @@ def schedules(
             execution_fn=_if_nothing_came,
             default_status=dg.DefaultScheduleStatus.RUNNING,
             description="报警 · Alarms of silence, while no reading leads to a look.",
+        ),
+        *(
+            dg.ScheduleDefinition(
+                name=f"mail_{row.name.replace('-', '_')}",
+                job=mail_reports,
+                cron_schedule=row.cron,
+                execution_timezone=zone,
+                run_config={"ops": {"send_reports": {"config": {"name": row.name}}}},
+                default_status=dg.DefaultScheduleStatus.RUNNING,
+                description=f"报表邮件 · Reports by e-mail for {row.name}.",
+            )
+            for row in reports.mail
         ),
     ]
 

@@ -3,12 +3,12 @@
 from datetime import date
 
 from assets import reports, tables
-from assets.reports import Report
+from assets.reports import Issued
 from assets.workbench import Workbench
 from pipelines.runs.run import Run, run_lock, show_in_catalogue
 
 
-def export_report(bench: Workbench, name: str, days: tuple[date, date] | None) -> list[Report]:
+def export_report(bench: Workbench, name: str, days: tuple[date, date] | None) -> list[Issued]:
     """Write the report's files for the days (None: the month up to the newest day) into `reports/`. Raises `ValueError`."""
     with run_lock(bench):
         run = Run(bench, [], "report")

@@ -12,10 +12,10 @@ columns:
   meter: {width: 11}
   dn_mm: {width: 6}
   day: {width: 8, format: mm-dd}
-  volume_m3: {width: 7.5, total: "#,##0"}
+  volume_m3: {width: 7.5, total_format: "#,##0"}
   coverage: {width: 8}
   complete: {width: 8}
-sheet: {lead: [customer_no, customer_name, meter, dn_mm], across: day, value: volume_m3, coverage: coverage, complete: complete}
+layout: {kind: across, lead: [customer_no, customer_name, meter, dn_mm], across: day, value: volume_m3, coverage: coverage, complete: complete}
 csv: [meter, customer_no, customer_name, day, volume_m3, coverage, complete]
 */
 with days as (

@@ -17,7 +17,7 @@ import openpyxl  # type: ignore[import-untyped]
 import pytest
 
 from assets import reports, units
-from assets.reports import Report, export, record
+from assets.reports import Issued, export, record
 from tests.figures import terminals, typed
 
 FIRST, LAST = date(2026, 10, 1), date(2026, 10, 4)
@@ -73,7 +73,7 @@ def written(
     last: date = LAST,
     run_id: str = "run-7",
     language: str = "zh",
-) -> list[Report]:
+) -> list[Issued]:
     return export(
         "daily_volume",
         first,
@@ -198,9 +198,14 @@ STEM = "daily_volume_2026-10-01_2026-10-04"
 
 def test_a_report_of_the_same_figures_is_not_issued_again(warehouse: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     record(warehouse, written(warehouse, tmp_path))
-    before, noted = issued(tmp_path), ledger(warehouse)
+    before, noted, written_at = (
+        issued(tmp_path),
+        ledger(warehouse),
+        [path.stat().st_mtime_ns for path in sorted(tmp_path.iterdir())],
+    )
     record(warehouse, written(warehouse, tmp_path, run_id="run-8"))
     assert (issued(tmp_path), ledger(warehouse)) == (before, noted)
+    assert [path.stat().st_mtime_ns for path in sorted(tmp_path.iterdir())] == written_at  # not written again
     (tmp_path / f"{STEM}.xlsx").unlink()
     record(warehouse, written(warehouse, tmp_path, run_id="run-9"))
     assert (issued(tmp_path), ledger(warehouse)) == (before, noted)
@@ -225,7 +230,7 @@ def test_a_restated_report_stands_beside_the_issued_one_and_lists_what_changed(
     assert {(line["edition"], line["restates_edition"]) for line in lines} == {("2", "1")}
     book = openpyxl.load_workbook(tmp_path / f"{STEM}_edition-2.xlsx")
     assert "第 2 版，更正第 1 版" in book.worksheets[0]["A2"].value
-    changes = [[cell.value for cell in row] for row in book.worksheets[1].iter_rows(min_row=3)]
+    changes = [[cell.value for cell in row] for row in book.worksheets[1].iter_rows(min_row=4)]
     assert changes == [
         ["M1", "2026-10-03", "complete", "false", "true"],
         ["M1", "2026-10-03", "volume_m3", "50.5", "60.5"],

@@ -179,7 +179,7 @@ class FigureSite:
         with only(self._looked_at):
             return run_sync(self.bench, "test")
 
-    def export(self, report: str, first: date, last: date) -> list[reports.Report]:
+    def export(self, report: str, first: date, last: date) -> list[reports.Issued]:
         return export_report(self.bench, report, (first, last))
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
@@ -221,7 +221,7 @@ class CommandSite(FigureSite):
         self._command("sync")
         return {}
 
-    def export(self, report: str, first: date, last: date) -> list[reports.Report]:
+    def export(self, report: str, first: date, last: date) -> list[reports.Issued]:
         self._command("export", report, "--days", f"{first}..{last}")
         return []
 

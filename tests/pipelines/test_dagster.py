@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from assets import columns, graph, marts, publication, quality, tables
+from assets import columns, graph, marts, publication, quality, reports, tables
 from assets.warehouse import has_table, opened
 from ingest_daemon.contract.secrets import without_secrets
 from ingest_daemon.contract.settings import Settings, SiteSettings
@@ -30,7 +30,7 @@ from pipelines.processes import dagster_home
 from pipelines.runs import touched
 from pipelines.runs.bench import workbench
 from pipelines.runs.run import Run, run_days
-from pipelines.settings import BackupSettings, BillingSettings, ReportSettings
+from pipelines.settings import BackupSettings, BillingSettings, ReportMailSettings, ReportSettings
 from tests.cases import figure_site
 from tests.chain import HISTORY
 from tests.site_helpers import deliver, local_days, make_site, series
@@ -144,7 +144,9 @@ def test_the_asset_graph_is_that_of_the_headers() -> None:
         "published": steps,
         "daily_volume_report": {"daily_usage", "meter", "meter_history"},
     }
-    assert {name: deps[name] for name in found.keys() - {mart.name for mart in marts.all_marts()}} == around
+    others = {f"{name}_report" for name in reports.names()} - around.keys()
+    assert others <= whole
+    assert {name: deps[name] for name in found.keys() - {mart.name for mart in marts.all_marts()} - others} == around
     assert whole >= {"raw_reading", "billing", "registry", "daily_volume_report"}
 
 
@@ -299,11 +301,17 @@ def test_the_days_of_a_run_are_those_of_its_tags(tags: dict[str, str], days: lis
     assert days_of(tags) == days
 
 
-def test_the_report_is_written_with_its_row_in_the_ledger(site: Settings, instance: dg.DagsterInstance) -> None:
+def test_reports_are_written_with_their_rows_in_the_ledger(site: Settings, instance: dg.DagsterInstance) -> None:
+    """Those that show alarms want PostgreSQL, which does not run here: they fail alone."""
     assert run_job("figures", instance, **range_tags(DAYS)).success
-    assert run_job("export_report", instance).success
+    result = run_job("export_report", instance)
+    alone = {"alarm_summary", "reverse_flow"}
+    assert {event.step_key for event in result.filter_events(lambda event: event.is_step_failure)} == {
+        f"{name}_report" for name in alone
+    }
+    assert "start: mainflow up" in failure_text(result, instance)
     ledger = contents(site)["report_ledger"]
-    assert set(ledger["report"]) == {"daily_volume"}
+    assert set(ledger["report"]) == set(reports.names()) - alone
     assert all((site.folder.reports / name).exists() for name in ledger["file"])
 
 
@@ -417,6 +425,29 @@ def test_schedules_run_in_the_zone_of_the_site(connection: str, target: str, run
         assert (schedule.default_status is dg.DefaultScheduleStatus.RUNNING) == running
     assert {each.execution_timezone for each in (sync, report, backup)} == {"Europe/Rome"}
     assert [each.cron_schedule for each in (sync, report, backup)] == [billing.sync_cron, reports.cron, backups.cron]
+
+
+def test_each_row_of_mail_has_a_schedule_of_its_own() -> None:
+    rows = (ReportMailSettings("billing", "a@b.c", "monthly_volume", "0 8 1 * *"), ReportMailSettings("night-shift", "d@b.c"))
+    days = graph.partitions(ZoneInfo("Europe/Rome"), FIRST)
+    made = schedules(BillingSettings(), ReportSettings(mail=rows), BackupSettings(), "Europe/Rome", days)[4:]
+    assert [(schedule.name, schedule.cron_schedule) for schedule in made] == [
+        ("mail_billing", "0 8 1 * *"),
+        ("mail_night_shift", "30 7 * * *"),
+    ]
+
+
+def test_mail_that_is_not_sent_fails_with_its_reason(
+    site: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run_job("figures", instance, **range_tags(DAYS)).success
+    monkeypatch.setenv("MAINFLOW_REPORTS_MAIL", '[{"name": "billing", "addresses": "a@b.c"}]')
+    defined = definitions().resolve_job_def("mail_reports")
+    config = {"ops": {"send_reports": {"config": {"name": "billing"}}}}
+    result = defined.execute_in_process(instance=instance, run_config=config, raise_on_error=False)
+    assert not result.success
+    assert "[mail] host is empty" in failure_text(result, instance)
+    assert set(contents(site)["report_ledger"]["report"]) == {"daily_volume"}
 
 
 def test_a_scheduled_sync_names_a_day_that_is_a_partition() -> None:

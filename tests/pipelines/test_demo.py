@@ -256,6 +256,17 @@ def test_the_report_has_every_meter_with_numbers_as_numbers(demo: Demo) -> None:
     assert ledger["sha256"].str.len_chars().unique().to_list() == [64]
 
 
+def test_the_report_is_listed_and_its_cells_lead_to_frames(demo: Demo) -> None:
+    (workbook,) = (demo.site / "reports").glob("*.xlsx")
+    listed = mainflow("reports", "list", "--site", demo.site).stdout
+    assert workbook.name in listed and "✓" in listed and "monthly_volume" in listed
+    sheet = openpyxl.load_workbook(workbook).worksheets[0]
+    cell = next(cell for row in sheet.iter_rows(min_row=4, min_col=5) for cell in row if cell.value)
+    told = mainflow("explain", "--site", demo.site, workbook, cell.coordinate).stdout
+    assert "相符 equal" in told
+    assert "mart daily_usage" in told
+
+
 def test_no_password_is_printed_or_lies_where_others_read(demo: Demo) -> None:
     site = Site(demo.site)
     secrets = [MARK.encode(), *passwords_of_roles(site)]
