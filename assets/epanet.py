@@ -1,7 +1,7 @@
 """EPANET's input from hours of nodes: demands with patterns (`inp`), and pressures for calibration (`dat`).
 
-A fragment is added to the utility's own model, whose `[JUNCTIONS]` have the nodes: flows are m³/h (`UNITS CMH`), hours count from the
-local midnight with `PATTERN TIMESTEP 1:00`. A base demand is the mean flow of the day; the multipliers of its pattern have the mean 1.
+A fragment is added to the utility's own model, whose `[JUNCTIONS]` have the nodes. Flows are m³/h (`UNITS CMH`), hours count from
+the local midnight (`PATTERN TIMESTEP 1:00`). A base demand is the mean flow of the day; its multipliers have the mean 1.
 """
 
 import re
@@ -21,7 +21,9 @@ def demands(rows: pl.DataFrame, title: str) -> bytes:
 
     A node with an hour that is not known is left out and named in a comment: EPANET has no missing value, and 0 would be one.
     """
-    base, patterns, left_out = [], [], []
+    base: list[str] = []
+    patterns: list[str] = []
+    left_out: list[str] = []
     total = 0.0
     for (node,), own in rows.sort("node", "hour_start").group_by("node", maintain_order=True):
         reason = _hindrance(str(node), own)

@@ -1,8 +1,8 @@
 """The files of the output contract: `outputs/<version>/<table>/<cut>=<day>/edition=<n>/<table>.<kind>`.
 
 A file that was written stays as it is. Where the figures of a day are others by now, a further edition stands beside; the
-`manifest.json` of the day names the edition in force, its files with their SHA-256, and the version of the contract. The version also
-stands in the metadata of Parquet files and in the first line of CSV files, but for those with a layout that a receiver agreed on.
+`manifest.json` of the day names the edition in force, its files with their SHA-256, and the version of the contract. The version
+also stands in the metadata of Parquet files and in the first line of CSV files, but for those with a layout that was agreed on.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from assets import epanet, reports, warehouse
+from assets.calendar import days_between
 from assets.outputs import CYCLE, DAY, SCHEMA, TYPES, VERSION, WHOLE, Output, outputs
 from assets.reports import Report
 from assets.workbench import Workbench
@@ -82,7 +83,7 @@ def make(
     """Write the files that are not there or whose figures changed, and note them in the ledger. Gives the files of the editions
     in force.
 
-    Raises `ValueError` where the output is unknown or a value does not fit the layout, `NothingToReport` before the first figures.
+    Raises `ValueError` where the output is unknown or a value does not fit the layout, `NothingToReport` before any figure.
     """
     if name not in outputs():
         raise ValueError(f"no output {name!r}; there are: {', '.join(outputs())}")
@@ -114,14 +115,10 @@ def _pieces(
     elif output.cut == CYCLE:
         rows = connection.sql(query + order, params={"first_day": first, "last_day": last}).pl()
         for (key,), own in rows.group_by("cut_off", maintain_order=True):
-            yield key, own  # type: ignore[misc]
+            yield key, own
     else:
-        days = connection.execute(
-            "select cast(day as date) from (select unnest(generate_series(greatest($first, (select min(day) from daily_usage)), $last, "
-            "interval 1 day)) as day)",
-            {"first": first, "last": last},
-        ).fetchall()
-        for (day,) in days:
+        ((known,),) = connection.execute("select min(day) from daily_usage").fetchall()
+        for day in days_between(max(first, known), last):
             yield day, connection.sql(f"{query} where day = $day{order}", params={"day": day}).pl()
 
 
@@ -201,8 +198,8 @@ def _fixed_width(drop: Drop) -> bytes:
             data = (value or "").encode(encoding)
             if len(data) > field["width"]:
                 raise ValueError(
-                    f"{drop.output.path}: field {field['name']}: expected at most {field['width']} bytes, {value!r} of {row[0]!r} has "
-                    f"{len(data)}; make the field wider, as agreed with the receiver"
+                    f"{drop.output.path}: field {field['name']}: expected at most {field['width']} bytes, {value!r} of "
+                    f"{row[0]!r} has {len(data)}; make the field wider, as agreed with the receiver"
                 )
             blanks = b" " * (field["width"] - len(data))
             parts.append(blanks + data if "decimals" in field else data + blanks)

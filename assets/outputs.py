@@ -161,7 +161,7 @@ def _property(field: Field, is_key: bool) -> dict[str, Any]:
 
 
 def breaks(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What a consumer of the schema `before` would stumble over in `now`: a column gone, moved, or of another type, unit or grain."""
+    """What a consumer of `before` would stumble over in `now`: a column gone, moved, or of another type, unit or grain."""
     found = [f"{key} {before[key]} → {now[key]}" for key in ("x-grain", "x-cut") if before[key] != now[key]]
     found += [f"no file {kind}" for kind in before["x-files"] if kind not in now["x-files"]]
     order = list(now["properties"])[: len(before["properties"])]
@@ -223,7 +223,7 @@ def serve(output: Output, zone: str, target: psycopg.Connection) -> None:
 
 
 def let_read(target: psycopg.Connection) -> None:
-    """The role `mainflow_reader` reads the views and nothing else, the desk's role reads them, too; else the log says what to run."""
+    """The role `mainflow_reader` reads the views and nothing else, that of the desk also does; else the log says what to run."""
     if target.execute("select to_regnamespace(%s)", [SCHEMA]).fetchone() == (None,):
         return
     try:

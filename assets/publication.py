@@ -23,7 +23,7 @@ import psycopg
 from pgpq import ArrowToPostgresBinaryEncoder
 from psycopg import errors, sql
 
-from assets import month_end, rights, serving
+from assets import month_end, outputs, rights, serving
 from assets.columns import Table
 from assets.marts import all_marts
 from assets.partitions import PARTITIONINGS, Partitioning, Partitions
@@ -241,6 +241,7 @@ def publish(
         views = {"interval_reading": _serve_intervals}
         views |= {view.name: partial(serving.create_served, view, zone) for view in serving.views()}
         views |= {function.name: partial(_serve_function, function) for function in serving.functions()}
+        views |= {f"{outputs.SCHEMA}.{output.name}": partial(outputs.serve, output, zone) for output in outputs.served()}
         for name, serve in views.items():
             try:
                 with target.transaction():
@@ -249,6 +250,7 @@ def publish(
                 hindered.append(_reason(name, error))
         _comment(target, comments or {})
         _let_boards_read(target)
+        outputs.let_read(target)
         try:
             with target.transaction():
                 limit_regions(target)

@@ -20,7 +20,7 @@ class OutputFailed(RuntimeError):
 def write_outputs(bench: Workbench, names: Sequence[str] = (), days: tuple[date, date] | None = None) -> list[Report]:
     """Write the files of the outputs (none named: of all) that are due. One that fails stops no other.
 
-    Raises `OutputFailed` at the end, with all that were not written; what a site has no figures for yet is no failure unless named.
+    Raises `OutputFailed` at the end, with all that were not written; an output without figures yet is one only where it is named.
     """
     written, failed = [], []
     with run_lock(bench):
