@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg import errors, sql
 
-from assets import columns
+from assets import columns, serving
 from assets.columns import Column
 from ingest_daemon.contract.headers import SQL, read_header
 from ingest_daemon.contract.log import LOG
@@ -205,17 +205,22 @@ def served() -> tuple[Output, ...]:
 
 
 def serve(output: Output, zone: str, target: psycopg.Connection) -> None:
-    """Make the view where all that it reads is there. It reads with the rights of its owner: a reader sees nothing besides."""
+    """Make the view where all that it reads is there. It reads with the rights of its owner: a reader sees nothing besides.
+
+    A view in `mart` reads with the rights of who asks, also within another: its select is taken over.
+    """
     if any(target.execute("select to_regclass(%s)", [f"mart.{dep}"]).fetchone() == (None,) for dep in output.deps):
         return
     target.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(SCHEMA)))
     name = sql.Identifier(SCHEMA, output.name)
     listed = sql.SQL(", ").join(map(sql.Identifier, output.columns))
-    # The select names its tables without schema, as the warehouse has them.
+    # The selects name their tables without schema, as the warehouse has them.
     target.execute("set local search_path to mart")
-    target.execute(
-        sql.SQL("create or replace view {} as select {} from ({}) as rows").format(name, listed, sql.SQL(output.select(zone)))
+    taken = ", ".join(f"{view.name} as ({view.query.format(zone=zone)})" for view in serving.views() if view.name in output.deps)
+    rows = sql.SQL(f"{f'with {taken} ' if taken else ''}select {{}} from ({{}}) as rows").format(
+        listed, sql.SQL(output.select(zone))
     )
+    target.execute(sql.SQL("create or replace view {} as {}").format(name, rows))
     target.execute("set local search_path to default")
     target.execute(
         sql.SQL("comment on view {} is {}").format(name, sql.Literal(f"{VERSION} {output.titles['zh']}: {output.description}"))
