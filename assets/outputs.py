@@ -12,6 +12,7 @@ Day and whole tables are views of PostgreSQL schema `out_<version>` as well, whi
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from psycopg import errors, sql
 from assets import columns, serving
 from assets.columns import Column
 from ingest_daemon.contract.headers import SQL, read_header
-from ingest_daemon.contract.log import LOG
+from ingest_daemon.contract.log import LOG, RateLimitedLog
 
 VERSION = "v1"
 SCHEMA = f"out_{VERSION}"
@@ -29,25 +30,29 @@ READER_ROLE, DESK_ROLE = "mainflow_reader", "mainflow_desk"
 PAGES = Path(__file__).parent.parent / "docs" / "contract" / VERSION
 
 DAY, WHOLE, CYCLE = CUTS = ("day", "whole", "cycle")
+_LIMITED = RateLimitedLog(every_s=86_400)
+"""Publication comes every minute."""
+
 KEYS = ("zh", "en", "description", "grain", "deps", "cut", "files", "columns")
 OTHER_KEYS = ("layout", "entity")
 
 
 class Type(NamedTuple):
-    """A type of the contract: as DuckDB has it, as JSON schema, and its format there."""
+    """A type of the contract: as DuckDB and PostgreSQL have it, as JSON schema, and its format there."""
 
     duckdb: str
+    postgres: str
     json: str
     format: str = ""
 
 
 TYPES = {
-    "text": Type("VARCHAR", "string"),
-    "number": Type("DOUBLE", "number"),
-    "integer": Type("BIGINT", "integer"),
-    "boolean": Type("BOOLEAN", "boolean"),
-    "day": Type("DATE", "string", "date"),
-    "time": Type("TIMESTAMP WITH TIME ZONE", "string", "date-time"),
+    "text": Type("VARCHAR", "text", "string"),
+    "number": Type("DOUBLE", "double precision", "number"),
+    "integer": Type("BIGINT", "bigint", "integer"),
+    "boolean": Type("BOOLEAN", "boolean", "boolean"),
+    "day": Type("DATE", "date", "string", "date"),
+    "time": Type("TIMESTAMP WITH TIME ZONE", "timestamp with time zone", "string", "date-time"),
 }
 
 
@@ -204,27 +209,53 @@ def served() -> tuple[Output, ...]:
     return tuple(output for output in outputs().values() if output.is_served)
 
 
+def serve_all(zone: str, target: psycopg.Connection) -> None:
+    """Make the views, each where all that it reads is there, and let others read them. One that cannot be made stops nothing."""
+    for output in served():
+        try:
+            with target.transaction():
+                serve(output, zone, target)
+        except psycopg.ProgrammingError as error:
+            _LIMITED.warn(output.name, f"{SCHEMA}.{output.name} is not brought up to date: {error}")
+    let_read(target)
+
+
 def serve(output: Output, zone: str, target: psycopg.Connection) -> None:
     """Make the view where all that it reads is there. It reads with the rights of its owner: a reader sees nothing besides.
 
     A view in `mart` reads with the rights of who asks, also within another: its select is taken over.
     """
-    if any(target.execute("select to_regclass(%s)", [f"mart.{dep}"]).fetchone() == (None,) for dep in output.deps):
+    used = [view for view in serving.views() if view.name in output.deps]
+    for dep in (*output.deps, *(dep for view in used for dep in view.deps)):
+        if target.execute("select to_regclass(%s)", [f"mart.{dep}"]).fetchone() == (None,):
+            return
+    listed = ", ".join(f"cast({name} as {TYPES[field.type].postgres}) as {name}" for name, field in output.columns.items())
+    taken = ", ".join(f"{view.name} as ({view.query.format(zone=zone)})" for view in used)
+    rows = f"{f'with {taken} ' if taken else ''}select {listed} from ({output.select(zone)}) as rows"
+    words = f"{output.titles['zh']}: {output.description} ({VERSION}, {sha256(rows.encode()).hexdigest()[:16]})"
+    if target.execute("select obj_description(to_regclass(%s))", [f"{SCHEMA}.{output.name}"]).fetchone() == (words,):
         return
-    target.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(SCHEMA)))
     name = sql.Identifier(SCHEMA, output.name)
-    listed = sql.SQL(", ").join(map(sql.Identifier, output.columns))
+    target.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(SCHEMA)))
     # The selects name their tables without schema, as the warehouse has them.
     target.execute("set local search_path to mart")
-    taken = ", ".join(f"{view.name} as ({view.query.format(zone=zone)})" for view in serving.views() if view.name in output.deps)
-    rows = sql.SQL(f"{f'with {taken} ' if taken else ''}select {{}} from ({{}}) as rows").format(
-        listed, sql.SQL(output.select(zone))
-    )
-    target.execute(sql.SQL("create or replace view {} as {}").format(name, rows))
+    target.execute(sql.SQL("create or replace view {} as {}").format(name, sql.SQL(rows)))
     target.execute("set local search_path to default")
-    target.execute(
-        sql.SQL("comment on view {} is {}").format(name, sql.Literal(f"{VERSION} {output.titles['zh']}: {output.description}"))
-    )
+    target.execute(sql.SQL("comment on view {} is {}").format(name, sql.Literal(words)))
+
+
+def release(target: psycopg.Connection) -> None:
+    """Let the views have their columns from nowhere while a table is altered: they stay, with grants and what depends on them."""
+    listed = target.execute(
+        "select relname, string_agg(format('null::%%s as %%I', format_type(atttypid, atttypmod), attname), ', ' order by attnum) "
+        "from pg_class join pg_attribute on attrelid = pg_class.oid "
+        "where relnamespace = to_regnamespace(%s) and relkind = 'v' group by relname",
+        [SCHEMA],
+    ).fetchall()
+    for view, nothing in listed:
+        name = sql.Identifier(SCHEMA, view)
+        target.execute(sql.SQL("create or replace view {} as select {} where false").format(name, sql.SQL(nothing)))
+        target.execute(sql.SQL("comment on view {} is null").format(name))
 
 
 def let_read(target: psycopg.Connection) -> None:

@@ -241,7 +241,6 @@ def publish(
         views = {"interval_reading": _serve_intervals}
         views |= {view.name: partial(serving.create_served, view, zone) for view in serving.views()}
         views |= {function.name: partial(_serve_function, function) for function in serving.functions()}
-        views |= {f"{outputs.SCHEMA}.{output.name}": partial(outputs.serve, output, zone) for output in outputs.served()}
         for name, serve in views.items():
             try:
                 with target.transaction():
@@ -250,7 +249,7 @@ def publish(
                 hindered.append(_reason(name, error))
         _comment(target, comments or {})
         _let_boards_read(target)
-        outputs.let_read(target)
+        outputs.serve_all(zone, target)
         try:
             with target.transaction():
                 limit_regions(target)
@@ -307,6 +306,7 @@ def _ensure(target: psycopg.Connection, table: _Table) -> bool:
         return False
     if table.name == INTERVALS:
         _hollow_view(target)
+    outputs.release(target)
     rights.release(target, table.name)
     for name in there.keys() - wanted.keys():
         target.execute(_alter(table, "drop column {}", name))

@@ -173,7 +173,7 @@ def test_a_broken_version_is_refused_and_nothing_is_written(tmp_path: Path) -> N
     promised = json.loads(path.read_text())
     promised["properties"]["pressure_mpa"] = promised["properties"]["volume_m3"]
     path.write_text(json.dumps(promised))
-    with pytest.raises(ValueError, match="contract v1 would break(?s:.*)daily_volumes: columns .*pressure_mpa"):
+    with pytest.raises(ValueError, match=r"contract v1 would break(?s:.*)daily_volumes: columns .*pressure_mpa"):
         write_contract(tmp_path)
     assert json.loads(path.read_text()) == promised
 

@@ -53,7 +53,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def dsn(server: str) -> str:
     """The server without anything published."""
     with psycopg.connect(server) as connection:
-        connection.execute("drop schema if exists mart cascade; drop schema if exists rights cascade")
+        connection.execute("drop schema if exists mart, rights, out_v1 cascade")
     return server
 
 
