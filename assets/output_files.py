@@ -167,7 +167,11 @@ def _sha256(data: bytes) -> str:
 
 
 def _csv(drop: Drop) -> bytes:
-    """UTF-8 with a first line of its own and times of the utility's zone; or as the layout has it."""
+    """UTF-8 with a first line of its own and times of the utility's zone; or as the layout has it.
+
+    A text that a spreadsheet would take for a formula begins with an apostrophe.
+    """
+    drop = drop._replace(rows=drop.rows.with_columns(pl.col(pl.String).str.replace(reports.FORMULA, "'$0")))
     if drop.output.layout:
         fields = _laid_out(drop)
         text: str = fields.write_csv(line_terminator="\r\n")

@@ -345,16 +345,16 @@ def export(root: Path, report: str, days: tuple[date, date] | None) -> None:
     )
 )
 @SITE
-@click.argument("outputs", nargs=-1)
+@click.argument("output", required=False)
 @click.option("--days", type=DayRange(), help="日期或抄表截止日 / days of figures, or of cut-offs; default: those that are due")
 @report_failures
-def out(root: Path, outputs: tuple[str, ...], days: tuple[date, date] | None) -> None:
+def out(root: Path, output: str | None, days: tuple[date, date] | None) -> None:
     """数据输出 / write the files for billing, SCADA and the network model by contract; without a name all of them."""
     from pipelines.runs.bench import workbench
     from pipelines.runs.outputs import write_outputs
     from pipelines.settings import load
 
-    written = write_outputs(workbench(load(root)), outputs, days)
+    written = write_outputs(workbench(load(root)), [output] if output else [], days)
     for file in written:
         console.print(f"{file.file}  {file.rows:,} 行 rows  sha256 {file.sha256[:16]}…", soft_wrap=True)
     if not written:

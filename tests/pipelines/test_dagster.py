@@ -30,7 +30,7 @@ from pipelines.processes import dagster_home
 from pipelines.runs import touched
 from pipelines.runs.bench import workbench
 from pipelines.runs.run import Run, run_days
-from pipelines.settings import BackupSettings, BillingSettings, ReportSettings
+from pipelines.settings import BackupSettings, BillingSettings, OutputSettings, ReportSettings
 from tests.cases import figure_site
 from tests.chain import HISTORY
 from tests.site_helpers import deliver, local_days, make_site, series
@@ -307,6 +307,13 @@ def test_the_report_is_written_with_its_row_in_the_ledger(site: Settings, instan
     assert all((site.folder.reports / name).exists() for name in ledger["file"])
 
 
+def test_the_daily_job_writes_the_outputs_that_are_due(site: Settings, instance: dg.DagsterInstance) -> None:
+    assert run_job("outputs", instance).success, "before the first figures nothing is due"
+    assert run_job("figures", instance, **range_tags(DAYS)).success
+    assert run_job("outputs", instance).success
+    assert list(site.folder.outputs.glob("v1/meters/day=*/edition=1/meters.parquet"))
+
+
 def test_a_report_before_the_first_figures_says_what_to_run(site: Settings, instance: dg.DagsterInstance) -> None:
     result = run_job("export_report", instance)
     assert not result.success
@@ -409,14 +416,16 @@ def test_the_sensor_says_that_the_raw_store_is_away(
     ("connection", "target", "running"), [("", "", False), ("DRIVER=SQLite3;Database=x", "/mnt/backup", True)]
 )
 def test_schedules_run_in_the_zone_of_the_site(connection: str, target: str, running: bool) -> None:
-    billing, reports, backups = BillingSettings(connection=connection), ReportSettings(), BackupSettings(target=target)
+    billing, reports, outputs = BillingSettings(connection=connection), ReportSettings(), OutputSettings()
+    backups = BackupSettings(target=target)
     days = graph.partitions(ZoneInfo("Europe/Rome"), FIRST)
-    sync, report, backup, alarms = schedules(billing, reports, backups, "Europe/Rome", days)
-    assert alarms.default_status is dg.DefaultScheduleStatus.RUNNING
+    sync, report, output, backup, alarms = schedules(billing, reports, outputs, backups, "Europe/Rome", days)
+    assert {alarms.default_status, output.default_status} == {dg.DefaultScheduleStatus.RUNNING}
     for schedule in (sync, backup):
         assert (schedule.default_status is dg.DefaultScheduleStatus.RUNNING) == running
-    assert {each.execution_timezone for each in (sync, report, backup)} == {"Europe/Rome"}
-    assert [each.cron_schedule for each in (sync, report, backup)] == [billing.sync_cron, reports.cron, backups.cron]
+    assert {each.execution_timezone for each in (sync, report, output, backup)} == {"Europe/Rome"}
+    crons = [each.cron_schedule for each in (sync, report, output, backup)]
+    assert crons == [billing.sync_cron, reports.cron, outputs.cron, backups.cron]
 
 
 def test_a_scheduled_sync_names_a_day_that_is_a_partition() -> None:
