@@ -2,8 +2,8 @@
 zh: 营收抄表数据
 en: Billing reads
 description: >-
-  Every due meter once at the cut-off of its book: midnight at the begin of the day on which the book's cycle ends. A meter is due whose book is read then
-  and that is installed and not removed. The register is actual where the curve is known at the cut-off or a reading lies within the tolerance (criterion
+  Every due meter once at the cut-off of its book: midnight at the begin of the day on which the book's cycle ends; without a book the end of the month. A
+  meter is due whose book is read then and that is installed and not removed. The register is actual where the curve is known at the cut-off or a reading lies within the tolerance (criterion
   billing.tolerance_min); else it is an estimate: between the readings before and after, the last one before, or empty where there is none, as of a meter
   that is read by hand.
 grain: [cut_off, meter]
@@ -52,6 +52,10 @@ cut_offs as (
     from newest
     join steps using (book_no)
     cross join range(1, 1 + greatest(0, date_diff('month', period_end, $last_day::date) + 1)) as later (number)
+    union
+    -- A card without a book is read by calendar months.
+    select null, cast(month - interval 1 month as date), cast(month as date)
+    from generate_series(date_trunc('month', $first_day::date), $last_day::date, interval 1 month) as months (month)
 ),
 
 cards as (
@@ -66,7 +70,7 @@ cards as (
         on history.meter = card.meter_no
         and coalesce(history.first_day < cut_off, true)
         and coalesce(history.last_day >= cut_off - 1, true)
-    where cut_off between $first_day::date and $last_day::date and cut_offs.book_no = coalesce(history.book_no, card.book_no)
+    where cut_off between $first_day::date and $last_day::date and cut_offs.book_no is not distinct from coalesce(history.book_no, card.book_no)
     qualify row_number() over (partition by card.meter_no, cut_off order by cycle_start desc, history.valid_from desc nulls last) = 1
 ),
 
@@ -87,7 +91,7 @@ ends as (
             select 1
             from registry.replacements as change
             where change.meter = cards.meter
-                and change.replaced_on between cast(before.last_at as date) and cast(after.first_at as date)
+                and coalesce(change.replaced_on, cast(change.replaced_at as date)) between cast(before.last_at as date) and cast(after.first_at as date)
         ) as is_replaced,
         coalesce(cut_off_at - before.last_at <= tolerance, false) as is_before_near,
         coalesce(after.first_at - cut_off_at <= tolerance, false) as is_after_near

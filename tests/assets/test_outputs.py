@@ -43,7 +43,8 @@ insert into meter_card values
     ('M1', 'C1', 100, 'B1', '2020-01-01', null, '2025-06-01'), ('M2', 'C2', 100, 'B1', '2020-01-01', null, '2025-06-01'),
     ('M3', 'C3', 100, 'B1', '2020-01-01', null, '2025-06-01'), ('M4', 'C4', 100, 'B1', '2020-01-01', null, '2025-06-01'),
     ('M5', 'C5', 50, 'B1', '2020-01-01', null, '2025-06-01'), ('M6', 'C6', 50, 'B1', '2020-01-01', '2025-06-09', '2025-06-01'),
-    ('M7', 'C7', 50, 'B1', '2025-06-10', null, '2025-06-01'), ('M8', 'C8', 100, 'B2', '2020-01-01', null, '2025-06-01');
+    ('M7', 'C7', 50, 'B1', '2025-06-10', null, '2025-06-01'), ('M9', 'C9', 100, 'B1', '2020-01-01', null, '2025-06-01'),
+    ('M10', 'C10', 50, null, '2020-01-01', null, '2025-06-01'), ('M8', 'C8', 100, 'B2', '2020-01-01', null, '2025-06-01');
 insert into bill values
     ('B1', 'C1', 'M1', '2025-04-10', '2025-05-10', '100', null, null, '450', 'actual', '2025-05-11'),
     ('B8', 'C8', 'M8', '2025-04-20', '2025-05-20', '100', null, null, '450', 'actual', '2025-05-21');
@@ -84,14 +85,18 @@ class Made(NamedTuple):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
-    """Meters that are read at the cut-off (1, 8), silent over it (2), silent since (3), read shortly before (4), by hand (5)."""
+    """Meters that are read at the cut-off (1, 8), silent over it (2), or since (3), read shortly before (4), by hand (5), replaced
+    in the silence (9)."""
     folder = tmp_path_factory.mktemp("outputs") / "site"
     with embedded(Site(folder), 0) as dsn:
         site = FigureSite(folder, serving_dsn=dsn, looked_at=LOOKED_AT)
-        site.register(*({"terminal": f"000000000{n}", "meter": f"M{n}", "customer_no": f"C{n}"} for n in (1, 2, 3, 4, 8)))
+        site.register(*({"terminal": f"000000000{n}", "meter": f"M{n}", "customer_no": f"C{n}"} for n in (1, 2, 3, 4, 8, 9)))
         place = {"latitude": "29.86", "longitude": "121.55", "elevation_m": "5.5", "datum": "CGCS2000"}
         place |= {"inlet_of": "", "runs_always": ""}
         site.write("points", csv_text(["meter", "node", *place], [{"meter": m, "node": n, **place} for m, n in POINTS]))
+        site.replace(
+            {"meter": "M9", "replaced_at": "2025-06-10T02:00:00+08:00", "old_final_m3": "9300", "new_initial_m3": "9290"}
+        )
         site.bill(BILLING + CARDS)
         for meter, begin, end in (
             (1, "07T22:00", "11T02:00"),
@@ -101,6 +106,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
             (4, "07T22:50", "09T23:50"),
             (4, "10T06:00", "11T02:00"),
             (8, "07T22:00", "11T02:00"),
+            (9, "07T22:00", "09T20:00"),
+            (9, "10T04:00", "11T02:00"),
         ):
             store(site, meter, begin, end)
         site.sync()
@@ -216,12 +223,12 @@ def test_days_that_are_over_are_due_and_whole_tables_are_of_today(table: str, da
 
 def test_a_consumer_reads_a_day_by_the_contract_alone(made: Made) -> None:
     manifest, rows = consumed(made.folder, "daily_volumes", f"day={DAY}")
-    assert (manifest["contract"], manifest["table"], manifest["day"], manifest["rows"]) == ("v1", "daily_volumes", str(DAY), 5)
+    assert (manifest["contract"], manifest["table"], manifest["day"], manifest["rows"]) == ("v1", "daily_volumes", str(DAY), 6)
     promised = json.loads((outputs.PAGES / "daily_volumes.json").read_text())
     assert list(rows[0]) == list(promised["properties"])
     known = {row["meter"]: row["volume_m3"] for row in rows}
     assert known.pop("M4"), "it is read ten minutes before each hour"
-    assert {meter: float(text) for meter, text in known.items()} == dict.fromkeys(("M1", "M2", "M3", "M8"), DAYS_VOLUME)
+    assert {meter: float(text) for meter, text in known.items()} == dict.fromkeys(("M1", "M2", "M3", "M8", "M9"), DAYS_VOLUME)
     _, later = consumed(made.folder, "daily_volumes", f"day={DAY + timedelta(days=1)}")
     assert {row["meter"]: (row["volume_m3"], row["complete"]) for row in later}["M3"] == ("", "false"), "missing is not 0"
 
@@ -294,7 +301,7 @@ def test_the_command_writes_what_is_named(made: Made) -> None:
 
 def test_every_due_meter_is_in_the_billing_file_once_actual_near_the_cut_off_and_else_estimated(made: Made) -> None:
     rows = {row["METER_NO"]: row for row in billed(made)}
-    assert list(rows) == ["M1", "M2", "M3", "M4", "M5"]
+    assert list(rows) == ["M1", "M2", "M3", "M4", "M5", "M9"]
     shown = {meter: (row["READ_AT"][5:16], row["REGISTER"], row["FLAG"], row["METHOD"]) for meter, row in rows.items()}
     between = 2000 + (passed(at("09T20:00")) + passed(at("10T04:00"))) / 2
     assert shown == {
@@ -303,6 +310,23 @@ def test_every_due_meter_is_in_the_billing_file_once_actual_near_the_cut_off_and
         "M3": ("06-09 12:00", f"{3000 + passed(at('09T12:00')):.3f}", "E", "last"),
         "M4": ("06-09 23:50", f"{4000 + passed(at('09T23:50')):.3f}", "A", "near"),
         "M5": ("", "", "E", "none"),
+        "M9": ("06-09 20:00", f"{9000 + passed(at('09T20:00')):.3f}", "E", "last"),
+    }
+
+
+def test_books_are_read_at_cut_offs_of_their_own_also_after_their_last_bill_and_a_card_without_a_book_at_the_months_end(
+    made: Made,
+) -> None:
+    write_outputs(made.site.bench, ["billing_reads"], (date(2025, 5, 1), date(2025, 8, 15)))
+    found = {key.name.split("=")[1]: key for key in (made.folder / "billing_reads").iterdir()}
+    meters = {cut_off: {row["METER_NO"] for row in billed(made, date.fromisoformat(cut_off))} for cut_off in found}
+    first, second, loose = {"M1", "M2", "M3", "M4", "M5", "M9"}, {"M8"}, {"M10"}
+    assert meters == {
+        **{f"2025-0{month}-01": loose for month in (5, 6, 7, 8)},
+        "2025-05-10": first | {"M6"},
+        "2025-06-10": first,
+        **{f"2025-0{month}-10": first | {"M7"} for month in (7, 8)},
+        **{f"2025-0{month}-20": second for month in (5, 6, 7)},
     }
 
 
@@ -338,6 +362,7 @@ def test_a_reader_sees_the_views_of_the_contract_and_nothing_else(made: Made) ->
             ("M3", None, None, False),
             ("M4", None, None, False),
             ("M8", "J1", 5.5, True),
+            ("M9", None, None, False),
         ]
         for query in ("select * from mart.daily_usage", "select * from ops.latest_reading", "create table out_v1.mine (a int)"):
             with pytest.raises(errors.InsufficientPrivilege):
