@@ -85,8 +85,8 @@ class Made(NamedTuple):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
-    """Meters that are read at the cut-off (1, 8), silent over it (2), or since (3), read shortly before (4), by hand (5), replaced
-    in the silence (9)."""
+    """Meters that are read at the cut-off (1, 8), silent over it (2), or since (3), read shortly before (4), by hand (5),
+    replaced in the silence (9)."""
     folder = tmp_path_factory.mktemp("outputs") / "site"
     with embedded(Site(folder), 0) as dsn:
         site = FigureSite(folder, serving_dsn=dsn, looked_at=LOOKED_AT)
@@ -226,6 +226,18 @@ def test_a_consumer_reads_a_day_by_the_contract_alone(made: Made) -> None:
     assert (manifest["contract"], manifest["table"], manifest["day"], manifest["rows"]) == ("v1", "daily_volumes", str(DAY), 6)
     promised = json.loads((outputs.PAGES / "daily_volumes.json").read_text())
     assert list(rows[0]) == list(promised["properties"])
+    assert rows[0] == {
+        "meter": "M1",
+        "customer_no": "C1",
+        "day": str(DAY),
+        "volume_m3": str(float(DAYS_VOLUME)),
+        "reverse_m3": "0.0",
+        "flow_max_m3h": "8.0",
+        "flow_min_m3h": "4.0",
+        "coverage": "1.0",
+        "complete": "true",
+        "clean": "true",
+    }
     known = {row["meter"]: row["volume_m3"] for row in rows}
     assert known.pop("M4"), "it is read ten minutes before each hour"
     assert {meter: float(text) for meter, text in known.items()} == dict.fromkeys(("M1", "M2", "M3", "M8", "M9"), DAYS_VOLUME)
