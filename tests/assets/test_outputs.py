@@ -231,7 +231,7 @@ def test_a_consumer_reads_a_day_by_the_contract_alone(made: Made) -> None:
         "customer_no": "C1",
         "day": str(DAY),
         "volume_m3": str(float(DAYS_VOLUME)),
-        "reverse_m3": "0.0",
+        "reverse_m3": "",
         "flow_max_m3h": "8.0",
         "flow_min_m3h": "4.0",
         "coverage": "1.0",
