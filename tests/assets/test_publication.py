@@ -321,6 +321,21 @@ def test_grants_policies_and_views_of_others_survive_a_new_version(tmp_path: Pat
         assert reader.execute("select distinct meter from mart.daily_usage").fetchall() == [("M1",)]
 
 
+def test_views_of_the_output_contract_and_what_others_built_on_them_outlive_an_altered_table(tmp_path: Path, dsn: str) -> None:
+    with warehouse(tmp_path) as connection:
+        at = datetime(2025, 6, 1, tzinfo=ZONE)
+        insert(connection, "hourly_usage", meter="M1", hour_start=at, day=FIRST, volume_m3=1.5, coverage=1.0, clean=True)
+        publication.publish(connection, dsn, prepare(connection, FIRST))
+        with psycopg.connect(dsn) as other:
+            other.execute("create view public.theirs as select meter, volume_m3 from out_v1.hourly_volumes")
+        connection.execute("alter table hourly_usage alter coverage type decimal(18, 3)").fetchall()
+        publication.publish(connection, dsn, prepare(connection, FIRST))
+    with psycopg.connect(dsn) as reader:
+        assert reader.execute("select * from public.theirs").fetchall() == [("M1", 1.5)]
+        reader.execute("set role mainflow_reader")
+        assert reader.execute("select hour_start, coverage from out_v1.hourly_volumes").fetchall() == [(at, 1.0)]
+
+
 @pytest.mark.usefixtures("others")
 @pytest.mark.parametrize(
     "change", ["alter table daily_usage drop column volume_m3", "alter table daily_usage alter volume_m3 type decimal(18, 3)"]
