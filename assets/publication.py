@@ -23,7 +23,7 @@ import psycopg
 from pgpq import ArrowToPostgresBinaryEncoder
 from psycopg import errors, sql
 
-from assets import month_end, rights, serving
+from assets import month_end, outputs, rights, serving
 from assets.columns import Table
 from assets.marts import all_marts
 from assets.partitions import PARTITIONINGS, Partitioning, Partitions
@@ -249,6 +249,7 @@ def publish(
                 hindered.append(_reason(name, error))
         _comment(target, comments or {})
         _let_boards_read(target)
+        outputs.serve_all(zone, target)
         try:
             with target.transaction():
                 limit_regions(target)
@@ -305,6 +306,7 @@ def _ensure(target: psycopg.Connection, table: _Table) -> bool:
         return False
     if table.name == INTERVALS:
         _hollow_view(target)
+    outputs.release(target)
     rights.release(target, table.name)
     for name in there.keys() - wanted.keys():
         target.execute(_alter(table, "drop column {}", name))

@@ -20,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from desk.causes import causes
-from desk.pages import alarm, alarms, frames, home, login, maintain, meters, reports, wall
+from desk.pages import alarm, alarms, feed, frames, home, login, maintain, meters, reports, wall
 from desk.security import CSRF_FIELD, Refused, Sessions, Visit, WithHeaders
 from desk.settings import DeskSettings
 from desk.throttle import Throttle
@@ -29,7 +29,7 @@ from ingest_daemon.contract.alarm_codes import ALARMS
 from ingest_daemon.contract.log import LOG
 from ingest_daemon.contract.settings import Settings, SiteSettings
 
-PAGES: tuple[ModuleType, ...] = (home, alarms, alarm, wall, frames, meters, reports, maintain, login)
+PAGES: tuple[ModuleType, ...] = (home, alarms, alarm, wall, frames, meters, reports, maintain, login, feed)
 """Every page module; a new one is added here."""
 
 FOLDER = Path(__file__).parent

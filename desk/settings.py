@@ -36,6 +36,12 @@ class DeskSettings:
         "大屏免登录密钥，至少 16 个字符",
         secret=True,
     )
+    feed_token: str = setting(
+        "",
+        "token of /feed/latest.csv and .json for SCADA, at least 16 letters; sent as Authorization: Bearer; empty: no feed",
+        "SCADA 最新值接口令牌，至少 16 个字符；空为不开放",
+        secret=True,
+    )
 
     def __post_init__(self) -> None:
         for name in ("url", "grafana", "grafana_link"):
@@ -47,9 +53,11 @@ class DeskSettings:
             raise SettingError(f"[desk] url = {self.url!r}: expected no path: the desk has a name or a port of its own")
 
     def check_key(self) -> None:
-        """Raises `SettingError` where the wall's key could be guessed, or does not stand in an address."""
-        if self.wall_key and not (len(self.wall_key) >= KEY_LETTERS and self.wall_key.isascii() and self.wall_key.isalnum()):
-            raise SettingError(f"[desk] wall_key: expected at least {KEY_LETTERS} letters and digits; empty: no key")
+        """Raises `SettingError` where the key of the wall or of the feed could be guessed, or does not stand in an address."""
+        for name in ("wall_key", "feed_token"):
+            key = getattr(self, name)
+            if key and not (len(key) >= KEY_LETTERS and key.isascii() and key.isalnum()):
+                raise SettingError(f"[desk] {name}: expected at least {KEY_LETTERS} letters and digits; empty: none")
 
     def link(self, port: int) -> str:
         """The address of the desk in links. `port`: where it listens."""

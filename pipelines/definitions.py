@@ -20,7 +20,7 @@ from pipelines.orchestration.schedules import schedules
 from pipelines.orchestration.sensors import sensors
 from pipelines.runs import touched
 from pipelines.runs.bench import workbench
-from pipelines.settings import BackupSettings, BillingSettings, ReportSettings
+from pipelines.settings import BackupSettings, BillingSettings, OutputSettings, ReportSettings
 
 # Single-run backfills have been "beta" for years; the warning would fill every run's log.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
@@ -34,17 +34,17 @@ def definitions() -> dg.Definitions:
     """The definitions for the site of the environment. Raises `SettingError`."""
     settings = site_settings() if SITE in os.environ else None
     zone = settings.zone if settings else ZoneInfo(SiteSettings().zone)
-    billing, reports, backups = (
-        (settings[BillingSettings], settings[ReportSettings], settings[BackupSettings])
+    billing, reports, outputs, backups = (
+        (settings[BillingSettings], settings[ReportSettings], settings[OutputSettings], settings[BackupSettings])
         if settings
-        else (BillingSettings(), ReportSettings(), BackupSettings())
+        else (BillingSettings(), ReportSettings(), OutputSettings(), BackupSettings())
     )
     first_day = _first_day(settings) if settings else None
     days = graph.partitions(zone, first_day or datetime.now(zone).date() - UNKNOWN)
     return dg.Definitions(
         assets=graph.assets(days),
         jobs=JOBS,
-        schedules=schedules(billing, reports, backups, str(zone), days),
+        schedules=schedules(billing, reports, outputs, backups, str(zone), days),
         sensors=sensors(days),
         resources=RESOURCES,
         # One process a run: the steps share one database file, and starting a process for each costs more than most steps do.

@@ -163,6 +163,17 @@ class MailSettings:
     sender: str = setting("mainflow@localhost", "address in From", "发件地址")
 
 
+@section("outputs")
+@dataclass(frozen=True, slots=True)
+class OutputSettings:
+    """`[outputs]`: files for other systems by the output contract."""
+
+    cron: str = setting("0 6 * * *", "when the files are written, as cron in the site's zone", "数据输出时间 cron")
+
+    def __post_init__(self) -> None:
+        _check_cron("outputs", "cron", self.cron)
+
+
 @section("backup")
 @dataclass(frozen=True, slots=True)
 class BackupSettings:

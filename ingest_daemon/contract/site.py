@@ -72,5 +72,10 @@ class Site:
         return self.root / "reports"
 
     @property
+    def outputs(self) -> Path:
+        """Files for other systems, a folder a version of the contract."""
+        return self.root / "outputs"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"

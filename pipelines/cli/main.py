@@ -335,6 +335,30 @@ def export(root: Path, report: str, days: tuple[date, date] | None) -> None:
     export_files(root, report, days)
 
 
+@main.command(
+    epilog=examples(
+        "mainflow out --site site",
+        "mainflow out --site site billing_reads --days 2026-01-01..2026-01-31",
+        "mainflow out --site site network_demands --days 2026-01-31..2026-01-31",
+    )
+)
+@SITE
+@click.argument("output", required=False)
+@click.option("--days", type=DayRange(), help="日期或抄表截止日 / days of figures, or of cut-offs; default: those that are due")
+@report_failures
+def out(root: Path, output: str | None, days: tuple[date, date] | None) -> None:
+    """数据输出 / write the files for billing, SCADA and the network model by contract; without a name all of them."""
+    from pipelines.runs.bench import workbench
+    from pipelines.runs.outputs import write_outputs
+    from pipelines.settings import load
+
+    written = write_outputs(workbench(load(root)), [output] if output else [], days)
+    for file in written:
+        console.print(f"{file.file}  {file.rows:,} 行 rows  sha256 {file.sha256[:16]}…", soft_wrap=True)
+    if not written:
+        console.print("没有到期的文件 / no file is due")
+
+
 @main.command(epilog=examples("mainflow sync --site site"))
 @SITE
 @report_failures

@@ -94,6 +94,7 @@ def _left_files(site: Site) -> Iterator[str]:
     """Files and folders that a kill left half written."""
     places = (site.state, site.registry_history, site.units, site.reports, site.quarantine)
     left = [path for place in places for path in (*place.glob("*.new"), *place.glob("*/*.new"))]
+    left += site.outputs.rglob("*.new")
     if not locks.is_held(site.state / "run.lock"):
         left += site.root.glob("marts.duckdb.tmp")
     for path in sorted({*left}):

@@ -10,6 +10,7 @@ from assets.graph import PUBLISHED
 from pipelines.orchestration.resources import site_settings
 from pipelines.runs import alarms, backup, mail
 from pipelines.runs.bench import workbench
+from pipelines.runs.outputs import write_outputs
 from pipelines.settings import BackupSettings, MailSettings, ReportSettings
 
 QUEUE = "mainflow/queue"
@@ -99,6 +100,18 @@ def mail_reports() -> None:
     send_reports()
 
 
+@dg.op(description="数据输出 · The files for other systems that are due: those of yesterday, and those whose figures changed.")
+def write_output_files(context: dg.OpExecutionContext) -> None:
+    """Raises `WarehouseBusy`, `OutputFailed`, `psycopg.Error`."""
+    context.log.info(f"files in force: {len(write_outputs(workbench(site_settings())))}")
+
+
+@dg.job(name="outputs", tags=OF_FIGURES, description="数据输出 · Files for billing, SCADA and the network model, by contract.")
+def outputs_job() -> None:
+    """The job of the schedule."""
+    write_output_files()
+
+
 @dg.op(description="报警 · What changes in the alarms because time passes: silences, meters whose service is over.")
 def look_at_alarms(context: dg.OpExecutionContext) -> None:
     """Raises `WarehouseBusy`, `psycopg.Error`."""
@@ -122,6 +135,7 @@ JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     SYNC_BILLING,
     EXPORT_REPORT,
     mail_reports,
+    outputs_job,
     backup_site,
     alarms_job,
 ]

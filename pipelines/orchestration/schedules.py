@@ -5,16 +5,22 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from pipelines.orchestration.jobs import EXPORT_REPORT, LIVE, SYNC_BILLING, alarms_job, backup_site, mail_reports
-from pipelines.settings import BackupSettings, BillingSettings, ReportSettings
+from pipelines.orchestration.jobs import EXPORT_REPORT, LIVE, SYNC_BILLING, alarms_job, backup_site, mail_reports, outputs_job
+from pipelines.settings import BackupSettings, BillingSettings, OutputSettings, ReportSettings
 
 ALARMS_EVERY_MIN = 5
 
 
 def schedules(
-    billing: BillingSettings, reports: ReportSettings, backups: BackupSettings, zone: str, days: dg.DailyPartitionsDefinition
+    billing: BillingSettings,
+    reports: ReportSettings,
+    outputs: OutputSettings,
+    backups: BackupSettings,
+    zone: str,
+    days: dg.DailyPartitionsDefinition,
 ) -> list[dg.ScheduleDefinition]:
-    """The sync with billing (runs where one is named), the reports and their e-mails, the backup (where a folder is named)."""
+    """The sync with billing (runs where a billing system is named), the reports and their e-mails, the outputs, the backup (where
+    a folder is named), alarms of silence."""
     return [
         dg.ScheduleDefinition(
             name="sync_billing",
@@ -32,6 +38,14 @@ def schedules(
             execution_timezone=zone,
             default_status=dg.DefaultScheduleStatus.RUNNING,
             description="报表 · The reports, those of a month once it is over.",
+        ),
+        dg.ScheduleDefinition(
+            name="outputs",
+            job=outputs_job,
+            cron_schedule=outputs.cron,
+            execution_timezone=zone,
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+            description="数据输出 · Files for other systems.",
         ),
         dg.ScheduleDefinition(
             name="backup_site",

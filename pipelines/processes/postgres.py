@@ -7,6 +7,7 @@ own server names it in `[postgres] dsn`. Passwords are made at the first start a
     mainflow_owner    owns database `mainflow`: the daemon and publication
     mainflow_desk     writes alarms and settings: schema `ops`
     mainflow_board    reads schema `mart` and what boards show of `ops`: Grafana
+    mainflow_reader   reads the output contract, schema `out_v1`: other systems
     mainflow_board_…  the same for the rows of one region: an organisation of Grafana (`region_roles.py`)
 """
 
@@ -27,6 +28,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from assets.outputs import READER_ROLE, SCHEMA
 from assets.publication import BOARD_ROLE, DESK_ROLE
 from ingest_daemon.contract import ownership
 from ingest_daemon.contract.files import glance, rebuilt_json, write_json
@@ -42,7 +44,7 @@ with warnings.catch_warnings():
 
 DATABASE, DATABASE_OF_ROLES = "mainflow", "postgres"
 SUPERUSER, OWNER = "postgres", "mainflow_owner"
-ADDRESSES = {"dsn": OWNER, "board_dsn": BOARD_ROLE, "desk_dsn": DESK_ROLE}
+ADDRESSES = {"dsn": OWNER, "board_dsn": BOARD_ROLE, "desk_dsn": DESK_ROLE, "reader_dsn": READER_ROLE}
 """The connection strings that other processes find, and their roles."""
 SERVER_USER = "pgserver"
 """The system's user of the server where we are root, as whom PostgreSQL does not run."""
@@ -167,7 +169,7 @@ class _Server:
         self._roles_file = _roles_file(site)
         known = rebuilt_json(self._roles_file, _passwords, "the roles get new passwords") or {}
         self._passwords = {
-            role: known.get(role) or secrets.token_urlsafe(24) for role in (SUPERUSER, OWNER, DESK_ROLE, BOARD_ROLE)
+            role: known.get(role) or secrets.token_urlsafe(24) for role in (SUPERUSER, OWNER, DESK_ROLE, BOARD_ROLE, READER_ROLE)
         }
         self._is_known = known == self._passwords
         version = self._folder / "PG_VERSION"
@@ -266,7 +268,7 @@ class _Server:
     def make_roles(self) -> None:
         """The roles with their passwords and rights, and the database; what an older version made as superuser is the owner's."""
         with psycopg.connect(self.dsn(SUPERUSER, DATABASE_OF_ROLES), autocommit=True) as connection:
-            for role in (OWNER, DESK_ROLE, BOARD_ROLE):
+            for role in (OWNER, DESK_ROLE, BOARD_ROLE, READER_ROLE):
                 name = sql.Identifier(role)
                 if not connection.execute("select 1 from pg_roles where rolname = %s", [role]).fetchone():
                     connection.execute(sql.SQL("create role {}").format(name))
@@ -281,10 +283,10 @@ class _Server:
                 connection.execute(f"create database {DATABASE} owner {OWNER}")
             connection.execute(f"alter database {DATABASE} owner to {OWNER}")
             connection.execute(f"revoke all on database {DATABASE} from public")
-            connection.execute(f"grant connect on database {DATABASE} to {DESK_ROLE}, {BOARD_ROLE}")
+            connection.execute(f"grant connect on database {DATABASE} to {DESK_ROLE}, {BOARD_ROLE}, {READER_ROLE}")
         with psycopg.connect(self.dsn(SUPERUSER), autocommit=True) as connection:
             connection.execute("revoke all on schema public from public")
-            for schema in ("mart", "ops", "rights"):
+            for schema in ("mart", "ops", "rights", SCHEMA):
                 _hand_over(connection, schema)
 
     def _own_folder(self) -> None:

@@ -71,7 +71,7 @@ DUMP_S = 3600
 OF_PROCESSES = {"postgres.json", "postgres-roles.json", "daemon.json", "desk.json", "up.json", "site-place.json", LAST}
 """Of `state/`: addresses and passwords of what runs here, and where that is: a restored site takes the place of the first."""
 
-WHILE_NO_RUN = ("marts.duckdb", "units", "reports", "quarantine", "registry")
+WHILE_NO_RUN = ("marts.duckdb", "units", "reports", "outputs", "quarantine", "registry")
 ORDER = ("state", "journal", "raw")
 SERVICES = ("dagster", "grafana")
 

@@ -53,7 +53,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def dsn(server: str) -> str:
     """The server without anything published."""
     with psycopg.connect(server) as connection:
-        connection.execute("drop schema if exists mart cascade; drop schema if exists rights cascade")
+        connection.execute("drop schema if exists mart, rights, out_v1 cascade")
     return server
 
 
@@ -319,6 +319,21 @@ def test_grants_policies_and_views_of_others_survive_a_new_version(tmp_path: Pat
         assert reader.execute("select count(*) from public.mine").fetchone() == (4,)
         reader.execute("set role somebody")
         assert reader.execute("select distinct meter from mart.daily_usage").fetchall() == [("M1",)]
+
+
+def test_views_of_the_output_contract_and_what_others_built_on_them_outlive_an_altered_table(tmp_path: Path, dsn: str) -> None:
+    with warehouse(tmp_path) as connection:
+        at = datetime(2025, 6, 1, tzinfo=ZONE)
+        insert(connection, "hourly_usage", meter="M1", hour_start=at, day=FIRST, volume_m3=1.5, coverage=1.0, clean=True)
+        publication.publish(connection, dsn, prepare(connection, FIRST))
+        with psycopg.connect(dsn) as other:
+            other.execute("create view public.theirs as select meter, volume_m3 from out_v1.hourly_volumes")
+        connection.execute("alter table hourly_usage alter coverage type decimal(18, 3)").fetchall()
+        publication.publish(connection, dsn, prepare(connection, FIRST))
+    with psycopg.connect(dsn) as reader:
+        assert reader.execute("select * from public.theirs").fetchall() == [("M1", 1.5)]
+        reader.execute("set role mainflow_reader")
+        assert reader.execute("select hour_start, coverage from out_v1.hourly_volumes").fetchall() == [(at, 1.0)]
 
 
 @pytest.mark.usefixtures("others")

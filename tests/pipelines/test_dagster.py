@@ -30,7 +30,7 @@ from pipelines.processes import dagster_home
 from pipelines.runs import touched
 from pipelines.runs.bench import workbench
 from pipelines.runs.run import Run, run_days
-from pipelines.settings import BackupSettings, BillingSettings, ReportMailSettings, ReportSettings
+from pipelines.settings import BackupSettings, BillingSettings, OutputSettings, ReportMailSettings, ReportSettings
 from tests.cases import figure_site
 from tests.chain import HISTORY
 from tests.site_helpers import deliver, local_days, make_site, series
@@ -301,8 +301,8 @@ def test_the_days_of_a_run_are_those_of_its_tags(tags: dict[str, str], days: lis
     assert days_of(tags) == days
 
 
-def test_reports_are_written_with_their_rows_in_the_ledger(site: Settings, instance: dg.DagsterInstance) -> None:
-    """Those that show alarms want PostgreSQL, which does not run here: they fail alone."""
+def test_reports_and_outputs_are_written_with_their_rows_in_the_ledger(site: Settings, instance: dg.DagsterInstance) -> None:
+    """Reports that show alarms want PostgreSQL, which does not run here: they fail alone."""
     assert run_job("figures", instance, **range_tags(DAYS)).success
     result = run_job("export_report", instance)
     alone = {"alarm_summary", "reverse_flow"}
@@ -313,6 +313,9 @@ def test_reports_are_written_with_their_rows_in_the_ledger(site: Settings, insta
     ledger = contents(site)["report_ledger"]
     assert set(ledger["report"]) == set(reports.names()) - alone
     assert all((site.folder.reports / name).exists() for name in ledger["file"])
+    assert run_job("outputs", instance).success
+    assert list(site.folder.outputs.glob("v1/meters/day=*/edition=1/meters.parquet"))
+    assert "out_v1.meters" in set(contents(site)["report_ledger"]["report"])
 
 
 def test_a_report_before_the_first_figures_says_what_to_run(site: Settings, instance: dg.DagsterInstance) -> None:
@@ -417,20 +420,22 @@ def test_the_sensor_says_that_the_raw_store_is_away(
     ("connection", "target", "running"), [("", "", False), ("DRIVER=SQLite3;Database=x", "/mnt/backup", True)]
 )
 def test_schedules_run_in_the_zone_of_the_site(connection: str, target: str, running: bool) -> None:
-    billing, reports, backups = BillingSettings(connection=connection), ReportSettings(), BackupSettings(target=target)
+    billing, reports, outputs = BillingSettings(connection=connection), ReportSettings(), OutputSettings()
+    backups = BackupSettings(target=target)
     days = graph.partitions(ZoneInfo("Europe/Rome"), FIRST)
-    sync, report, backup, alarms = schedules(billing, reports, backups, "Europe/Rome", days)
-    assert alarms.default_status is dg.DefaultScheduleStatus.RUNNING
+    sync, report, output, backup, alarms = schedules(billing, reports, outputs, backups, "Europe/Rome", days)
+    assert {alarms.default_status, output.default_status} == {dg.DefaultScheduleStatus.RUNNING}
     for schedule in (sync, backup):
         assert (schedule.default_status is dg.DefaultScheduleStatus.RUNNING) == running
-    assert {each.execution_timezone for each in (sync, report, backup)} == {"Europe/Rome"}
-    assert [each.cron_schedule for each in (sync, report, backup)] == [billing.sync_cron, reports.cron, backups.cron]
+    assert {each.execution_timezone for each in (sync, report, output, backup)} == {"Europe/Rome"}
+    crons = [each.cron_schedule for each in (sync, report, output, backup)]
+    assert crons == [billing.sync_cron, reports.cron, outputs.cron, backups.cron]
 
 
 def test_each_row_of_mail_has_a_schedule_of_its_own() -> None:
     rows = (ReportMailSettings("billing", "a@b.c", "monthly_volume", "0 8 1 * *"), ReportMailSettings("night-shift", "d@b.c"))
     days = graph.partitions(ZoneInfo("Europe/Rome"), FIRST)
-    made = schedules(BillingSettings(), ReportSettings(mail=rows), BackupSettings(), "Europe/Rome", days)[4:]
+    made = schedules(BillingSettings(), ReportSettings(mail=rows), OutputSettings(), BackupSettings(), "Europe/Rome", days)[5:]
     assert [(schedule.name, schedule.cron_schedule) for schedule in made] == [
         ("mail_billing", "0 8 1 * *"),
         ("mail_night_shift", "30 7 * * *"),

@@ -59,7 +59,7 @@ def test_everything_that_is_safe_is_mended_and_said_and_the_rest_stays(site: Sit
     site.reports.rmdir()
     (state / "daemon.json").write_text('{"pid": 1, "data_port": 1, "alarm_port": 1}')
     (state / "up.json").write_text('{"pid": 1, "at": 1, "children": {}}')
-    addresses = dict.fromkeys(("dsn", "board_dsn", "desk_dsn"), "host=127.0.0.1 port=1")
+    addresses = dict.fromkeys(("dsn", "board_dsn", "desk_dsn", "reader_dsn"), "host=127.0.0.1 port=1")
     (state / "postgres.json").write_text(json.dumps(addresses))
     (state / "touched.json").write_text('{"live":')
     (state / "recalled.json").mkdir()
