@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from assets import epanet, reports, warehouse
 from assets.calendar import days_between
 from assets.outputs import CYCLE, DAY, SCHEMA, TYPES, VERSION, WHOLE, Output, outputs
-from assets.reports import Report
+from assets.reports import FORMULA, Issued
 from assets.workbench import Workbench
 from ingest_daemon.contract.files import rebuilt_json, replace_file
 
@@ -79,7 +79,7 @@ def due(output: Output, today: date, days: tuple[date, date] | None) -> tuple[da
 
 def make(
     name: str, days: tuple[date, date] | None, bench: Workbench, connection: duckdb.DuckDBPyConnection, now: datetime
-) -> list[Report]:
+) -> list[Issued]:
     """Write the files that are not there or whose figures changed, and note them in the ledger. Gives the files of the editions
     in force.
 
@@ -96,9 +96,9 @@ def make(
         )
     today = now.astimezone(bench.zone).date()
     first, last = due(output, today, days)
-    written: list[Report] = []
+    written: list[Issued] = []
     for key, rows in _pieces(output, connection, first, last, bench.zone):
-        written += _drop(output, key, rows, bench, known[1])
+        written += _drop(output, key, rows, bench, known.run_id)
     reports.record(connection, written)
     return written
 
@@ -122,7 +122,7 @@ def _pieces(
             yield day, connection.sql(f"{query} where day = $day{order}", params={"day": day}).pl()
 
 
-def _drop(output: Output, key: date, rows: pl.DataFrame, bench: Workbench, run_id: str) -> list[Report]:
+def _drop(output: Output, key: date, rows: pl.DataFrame, bench: Workbench, run_id: str) -> list[Issued]:
     """Write the files of one day where they are not there, or as a further edition where the figures are others."""
     place = bench.site.outputs / VERSION / output.name / f"{KEYS[output.cut]}={key}"
     place.mkdir(parents=True, exist_ok=True)
@@ -139,7 +139,7 @@ def _drop(output: Output, key: date, rows: pl.DataFrame, bench: Workbench, run_i
             replace_file(file, [WRITERS[kind](drop)])
         sha256 = _sha256(file.read_bytes())
         written.append(
-            Report(f"{SCHEMA}.{output.name}", f"{key}…{key}", file, sha256, rows.height, drop.run_id, edition, figures)
+            Issued(f"{SCHEMA}.{output.name}", f"{key}…{key}", file, sha256, rows.height, drop.run_id, edition, figures)
         )
     files = {report.file.name: report.sha256 for report in written}
     manifest = {**drop.facts, "edition": edition, "rows": rows.height, "figures_sha256": figures, "files": files}
@@ -171,7 +171,7 @@ def _csv(drop: Drop) -> bytes:
 
     A text that a spreadsheet would take for a formula begins with an apostrophe.
     """
-    drop = drop._replace(rows=drop.rows.with_columns(pl.col(pl.String).str.replace(reports.FORMULA, "'$0")))
+    drop = drop._replace(rows=drop.rows.with_columns(pl.col(pl.String).str.replace(FORMULA, "'$0")))
     if drop.output.layout:
         fields = _laid_out(drop)
         text: str = fields.write_csv(line_terminator="\r\n")

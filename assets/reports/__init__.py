@@ -8,7 +8,7 @@ formats are those of the tables in `deps`. A workbook is in the site's language.
 """
 
 from assets.reports.definition import Definition, definition, names
-from assets.reports.editions import export, make
+from assets.reports.editions import FORMULA, export, make
 from assets.reports.ledger import Issued, NothingToReport, newest, record
 
-__all__ = ["Definition", "Issued", "NothingToReport", "definition", "export", "make", "names", "newest", "record"]
+__all__ = ["FORMULA", "Definition", "Issued", "NothingToReport", "definition", "export", "make", "names", "newest", "record"]

@@ -7,7 +7,7 @@ import duckdb
 
 from assets import output_files, reports
 from assets.outputs import outputs
-from assets.reports import Report
+from assets.reports import Issued
 from assets.workbench import Workbench
 from ingest_daemon.contract.log import LOG
 from pipelines.runs.run import Run, run_lock
@@ -17,7 +17,7 @@ class OutputFailed(RuntimeError):
     """Some outputs were not written, the others were; the text says which and why."""
 
 
-def write_outputs(bench: Workbench, names: Sequence[str] = (), days: tuple[date, date] | None = None) -> list[Report]:
+def write_outputs(bench: Workbench, names: Sequence[str] = (), days: tuple[date, date] | None = None) -> list[Issued]:
     """Write the files of the outputs (none named: of all) that are due. One that fails stops no other.
 
     Raises `OutputFailed` at the end, with all that were not written; an output without figures yet is one only where it is named.
