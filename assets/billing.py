@@ -4,26 +4,21 @@ A site whose billing system has other tables changes `sql/billing/<table>.sql`; 
 Nothing is written to the billing system, and nothing is computed: joins and reconciliation are marts.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import duckdb
 import polars as pl
 import pyodbc
 
 from assets.warehouse import ensure, transaction
+from ingest_daemon.contract import odbc
 from ingest_daemon.contract.headers import SQL, read_header
 from ingest_daemon.contract.identifiers import half_width
 from ingest_daemon.contract.log import LOG
 from ingest_daemon.contract.secrets import without_secrets
-
-LOGIN_TIMEOUT_S = 15
-QUERY_TIMEOUT_S = 300
-ROWS = 50_000
-"""Rows fetched at a time: bounds the Python objects that ODBC makes of them."""
 
 BEGINNING = "1900-01-01 00:00:00"
 """Watermark of the first sync; the oldest that every database's timestamp can hold."""
@@ -42,27 +37,13 @@ class Kind(NamedTuple):
     expected: str
 
 
-NUMERAL = r"^[+-]?(\d+|\d{1,3}(,\d{3})+)?(\.\d*)?([eE][+-]?\d+)?$"
-"""A number, its thousands parted by commas or not; a decimal comma does not fit and is refused."""
-
-
-def _numeral(text: pl.Expr) -> pl.Expr:
-    plain = half_width(text)
-    return pl.when(plain.str.contains(NUMERAL)).then(plain.str.replace_all(",", "", literal=True))
-
-
-def _number(text: pl.Expr) -> pl.Expr:
-    number = _numeral(text).cast(pl.Float64, strict=False)
-    return pl.when(number.is_finite()).then(number)
-
-
 def _whole(text: pl.Expr) -> pl.Expr:
-    number = _number(text)
+    number = odbc.number(text)
     return pl.when(number == number.round()).then(number).cast(pl.Int64, strict=False)
 
 
 def _money(text: pl.Expr) -> pl.Expr:
-    return _numeral(text).cast(pl.Decimal(18, 4), strict=False)
+    return odbc.numeral(text).cast(pl.Decimal(18, 4), strict=False)
 
 
 def _day(text: pl.Expr) -> pl.Expr:
@@ -100,7 +81,7 @@ IDENTIFIER = Kind("VARCHAR", half_width, "a value")
 """A number or name that other tables and the registry refer to: compared without blanks at its ends, in half-width letters."""
 
 TEXT = Kind("VARCHAR", lambda text: text, "a value")
-NUMBER = Kind("DOUBLE", _number, "a number")
+NUMBER = Kind("DOUBLE", odbc.number, "a number")
 WHOLE = Kind("BIGINT", _whole, "a whole number")
 MONEY = Kind("DECIMAL(18,4)", _money, "an amount")
 DATE = Kind("DATE", _day, "YYYY-MM-DD")
@@ -241,20 +222,6 @@ STATUSES = (
 (as billing has it, else that of its issue, else of the last day of its period), a kind of charge, and what of a payment falls to
 one charge: the parts of all charges add up to the payment exactly."""
 
-SESSIONS: dict[str, tuple[str, ...]] = {
-    "SQLite": ("pragma query_only = on",),
-    "PostgreSQL": (
-        "set session characteristics as transaction read only",
-        f"set statement_timeout = '{QUERY_TIMEOUT_S}s'",
-    ),
-}
-"""By name of the database: what makes a session read-only and bounded where its driver takes no attribute for it."""
-
-ABSENT = re.compile(
-    r"no such (?:table|column)|does not exist|invalid (?:object|column) name|ORA-00942|ORA-00904|unknown (?:table|column)", re.I
-)
-LOGIN = re.compile(r"password|authentication|login failed|access denied|ORA-01017", re.I)
-
 
 class BillingError(RuntimeError):
     """The billing system could not be read; the text says what to mend and never has the password."""
@@ -387,8 +354,7 @@ def _fetch_all(connection: str, queries: Path, known: Mapping[str, Known]) -> di
     """Read every table in one session. A driver's error is told without its own text's secrets, and is not chained."""
     doing = "connect"
     try:
-        with closing(pyodbc.connect(connection, timeout=LOGIN_TIMEOUT_S, readonly=True)) as session:
-            _bound(session)
+        with odbc.session(connection) as session:
             fetched = {}
             for table in TABLES:
                 file = queries / f"{table}.sql"
@@ -396,26 +362,18 @@ def _fetch_all(connection: str, queries: Path, known: Mapping[str, Known]) -> di
                 fetched[table] = _fetch(session, table, file, known[table])
             return fetched
     except pyodbc.Error as error:
-        problem = _explained(error, doing)
+        problem = odbc.explained(error, doing, "billing")
     raise BillingError(without_secrets(problem, connection))
 
 
 def check(connection: str) -> str:
     """Connect and say what answered, for `mainflow doctor`. Raises `BillingError`."""
     try:
-        with closing(pyodbc.connect(connection, timeout=LOGIN_TIMEOUT_S, readonly=True)) as session:
-            return f"{session.getinfo(pyodbc.SQL_DBMS_NAME)} {session.getinfo(pyodbc.SQL_DBMS_VER)}"
+        with odbc.session(connection) as session:
+            return odbc.answered(session)
     except pyodbc.Error as error:
-        problem = _explained(error, "connect")
+        problem = odbc.explained(error, "connect", "billing")
     raise BillingError(without_secrets(problem, connection))
-
-
-def _bound(session: pyodbc.Connection) -> None:
-    with suppress(pyodbc.Error):  # psqlODBC knows no such attribute; its session is bounded by a statement instead
-        session.timeout = QUERY_TIMEOUT_S
-    for statement in SESSIONS.get(session.getinfo(pyodbc.SQL_DBMS_NAME), ()):
-        session.execute(statement)
-    session.commit()
 
 
 def _fetch(session: pyodbc.Connection, table: str, file: Path, known: Known) -> Fetched:
@@ -500,7 +458,7 @@ def _names(session: pyodbc.Connection, query: str, watermark: str, *, may_lack: 
         with closing(session.execute(query, watermark)) as cursor:
             return [column[0].lower() for column in cursor.description or ()]
     except pyodbc.Error as error:
-        if not may_lack or not ABSENT.search(str(error.args[-1])):
+        if not may_lack or not odbc.ABSENT.search(str(error.args[-1])):
             raise
         session.rollback()
         return None
@@ -517,7 +475,7 @@ def _counted(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _read(session: pyodbc.Connection, file: Path, query: str, watermark: str, wanted: Sequence[str]) -> pl.DataFrame:
     """The query's rows as cleaned text."""
-    if _is_untyped(session):
+    if odbc.is_untyped(session):
         return _read_some(session, file, query, watermark, wanted)
     with closing(session.execute(query, watermark)) as cursor:
         names = [column[0].lower() for column in cursor.description or ()]
@@ -526,27 +484,20 @@ def _read(session: pyodbc.Connection, file: Path, query: str, watermark: str, wa
 
 def _read_some(session: pyodbc.Connection, file: Path, query: str, watermark: str, columns: Sequence[str]) -> pl.DataFrame:
     """Some columns of the query's rows as cleaned text."""
-    listed = ", ".join(f"cast({name} as text)" if _is_untyped(session) else name for name in columns)
+    listed = ", ".join(f"cast({name} as text)" if odbc.is_untyped(session) else name for name in columns)
     with closing(session.execute(f"select {listed} from ({query}) billing_rows", watermark)) as cursor:
         return _cleaned(file, columns, range(len(columns)), cursor)
 
 
-def _is_untyped(session: pyodbc.Connection) -> bool:
-    """Whether a column may hold any type: SQLite's driver then converts by the declared one, '4,320' to 4 and 'abc' to null."""
-    return bool(session.getinfo(pyodbc.SQL_DBMS_NAME) == "SQLite")
-
-
 def _cleaned(file: Path, columns: Sequence[str], places: Sequence[int], cursor: pyodbc.Cursor) -> pl.DataFrame:
     """Rows as text without blanks at the ends and without NUL characters, null where nothing is left."""
-    frames = [_texts(file, columns, places, rows) for rows in _batches(cursor)]
+    try:
+        frames = [odbc.texts(columns, places, rows) for rows in odbc.batches(cursor)]
+    except ValueError as error:
+        raise BillingError(f"{file}: {error}") from None
     found = pl.concat([pl.DataFrame(schema=dict.fromkeys(columns, pl.String())), *frames])
     _warn_of_nul(file, found)
-    return found.select(_plain(pl.col(name)).alias(name) for name in columns)
-
-
-def _plain(text: pl.Expr) -> pl.Expr:
-    stripped = text.str.replace_all("\0", "", literal=True).str.strip_chars()
-    return pl.when(stripped != "").then(stripped)
+    return found.select(odbc.plain(pl.col(name)).alias(name) for name in columns)
 
 
 def _warn_of_nul(file: Path, rows: pl.DataFrame) -> None:
@@ -557,26 +508,6 @@ def _warn_of_nul(file: Path, rows: pl.DataFrame) -> None:
         if bad.height:
             shown = ", ".join(repr(value) for value in bad[key].head(SHOWN))
             LOG.warning("%s: NUL characters dropped in column %s of %d rows (%s: %s)", file.name, name, bad.height, key, shown)
-
-
-def _batches(cursor: pyodbc.Cursor) -> Iterator[list[Any]]:
-    while rows := cursor.fetchmany(ROWS):
-        yield rows
-
-
-def _texts(file: Path, columns: Sequence[str], places: Sequence[int], rows: list[Any]) -> pl.DataFrame:
-    """Every value as text, whatever the driver made of it: SQLite's delivers a whole column as text when its first value is null,
-    others deliver decimals, truth values and times in forms of their own."""
-    cells = list(zip(*rows, strict=True))
-    for name, place in zip(columns, places, strict=True):
-        if any(isinstance(value, (bytes, bytearray)) for value in cells[place]):
-            raise BillingError(f"{file}: column {name} came as bytes; cast it in the query to text")
-    return pl.DataFrame(
-        [
-            pl.Series(name, [None if value is None else str(value) for value in cells[place]], dtype=pl.String)
-            for name, place in zip(columns, places, strict=True)
-        ]
-    )
 
 
 def _typed(table: str, rows: pl.DataFrame, keys: pl.DataFrame, delivered: tuple[str, ...]) -> Fetched:
@@ -679,16 +610,3 @@ def _key_sql(table: str) -> str:
     """A row's key as one text, as `_key_of` gives it."""
     first, *others = key_columns(table)
     return "".join((first, *(f" || chr(9) || coalesce({name}, '')" for name in others)))
-
-
-def _explained(error: pyodbc.Error, doing: str) -> str:
-    state, words = (str(error.args[0]), " ".join(str(error.args[-1]).split())) if error.args else ("", str(error))
-    if state in ("IM002", "IM003", "IM004") or "Can't open lib" in words:
-        installed = ", ".join(pyodbc.drivers()) or "none"
-        return f"the ODBC driver or data source of the billing connection is not there; installed drivers: {installed}: {words}"
-    if doing != "connect":
-        what = "names a table or column that is not there" if ABSENT.search(words) else "failed"
-        return f"{doing} {what}: {words}"
-    if state.startswith("28") or LOGIN.search(words):
-        return f"the billing database refuses the log-in; check UID and PWD of the connection: {words}"
-    return f"the billing database cannot be reached; check server, port and database of the connection: {words}"

@@ -179,6 +179,8 @@ WORDS: dict[str, Word] = {
     "file_segments": Word("时段", "Time segments"),
     "file_catalogue": Word("水表目录", "Catalogue of meters"),
     "file_access": Word("用户与权限", "People and their rights"),
+    "file_tags": Word("外系统标签对应", "Tags of other systems"),
+    "file_amr_alarms": Word("外系统报警代码", "Alarm codes of other systems"),
     "rows": Word("行数", "Rows"),
     "last_change": Word("最近修改", "Last change"),
     "problems": Word("问题", "Problems"),

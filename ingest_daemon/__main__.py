@@ -93,6 +93,7 @@ class Daemon:
             CommandQueue(site, settings[CommandSettings]),
             self._journals,
             self._counters,
+            site.import_socket,
         )
         self._poller = Poller(settings[PollSettings], self._server)
         handover, store = Handover(), open_store(site, settings[StoreSettings])

@@ -9,6 +9,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ingest_daemon.amr.errors import AmrError as AmrError
+from ingest_daemon.amr.settings import AmrSettings as AmrSettings
+from ingest_daemon.amr.settings import SourceSettings as SourceSettings
 from ingest_daemon.commands.settings import CommandSettings as CommandSettings
 from ingest_daemon.contract.settings import Settings
 from ingest_daemon.contract.site import Site
@@ -19,6 +22,9 @@ from ingest_daemon.sms.settings import SmsSettings as SmsSettings
 if TYPE_CHECKING:
     import polars as pl
 
+    from ingest_daemon.amr.importer import Imported as Imported
+    from ingest_daemon.amr.purge import Purged as Purged
+    from ingest_daemon.amr.state import SourceState as SourceState
     from ingest_daemon.codec_kit.api import ExplainedField as ExplainedField
     from ingest_daemon.commands.queue import CommandQueue as CommandQueue
     from ingest_daemon.commands.queue import QueuedCommand as QueuedCommand
@@ -121,6 +127,47 @@ def history_support(settings: Settings, now: datetime) -> Callable[[str, datetim
     from ingest_daemon.commands import requests
 
     return requests.history_support(settings, settings[DaemonSettings].data_protocol, now)
+
+
+# Other systems
+
+
+def amr_sync(settings: Settings, source: str, progress: Callable[[int], None] = lambda _: None) -> "Imported":
+    """Import what is new in the tables of a source. Raises `AmrError`, `SettingError`, `OSError`, `ValueError`."""
+    from ingest_daemon.amr import importer
+
+    return importer.sync(settings, settings[AmrSettings].source(source), progress)
+
+
+def amr_purge(settings: Settings, source: str, *, dry_run: bool) -> "Purged":
+    """Delete old rows of a source that are imported for certain. Raises as `amr_sync`, and `StoreAway`."""
+    from ingest_daemon.amr import purge
+
+    return purge.purge(settings, settings[AmrSettings].source(source), dry_run=dry_run)
+
+
+def amr_state(site: Site, source: str) -> "SourceState":
+    """What is known of a source: how far it is imported, tags without a terminal, unknown codes, refused rows."""
+    from ingest_daemon.amr import state
+
+    return state.load(site, source)
+
+
+def amr_check(settings: Settings, source: str) -> str:
+    """Connect with a source and tell what answered. Raises `AmrError`."""
+    from ingest_daemon.amr import tables
+    from ingest_daemon.contract import odbc
+
+    own = settings[AmrSettings].source(source)
+    with tables.opened(own.connection, source) as session:
+        return odbc.answered(session)
+
+
+def allocate_terminals(site: Site, count: int, source: str) -> list[str]:
+    """New numbers for terminals of other systems, never given before. Raises `OSError`, `ValueError`."""
+    from ingest_daemon.amr import numbers
+
+    return numbers.allocate(site, count, source)
 
 
 # Journal

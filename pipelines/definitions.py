@@ -14,6 +14,7 @@ import dagster as dg
 from assets import graph
 from ingest_daemon.contract.settings import Settings, SiteSettings
 from ingest_daemon.stores import StoreAway
+from pipelines.orchestration import amr
 from pipelines.orchestration.jobs import JOBS
 from pipelines.orchestration.resources import RESOURCES, SITE, site_settings
 from pipelines.orchestration.schedules import schedules
@@ -43,9 +44,12 @@ def definitions() -> dg.Definitions:
     days = graph.partitions(zone, first_day or datetime.now(zone).date() - UNKNOWN)
     return dg.Definitions(
         assets=graph.assets(days),
-        jobs=JOBS,
-        schedules=schedules(billing, reports, outputs, backups, str(zone), days),
-        sensors=sensors(days),
+        jobs=[*JOBS, *(amr.jobs_of(settings) if settings else [])],
+        schedules=[
+            *schedules(billing, reports, outputs, backups, str(zone), days),
+            *(amr.schedules_of(settings) if settings else []),
+        ],
+        sensors=[*sensors(days), *(amr.sensors_of(settings) if settings else [])],
         resources=RESOURCES,
         # One process a run: the steps share one database file, and starting a process for each costs more than most steps do.
         executor=dg.in_process_executor,

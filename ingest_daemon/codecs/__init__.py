@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:  # the names of the protocols are needed where no codec and no Polars are
     from ingest_daemon.codec_kit.api import Codec
 
+IMPORTED = "amr"
+"""The protocol of what is imported from other systems' tables: only this machine's socket speaks it, no port, link or SMS."""
+
 
 @cache
 def names() -> tuple[str, ...]:

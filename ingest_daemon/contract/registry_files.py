@@ -5,7 +5,7 @@ when; the desk holds a draft of a file against the others before it takes its pl
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from ingest_daemon.contract.alarm_codes import LIMITED
+from ingest_daemon.contract.alarm_codes import LIMITED, OF_TERMINALS
 from ingest_daemon.contract.files import replace_file
 from ingest_daemon.contract.headers import SQL
 from ingest_daemon.contract.identifiers import EXPECTED, EXPECTED_ZH, is_identifier
@@ -55,11 +55,14 @@ KEYS = {
     "segments": ("kind", "code", "from_h", "scope_kind", "scope_code", "valid_from"),
     "catalogue": ("standard", "technology", "class", "dn_mm"),
     "access": ("login",),
+    "tags": ("source", "tag", "valid_from"),
+    "amr_alarms": ("source", "code"),
 }
 """What makes two rows of a file the same row."""
 
 RISING = {
     "relations": ("valid_from", "valid_to"),
+    "tags": ("valid_from", "valid_to"),
     "segments": ("from_h", "to_h"),
     "catalogue": ("q1_m3h", "q2_m3h", "q3_m3h", "q4_m3h"),
 }
@@ -193,6 +196,18 @@ FILES: dict[str, dict[str, Column]] = {
         "language": Column(TEXT, allowed=("zh", "en")),
         "theme": Column(TEXT, allowed=("light", "dark", "system")),
     },
+    "tags": {
+        "source": Column(TEXT, required=True, identifier=True),
+        "tag": Column(TEXT, required=True),
+        "terminal": Column(TEXT, required=True, identifier=True),
+        "valid_from": Column(DAY),
+        "valid_to": Column(DAY),
+    },
+    "amr_alarms": {
+        "source": Column(TEXT, required=True, identifier=True),
+        "code": Column(TEXT, required=True),
+        "alarm": Column(TEXT, required=True, allowed=OF_TERMINALS),
+    },
 }
 """The files (`registry/<name>.csv`) and their columns: the one place that fixes them."""
 
@@ -212,6 +227,8 @@ class Registry(NamedTuple):
     segments: pl.DataFrame
     catalogue: pl.DataFrame
     access: pl.DataFrame
+    tags: pl.DataFrame
+    amr_alarms: pl.DataFrame
 
 
 class Person(NamedTuple):
@@ -275,6 +292,9 @@ def read(folder: Path, known_meters: Iterable[str] = (), drafts: Mapping[str, by
         for name in ("replacements", "relations", "points", "limits"):
             strangers |= set(frames[name]["meter"]) - meters
             frames[name] = _referring(folder / f"{name}.csv", frames[name], meters, problems, refused[name])
+        imported = frames["terminals"].filter(pl.col("source") == "amr")["terminal"]
+        known = {*imported, *(row[0] for row in refused["terminals"])}
+        frames["tags"] = _of_imported(folder / "tags.csv", frames["tags"], known, problems, refused["tags"])
     return Content(Registry(**{name: frame.drop("row") for name, frame in frames.items()}), problems, refused, unread, strangers)
 
 
@@ -386,7 +406,7 @@ def _read(
             problems.append(Problem(path, (row,), name, en, zh))
             wrong[row] = None
     good = typed.filter(~pl.col("row").is_in(list(wrong)))
-    for find in (_falling, _repeated, _overlapping, _unfit):
+    for find in (_falling, _repeated, _overlapping, _unfit, _shared):
         for problem in find(path, good.filter(~pl.col("row").is_in(list(wrong)))):
             problems.append(problem)
             wrong[problem.rows[-1]] = None
@@ -427,6 +447,30 @@ def _overlapping(path: Path, rows: pl.DataFrame) -> Iterator[Problem]:
             )
         else:
             taken |= dict.fromkeys(hours, row)
+
+
+def _shared(path: Path, rows: pl.DataFrame) -> Iterator[Problem]:
+    """Tags that are two terminals at a time, and terminals that are two tags."""
+    if path.stem != "tags":
+        return
+    told: set[int] = set()
+    for keys in (("source", "tag"), ("terminal",)):
+        last: dict[tuple[str, ...], tuple[date, int]] = {}
+        spans = rows.select("row", pl.col("valid_from").fill_null(date.min), pl.col("valid_to").fill_null(date.max), *keys)
+        for row, begin, end, *values in spans.filter(~pl.col("row").is_in(list(told))).sort("valid_from", "row").iter_rows():
+            until, other = last.get(tuple(values), (date.min, 0))
+            if other and begin < until:
+                told.add(max(row, other))
+                shown = " ".join(values)
+                yield Problem(
+                    path,
+                    (min(row, other), max(row, other)),
+                    ", ".join(keys),
+                    f"{shown!r} holds twice at a time, expected one terminal a tag and one tag a terminal at any time",
+                    f"{shown!r} 同时有两行；同一时间一个标签只对应一个终端",
+                )
+            if end > until:
+                last[tuple(values)] = end, row
 
 
 def _repeated(path: Path, rows: pl.DataFrame) -> Iterator[Problem]:
@@ -545,6 +589,19 @@ def _is_moment(text: str) -> bool:
     except ValueError:
         return False
     return len(text) == len("2026-01-31") or moment.tzinfo is not None
+
+
+def _of_imported(
+    path: Path, rows: pl.DataFrame, known: set[str], problems: list[Problem], refused: list[tuple[str | None, ...]]
+) -> pl.DataFrame:
+    """The tags whose terminal is one of another system."""
+    is_known = pl.col("terminal").is_in(list(known))
+    for row, terminal in rows.filter(~is_known).select("row", "terminal").iter_rows():
+        en = f"{terminal!r} is not in terminals.csv with source amr; make a number with mainflow amr allocate, and a row there"
+        zh = f"{terminal!r} 不在 terminals.csv 中，或其 source 不是 amr；先用 mainflow amr allocate 生成编号并登记"
+        problems.append(Problem(path, (row,), "terminal", en, zh))
+    refused.extend(rows.filter(~is_known).select(pl.col(list(KEYS["tags"])).cast(pl.String)).iter_rows())
+    return rows.filter(is_known)
 
 
 def _referring(

@@ -42,6 +42,11 @@ class Site:
         return self.root / "state"
 
     @property
+    def import_socket(self) -> Path:
+        """Where the daemon takes what is imported from other systems; only its own user may connect."""
+        return self.state / "import.sock"
+
+    @property
     def registry_history(self) -> Path:
         """What the registry held when, a folder an edit."""
         return self.state / "registry-history"

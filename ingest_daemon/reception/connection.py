@@ -67,6 +67,7 @@ class Connection(asyncio.Protocol):
         "_head",
         "_heartbeats",
         "_in_packets",
+        "_is_local",
         "_is_lost",
         "_paused",
         "_proxy_header",
@@ -87,9 +88,12 @@ class Connection(asyncio.Protocol):
         "worked_s",
     )
 
-    def __init__(self, server: "Server", listener: str, link: str = "") -> None:
-        """`listener`: the protocol of the port, or `AUTO`; `link`: the address of an outbound connection."""
-        self._server, self.link = server, link
+    def __init__(self, server: "Server", listener: str, link: str = "", *, is_local: bool = False) -> None:
+        """`listener`: the protocol of the port, or `AUTO`; `link`: the address of an outbound connection.
+
+        `is_local`: of the importer on this machine, which the system lets in, and which is believed.
+        """
+        self._server, self.link, self._is_local = server, link, is_local
         self._detector: PeerDetector | None = None
         self._heartbeats: HeartbeatFilter | None = None
         """None: this line has no heartbeats."""
@@ -99,7 +103,7 @@ class Connection(asyncio.Protocol):
         self._bad_bytes = 0
         self._is_lost = False
         self._paused = Pause(0)
-        self._proxy_header: bytes | None = b"" if server.settings.proxy_protocol and not link else None
+        self._proxy_header: bytes | None = b"" if server.settings.proxy_protocol and not link and not is_local else None
         """What came of the header that a balancer puts before the client's bytes; None: none is expected."""
         self._securing: asyncio.Task[None] | None = None
         self.active_s = self.worked_s = time.monotonic()
@@ -124,7 +128,8 @@ class Connection(asyncio.Protocol):
 
     def _begin(self, protocol: str, decoder: Decoder) -> None:
         self.protocol, self._codec, self._decoder = protocol, codecs.load(protocol), decoder
-        self._head = encode_header(RecordHeader(protocol, link=self.link))
+        channel = Channel.AMR if self._is_local else Channel.TCP
+        self._head = encode_header(RecordHeader(protocol, channel.value, self.link))
         self._in_packets = self._codec.packet is not defaults.packet
 
     @property
@@ -146,6 +151,8 @@ class Connection(asyncio.Protocol):
         self._server.opened(self)
         if self.link:
             self._server.link_table.claim(self, self.active_s)
+        elif self._is_local:
+            return
         elif self._proxy_header is not None:
             self.state.began_s = self.active_s
         else:
@@ -407,6 +414,8 @@ class Connection(asyncio.Protocol):
 
     def _verify(self, number: str, message: bytes) -> Verdict:
         """Whether the sender is believed."""
+        if self._is_local:
+            return GOOD
         verdict = self._server.verifier.judge(self._codec, number, message, self.state, self.active_s)
         if verdict is GOOD:
             return verdict

@@ -1,4 +1,4 @@
-"""The listeners of both ports and all their connections. No frame is handled here.
+"""The listeners of both ports and of the importer's socket, and all their connections. No frame is handled here.
 
 Everything belongs to one event loop; whatever a stranger sends ends at most the stranger's own connection.
 """
@@ -11,11 +11,13 @@ import socket
 import time
 from errno import EMFILE, ENFILE, ENOBUFS, ENOMEM
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ingest_daemon import codecs
 from ingest_daemon.codec_kit.reassembly import WAIT_S, Reassembly
 from ingest_daemon.commands.queue import CommandQueue
+from ingest_daemon.contract.files import open_folder
 from ingest_daemon.contract.log import RateLimitedLog
 from ingest_daemon.journal.envelope import parse_record
 from ingest_daemon.journal.reader import segments, walk
@@ -56,8 +58,9 @@ class Server:
         commands: CommandQueue,
         journals: Journals,
         counters: Counters,
+        import_socket: Path,
     ) -> None:
-        """Raises `SettingError` where the files for TLS are wrong."""
+        """`import_socket`: see `Site`. Raises `SettingError` where the files for TLS are wrong."""
         self.settings, self.directory, self.counters = settings, directory, counters
         self.log = RateLimitedLog()
         self.limiter, self.verifier = ConnectionLimiter(access), SenderVerifier(access, directory)
@@ -71,14 +74,14 @@ class Server:
         self.link_table = LinkTable(counters, self.log)
         self.by_terminal: dict[str, Connection] = {}
         """The connection over which each registered terminal was heard last, while it lives."""
-        self._journals = journals
+        self._journals, self._import_socket = journals, import_socket
         self._frame_s, self.tls = access.frame_s, tls(access)
         self._connections: set[Connection] = set()
         self._listeners: list[asyncio.Server] = []
         self._sweeper: asyncio.Task[None] | None = None
 
     async def start(self) -> tuple[int, int]:
-        """Listen; gives the data port and the alarm port. Raises `OSError` naming the address that is taken."""
+        """Listen; gives the data port and the alarm port. Raises `OSError` naming what is taken."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_loop_error)
         self.commit.start()
@@ -91,9 +94,19 @@ class Server:
             listener = await loop.create_server(factory, settings.bind, port, backlog=ACCEPTS_A_TURN)
             _lengthen_queue(listener)
             self._listeners.append(listener)
+        await self._listen_to_imports()
         self._sweeper = asyncio.create_task(self._sweep())
-        data, alarm = (listener.sockets[0].getsockname()[1] for listener in self._listeners)
+        data, alarm = (listener.sockets[0].getsockname()[1] for listener in self._listeners[:2])
         return data, alarm
+
+    async def _listen_to_imports(self) -> None:
+        """Listen on the socket of this machine's importer: the umask leaves it to the daemon's own user."""
+        path = self._import_socket
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open_folder(path.parent) as short:
+            factory = partial(Connection, self, codecs.IMPORTED, is_local=True)
+            listener = await asyncio.get_running_loop().create_unix_server(factory, f"{short}/{path.name}")
+        self._listeners.append(listener)
 
     async def stop_listening(self) -> None:
         """Accept no connection and read no byte any more; what was read is still committed and acknowledged."""

@@ -7,7 +7,8 @@ from ingest_daemon import codecs
 from ingest_daemon.contract.settings import AUTO, SettingError, section, setting
 from ingest_daemon.forwarding.settings import TimeSettings
 
-PROTOCOLS = (*codecs.names(), AUTO)
+PROTOCOLS = (*(name for name in codecs.names() if name != codecs.IMPORTED), AUTO)
+"""What a port may speak."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

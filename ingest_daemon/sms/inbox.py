@@ -188,7 +188,7 @@ class Inbox:
     def _spoken(self, ours: Mapping[str, Terminal], data: bytes) -> str:
         """The protocol of a message: its terminal's, else the daemon's; "" where no protocol begins like this."""
         named = next((terminal.protocol for terminal in ours.values() if terminal.protocol), self._protocol)
-        return codecs.sniffed(data) if named == AUTO else named
+        return codecs.sniffed(data) if named == AUTO else named if named != codecs.IMPORTED else ""
 
 
 class _Receipts:

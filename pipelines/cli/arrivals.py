@@ -39,7 +39,7 @@ def arrivals(root: Path, terminal: str, begin: datetime | None, end: datetime | 
     from pipelines.settings import load
 
     settings = load(root)
-    start, stop = (moment and moment.replace(tzinfo=settings.zone) for moment in (begin, end))
+    start, stop = (moment and moment.replace(tzinfo=settings.zone).astimezone(UTC) for moment in (begin, end))
     now = datetime.now(UTC)
     found = operations.arrivals(settings.folder, terminal, start or now - timedelta(days=2), stop or now + timedelta(days=1))
     if found.arrivals.is_empty():

@@ -4,6 +4,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ from ingest_daemon import operations
 from ingest_daemon.contract import disk
 from ingest_daemon.contract.files import glance
 from ingest_daemon.contract.settings import PostgresSettings, Settings, SiteSettings
-from ingest_daemon.operations import DaemonSettings, SmsSettings
+from ingest_daemon.operations import AmrError, AmrSettings, DaemonSettings, SmsSettings
 from ingest_daemon.stores.settings import StoreSettings
 from pipelines.processes import listening, servers, supervisor
 from pipelines.settings import BillingSettings, ServerSettings
@@ -47,6 +48,7 @@ def examine(settings: Settings, *, deep: bool = False) -> list[Finding]:
         _warehouse,
         _postgres,
         _billing,
+        _amr,
         _grafana,
         _desk,
     )
@@ -258,6 +260,20 @@ def _billing(settings: Settings) -> Iterator[Finding]:
         yield Finding("营收 / billing", True, check(settings[BillingSettings].connection))
     except BillingError as error:
         yield Finding("营收 / billing", False, str(error), "mend [billing] connection")
+
+
+def _amr(settings: Settings) -> Iterator[Finding]:
+    for source in settings[AmrSettings].sources:
+        name = f"其他采集 / AMR {source.name}"
+        try:
+            seen = operations.amr_check(settings, source.name)
+        except AmrError as error:
+            yield Finding(name, False, str(error), "mend its connection in [amr] sources")
+            continue
+        late = operations.amr_state(settings.folder, source.name).late_by(source, datetime.now(UTC))
+        if late:
+            seen = f"{seen}; nothing new for {late.total_seconds() / 3600:.1f} h, longer than two periods"
+        yield Finding(name, not late, seen, "ask the other system's people; does mainflow amr sync run?" if late else "")
 
 
 def _desk(settings: Settings) -> Iterator[Finding]:

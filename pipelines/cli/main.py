@@ -14,6 +14,7 @@ from rich.text import Text
 from ingest_daemon import operations
 from ingest_daemon.contract.site import UMASK
 from pipelines.cli.alarms import alarms
+from pipelines.cli.amr import amr
 from pipelines.cli.arrivals import arrivals
 from pipelines.cli.ask import ask
 from pipelines.cli.console import coloured, console, progress_bar
@@ -33,6 +34,7 @@ def main() -> None:
 
 main.add_command(journal)
 main.add_command(alarms)
+main.add_command(amr)
 main.add_command(ask)
 main.add_command(arrivals)
 main.add_command(decode)

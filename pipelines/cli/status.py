@@ -16,7 +16,7 @@ from ingest_daemon.contract.files import glance
 from ingest_daemon.contract.settings import Settings, SiteSettings
 from ingest_daemon.contract.silence import silent_after_min
 from ingest_daemon.contract.site import Site
-from ingest_daemon.operations import DaemonSettings
+from ingest_daemon.operations import AmrSettings, DaemonSettings, SourceSettings
 from ingest_daemon.stores import StoreAway, open_store
 from ingest_daemon.stores.settings import StoreSettings
 from pipelines.cli.console import coloured
@@ -79,10 +79,23 @@ def report(settings: Settings) -> Table:
     table.add_row("时钟偏差 / clocks off", f"{len(drifted):,}{_some(drifted)}")
     unknown = operations.unknown_terminals(site)
     table.add_row("未登记终端 / unknown terminals", f"{len(unknown):,}{_some(list(unknown))}")
+    for source in settings[AmrSettings].sources:
+        table.add_row(f"其他采集 / AMR {source.name}", _imported(settings, source))
     table.add_row("待算天数 / days to compute", _waiting(settings))
     last = backup.told(site)
     table.add_row("上次备份 / last backup", f"{last['at']} {last['folder']}" if last else "没有 / none")
     return table
+
+
+def _imported(settings: Settings, source: SourceSettings) -> Text:
+    """How far a source is imported, and what of it waits; red where nothing new came in time."""
+    state = operations.amr_state(settings.folder, source.name)
+    if not state.last_new_at:
+        return Text("未导入 / never imported")
+    waiting = f"，{len(state.tags):,} 标签待对应 tags without a terminal，{state.refused:,} 行拒 rows refused"
+    newest = f"{datetime.fromisoformat(state.last_new_at).astimezone(settings.zone):%Y-%m-%d %H:%M}"
+    late = state.late_by(source, datetime.now(UTC))
+    return coloured("red" if late else "", f"{newest}{' 无新数据 nothing new since' if late else ''}", waiting)
 
 
 def _waiting(settings: Settings) -> Text:

@@ -19,6 +19,7 @@ import pytest
 
 from assets import billing
 from assets.billing import TABLES, BillingError, sync
+from ingest_daemon.contract import odbc
 from ingest_daemon.contract.headers import SQL
 
 PASSWORD = "geheim-4711"
@@ -201,7 +202,7 @@ def test_a_change_dated_in_the_future_does_not_hide_later_ones(source: Source, w
 def test_more_rows_than_one_fetch_all_arrive(
     sqlite_source: Source, warehouse: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(billing, "ROWS", 100)
+    monkeypatch.setattr(odbc, "ROWS", 100)
     sqlite_source.execute(
         "insert into payment with recursive n(i) as (select 1 union all select i + 1 from n where i < 1050) "
         "select 'X' || i, 'B1', 'C1', '2026-11-03', i, '2026-11-03 10:00:00' from n"

@@ -26,7 +26,9 @@ async def serving(site: Site, **daemon: object) -> AsyncIterator[tuple[Server, i
     counters = Counters()
     journals = Journals(site, 64 << 20, 1 << 30)
     directory = TerminalDirectory(Registry(site, settings.data_protocol))
-    server = Server(settings, AccessSettings(), directory, CommandQueue(site, CommandSettings()), journals, counters)
+    server = Server(
+        settings, AccessSettings(), directory, CommandQueue(site, CommandSettings()), journals, counters, site.import_socket
+    )
     journals.start(lambda stream: 0, server.commit.settled, lambda error: None)
     port, _ = await server.start()
     try:

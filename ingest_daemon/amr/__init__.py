@@ -1,0 +1,1 @@
+"""Other systems: rows of their intermediate tables, read through ODBC, become frames of the pseudo-protocol `amr`."""
