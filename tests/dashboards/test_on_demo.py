@@ -30,7 +30,7 @@ EMPTY: dict[tuple[str, str], str] = {
     ("reading-success", "缺数台账"): "the gaps of the demo lie before the period of the board",
     **dict.fromkeys([("quality", "校验发现"), ("quality", "读数异常计数")], "the last day of the demo has none"),
 }
-"""Panels that have no row on the demo, and why."""
+"""Panels that may have no row on the demo, and why."""
 
 HOSTILE = ("", "it's '; DROP TABLE mart.meter; --", "${meter}", "\\", "%")
 
@@ -59,7 +59,7 @@ def test_every_panel_has_rows_where_the_demo_has_some(marts: psycopg.Connection[
         tries = [chosen, *choices.others(marts, board, chosen, asks.sql, end)] if not _rows(marts, asks, chosen, end) else []
         if tries and not any(_rows(marts, asks, other, end) for other in tries):
             empty.add(asks.title)
-    assert empty == {title for board_of, title in EMPTY if board_of == uid}, uid
+    assert empty <= {title for board_of, title in EMPTY if board_of == uid}
 
 
 @pytest.mark.parametrize("uid", BOARDS)
