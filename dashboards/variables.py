@@ -21,6 +21,10 @@ FROM_DAY, TO_DAY = (f"CAST(CAST($__time{end}() AS timestamptz) AT TIME ZONE {ZON
 """SQL of the local days in which the time range begins and ends."""
 
 
+NO_INLET = "NOT IN (SELECT i.meter FROM mart.meter AS i WHERE i.inlet_of IS NOT NULL)"
+"""SQL after a meter: what comes into a zone is no customer's, and its water is in theirs."""
+
+
 def midnight(day: str) -> str:
     """SQL of the instant at which a civil day begins."""
     return f"CAST({day} AS timestamp) AT TIME ZONE {ZONE}"

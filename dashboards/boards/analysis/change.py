@@ -6,7 +6,7 @@ from dashboards.links import to, to_meter
 from dashboards.panels.charts import bars_against
 from dashboards.panels.core import mapping
 from dashboards.panels.tables import coloured, hidden, rated, table, total_first
-from dashboards.variables import FROM_DAY, GRAIN, METER, PERIOD, TO_DAY, ZONE, grain, meter, period
+from dashboards.variables import FROM_DAY, GRAIN, METER, NO_INLET, PERIOD, TO_DAY, ZONE, grain, meter, period
 from dashboards.vocabulary import DIRECTIONS, Word, words
 
 TITLE = Word("同比环比", "Comparisons")
@@ -26,7 +26,8 @@ WHERE c.meter = {METER} AND c.grain = '{grain_}' AND c.period BETWEEN {SPANS[gra
 ORDER BY c.period"""
 
 
-_PERIOD = f"c.grain = {GRAIN} AND c.period = (SELECT day FROM mart.calendar WHERE CAST(day AS text) = {PERIOD})"
+_PERIOD = f"""c.grain = {GRAIN} AND c.period = (SELECT day FROM mart.calendar WHERE CAST(day AS text) = {PERIOD})
+  AND c.meter {NO_INLET}"""
 ALL = f"""SELECT '' AS customer, sum(c.volume_m3) AS volume_m3, sum(c.previous_m3) AS previous_m3, sum(c.change_m3) AS change_m3,
   CAST(NULL AS double precision) AS change_pct, sum(c.last_year_m3) AS last_year_m3, sum(c.yoy_m3) AS yoy_m3,
   CAST(NULL AS double precision) AS yoy_pct, NULL AS flag, NULL AS meter

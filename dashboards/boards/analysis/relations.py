@@ -6,7 +6,7 @@ from dashboards.links import to_maintain, to_meter
 from dashboards.panels.charts import bars, many_curves, over
 from dashboards.panels.core import fixed
 from dashboards.panels.tables import hidden, plain, table, total_first
-from dashboards.variables import CODE, FROM_DAY, KIND, TO_DAY, ZONE, code, kind
+from dashboards.variables import CODE, FROM_DAY, KIND, NO_INLET, TO_DAY, ZONE, code, kind
 from dashboards.vocabulary import ALL, SEGMENT_KINDS, Word, language, words
 
 TITLE = Word("关联展现", "Related meters")
@@ -58,7 +58,7 @@ WHERE u.kind = {KIND} AND u.code = {CODE} AND u.grain = 'month' AND u.period > {
 ORDER BY u.period"""
 
 TABLE = f"""WITH member AS (
-  SELECT DISTINCT meter FROM mart.relation WHERE kind = {KIND} AND code = {CODE} AND valid_to IS NULL
+  SELECT DISTINCT meter FROM mart.relation WHERE kind = {KIND} AND code = {CODE} AND valid_to IS NULL AND meter {NO_INLET}
 ), summed AS (
   SELECT concat_ws(' · ', s.customer_name, r.meter) AS customer, r.meter, m.dn_mm, s.flow_m3h, s.pressure_mpa,
     s.today_m3, s.month_m3

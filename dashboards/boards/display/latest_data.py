@@ -7,7 +7,7 @@ from dashboards.links import to_customer, to_meter
 from dashboards.panels.core import mapping, steps
 from dashboards.panels.tables import coloured, hidden, table
 from dashboards.panels.tiles import some, tile
-from dashboards.variables import CODE, KIND, TODAY, any_class, of_class, text_box
+from dashboards.variables import CODE, KIND, NO_INLET, TODAY, any_class, of_class, text_box
 from dashboards.vocabulary import CONTACT_STATES, READ_STATES, Word, words
 
 TITLE = Word("最新数据", "Latest data")
@@ -44,7 +44,7 @@ ALARMS = f"""SELECT count(*) AS alarms FROM ops.alarm AS a JOIN mart.latest_stat
 WHERE a.cleared_at IS NULL AND a.retracted_at IS NULL AND {FOUND}"""
 
 TODAY_SUM = f"""SELECT sum(s.today_m3 ORDER BY s.meter) AS today_m3, count(s.today_m3) AS meters_today
-FROM mart.latest_status AS s WHERE {FOUND}"""
+FROM mart.latest_status AS s WHERE {FOUND} AND s.meter {NO_INLET}"""
 DAYS = f"""SELECT max(g.volume_m3) FILTER (WHERE g.period = {TODAY} - 1) AS day_m3,
   max(g.volume_m3) FILTER (WHERE g.period = {TODAY} - 2) AS yesterday_m3,
   max(g.volume_m3) FILTER (WHERE g.period = {TODAY} - 8) AS week_before_m3

@@ -14,6 +14,7 @@ from dashboards.variables import (
     FROM_DAY,
     KIND,
     METER,
+    NO_INLET,
     THE_MONTH,
     TO_DAY,
     any_class,
@@ -90,7 +91,7 @@ REPORT = f"""SELECT CASE WHEN grouping(u.meter) = 1 THEN '' ELSE min(coalesce(m.
 FROM mart.daily_usage AS u
 JOIN mart.meter AS m ON m.meter = u.meter
 LEFT JOIN mart.monthly_usage AS t ON t.meter = u.meter AND t.month = {THE_MONTH}
-WHERE u.day BETWEEN {THE_MONTH} AND {of_meter.MONTH_LAST} AND {of_class("u.meter")}
+WHERE u.day BETWEEN {THE_MONTH} AND {of_meter.MONTH_LAST} AND {of_class("u.meter")} AND u.meter {NO_INLET}
 GROUP BY GROUPING SETS ((), (u.meter))
 HAVING count(*) > 0
 ORDER BY grouping(u.meter) DESC, min(m.customer_no), u.meter"""
