@@ -112,6 +112,7 @@ class Server:
         """Accept no connection and read no byte any more; what was read is still committed and acknowledged."""
         for listener in self._listeners:
             listener.close()
+        self._import_socket.unlink(missing_ok=True)  # a file that nobody answers at is in the way of who copies the site
         for connection in self._connections:
             connection.pause(Pause.STOPPING)
         if self._sweeper:

@@ -108,7 +108,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Running:
 @pytest.fixture
 def copy(ran: Running, tmp_path: Path) -> Running:
     """The same in a folder of the test's."""
-    shutil.copytree(ran.site.root, tmp_path / "site")
+    shutil.copytree(ran.site.root, tmp_path / "site", ignore=shutil.ignore_patterns("*.sock"))
     return ran._replace(site=Site(tmp_path / "site"))
 
 

@@ -168,7 +168,7 @@ def test_sixteen_kilobytes_of_the_shortest_frames_take_seconds() -> None:
     ("arguments", "says"),
     [
         (["--readings", "7E7X"], "hexadecimal"),
-        (["--readings", "--protocol", "mbuss", "E5"], "protocol 'mbuss' is unknown; allowed: cjt188, mbus"),
+        (["--readings", "--protocol", "mbuss", "E5"], "protocol 'mbuss' is unknown; allowed: amr, cjt188, mbus"),
         (["--readings", "--protocol", "modbus_rtu", "--profile", "badger", "00"], "neither a file nor a shipped profile"),
         (["--readings", "--protocol", "mbus", "--profile", "badger-m2000", "00"], "speaks 'mbus'"),
         (["--profile", "badger-m2000", "00"], "--profile: only --readings takes one"),

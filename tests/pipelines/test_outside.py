@@ -248,7 +248,7 @@ def test_the_doctor_tells_what_others_reach(outside: Outside) -> None:
 
 def test_a_site_that_is_copied_while_it_runs_is_not_taken_for_running(outside: Outside) -> None:
     copy = Site(outside.site.root.parent / "copy")
-    shutil.copytree(outside.site.state, copy.state, ignore=shutil.ignore_patterns("*.new"))
+    shutil.copytree(outside.site.state, copy.state, ignore=shutil.ignore_patterns("*.new", "*.sock"))
     assert supervisor.kept(copy) is None
     assert not supervisor.down(copy)
     assert outside.supervisor.poll() is None
