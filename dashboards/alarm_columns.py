@@ -4,7 +4,7 @@ from dashboards import Json, style, thresholds
 from dashboards.links import to_desk
 from dashboards.panels.core import mapping
 from dashboards.panels.tables import coloured, hidden, painted
-from dashboards.ticker import number
+from dashboards.ticker import WHO, number
 from dashboards.variables import fixed_choice, region, text_box
 from dashboards.vocabulary import ALARM_LINK, ALARM_STATES, ALARMS, ALL, ORIGINS, SEVERITIES, TELLING, language
 
@@ -19,6 +19,10 @@ AROUND = ",\n  ".join(_MS.format(sign, thresholds.ALARM_AROUND_S, name) for sign
 VALUE_LIMIT = f"""nullif(rtrim(concat_ws(' / ', {number("a.peak_value")}, {number("a.limit_value")}) || ' ' || a.unit), '')
     AS value_limit"""
 """Value and limit of the alarm `a`, with their unit."""
+
+SELECTED = f"""a.raised_at, a.severity, a.code, {STATE} AS state, {WHO}, {VALUE_LIMIT},
+  a.cleared_at, a.acknowledged_by, a.cause, CAST(a.alarm_id AS text) AS alarm_id, a.meter, {AROUND}"""
+"""What lists of alarms, open and past, select of the alarm `a`."""
 
 HIDDEN = hidden("alarm_id meter from_ms to_ms")
 """Columns that only links need."""

@@ -28,9 +28,9 @@ def in_ms(instant: str) -> str:
     return f"CAST(CAST(1000 * extract(epoch FROM {instant}) AS bigint) AS text)"
 
 
-def to_span(board: str, title: Word, *, keep: str = "") -> Json:
+def to_span(board: str, title: Word, *, keep: str = "", **fields: str) -> Json:
     """The property of a column whose cells lead to `board` over the span of the row: its columns `from_ms` and `to_ms`."""
-    return to(board, title, keep=keep, period="from=${__data.fields.from_ms}&to=${__data.fields.to_ms}")
+    return to(board, title, keep=keep, period="from=${__data.fields.from_ms}&to=${__data.fields.to_ms}", **fields)
 
 
 def to_customer(field: str = "customer_no") -> Json:
@@ -39,14 +39,8 @@ def to_customer(field: str = "customer_no") -> Json:
 
 
 def to_meter_between() -> Json:
-    """The same, with the period between the columns `from_ms` and `to_ms` of the row (`milliseconds`)."""
-    between = "from=${__data.fields.from_ms}&to=${__data.fields.to_ms}"
-    return to("meter", Word("查看此期间的水表", "See the meter in this period"), period=between, meter="meter")
-
-
-def milliseconds(moment: str) -> str:
-    """SQL of an instant as Grafana has times in links."""
-    return f"CAST(CAST(1000 * extract(epoch FROM {moment}) AS bigint) AS text)"
+    """The property of a column whose cells lead to the row's meter over the span of the row."""
+    return to_span("meter", Word("查看此期间的水表", "See the meter in this period"), meter="meter")
 
 
 def to_desk() -> Json:
@@ -67,11 +61,6 @@ def to_maintain() -> Json:
 def to_frames() -> Json:
     """The property of a curve, on a board with the variable `meter`: its points lead to the frames that they come from."""
     return _outside(ALARM_LINK["frames"], "/frames?meter=${meter:percentencode}&at=${__value.time}")
-
-
-def to_maintenance() -> Json:
-    """The property of a column that leads to the registry's files in the desk."""
-    return _outside(Word("在工作台维护资料", "Maintain the registry in the desk"), "/maintain")
 
 
 def _outside(title: Word, path: str) -> Json:

@@ -12,7 +12,7 @@ from dashboards.panels.core import fixed, mapping, steps
 from dashboards.panels.tables import coloured, hidden, plain, table
 from dashboards.panels.tiles import CHANGE, some, tile
 from dashboards.variables import FROM_DAY, METER, THE_DAY, THE_MONTH, TO_DAY, TODAY, midnight
-from dashboards.vocabulary import METER_SOURCES, NOT_MEASURED, SO_FAR, Word, words
+from dashboards.vocabulary import METER_SOURCES, NOT_MEASURED, SO_FAR, Text, Word, words
 
 GAP = thresholds.LONGEST_JOINED_GAP_MS
 YEAR_MS = 366 * 24 * 3600 * 1000
@@ -60,16 +60,10 @@ def curve_marks() -> list[Json]:
     return [days_off(), nights(), replacements(), alarms_of_meter(alarm_words("code"))]
 
 
-def flow_pressure() -> Json:
-    """Flow and pressure at the step of the terminal, with the limit."""
+def flow_and_pressure(text: Text, empty: Word | str = style.MISSING) -> Json:
+    """Flow and pressure over the time range, with the limit of the meter; points lead to their frames."""
     return curves(
-        words(
-            "流量与压力（$step）",
-            "Flow and pressure ($step)",
-            "八天以内为终端采集间隔，更长为每小时；时刻为间隔的结束，缺数处断线。虚线为本表压力下限。点击曲线上的点看原始报文。",
-            "Up to eight days at the step of the terminal, beyond by the hour; labelled by the end, holes stay open. "
-            "Dashed: the meter's lower pressure limit. Click a point for its frames.",
-        ),
+        text,
         FLOW_PRESSURE,
         {
             "flow_m3h": {**fixed(style.FLOW), "custom__fillOpacity": 12, **to_frames()},
@@ -79,7 +73,21 @@ def flow_pressure() -> Json:
         joined_gap_ms=GAP,
         step=True,
         from_zero=True,
-        empty=NOT_MEASURED,
+        empty=empty,
+    )
+
+
+def flow_pressure() -> Json:
+    """Flow and pressure at the step of the terminal, with the limit."""
+    return flow_and_pressure(
+        words(
+            "流量与压力（$step）",
+            "Flow and pressure ($step)",
+            "八天以内为终端采集间隔，更长为每小时；时刻为间隔的结束，缺数处断线。虚线为本表压力下限。点击曲线上的点看原始报文。",
+            "Up to eight days at the step of the terminal, beyond by the hour; labelled by the end, holes stay open. "
+            "Dashed: the meter's lower pressure limit. Click a point for its frames.",
+        ),
+        NOT_MEASURED,
     )
 
 

@@ -1,17 +1,15 @@
 """Every alarm of a period by kind, customer, region, state and severity."""
 
 from dashboards import Json, thresholds
-from dashboards.alarm_columns import AROUND, CHOSEN, STATE, VALUE_LIMIT, filters, shown
+from dashboards.alarm_columns import CHOSEN, SELECTED, filters, shown
 from dashboards.board import dashboard, row
 from dashboards.panels.tables import table
-from dashboards.ticker import WHO
 from dashboards.vocabulary import Word, words
 
 TITLE = Word("报警查询", "Alarm search")
 MORE = Word("按时段、类型、客户、区域、状态、级别查找报警。", "Alarms by period, kind, customer, region, state and severity.")
 
-FOUND = f"""SELECT a.raised_at, a.severity, a.code, {STATE} AS state, {WHO}, {VALUE_LIMIT},
-  a.cleared_at, a.acknowledged_by, a.cause, CAST(a.alarm_id AS text) AS alarm_id, a.meter, {AROUND}
+FOUND = f"""SELECT {SELECTED}
 FROM {CHOSEN}
 ORDER BY a.raised_at DESC, a.alarm_id DESC
 LIMIT {thresholds.ALARM_ROWS}"""

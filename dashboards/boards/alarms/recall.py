@@ -1,23 +1,16 @@
 """Two hours before and after an alarm: flow and pressure of its meter, and of those beside it on the same network."""
 
-from dashboards import Json, style, thresholds
-from dashboards.alarm_columns import AROUND, STATE, VALUE_LIMIT, alarm_words, shown
+from dashboards import Json, thresholds
+from dashboards.alarm_columns import SELECTED, alarm_words, shown
 from dashboards.board import alarms_of_meter, dashboard, replacements, row
-from dashboards.links import to_frames
-from dashboards.panels.charts import LIMIT, RIGHT, curves, many_curves
-from dashboards.panels.core import fixed
+from dashboards.of_meter import flow_and_pressure
+from dashboards.panels.charts import many_curves
 from dashboards.panels.tables import table
-from dashboards.ticker import WHO
 from dashboards.variables import METER, meter, step
 from dashboards.vocabulary import Word, words
 
 TITLE = Word("事故追忆", "Recall of an alarm")
 MORE = Word("报警前后的流量、压力、同网水表与原始报文。", "Flow, pressure, neighbours and frames around an alarm.")
-
-CURVE = f"""SELECT c.ends_at AS "time", c.flow_m3h, c.pressure_mpa, s.pressure_low_mpa
-FROM mart.curve({METER}, $__timeFrom(), $__timeTo()) AS c
-LEFT JOIN mart.latest_status AS s ON s.meter = {METER}
-ORDER BY c.ends_at"""
 
 _NEIGHBOURS = f"""(SELECT DISTINCT other.meter FROM mart.relation AS own
     JOIN mart.relation AS other ON other.kind = own.kind AND other.code = own.code
@@ -25,8 +18,7 @@ _NEIGHBOURS = f"""(SELECT DISTINCT other.meter FROM mart.relation AS own
     ORDER BY other.meter LIMIT {thresholds.NEIGHBOURS})"""
 
 
-ALARMS = f"""SELECT a.raised_at, a.severity, a.code, {STATE} AS state, {WHO}, {VALUE_LIMIT},
-  a.cleared_at, a.acknowledged_by, a.cause, CAST(a.alarm_id AS text) AS alarm_id, a.meter, {AROUND}
+ALARMS = f"""SELECT {SELECTED}
 FROM ops.alarm AS a
 WHERE a.raised_at <= $__timeTo() AND coalesce(a.cleared_at, now()) >= $__timeFrom()
   AND (a.meter = {METER} OR a.meter IN (SELECT n.meter FROM {_NEIGHBOURS} AS n))
@@ -45,22 +37,13 @@ ORDER BY c.ends_at"""
 def board() -> Json:
     """The dashboard JSON."""
     gap = thresholds.LONGEST_JOINED_GAP_MS
-    own = curves(
+    own = flow_and_pressure(
         words(
             "流量与压力（$step）",
             "Flow and pressure ($step)",
             "红色为报警时段；点击曲线上的点看原始报文。",
             "Red: when an alarm held. Click a point for its frames.",
         ),
-        CURVE,
-        {
-            "flow_m3h": {**fixed(style.FLOW), "custom__fillOpacity": 12, **to_frames()},
-            "pressure_mpa": {**RIGHT, **fixed(style.PRESSURE), **to_frames()},
-            "pressure_low_mpa": {**RIGHT, **LIMIT},
-        },
-        joined_gap_ms=gap,
-        step=True,
-        from_zero=True,
     )
     pressures = many_curves(
         words(

@@ -2,7 +2,8 @@
 
 from dashboards import Json, style, thresholds
 from dashboards.board import dashboard, row, section
-from dashboards.links import milliseconds, to, to_meter
+from dashboards.links import in_ms, to, to_meter
+from dashboards.of_meter import FLOW_PRESSURE
 from dashboards.panels.charts import BEFORE, LIMIT, RIGHT, curves
 from dashboards.panels.core import fixed, mapping, steps
 from dashboards.panels.tables import hidden, painted, table, total_first
@@ -21,7 +22,7 @@ AROUND = f"interval '{thresholds.ALARM_AROUND_S} seconds'"
 
 EVENTS = f"""SELECT e.started_at, e.ended_at, concat_ws(' · ', m.customer_name, e.meter) AS customer, e.volume_m3, e.flow_max_m3h,
   e.pressure_before_mpa, e.pressure_after_mpa, e.likely_cause, a.cause, e.meter,
-  {milliseconds(f"e.started_at - {AROUND}")} AS from_ms, {milliseconds(f"e.ended_at + {AROUND}")} AS to_ms
+  {in_ms(f"e.started_at - {AROUND}")} AS from_ms, {in_ms(f"e.ended_at + {AROUND}")} AS to_ms
 FROM mart.reverse_event AS e
 LEFT JOIN mart.meter AS m ON m.meter = e.meter
 LEFT JOIN LATERAL (
@@ -54,10 +55,6 @@ WHERE {IN_PERIOD}
 GROUP BY GROUPING SETS ((), (e.likely_cause))
 HAVING count(*) > 0
 ORDER BY grouping(e.likely_cause) DESC, 2 DESC"""
-COURSE = f"""SELECT c.ends_at AS "time", c.flow_m3h, c.pressure_mpa, s.pressure_low_mpa
-FROM mart.curve({METER}, $__timeFrom(), $__timeTo()) AS c
-LEFT JOIN mart.latest_status AS s ON s.meter = {METER}
-ORDER BY c.ends_at"""
 BACKWARDS = f"""SELECT interval_end AS "time", -flow_m3h AS reverse_m3h
 FROM mart.reverse_course
 WHERE meter = {METER} AND interval_end BETWEEN $__timeFrom() AND $__timeTo()
@@ -182,7 +179,7 @@ def board() -> Json:
             "所选水表的流量、反向流量（负）与压力；点「倒流事件」换一块表。",
             "Flow, reverse flow (below 0) and pressure of the chosen meter; an event above chooses another.",
         ),
-        [COURSE, BACKWARDS],
+        [FLOW_PRESSURE, BACKWARDS],
         {
             "flow_m3h": {**fixed(style.FLOW), "custom__fillOpacity": 10},
             "reverse_m3h": {**fixed(style.BAD), "custom__fillOpacity": 30},

@@ -6,7 +6,7 @@ from dashboards.links import to, to_meter
 from dashboards.panels.charts import bars_against
 from dashboards.panels.core import mapping
 from dashboards.panels.tables import coloured, hidden, rated, table, total_first
-from dashboards.variables import FROM_DAY, GRAIN, METER, NO_INLET, PERIOD, TO_DAY, ZONE, grain, meter, period
+from dashboards.variables import FROM_DAY, GRAIN, METER, NO_INLET, PERIOD, TO_DAY, grain, meter, midnight, period
 from dashboards.vocabulary import DIRECTIONS, Word, words
 
 TITLE = Word("同比环比", "Comparisons")
@@ -20,7 +20,7 @@ SPANS = {"day": f"{TO_DAY} - 45", "month": f"{TO_DAY} - 760", "year": "'-infinit
 
 def course(grain_: str, base: str, rate: str) -> str:
     """SQL of the periods of a grain of the chosen meter with the volume and the rate of their base."""
-    return f"""SELECT CAST(c.period AS timestamp) AT TIME ZONE {ZONE} AS "time", c.{base}, c.volume_m3, c.{rate}
+    return f"""SELECT {midnight("c.period")} AS "time", c.{base}, c.volume_m3, c.{rate}
 FROM mart.usage_comparison AS c
 WHERE c.meter = {METER} AND c.grain = '{grain_}' AND c.period BETWEEN {SPANS[grain_]} AND {TO_DAY}
 ORDER BY c.period"""

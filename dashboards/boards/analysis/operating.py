@@ -1,12 +1,12 @@
 """The standard chart set of one meter: a week, a day, its days and months, its week's profile and the forecast."""
 
-from dashboards import Json, style, thresholds
+from dashboards import Json, style
 from dashboards.alarm_columns import alarm_words
 from dashboards.board import alarms_of_meter, dashboard, days_off, replacements, row
 from dashboards.boards.analysis.load import clock
 from dashboards.boards.analysis.profile import weekly
-from dashboards.links import to_frames
-from dashboards.panels.charts import BEFORE, LIMIT, RIGHT, bars, curves, over
+from dashboards.of_meter import flow_and_pressure
+from dashboards.panels.charts import BEFORE, RIGHT, bars, over
 from dashboards.panels.core import fixed
 from dashboards.variables import METER, THE_DAY, TO_DAY, day, meter, step
 from dashboards.vocabulary import Word, words
@@ -16,11 +16,6 @@ MORE = Word(
     "一块水表的标准图表：七日、当日、日月水量、规律、预测。",
     "The standard charts of a meter: week, day, volumes, profile, forecast.",
 )
-
-WEEK = f"""SELECT c.ends_at AS "time", c.flow_m3h, c.pressure_mpa, s.pressure_low_mpa
-FROM mart.curve({METER}, $__timeFrom(), $__timeTo()) AS c
-LEFT JOIN mart.latest_status AS s ON s.meter = {METER}
-ORDER BY c.ends_at"""
 
 COURSE = f"""SELECT c.clock_h, c.flow_m3h, c.pressure_mpa
 FROM mart.load_course({METER}, {THE_DAY}) AS c
@@ -64,23 +59,13 @@ def months() -> Json:
 
 def board() -> Json:
     """The dashboard JSON."""
-    gap = thresholds.LONGEST_JOINED_GAP_MS
-    week = curves(
+    week = flow_and_pressure(
         words(
             "七日流量与压力（$step）",
             "Flow and pressure of the week ($step)",
             "时段由时间选择器决定；时刻为间隔的结束，缺数处断线。虚线为本表压力下限。",
             "The period is that of the time picker; labelled by the end of each piece, holes stay open. Dashed: the lower limit.",
         ),
-        WEEK,
-        {
-            "flow_m3h": {**fixed(style.FLOW), "custom__fillOpacity": 12, **to_frames()},
-            "pressure_mpa": {**RIGHT, **fixed(style.PRESSURE), **to_frames()},
-            "pressure_low_mpa": {**RIGHT, **LIMIT},
-        },
-        joined_gap_ms=gap,
-        step=True,
-        from_zero=True,
     )
     course = over(
         words("24 小时曲线（$day）", "24 hours ($day)", "所选日期的流量与压力。", "Flow and pressure of the chosen day."),

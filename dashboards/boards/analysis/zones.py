@@ -7,7 +7,7 @@ from dashboards.panels.charts import bars, curves
 from dashboards.panels.core import fixed, mapping
 from dashboards.panels.maps import markers
 from dashboards.panels.tables import coloured, hidden, table, total_first
-from dashboards.variables import FROM_DAY, KIND, TO_DAY, ZONE, kind, zone
+from dashboards.variables import FROM_DAY, KIND, TO_DAY, kind, midnight, zone
 from dashboards.vocabulary import ANSWERS, PRESSURE_STATES, Word, language, words
 
 TITLE = Word("分区与地图", "Zones and map")
@@ -22,7 +22,7 @@ DAYS = f"""SELECT to_char(b.day, 'MM-DD') AS day, b.inlet_m3, b.customers_m3, b.
 FROM mart.zone_balance AS b
 WHERE {_ZONE} AND {_IN_RANGE}
 ORDER BY b.day"""
-NIGHTS = f"""SELECT CAST(b.day AS timestamp) AT TIME ZONE {ZONE} AS "time",
+NIGHTS = f"""SELECT {midnight("b.day")} AS "time",
   b.inlet_night_m3h, b.customers_night_m3h, b.net_night_m3h
 FROM mart.zone_balance AS b
 WHERE {_ZONE} AND {_IN_RANGE}

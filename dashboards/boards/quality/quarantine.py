@@ -2,7 +2,7 @@
 
 from dashboards import Json, style, thresholds
 from dashboards.board import dashboard, row
-from dashboards.links import to_customer, to_maintenance, to_meter
+from dashboards.links import to_customer, to_maintain, to_meter
 from dashboards.panels.core import steps
 from dashboards.panels.tables import coloured, hidden, table
 from dashboards.panels.tiles import some, tile
@@ -111,7 +111,7 @@ def board() -> Json:
         {
             "last_at": {"custom__width": 136},
             "reason_words": {"custom__width": 150},
-            "terminal": {**to_maintenance(), "custom__width": 116},
+            "terminal": {**to_maintain(), "custom__width": 116},
             "meter": to_meter(),
             "entries": {"custom__width": 64},
             "detail": {"custom__minWidth": 200, "custom__wrapText": True},
@@ -129,7 +129,7 @@ def board() -> Json:
         ),
         registry_gaps(),
         {
-            "meter": {**to_maintenance(), "custom__width": 84},
+            "meter": {**to_maintain(), "custom__width": 84},
             "customer_name": {**to_customer(), "custom__width": 170},
             "name_words": {"custom__width": 180},
             "attribute": {"custom__width": 116},

@@ -2,7 +2,7 @@
 
 from dashboards import Json, style
 from dashboards.board import dashboard, row
-from dashboards.links import milliseconds, to, to_customer, to_meter, to_meter_between
+from dashboards.links import in_ms, to, to_customer, to_meter, to_meter_between
 from dashboards.panels.charts import bars
 from dashboards.panels.core import fixed, mapping
 from dashboards.panels.tables import coloured, hidden, plain, table
@@ -42,7 +42,7 @@ ORDER BY h.last_day IS NOT NULL, h.meter, h.valid_from DESC NULLS LAST"""
 BILLS = f"""SELECT to_char(account_month, 'YYYY-MM') AS account_month, bill_no, meter,
   CAST(period_start AS text) AS period_start, CAST(period_end AS text) AS period_end,
   billed_m3, amount, outstanding, CASE WHEN estimated AND state = 'bill' THEN 'estimated' ELSE state END AS state,
-  {milliseconds(midnight("period_start"))} AS from_ms, {milliseconds(midnight("period_end"))} AS to_ms
+  {in_ms(midnight("period_start"))} AS from_ms, {in_ms(midnight("period_end"))} AS to_ms
 FROM mart.bill
 WHERE customer_no = {CUSTOMER}
 ORDER BY mart.bill.account_month DESC, mart.bill.period_end DESC, bill_no

@@ -2,7 +2,7 @@
 
 from dashboards import Json, style
 from dashboards.board import dashboard, row, section
-from dashboards.links import milliseconds, to, to_customer, to_meter, to_meter_between
+from dashboards.links import in_ms, to, to_customer, to_meter, to_meter_between
 from dashboards.panels.charts import bars
 from dashboards.panels.core import fixed, mapping, steps
 from dashboards.panels.tables import coloured, hidden, table, total_first
@@ -71,7 +71,7 @@ def differing() -> str:
     """SQL of the bills with the chosen reason, the largest difference first."""
     return f"""SELECT r.meter, c.name AS customer_name, r.bill_no, {in_words("w.reason")}, r.billed_m3, r.measured_m3,
   w.difference_m3 AS part_m3, w.amount, w.partner,
-  {milliseconds(midnight("r.period_start"))} AS from_ms, {milliseconds(midnight("r.period_end"))} AS to_ms, r.customer_no
+  {in_ms(midnight("r.period_start"))} AS from_ms, {in_ms(midnight("r.period_end"))} AS to_ms, r.customer_no
 FROM mart.reconciliation_reason AS w
 JOIN mart.reconciliation AS r ON r.bill_no = w.bill_no AND r.meter IS NOT DISTINCT FROM w.meter
 JOIN mart.bill AS b ON b.bill_no = r.bill_no AND b.meter IS NOT DISTINCT FROM r.meter
