@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from assets import epanet, reports, warehouse
 from assets.calendar import days_between
 from assets.outputs import CYCLE, DAY, SCHEMA, TYPES, VERSION, WHOLE, Output, outputs
-from assets.reports import FORMULA, Issued
+from assets.reports import HARMLESS, Issued, checksum
 from assets.workbench import Workbench
 from ingest_daemon.contract.files import rebuilt_json, replace_file
 
@@ -126,7 +126,7 @@ def _drop(output: Output, key: date, rows: pl.DataFrame, bench: Workbench, run_i
     """Write the files of one day where they are not there, or as a further edition where the figures are others."""
     place = bench.site.outputs / VERSION / output.name / f"{KEYS[output.cut]}={key}"
     place.mkdir(parents=True, exist_ok=True)
-    figures = _sha256(rows.write_csv().encode())
+    figures = hashlib.sha256(rows.write_csv().encode()).hexdigest()
     known = rebuilt_json(place / MANIFEST, _manifest, "the next edition takes its place") or {}
     is_same = known.get("figures_sha256") == figures
     edition = known["edition"] if is_same else max((known.get("edition", 0), *_editions(place))) + 1
@@ -137,9 +137,8 @@ def _drop(output: Output, key: date, rows: pl.DataFrame, bench: Workbench, run_i
         file.parent.mkdir(exist_ok=True)
         if not file.exists():
             replace_file(file, [WRITERS[kind](drop)])
-        sha256 = _sha256(file.read_bytes())
         written.append(
-            Issued(f"{SCHEMA}.{output.name}", f"{key}…{key}", file, sha256, rows.height, drop.run_id, edition, figures)
+            Issued(f"{SCHEMA}.{output.name}", f"{key}…{key}", file, checksum(file), rows.height, drop.run_id, edition, figures)
         )
     files = {report.file.name: report.sha256 for report in written}
     manifest = {**drop.facts, "edition": edition, "rows": rows.height, "figures_sha256": figures, "files": files}
@@ -159,10 +158,6 @@ def _editions(place: Path) -> Iterator[int]:
             yield int(match[1])
 
 
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
 # --- kinds of files -----------------------------------------------------------------------------------------------------------
 
 
@@ -171,7 +166,7 @@ def _csv(drop: Drop) -> bytes:
 
     A text that a spreadsheet would take for a formula begins with an apostrophe.
     """
-    drop = drop._replace(rows=drop.rows.with_columns(pl.col(pl.String).str.replace(FORMULA, "'$0")))
+    drop = drop._replace(rows=drop.rows.with_columns(HARMLESS))
     if drop.output.layout:
         fields = _laid_out(drop)
         text: str = fields.write_csv(line_terminator="\r\n")

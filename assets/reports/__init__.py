@@ -8,7 +8,19 @@ formats are those of the tables in `deps`. A workbook is in the site's language.
 """
 
 from assets.reports.definition import Definition, definition, names
-from assets.reports.editions import FORMULA, export, make
-from assets.reports.ledger import Issued, NothingToReport, newest, record
+from assets.reports.editions import HARMLESS, export, make
+from assets.reports.ledger import Issued, NothingToReport, checksum, newest, record
 
-__all__ = ["FORMULA", "Definition", "Issued", "NothingToReport", "definition", "export", "make", "names", "newest", "record"]
+__all__ = [
+    "HARMLESS",
+    "Definition",
+    "Issued",
+    "NothingToReport",
+    "checksum",
+    "definition",
+    "export",
+    "make",
+    "names",
+    "newest",
+    "record",
+]

@@ -32,6 +32,8 @@ from ingest_daemon.contract.files import replace_file
 
 FORMULA = "^[" + "".join(formulas.SIGNS).replace("-", r"\-") + "]"
 """A text that a spreadsheet takes for a formula."""
+HARMLESS = pl.col(pl.String).str.replace(FORMULA, "'$0")
+"""Texts so that a spreadsheet takes none for a formula."""
 
 READ_ONLY = 0o440
 
@@ -241,9 +243,7 @@ def _printed_rows(report: Definition, rows: Rows) -> int:
 
 def _csv(sheet: Sheet, rows: pl.DataFrame, edition: int = 1) -> bytes:
     """The rows as CSV; a text that a spreadsheet would take for a formula begins with an apostrophe."""
-    shown = rows.select(sheet.csv).with_columns(
-        pl.col(pl.String).str.replace(FORMULA, "'$0"), cs.datetime().dt.strftime("%Y-%m-%dT%H:%M:%S%:z")
-    )
+    shown = rows.select(sheet.csv).with_columns(HARMLESS, cs.datetime().dt.strftime("%Y-%m-%dT%H:%M:%S%:z"))
     if edition > 1:
         shown = shown.with_columns(edition=pl.lit(edition), restates_edition=pl.lit(edition - 1))
     return shown.write_csv(include_bom=True).encode()
