@@ -68,5 +68,6 @@ def _of_days(bench: Workbench, meters: pl.DataFrame, days: Sequence[date]) -> It
         names = own["meter"].unique().sort()
         readings = bench.store.read(start + calendar.TICK, end, columns=COLUMNS, terminals=terminals)
         rows = units.assigned(readings, own, {meter: place for place, meter in enumerate(names)})
-        found = rows.frame.with_columns(place=pl.Series(rows.meter)).group_by("place", day, maintain_order=True).agg(*FIGURES)
+        own_readings = readings if rows.places is None else readings[rows.places]
+        found = own_readings.with_columns(place=pl.Series(rows.meter)).group_by("place", day, maintain_order=True).agg(*FIGURES)
         yield found.select(names.gather(found["place"]).alias("meter"), *list(DELIVERY_DAY)[1:])

@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from assets import calendar, kernel
-from assets.kernel import MISSING, PER_M3, Changes, Day, Facts, Flag, Readings, Result, chain, raw
+from assets.kernel import MISSING, PER_M3, Changes, Day, Facts, Flag, Result, chain, raw
 from assets.kernel.unit import (
     HOUR_US,
     Days,
@@ -34,6 +34,9 @@ from assets.kernel.zones import ZONES
 from ingest_daemon.contract.schema import TIMESTAMP
 
 PA_PER_MPA = 1e6
+
+CLOCK_US = 6 * HOUR_US
+"""No zone changes its clock twice within this time."""
 
 LOOKBACK = timedelta(days=8)
 """A register that begins a day at exactly 0, or makes a great rise for good: held against its readings of these days before."""
@@ -147,8 +150,7 @@ class Stretch:
         self._names = of_meters["meter"]
         self._facts = _facts(of_meters)
         self._changes = _changes(replacements, self._names, zone)
-        self._frame, self._readings = self._arrays(readings.select(COLUMNS))
-        self._bounds = bounds_of(self._readings.meter, len(self._names))
+        self._own = self._readings(readings.select(COLUMNS))
 
     def unit(self, day: date, criteria: Criteria, look_back: LookBack) -> Unit:
         """The unit of a day."""
@@ -161,32 +163,25 @@ class Stretch:
         changes = Changes._make(
             column[(self._changes.until_us >= first) & (self._changes.at_us <= last)] for column in self._changes
         )
-        within = raw.window(self._readings, self._bounds, first, last)
+        within = raw.window(self._own.raw.at_us, self._own.bounds, first, last)
         doubted, wider = self._wider(within, calendar.instant(first), look_back)
         within.ends[doubted] = within.begins[doubted]
-        readings, places = raw.taken(self._readings, within)
-        found = [self._unit(day, edges, judged, changes, readings, self._frame, places)]
+        found = [self._unit(day, edges, judged, changes, self._own, within)]
         if wider is not None:
-            frame, readings = self._arrays(wider)
-            found.append(self._unit(day, edges, judged, changes, readings, frame, np.arange(frame.height)))
+            others = self._readings(wider)
+            found.append(self._unit(day, edges, judged, changes, others, raw.Window(others.bounds[:-1], others.bounds[1:])))
         return Unit(joined(unit.tables for unit in found), pl.concat(unit.last for unit in found))
 
     def _unit(
-        self,
-        day: date,
-        edges: Ints,
-        judged: "_Judged",
-        changes: Changes,
-        readings: Readings,
-        frame: pl.DataFrame,
-        places: Ints,
+        self, day: date, edges: Ints, judged: "_Judged", changes: Changes, own: "_MeterReadings", within: raw.Window
     ) -> Unit:
+        readings, places = raw.taken(own.raw, within, judged.facts, own.clock)
         result = kernel.compute(readings, judged.facts, changes, Day(edges), judged.criteria, self._hole_us)
-        return Unit(_tables(result, self._names, day, edges), _last(result.days, frame, places, self._names, day))
+        return Unit(_tables(result, self._names, day, edges), _last(result.days, own.frame, places, self._names, day))
 
     def _wider(self, within: raw.Window, start: datetime, look_back: LookBack) -> tuple[Ints, pl.DataFrame | None]:
         """Meters whose readings of the day are to be held against earlier ones, and all these readings; else no meter."""
-        zero, risen = raw.doubtful(self._readings, within, self._facts)
+        zero, risen = raw.doubtful(self._own.raw, within, self._facts)
         meters = np.union1d(zero, risen)
         nothing = np.empty(0, np.int64), None
         if not len(meters):
@@ -201,17 +196,27 @@ class Stretch:
         if further.is_empty():
             return nothing
         own = np.concatenate([np.arange(within.begins[meter], within.ends[meter]) for meter in meters])
-        return meters, pl.concat([self._frame[own], further]).sort("terminal", "ts")
+        return meters, pl.concat([self._own.frame[own], further]).sort("terminal", "ts")
 
-    def _arrays(self, readings: pl.DataFrame) -> tuple[pl.DataFrame, Readings]:
+    def _readings(self, readings: pl.DataFrame) -> "_MeterReadings":
         """The readings of these meters, by meter and time."""
         rows = assigned(readings, self._meters, {meter: index for index, meter in enumerate(self._names)})
-        forward, reverse, flow, pressure = (rows.frame[name].to_numpy(writable=True) for name in COLUMNS[2:])
-        local_us = _local(rows, self._zone)
-        arrays = raw.readings_of(rows.meter, rows.at_us, local_us, forward, reverse, flow, pressure, self._facts)
+        frame = readings if rows.places is None else readings[rows.places]
+        values = (frame[name].to_numpy(writable=True) for name in COLUMNS[2:])
+        contradicted = np.zeros(len(rows.at_us), bool)
         if self._conflicts.height:
-            arrays.flags[_contradicted(rows.frame, self._conflicts)] |= int(Flag.CONFLICT)
-        return rows.frame, arrays
+            contradicted = _contradicted(frame, self._conflicts)
+        bounds = bounds_of(rows.meter, len(self._names))
+        return _MeterReadings(frame, raw.Raw(rows.at_us, *values, contradicted), bounds, _clock(rows.at_us, self._zone))
+
+
+class _MeterReadings(NamedTuple):
+    """Readings by (meter, time) as the store gave them and as arrays, where those of each meter begin and end, and the clock."""
+
+    frame: pl.DataFrame
+    raw: raw.Raw
+    bounds: Ints
+    clock: raw.Clock
 
 
 def joined(parts: Iterable[Tables]) -> Tables:
@@ -232,18 +237,19 @@ def edges_of(day: date, zone: ZoneInfo) -> Ints:
 
 
 class Rows(NamedTuple):
-    """Raw readings as columns, with the index of their meter; sorted by (meter, time)."""
+    """Readings of meters, sorted by (meter, time): the place of each among the raw ones (None: all as they are), the index of its
+    meter, its time (µs since 1970 UTC)."""
 
-    frame: pl.DataFrame
+    places: Ints | None
     meter: Indices
     at_us: Ints
 
 
 def assigned(readings: pl.DataFrame, meters: pl.DataFrame, place: dict[str, int]) -> Rows:
-    """Readings of registered terminals with their meter, as the assignments of that time say."""
+    """Readings of registered terminals with their meter, as the assignments of that time say. Sorted by (terminal, time)."""
     at_us = readings["ts"].to_physical().to_numpy(writable=True)
     if not len(at_us):
-        return Rows(readings, np.empty(0, np.int32), at_us)
+        return Rows(None, np.empty(0, np.int32), at_us)
     begin, end = pl.col("terminal_from").dt.timestamp("us"), pl.col("terminal_to").dt.timestamp("us")
     # Nearly every terminal measures one meter all the time; the others are taken one by one.
     ends_within = (begin > int(at_us.min())) | (end <= int(at_us.max()))
@@ -260,15 +266,13 @@ def assigned(readings: pl.DataFrame, meters: pl.DataFrame, place: dict[str, int]
             own = slice(*runs[name])
             inside = (meter[own] < 0) & (begin_us is None or at_us[own] >= begin_us) & (end_us is None or at_us[own] < end_us)
             meter[own][inside] = place[target]
-    used = np.flatnonzero(meter >= 0)
-    if len(used) < len(meter):
-        readings, meter, at_us = readings[used], meter[used], at_us[used]
-    follows = (meter[1:] > meter[:-1]) | ((meter[1:] == meter[:-1]) & (at_us[1:] > at_us[:-1]))
-    if not follows.all():
-        order = np.lexsort((at_us, meter))
-        keep = order[np.append((np.diff(meter[order]) != 0) | (np.diff(at_us[order]) != 0), True)]
-        readings, meter, at_us = readings[keep], meter[keep], at_us[keep]
-    return Rows(readings, meter, at_us)
+    if raw.is_sorted(meter, at_us):
+        return Rows(None, meter, at_us)
+    places = np.lexsort((at_us, meter))
+    places = places[meter[places] >= 0]
+    meter, at_us = meter[places], at_us[places]
+    first = np.append(True, (np.diff(meter) != 0) | (np.diff(at_us) != 0))[: len(places)]
+    return Rows(places[first], meter[first], at_us[first])
 
 
 def _facts(meters: pl.DataFrame) -> Facts:
@@ -308,17 +312,23 @@ def _criteria_of(day: date, criteria: Criteria, zone: ZoneInfo) -> kernel.Criter
     return kernel.Criteria(first, last, criteria.pressure_step_share, round(criteria.pressure_drop_mpa * PA_PER_MPA))
 
 
-def _local(rows: Rows, zone: ZoneInfo) -> Ints:
-    """Times of readings on the local clock (µs)."""
-    if not len(rows.at_us):
-        return rows.at_us
-    first, last = int(rows.at_us.min()), int(rows.at_us.max())
-    offsets = {calendar.instant(at).astimezone(zone).utcoffset() or timedelta() for at in range(first, last, 24 * HOUR_US)}
-    offsets.add(calendar.instant(last).astimezone(zone).utcoffset() or timedelta())
-    if len(offsets) > 1:  # the clock changes: each reading has the offset of its own time
-        local = rows.frame["ts"].dt.convert_time_zone(str(zone)).dt.replace_time_zone(None)
-        return np.array(local.to_physical(), np.int64)
-    return rows.at_us + _us(offsets.pop())
+def _clock(at_us: Ints, zone: ZoneInfo) -> raw.Clock:
+    """The local clock over all these times."""
+    first, last = (int(at_us.min()), int(at_us.max())) if len(at_us) else (0, 0)
+    from_us, ahead_us = [first], [_ahead_us(first, zone)]
+    for until in (*range(first + CLOCK_US, last, CLOCK_US), last):
+        ahead, since = _ahead_us(until, zone), until - CLOCK_US
+        if ahead != ahead_us[-1]:  # the clock changed at some time since
+            while until - since > 1:
+                middle = (since + until) // 2
+                since, until = (since, middle) if _ahead_us(middle, zone) == ahead else (middle, until)
+            from_us.append(until)
+            ahead_us.append(ahead)
+    return raw.Clock(np.array(from_us, np.int64), np.array(ahead_us, np.int64))
+
+
+def _ahead_us(at_us: int, zone: ZoneInfo) -> int:
+    return _us(calendar.instant(at_us).astimezone(zone).utcoffset() or timedelta())
 
 
 def _contradicted(rows: pl.DataFrame, conflicts: pl.DataFrame) -> Mask:

@@ -228,11 +228,12 @@ def _load_compiled_code() -> None:
     one, flow = whole[:1], half[:1]
     facts = Facts(np.zeros(1, bool), flow, flow, flow, flow, one + 1, one + 1, one + 60_000_000, one)
     at_us = np.array([1, 60_000_001], np.int64)
-    readings = raw.readings_of(index, at_us, at_us, half, half, half, half, facts)
-    own = raw.window(readings, np.array([0, 2]), 0, 60_000_001)
-    raw.doubtful(readings, own, facts)
+    own = raw.Raw(at_us, half, half, half, half, whole > 0)
+    within = raw.window(at_us, np.array([0, 2]), 0, 60_000_001)
+    raw.doubtful(own, within, facts)
+    raw.is_sorted(index, at_us)
     taken: Readings
-    taken, _ = raw.taken(readings, own)
+    taken, _ = raw.taken(own, within, facts, raw.Clock(one, one))
     none = np.empty(0, np.int64)
     changes, day = Changes(index[:0], none, none, none, none), Day(np.array([0, 60_000_001]))
     kernel.compute(taken, facts, changes, day, Criteria(0, 0, 0.1, 50_000), 7_200_000_000)
