@@ -100,9 +100,9 @@ class ParquetStore:
     ) -> pl.DataFrame:
         """See `RawStore.read`. One scan over the folders of the days touched."""
         start, end = start.astimezone(UTC), end.astimezone(UTC)
-        wanted = pl.col("ts").is_between(start, end)
+        wanted = pl.lit(True)
         if terminals is not None:
-            wanted &= pl.col("terminal").is_in(list(terminals))
+            wanted = pl.col("terminal").is_in(list(terminals))
             if terminals:  # lets a sorted file skip the rows of others
                 wanted &= pl.col("terminal").is_between(pl.lit(min(terminals)), pl.lit(max(terminals)))
         scanned = [name for name in ALL if name in {*KEY, *LATER, *columns}]
@@ -124,7 +124,7 @@ class ParquetStore:
                         f"the Parquet archive cannot be read; restore these files or move them away: {bad}: {error}"
                     ) from error
                 else:
-                    return merge(rows, columns)
+                    return merge(rows, columns, rows["ts"].is_between(start, end).to_numpy())
         raise AssertionError("unreachable")
 
     def arrivals(self, cursor: str | None) -> Arrivals:

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from ingest_daemon.contract.schema import FIELDS, READING, TIMESTAMP
 
+Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
 ALL = tuple(READING)
 KEY = ["terminal", "ts"]
 LATER = ["received_at", "frame"]
@@ -102,39 +105,78 @@ def spans(times: pl.Series) -> pl.DataFrame:
     )
 
 
-def merge(rows: pl.DataFrame, columns: Sequence[str] = ALL) -> pl.DataFrame:
+def merge(rows: pl.DataFrame, columns: Sequence[str] = ALL, within: Mask | None = None) -> pl.DataFrame:
     """One row a (terminal, ts), sorted by both: the later arrival wins field by field, and a null never overwrites.
 
     Later is by `received_at`, then `frame`, then the order of the rows. This is InfluxDB's upsert, in columns. `columns`: of the
-    result, as far as the rows have them.
+    result, as far as the rows have them. `within`: which rows count, all by default.
     """
-    wanted = [name for name in columns if name in rows.columns]
-    key = point_keys(rows)
-    if (key[1:] > key[:-1]).all():
-        return rows.select(wanted)
+    wanted = rows.select(name for name in columns if name in rows.columns)
+    names, ranks = _ranks(rows["terminal"])
+    key = _point_keys(ranks, rows["ts"])
+    places = np.arange(len(key)) if within is None or within.all() else np.flatnonzero(within)
+    if len(places) == len(key) and (key[1:] > key[:-1]).all():
+        return wanted
     # Files hold long sorted runs, of which a stable sort makes use.
-    order = np.argsort(key, kind="stable")
+    order = places[np.argsort(key[places], kind="stable")]
     key = key[order]
-    again = np.append(False, key[1:] == key[:-1])
-    found: pl.DataFrame = rows.select(wanted)[order[~again]]
-    if not again.any():
-        return found
-    # Only the few rows that share a point are grouped: grouping every row would cost more than the whole read.
-    shared = again | np.append(again[1:], False)
-    groups = rows[order[shared]].sort(*KEY, *LATER, maintain_order=True).group_by(KEY, maintain_order=True)
-    merged = groups.agg(pl.all().drop_nulls().last())
-    places = pl.Series(np.flatnonzero(shared[~again]))
-    return found.with_columns(found[name].scatter(places, merged[name]) for name in wanted if name not in KEY)
+    again = np.append(False, key[1:] == key[:-1])[: len(key)]
+    taken = order[~again]
+    # Only the few rows that share a point are weighed: grouping every row would cost more than the whole read.
+    is_shared = again | np.append(again[1:], False)[: len(key)]
+    points = (np.cumsum(~again) - 1)[is_shared & ~again]
+    shared, begins = _by_arrival(rows.select(LATER), order[is_shared], ~again[is_shared])
+    found = []
+    for column in wanted:
+        own = taken
+        if len(points):
+            own = taken.copy()
+            own[points] = _last_known(column, shared, begins)
+        found.append(names.gather(ranks[own]) if column.name == "terminal" else _gathered(column, own))
+    return pl.DataFrame(found)
 
 
-def point_keys(rows: pl.DataFrame) -> NDArray[np.int64]:
-    """An integer of each row's (terminal, ts) that sorts as they do."""
-    found = rows["terminal"].rle().struct.unnest()  # a terminal's readings come together, so there are far fewer runs than rows
+def _by_arrival(later: pl.DataFrame, rows: Ints, begins: Mask) -> tuple[Ints, Ints]:
+    """Rows that share points in the order of their arrival in each point, and where the points begin, and their end.
+
+    `rows`: by point; `begins`: whether a point begins there.
+    """
+    arrived = later[rows].select(pl.all().to_physical().fill_null(np.iinfo(np.int64).min))
+    point = np.cumsum(begins)
+    order = np.lexsort((rows, arrived["frame"].to_numpy(), arrived["received_at"].to_numpy(), point))
+    return rows[order], np.append(np.flatnonzero(begins), len(rows))
+
+
+def _last_known(column: pl.Series, rows: Ints, begins: Ints) -> Ints:
+    """Of each point the last of its rows in which the column is known; the first where it is known in none."""
+    if not column.null_count():
+        return rows[begins[1:] - 1]
+    places = np.where(column.is_not_null().to_numpy()[rows], np.arange(len(rows)), np.repeat(begins[:-1], np.diff(begins)))
+    return rows[np.maximum.accumulate(places)[begins[1:] - 1]]
+
+
+def _gathered(column: pl.Series, places: Ints) -> pl.Series:
+    """The values at these places; numpy takes whole columns of numbers several times as fast as Polars."""
+    if (column.dtype.is_numeric() or column.dtype.is_temporal()) and not column.null_count():
+        return pl.Series(column.name, np.take(column.to_physical().to_numpy(), places)).cast(column.dtype)
+    if column.dtype.is_float():  # no store holds a NaN
+        return pl.Series(column.name, np.take(column.to_numpy(), places), nan_to_null=True)
+    return column.gather(places)
+
+
+def _ranks(terminals: pl.Series) -> tuple[pl.Series, Ints]:
+    """The terminals sorted, and the rank of each row's among them."""
+    found = terminals.rle().struct.unnest()  # a terminal's readings come together, so there are far fewer runs than rows
     ranks = (found["value"].rank("dense") - 1).to_numpy().astype(np.int64)
-    times = rows["ts"].to_physical().to_numpy()
+    return found["value"].unique().sort().alias("terminal"), np.repeat(ranks, found["len"].to_numpy())
+
+
+def _point_keys(ranks: Ints, ts: pl.Series) -> Ints:
+    """An integer of each row's (terminal, ts) that sorts as they do."""
+    times = ts.to_physical().to_numpy()
     times = times - times.min(initial=np.iinfo(np.int64).max)
     span = int(times.max(initial=0)) + 1
     if (int(ranks.max(initial=0)) + 1) * span > np.iinfo(np.int64).max:
-        times = rows["ts"].rank("dense").to_numpy().astype(np.int64)
+        times = ts.rank("dense").to_numpy().astype(np.int64)
         span = len(times) + 1
-    return np.asarray(np.repeat(ranks * span, found["len"].to_numpy()) + times)
+    return ranks * span + times
