@@ -1,7 +1,7 @@
 """The units of touched days: raw readings of each day and its edges through the kernel, by worker processes or in this one.
 
-    blocks of days ──`computed`, each in one worker──▶ intervals, histograms: a file a day (interval_files.py)
-                                                     ▶ hours, days, last readings ──`make`──▶ marts.duckdb
+    blocks of days ──`computed`, each in one worker──▶ intervals, hours, histograms: a file a day (interval_files.py)
+                                                     ▶ days, last readings ──`make`──▶ marts.duckdb
 
 A block takes its days in stretches that read the archive once. What comes out does not depend on how many workers there are.
 """
@@ -38,7 +38,7 @@ WRITE_MEMORY = "300MB"
 SHARED_METER_DAYS, SHARED_DAYS = 100_000, 300
 """Fewer meters × days, and fewer days, are not worth the seconds that workers take to start."""
 
-KEPT_TABLES = ("unit_hour", "unit_day", "reverse_interval")
+KEPT_TABLES = ("unit_day", "reverse_interval")
 """The tables of units that lie in the warehouse; the others are files."""
 
 LAST_ORIGIN = ("battery_v", "signal", "status", "received_at", "channel", "stream", "frame")

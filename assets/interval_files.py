@@ -1,6 +1,7 @@
 """The widest tables of the units, a Parquet file a table and local day beside marts.duckdb, where views show them.
 
     units/day=2026-01-01/unit_interval.parquet
+                         unit_hour.parquet
                          flow_histogram.parquet
 
 A file is replaced whole and durable before the hours of its day are committed: a kill in between leaves the day waiting. A query
@@ -20,7 +21,7 @@ from assets import warehouse
 from assets.units import EMPTY, Tables
 from ingest_daemon.contract.files import write_parquet
 
-NAMES = ("unit_interval", "flow_histogram")
+NAMES = ("unit_interval", "unit_hour", "flow_histogram")
 
 ROW_GROUP = 4_096
 """Meters and days that a reader takes or skips as one."""
@@ -43,7 +44,7 @@ def show(connection: duckdb.DuckDBPyConnection) -> None:
         empty: pa.Table = getattr(EMPTY, name)
         if next(_files(folder, name), None) is None:
             warehouse.drop(connection, name, "view")
-            warehouse.append(connection, name, empty)
+            warehouse.renew_where_other(connection, name, empty)
             continue
         warehouse.drop(connection, name, "table")
         columns = ", ".join(empty.column_names)

@@ -412,7 +412,8 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
             warehouse.replace_all(connection, name, rows)
     interval_files.show(connection)
     warehouse.drop(connection, "interval_reading", "table")  # of a version that kept the intervals as rows
-    connection.execute(units.INTERVAL_READING).fetchall()
+    for view in (units.INTERVAL_READING, units.CLOCK_HOUR):
+        connection.execute(view).fetchall()
 
 
 def _silent_after_h(step_min: int | None, upload_min: int | None, link: str | None) -> float | None:

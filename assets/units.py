@@ -1,7 +1,7 @@
 """Units of the figures: the raw readings and the facts of a local day become the kernel's arrays, its results become tables.
 
-`unit_interval` (compact: one row a meter and day), `unit_hour`, `unit_day`, `flow_histogram` and `reverse_interval` hold all that
-needs the resolution of intervals; every mart starts from them. Volumes are integers of nanolitres (`_nl`), registers of
+`unit_interval`, `unit_hour`, `flow_histogram` (compact: one row a meter and day), `unit_day` and `reverse_interval` hold all that
+needs the resolution of intervals; every mart starts from them, or from the views `interval_reading` and `clock_hour`. Volumes are integers of nanolitres (`_nl`), registers of
 microlitres (`_ul`), `NULL` where not known. An hour of which only pressure is known has no `coverage`.
 """
 
@@ -78,6 +78,22 @@ select
     flags
 from rows"""
 """The compact intervals of `unit_interval` as rows."""
+
+CLOCK_HOUR = """
+create or replace view clock_hour as
+select
+    meter,
+    starts_at + to_milliseconds(unnest(start_ms)) as hour_start,
+    day,
+    unnest(volume_nl) as volume_nl,
+    unnest(reverse_nl) as reverse_nl,
+    unnest(coverage) as coverage,
+    unnest(clean) as clean,
+    unnest(pressure_sum_pa) as pressure_sum_pa,
+    unnest(pressure_count) as pressure_count,
+    unnest(pressure_min_pa) as pressure_min_pa
+from unit_hour"""
+"""The compact hours of `unit_hour` as rows."""
 
 
 class Tables(NamedTuple):
@@ -414,49 +430,53 @@ def _days(count: int, day: date) -> pa.Array:
     return pa.array(np.full(count, np.datetime64(day, "D")))
 
 
+class _Lists:
+    """Rows of several meters as lists, one a meter with rows."""
+
+    def __init__(self, meter: Indices) -> None:
+        self._begins = np.flatnonzero(np.diff(meter, prepend=-1))
+        self._meter = meter[self._begins]
+        self._offsets = pa.array(np.append(self._begins, len(meter)).astype(np.int32))
+
+    def table(self, names: pa.Array, day: date, edges: Ints | None, values: dict[str, pa.Array]) -> pa.Table:
+        """A row a meter; with the day's start where its edges are given."""
+        start = {} if edges is None else {"starts_at": _instants(np.full(len(self._begins), edges[0]))}
+        lists = {name: pa.ListArray.from_arrays(self._offsets, column) for name, column in values.items()}
+        return pa.table({"meter": _named(names, self._meter), "day": _days(len(self._begins), day), **start, **lists})
+
+
+def _milliseconds(values_us: Ints) -> pa.Array:
+    return pa.array((values_us // 1000).astype(np.int32))
+
+
 def _interval_table(result: Result, names: pa.Array, day: date, edges: Ints) -> pa.Table:
     rows = result.intervals
-    begins = np.flatnonzero(np.diff(rows.meter, prepend=-1))
-    offsets = pa.array(np.append(begins, len(rows.meter)).astype(np.int32))
-
-    def lists(values: pa.Array) -> pa.Array:
-        return pa.ListArray.from_arrays(offsets, values)
-
-    end_ms = ((rows.end_us - edges[0]) // 1000).astype(np.int32)
-    return pa.table(
-        {
-            "meter": _named(names, rows.meter[begins]),
-            "day": _days(len(begins), day),
-            "starts_at": _instants(np.full(len(begins), edges[0])),
-            "end_ms": lists(pa.array(end_ms)),
-            "length_ms": lists(pa.array((rows.length_us // 1000).astype(np.int32))),
-            "volume_nl": lists(_integers(rows.volume_nl)),
-            "reverse_nl": lists(_integers(rows.reverse_nl)),
-            "register_ul": lists(_integers(rows.register_ul)),
-            "pressure_pa": lists(_integers(rows.pressure_pa, pa.int32())),
-            "device_flow_m3h": lists(_floats(rows.device_flow_m3h)),
-            "flags": lists(pa.array(rows.flags)),
-        }
-    )
+    values = {
+        "end_ms": _milliseconds(rows.end_us - edges[0]),
+        "length_ms": _milliseconds(rows.length_us),
+        "volume_nl": _integers(rows.volume_nl),
+        "reverse_nl": _integers(rows.reverse_nl),
+        "register_ul": _integers(rows.register_ul),
+        "pressure_pa": _integers(rows.pressure_pa, pa.int32()),
+        "device_flow_m3h": _floats(rows.device_flow_m3h),
+        "flags": pa.array(rows.flags),
+    }
+    return _Lists(rows.meter).table(names, day, edges, values)
 
 
 def _hour_table(result: Result, names: pa.Array, day: date, edges: Ints) -> pa.Table:
     rows = result.hours
-    length = np.diff(edges)[rows.hour]
-    return pa.table(
-        {
-            "meter": _named(names, rows.meter),
-            "hour_start": _instants(edges[rows.hour]),
-            "day": _days(len(rows.meter), day),
-            "volume_nl": _integers(rows.volume_nl),
-            "reverse_nl": _integers(rows.reverse_nl),
-            "coverage": pa.array(rows.known_us / length, mask=None if rows.has_curve.all() else ~rows.has_curve),
-            "clean": pa.array(rows.clean),
-            "pressure_sum_pa": pa.array(rows.pressure_sum_pa),
-            "pressure_count": pa.array(rows.pressure_count.astype(np.int32)),
-            "pressure_min_pa": _integers(rows.pressure_min_pa, pa.int32()),
-        }
-    )
+    values = {
+        "start_ms": _milliseconds(edges[rows.hour] - edges[0]),
+        "volume_nl": _integers(rows.volume_nl),
+        "reverse_nl": _integers(rows.reverse_nl),
+        "coverage": pa.array(rows.known_us / np.diff(edges)[rows.hour], mask=None if rows.has_curve.all() else ~rows.has_curve),
+        "clean": pa.array(rows.clean),
+        "pressure_sum_pa": pa.array(rows.pressure_sum_pa),
+        "pressure_count": pa.array(rows.pressure_count.astype(np.int32)),
+        "pressure_min_pa": _integers(rows.pressure_min_pa, pa.int32()),
+    }
+    return _Lists(rows.meter).table(names, day, edges, values)
 
 
 def _day_table(result: Result, names: pa.Array, day: date) -> pa.Table:
@@ -512,15 +532,12 @@ def _rows_of(values: Ints) -> pa.Array:
 
 def _histogram_table(result: Result, names: pa.Array, day: date) -> pa.Table:
     rows = result.histogram
-    begins = np.flatnonzero(np.diff(rows.meter, prepend=-1))
-    offsets = pa.array(np.append(begins, len(rows.meter)).astype(np.int32))
-    columns = {
+    values = {
         "bin": pa.array(rows.bin.astype(np.int16)),
         "seconds": pa.array(rows.length_us / 1e6),
         "volume_nl": pa.array(rows.volume_nl),
     }
-    lists = {name: pa.ListArray.from_arrays(offsets, values) for name, values in columns.items()}
-    return pa.table({"meter": _named(names, rows.meter[begins]), "day": _days(len(begins), day), **lists})
+    return _Lists(rows.meter).table(names, day, None, values)
 
 
 def _reversal_table(rows: Reversals, names: pa.Array, day: date) -> pa.Table:

@@ -110,10 +110,13 @@ def figures(found: units.Tables) -> Figures:
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'").fetchall()
         connection.register("unit_interval", found.unit_interval)
-        query = units.INTERVAL_READING.split(" as\n", 1)[1]
-        intervals = warehouse.frame(connection, f"select * from ({query}) order by meter, interval_end, interval_start")
-    others = (pl.DataFrame(pl.from_arrow(table)) for table in (found.unit_hour, found.unit_day, found.flow_histogram))
-    return Figures(intervals, *others)
+        connection.register("unit_hour", found.unit_hour)
+        intervals, hours = (view.split(" as\n", 1)[1] for view in (units.INTERVAL_READING, units.CLOCK_HOUR))
+        rows = (
+            warehouse.frame(connection, f"select * from ({intervals}) order by meter, interval_end, interval_start"),
+            warehouse.frame(connection, f"select * from ({hours}) order by meter, hour_start"),
+        )
+    return Figures(*rows, *(pl.DataFrame(pl.from_arrow(table)) for table in (found.unit_day, found.flow_histogram)))
 
 
 @cache

@@ -589,20 +589,23 @@ def _histogram(meters: Indices, lengths_us: Ints, volumes_nl: Ints, flows_m3h: F
     meter, bins = np.empty(len(meters), np.int32), np.empty(len(meters), np.int32)
     length, volume = np.empty(len(meters), np.int64), np.empty(len(meters), np.int64)
     own_length, own_volume = np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
-    begin = rows = 0
+    rows, lowest, highest = 0, BINS, 0
     for place in range(len(meters)):
         if not np.isnan(flows_m3h[place]):
             bin_ = bin_of(flows_m3h[place])
-            if own_length[bin_] == 0:
-                bins[rows] = bin_
-                rows += 1
+            if bin_ > 0:
+                lowest, highest = min(lowest, bin_), max(highest, bin_)
             own_length[bin_] += lengths_us[place]
             own_volume[bin_] += volumes_nl[place]
         if place + 1 == len(meters) or meters[place + 1] != meters[place]:
-            bins[begin:rows].sort()
-            for row in range(begin, rows):
-                bin_ = bins[row]
-                meter[row], length[row], volume[row] = meters[place], own_length[bin_], own_volume[bin_]
-                own_length[bin_] = own_volume[bin_] = 0
-            begin = rows
+            # A day's flows lie close together: to walk through their classes is cheaper than to sort those that occur.
+            bin_ = 0
+            while bin_ <= highest:
+                if own_length[bin_] > 0:
+                    meter[rows], bins[rows] = meters[place], bin_
+                    length[rows], volume[rows] = own_length[bin_], own_volume[bin_]
+                    own_length[bin_] = own_volume[bin_] = 0
+                    rows += 1
+                bin_ = max(bin_ + 1, lowest)
+            lowest, highest = BINS, 0
     return Histogram(meter[:rows], bins[:rows], length[:rows], volume[:rows])

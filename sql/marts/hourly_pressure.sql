@@ -22,7 +22,7 @@ select
     pressure_sum_pa / 1e6 / pressure_count as pressure_mpa,
     pressure_min_pa / 1e6 as pressure_min_mpa,
     pressure_sum_pa / pressure_count / 9806.65 + elevation_m as head_m
-from unit_hour
+from clock_hour
 join touched_day using (day)
 left join registry.points using (meter)
 where pressure_count > 0

@@ -22,6 +22,6 @@ select
     reverse_nl / 1e12 as reverse_m3,
     coverage,
     clean
-from unit_hour
+from clock_hour
 join touched_day using (day)
 where coverage is not null

@@ -140,14 +140,14 @@ reversed as (
 -- A dip: the lowest pressure of the hour under the mean of the member's day.
 dips as (
     select
-        unit_hour.meter,
-        unit_hour.day,
+        clock_hour.meter,
+        clock_hour.day,
         hour_start,
-        (unit_day.pressure_sum_pa / unit_day.pressure_count - unit_hour.pressure_min_pa) / 1e6 >= drop_mpa as is_dip
-    from unit_hour
+        (unit_day.pressure_sum_pa / unit_day.pressure_count - clock_hour.pressure_min_pa) / 1e6 >= drop_mpa as is_dip
+    from clock_hour
     join limits using (day)
     join unit_day using (meter, day)
-    where unit_hour.pressure_count > 0 and hour_start in (select hour_start from event_hours)
+    where clock_hour.pressure_count > 0 and hour_start in (select hour_start from event_hours)
 ),
 
 dipped as (

@@ -17,7 +17,7 @@ from assets import calendar, marts, night_levels, units, warehouse
 from assets.kernel import NL_PER_M3
 from assets.partitions import Partitions
 from tests.chain import shared
-from tests.figures import CRITERIA, empty_warehouse, readings, terminals, typed, unit_tables
+from tests.figures import CRITERIA, empty_warehouse, figures, readings, terminals, typed, unit_tables
 
 ZONE = ZoneInfo("Asia/Shanghai")
 DAY = date(2025, 6, 2)
@@ -150,7 +150,7 @@ def test_hours_hold_the_pressures_of_their_day_and_of_hours_without_a_register()
     rows = metered("M", [DAY], np.full(96, 6.0), pressure_mpa=pressure)
     rows = rows.with_columns(forward_m3=pl.when(pl.int_range(pl.len()) <= 40).then(None).otherwise("forward_m3"))
     found = unit_tables(rows, [DAY], ZONE, registry=fleet(["M"]))
-    hours, (day,) = pl.DataFrame(pl.from_arrow(found.unit_hour)).sort("hour_start"), found.unit_day.to_pylist()
+    hours, (day,) = figures(found).hours, found.unit_day.to_pylist()
     means = np.round(pressure * 1e6).reshape(24, 4)
     assert hours["pressure_sum_pa"].to_list() == means.sum(axis=1).tolist()
     assert hours["pressure_min_pa"].to_list() == means.min(axis=1).tolist()
