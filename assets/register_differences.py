@@ -1,4 +1,4 @@
-"""Volumes of periods as differences of the register curve: of months and of the periods of bills."""
+"""Volumes of periods as differences of the register curve: of months, years and the periods of bills."""
 
 from datetime import date
 from zoneinfo import ZoneInfo
@@ -18,6 +18,8 @@ BILL_DAYS = (date(1970, 1, 1), date(2200, 1, 1))
 REGISTER_BILL: dict[str, pl.DataType] = {"bill_no": pl.String(), "meter": pl.String(), "volume_m3": pl.Float64()}
 """The volume that the register moved in the period of a bill, of each of its meters."""
 
+NO_VOLUMES = pl.DataFrame(schema={"key": pl.String(), "meter": pl.String(), "volume_m3": pl.Float64()})
+
 
 def make_months(connection: duckdb.DuckDBPyConnection, months: list[date], zone: ZoneInfo) -> int:
     """Replace `register_month` of the months. Gives the rows written."""
@@ -30,6 +32,23 @@ def make_months(connection: duckdb.DuckDBPyConnection, months: list[date], zone:
     rows = so_far.rename({"volume_m3": "so_far_m3"}).join(whole, on=["key", "meter"], how="left")
     rows = rows.select("meter", "volume_m3", "so_far_m3", month=pl.col("key").str.to_date())
     return warehouse.replace_rows(connection, "register_month", rows, "month", months)
+
+
+def make_years(connection: duckdb.DuckDBPyConnection, years: list[date], zone: ZoneInfo) -> int:
+    """Replace `register_year` of the years: of meters whose register is known on the first and the last day, but not at the end of
+    every month between. Other years are the sum of their months. Gives the rows written.
+    """
+    wanted = warehouse.frame(
+        connection,
+        "select cast(year as varchar) as key, starts.meter, year as first, cast(year + interval 1 year as date) as end "
+        "from touched_year join unit_day as starts on starts.day = year "
+        "join unit_day as ends on ends.day = year + interval 1 year - interval 1 day and ends.meter = starts.meter "
+        "where (select count(volume_m3) from register_month where register_month.meter = starts.meter "
+        "and month >= year and month < year + interval 1 year) < 12",
+    )
+    found = period_volumes(connection, _days_of(connection, wanted), wanted, zone) if wanted.height else NO_VOLUMES
+    rows = found.select("meter", "volume_m3", year=pl.col("key").str.to_date())
+    return warehouse.replace_rows(connection, "register_year", rows, "year", years)
 
 
 def period_volumes(

@@ -132,6 +132,12 @@ def _register_month(making: Making) -> Made:
     return Made(0, register_differences.make_months(making.connection, making.partitions.months, making.bench.zone))
 
 
+def _register_year(making: Making) -> Made:
+    if making.renew:
+        making.connection.execute("drop table if exists register_year").fetchall()
+    return Made(0, register_differences.make_years(making.connection, making.partitions.years, making.bench.zone))
+
+
 def _night_level(making: Making) -> Made:
     if making.renew:
         making.connection.execute("drop table if exists night_level").fetchall()
@@ -250,6 +256,16 @@ def _own_steps() -> Iterable[Step]:
         ("interval_reading", "registry"),
         True,
         _register_month,
+        difference_version,
+    )
+    yield Step(
+        "register_year",
+        "cleaned",
+        "年表底差",
+        "Volume of a year as the difference of the register curve between its ends, where a month's end in it is not known.",
+        ("interval_reading", "registry", "register_month"),
+        True,
+        _register_year,
         difference_version,
     )
     yield Step(

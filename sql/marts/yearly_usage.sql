@@ -2,9 +2,10 @@
 zh: 年用水量
 group: usage
 description: >-
-  Volume of each meter and calendar year: the sum of its twelve months where all are known; measured_m3 is the sum of the days that are known.
+  Volume of each meter and calendar year: the sum of its twelve months, or the difference of the register curve between the year's ends where
+  the end of a month is not known; measured_m3 is the sum of the days that are known.
 grain: [meter, year]
-deps: [monthly_usage]
+deps: [monthly_usage, register_year]
 partitions: year
 columns:
   meter:
@@ -19,7 +20,10 @@ columns:
 select
     meter,
     year,
-    case when count(volume_m3) = 12 then sum(volume_m3 order by month) end as volume_m3,
+    case
+        when count(monthly_usage.volume_m3) = 12 then sum(monthly_usage.volume_m3 order by month)
+        else any_value(register_year.volume_m3)
+    end as volume_m3,
     sum(measured_m3 order by month) as measured_m3,
     sum(days_complete)::bigint as days_complete,
     count(*) filter (where monthly_usage.complete) = 12 as complete,
@@ -27,4 +31,5 @@ select
     sum(coverage * days_in_month order by month) / date_diff('day', year, cast(year + interval 1 year as date)) as coverage
 from monthly_usage
 join touched_year on month >= year and month < year + interval 1 year
+left join register_year using (meter, year)
 group by meter, year

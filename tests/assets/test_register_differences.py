@@ -29,14 +29,16 @@ RATE = 6.0
 
 
 @contextmanager
-def computed(root: Path, silent: list[tuple[int, int]]) -> Iterator[tuple[Workbench, duckdb.DuckDBPyConnection]]:
-    """The warehouse after four days of an hourly meter at a steady rate; `silent`: hours (from, to) of which nothing came."""
+def computed(
+    root: Path, silent: list[tuple[int, int]], start: datetime = START, days: int = 4
+) -> Iterator[tuple[Workbench, duckdb.DuckDBPyConnection]]:
+    """The warehouse after some days of an hourly meter at a steady rate; `silent`: hours (from, to) of which nothing came."""
     site = Site(root)
     site.registry.mkdir(parents=True)
     terminals({"step_min": 60}).write_csv(site.registry / "terminals.csv")
     bench = Workbench(site, "", ZONE, timedelta(hours=2), ParquetStore(site.raw), lambda: None, "", 0)
-    hours = [hour for hour in range(4 * 24 + 1) if not any(start < hour < end for start, end in silent)]
-    times = [START + timedelta(hours=hour) for hour in hours]
+    hours = [hour for hour in range(days * 24 + 1) if not any(begin < hour < end for begin, end in silent)]
+    times = [start + timedelta(hours=hour) for hour in hours]
     bench.store.write(readings(times, forward_m3=[1000.0 + RATE * hour for hour in hours]))
     run_touched(bench, "test")
     with opened(site.marts, str(ZONE)) as connection:
@@ -51,6 +53,21 @@ def reconcile(bench: Workbench, connection: duckdb.DuckDBPyConnection) -> None:
     nothing.prepare(connection)
     for step in tables.synced():
         step.build(Making(bench, connection, nothing))
+
+
+@pytest.mark.parametrize(
+    ("silent", "volume_m3"),
+    [
+        ([(1410, 1420), (5088, 6000)], 8760 * RATE),
+        ([(8750, 8761)], None),
+    ],
+    ids=["over two months' ends", "over the year's end"],
+)
+def test_a_hole_over_the_end_of_a_month_loses_nothing_of_the_year(
+    tmp_path: Path, silent: list[tuple[int, int]], volume_m3: float | None
+) -> None:
+    with computed(tmp_path, silent, datetime(2025, 1, 1, tzinfo=ZONE), 365) as (_, connection):
+        assert connection.execute("select volume_m3 from yearly_usage where year = '2025-01-01'").fetchall() == [(volume_m3,)]
 
 
 HOLES = [

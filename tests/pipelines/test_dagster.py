@@ -134,6 +134,7 @@ def test_the_asset_graph_is_that_of_the_headers() -> None:
         "registry": set(),
         "interval_reading": {"raw_reading", "registry"},
         "register_month": {"interval_reading", "registry"},
+        "register_year": {"interval_reading", "registry", "register_month"},
         "register_bill": {"interval_reading", "registry", "billing"},
         "month_end": {"billing", "registry", "relation", "meter_month", "bill", "bill_charge"},
         "forecast_hour": {"hourly_usage", "daily_usage", "calendar", "meter_history", "relation"},
