@@ -18,7 +18,6 @@ import psycopg
 
 from assets import calendar, warehouse
 from assets.alarm_rules import Rule, evaluate, gone, rules
-from assets.partitions import PIECE_METER_DAYS
 from ingest_daemon.contract import alarm_ledger
 from ingest_daemon.contract.alarm_codes import SERVER
 from ingest_daemon.contract.alarm_ledger import Changes, Span, Window
@@ -28,6 +27,9 @@ BY = "engine"
 
 REACH_DAYS = 35
 """Days before a window up to which a run is followed; of one that lasts longer the beginning is the known one."""
+
+PIECE_METER_DAYS = 16_000
+"""So many meters × days are looked at at a time: a meter that needs a look on one of the days is looked at on all of them."""
 
 BOUNDS: dict[str, pl.DataType] = {"meter": pl.String(), "first": pl.Date(), "last": pl.Date()}
 """The first and the last day that are looked at, by meter."""
