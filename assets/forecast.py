@@ -145,7 +145,7 @@ def _make_block(
     written = scores.height
     for day in kept:
         own = _rows("meter", meters, day, model.forecast(days.position[day]), zone)
-        sums = [own, *_group_rows(connection, meters, model, day, zone)]
+        sums = [own, *_group_rows(connection, meters, model, day, zone, own)]
         for rows in sums:
             warehouse.append(connection, "forecast_hour", rows)
             written += rows.height
@@ -391,13 +391,22 @@ order by kind, code, meter"""
 
 
 def _group_rows(
-    connection: duckdb.DuckDBPyConnection, meters: Sequence[str], model: Model, made_on: date, zone: ZoneInfo
+    connection: duckdb.DuckDBPyConnection,
+    meters: Sequence[str],
+    model: Model,
+    made_on: date,
+    zone: ZoneInfo,
+    of_meters: pl.DataFrame,
 ) -> Iterator[pl.DataFrame]:
-    """Rows of customers and groups: the sum of the middles, and a band from the past of the sums."""
+    """Rows of customers and groups: the sum of the middles, and a band from the past of the sums; of one meter alone its own."""
     numbers = {meter: number for number, meter in enumerate(meters)}
     everybody = pl.DataFrame({"kind": "all", "code": "all", "meter": meters})
     listed = warehouse.frame(connection, MEMBERS.replace("$day", f"date '{made_on}'"))
     members = pl.concat([everybody, listed], how="vertical_relaxed").filter(pl.col("meter").is_in(meters))
+    is_alone = pl.len().over("kind", "code") == 1
+    named = of_meters.drop("kind").rename({"code": "meter"}).join(members.filter(is_alone), on="meter")
+    yield named.select(of_meters.columns)
+    members = members.filter(~is_alone)
     position = model.days.position[made_on]
     middles = [band.middle for band in model.forecast(position)]
     has_forecast: npt.NDArray[np.bool_] = ~np.asarray(np.isnan(middles[0]).all(axis=1))
