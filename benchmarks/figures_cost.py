@@ -42,6 +42,7 @@ class Task(NamedTuple):
     first: int
     days: int
     workers: int = 1
+    engine: str = "processes"
 
 
 class Used(NamedTuple):
@@ -192,6 +193,7 @@ def _prepared(task: Task) -> Iterator[tuple["Workbench", "duckdb.DuckDBPyConnect
     import polars as pl
 
     from assets import registry_history, rules, tables, warehouse
+    from assets.engines import Engine
     from assets.workbench import Workbench
     from benchmarks import archive
     from ingest_daemon.contract import registry_files as registry
@@ -202,7 +204,9 @@ def _prepared(task: Task) -> Iterator[tuple["Workbench", "duckdb.DuckDBPyConnect
     with tempfile.TemporaryDirectory(prefix="warehouse-", dir=Path(task.archive).parent) as name:
         site = Site(Path(name))
         store = ParquetStore(Path(task.archive))
-        bench = Workbench(site, "", archive.ZONE, timedelta(hours=2), store, lambda: None, "", 0, workers=task.workers)
+        bench = Workbench(
+            site, "", archive.ZONE, timedelta(hours=2), store, lambda: None, "", 0, engine=Engine(task.engine, task.workers)
+        )
         with warehouse.opened(site.marts, str(archive.ZONE)) as connection:
             connection.execute("create schema registry").fetchall()
             for table in registry.FILES.keys() - rules.REPLACED_BY.keys():
