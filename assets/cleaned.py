@@ -123,7 +123,7 @@ def _write(connection: duckdb.DuckDBPyConnection, done: Done) -> int:
 def computed(bench: Workbench, connection: duckdb.DuckDBPyConnection, touched: Sequence[date]) -> Iterator[Done]:
     """The results of the days by their parts; their intervals are in files. Raises `StoreAway`, `WorkerEnded`."""
     bench.site.units.mkdir(exist_ok=True)
-    work = _Work(
+    work = Work(
         bench.store,
         bench.site.units,
         bench.zone,
@@ -169,7 +169,7 @@ def blocks(days: Sequence[date], meters: int) -> list[list[date]]:
     return blocks
 
 
-class _Work(NamedTuple):
+class Work(NamedTuple):
     """What computing any part needs."""
 
     store: RawStore

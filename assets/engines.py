@@ -33,7 +33,7 @@ AHEAD = 2
 ANSWER_S = 10.0
 """A Ray cluster takes a connection within these seconds, or is away."""
 
-READY_S = 90.0
+READY_S = 120.0
 """Ray is ready to work within these seconds, or is away: starting it takes 5 to 20."""
 
 RETRIES = 3

@@ -3,27 +3,34 @@
 The cases of Ray need it: `pip install 'mainflow[region]'`, then `pytest tests/assets/test_engines.py`.
 """
 
+import json
 import os
 import signal
 import socket
 from collections.abc import Iterator
-from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
+import numpy as np
 import polars as pl
 import pytest
+from click.testing import CliRunner
 from polars.testing import assert_frame_equal
 
 from assets import cleaned, engines, units, warehouse
 from assets.engines import Engine, WorkerEnded
-from ingest_daemon.contract.settings import SettingError
+from ingest_daemon.contract.schema import READING
+from ingest_daemon.contract.settings import SettingError, Settings
 from ingest_daemon.stores import StoreAway
+from pipelines.cli.main import main
 from pipelines.runs import run
 from pipelines.runs.bench import workbench
 from pipelines.settings import FigureSettings
-from tests.assets.test_lateness import START, make_site
+from tests.site_helpers import make_site
+
+ROME = ZoneInfo("Europe/Rome")
 
 TABLES = (*units.Tables._fields, "latest_reading")
 
@@ -126,32 +133,109 @@ def test_addresses_of_ray(address: str) -> None:
     assert FigureSettings(ray_address=address).chosen_engine.ray_address == address
 
 
+DAYS = 10
+SEED = 20250325
+FIRST = datetime(2025, 3, 25, tzinfo=ROME)
+"""The clock of Rome changes on 30 March."""
+
+
+def make_fleet(folder: Path, seed: int) -> Settings:
+    """Eight meters with holes, falls, spikes, one at 0; a terminal passes from one meter to another, and one is swapped."""
+    random = np.random.default_rng(seed)
+    change = (FIRST + timedelta(days=int(random.integers(2, DAYS - 2)), hours=int(random.integers(0, 24)))).isoformat()
+    terminals = [{"terminal": f"{910 + number}", "meter": f"M{(number * 5) % 7}"} for number in range(7)]
+    terminals[2] |= {"valid_to": change}
+    terminals += [
+        {"terminal": "912", "meter": "M8", "valid_from": change},
+        {"terminal": "900", "meter": terminals[4]["meter"], "valid_from": change},
+    ]
+    terminals[4] |= {"valid_to": change}
+    parts = []
+    for number in (-10, *range(7)):
+        step = int(random.choice([15, 60]))
+        count = DAYS * 24 * 60 // step
+        at = [FIRST.astimezone(UTC) + timedelta(minutes=step * place) for place in range(1, count + 1)]
+        volume = random.choice([0.0, 0.5, 3.0, 40.0], count, p=[0.3, 0.3, 0.3, 0.1]) * (number != 3)
+        register = (number != 3) * 5_000 + np.cumsum(volume)
+        register[random.integers(0, count)] += random.choice([0, 100_000, -3_000])
+        register[int(random.integers(count // 2, count)) :] -= random.choice([0, 0.2, 4_000])
+        kept = random.random(count) > 0.02
+        begin = int(random.integers(0, count))
+        kept[begin : begin + int(random.integers(0, 30))] = False
+        rows = pl.DataFrame({"ts": at, "forward_m3": np.maximum(np.round(register, 1), 0), "pressure_mpa": 0.3 + volume / 1e3})
+        parts.append(
+            rows.filter(pl.Series(kept)).with_columns(terminal=pl.lit(f"{910 + number}"), battery_v=pl.lit(3.0 + number))
+        )
+    readings = pl.concat(parts).with_columns(
+        channel=pl.lit("tcp"), stream=pl.lit("data"), frame=pl.int_range(pl.len()), received_at="ts"
+    )
+    settings = make_site(folder, terminals, full(readings), "Europe/Rome")
+    (settings.folder.quarantine).mkdir(exist_ok=True)
+    conflict = {"terminal": "911", "ts": f"{readings.filter(pl.col('terminal') == '911')['ts'][5]:%Y-%m-%dT%H:%M:%S.%fZ}"}
+    (settings.folder.quarantine / "CONFLICT.jsonl").write_text(json.dumps(conflict) + "\n")
+    return settings
+
+
+def full(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows with every column of a reading."""
+    absent = [pl.lit(None).alias(name) for name in READING if name not in rows.columns]
+    return rows.with_columns(absent).select(pl.col(name).cast(dtype) for name, dtype in READING.items())
+
+
 def tables_of(path: Path) -> dict[str, pl.DataFrame]:
     with warehouse.opened(path, "UTC") as connection:
         return {name: warehouse.frame(connection, f"select * from {name} order by all") for name in TABLES}
 
 
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, dict[str, pl.DataFrame]]:
+    """A site and its tables as `mainflow run` makes them in its own process, uncut."""
+    settings = make_fleet(tmp_path_factory.mktemp("fleet") / "site", SEED)
+    run.run_touched(workbench(settings), "test")
+    return settings, tables_of(settings.folder.marts)
+
+
 @pytest.mark.parametrize(
-    ("engine", "bucket_meters", "days_at_a_time"),
+    ("engine", "bucket_meters", "part_days"),
     [
-        (Engine(), 1000, 1),
-        (Engine(), 2, 3),
-        (PROCESSES, 1, 16),
-        pytest.param(Engine("ray", 2), 2, 7, marks=NEEDS_RAY, id="ray"),
+        ("local", 3, 1),
+        ("local", 1, 4),
+        ("processes", 2, 16),
+        pytest.param("ray", 2, 3, marks=NEEDS_RAY),
     ],
 )
 def test_tables_depend_neither_on_the_engine_nor_on_the_cut(
-    engine: Engine, bucket_meters: int, days_at_a_time: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: str,
+    bucket_meters: int,
+    part_days: int,
+    fleet: tuple[Settings, dict[str, pl.DataFrame]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    bench = workbench(make_site(tmp_path / "site", [number for number in range(30) if number not in (4, 5, 11)]))
-    run.run_touched(bench, "test")
-    before = tables_of(bench.site.marts)
-    days = sorted(before["unit_day"]["day"].unique())
-    assert days[0] >= date.fromisoformat(f"{START:%Y-%m-%d}") - timedelta(days=1)
+    settings, expected = fleet
+    site = settings.folder
     monkeypatch.setattr(cleaned, "BUCKET_METERS", bucket_meters)
-    monkeypatch.setattr(cleaned, "PART_DAYS", days_at_a_time)
+    monkeypatch.setattr(cleaned, "PART_DAYS", part_days)
     monkeypatch.setattr(cleaned, "SHARED_METER_DAYS", 0)
-    bench.site.marts.unlink()
-    run.run_days(replace(bench, engine=engine), days, "test")
-    for name, frame in tables_of(bench.site.marts).items():
-        assert_frame_equal(frame, before[name], check_exact=True)
+    monkeypatch.setenv("MAINFLOW_FIGURES_ENGINE", engine)
+    monkeypatch.setenv("MAINFLOW_FIGURES_WORKERS", "2")
+    last = FIRST.date() + timedelta(days=DAYS)
+    done = CliRunner().invoke(main, ["run", "--site", str(site.root), "--days", f"{FIRST:%Y-%m-%d}..{last}"])
+    assert done.exit_code == 0, done.output
+    for name, frame in tables_of(site.marts).items():
+        assert frame.height, name
+        assert_frame_equal(frame, expected[name], check_exact=True)
+    buckets = {path.parent.name for path in site.units.glob("*/*/unit_interval.parquet")}
+    assert len(buckets) == -(-8 // bucket_meters), "files of no other cut are left"
+
+
+def test_a_worker_that_does_not_see_the_site_computes_nothing(
+    fleet: tuple[Settings, dict[str, pl.DataFrame]], tmp_path: Path
+) -> None:
+    settings, _ = fleet
+    bench = workbench(settings)
+    with warehouse.opened(bench.site.marts, "UTC") as connection:
+        run.prepare_selects(bench, connection)
+        (part,) = cleaned.parts(bench.store, connection, [FIRST.date()])
+    elsewhere = cleaned.Work(bench.store, tmp_path / "units", bench.zone, bench.max_hole, part.spans, part.spans, {})
+    with pytest.raises(StoreAway, match=r"does not see .*units: a worker needs the folder of the site at this path"):
+        elsewhere.compute(part)
