@@ -2,8 +2,8 @@
 
     python -m tests.engine_faults [--kind ray-worker]
 
-A year of a small site is computed undisturbed, then again and again from nothing, each time with another kill. A worker of Ray: the
-run ends well. The head of Ray, a worker process: the run ends with one sentence, its days wait, and the next run ends well. Every
+A year of a small site is computed undisturbed, then again and again from nothing, each time with another kill. A worker of Ray:
+the run ends well. The head of Ray, a worker process: the run ends with one sentence, its days wait, the next run ends well. Every
 row that follows from readings is compared in the end. Without Ray (`pip install 'mainflow[region]'`) its kinds are left out.
 """
 

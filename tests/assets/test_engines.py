@@ -4,8 +4,6 @@ The cases of Ray need it: `pip install 'mainflow[region]'`, then `pytest tests/a
 """
 
 import json
-import os
-import signal
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -28,6 +26,7 @@ from pipelines.cli.main import main
 from pipelines.runs import run
 from pipelines.runs.bench import workbench
 from pipelines.settings import FigureSettings
+from tests.engine_work import away_at_3, killed_at_3, killed_once, square, threads
 from tests.site_helpers import make_site
 
 ROME = ZoneInfo("Europe/Rome")
@@ -40,35 +39,7 @@ PROCESSES = Engine("processes", 2)
 RAY = pytest.param(Engine("ray", 2), marks=NEEDS_RAY, id="ray")
 
 
-def square(number: int) -> int:
-    return number * number
-
-
-def threads(_: int) -> int:
-    return pl.thread_pool_size()
-
-
-def killed_at_3(number: int) -> int:
-    if number == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return number
-
-
-def away_at_3(number: int) -> int:
-    if number == 3:
-        raise StoreAway("the archive cannot be read")
-    return number
-
-
-def killed_once(mark: Path) -> int:
-    """Ends its process the first time."""
-    if not mark.exists():
-        mark.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return len(mark.name)
-
-
-@pytest.mark.parametrize("engine", [Engine(), Engine("processes"), PROCESSES, Engine("processes", 9), RAY])
+@pytest.mark.parametrize("engine", [Engine(), Engine("processes"), PROCESSES, RAY])
 def test_results_come_in_the_order_of_the_parts(engine: Engine) -> None:
     assert list(engine.results(square, range(9))) == [0, 1, 4, 9, 16, 25, 36, 49, 64]
 
