@@ -6,7 +6,7 @@ The cases of Ray need it: `pip install 'mainflow[region]'`, then `pytest tests/a
 import json
 import socket
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -14,18 +14,16 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 import pytest
-from click.testing import CliRunner
 from polars.testing import assert_frame_equal
 
-from assets import cleaned, engines, units, warehouse
+from assets import calendar, cleaned, engines, interval_files, tables, units, warehouse
 from assets.engines import Engine, WorkerEnded
 from ingest_daemon.contract.schema import READING
 from ingest_daemon.contract.settings import SettingError, Settings
 from ingest_daemon.stores import StoreAway
-from pipelines.cli.main import main
 from pipelines.runs import run
 from pipelines.runs.bench import workbench
-from pipelines.settings import FigureSettings
+from pipelines.settings import FigureSettings, load
 from tests.engine_work import away_at_3, killed_at_3, killed_once, square, threads
 from tests.site_helpers import make_site
 
@@ -134,6 +132,7 @@ def make_fleet(folder: Path, seed: int) -> Settings:
         begin = int(random.integers(0, count))
         kept[begin : begin + int(random.integers(0, 30))] = False
         rows = pl.DataFrame({"ts": at, "forward_m3": np.maximum(np.round(register, 1), 0), "pressure_mpa": 0.3 + volume / 1e3})
+        rows = rows.with_columns(reverse_m3=np.cumsum(random.random(count) < 0.02) / 2)
         parts.append(
             rows.filter(pl.Series(kept)).with_columns(terminal=pl.lit(f"{910 + number}"), battery_v=pl.lit(3.0 + number))
         )
@@ -153,17 +152,24 @@ def full(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(absent).select(pl.col(name).cast(dtype) for name, dtype in READING.items())
 
 
-def tables_of(path: Path) -> dict[str, pl.DataFrame]:
-    with warehouse.opened(path, "UTC") as connection:
+LAST = FIRST.date() + timedelta(days=DAYS)
+
+
+def made(settings: Settings) -> dict[str, pl.DataFrame]:
+    """The tables of all days, as the site's settings have them computed."""
+    current = run.Run(workbench(load(settings.folder.root)), calendar.days_between(FIRST.date(), LAST), "test")
+    with current.opened() as connection:
+        for step in tables.figures():
+            if step.name in ("registry", "interval_reading"):
+                current.make(connection, step)
         return {name: warehouse.frame(connection, f"select * from {name} order by all") for name in TABLES}
 
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, dict[str, pl.DataFrame]]:
-    """A site and its tables as `mainflow run` makes them in its own process, uncut."""
+    """A site, and its tables as this process makes them, uncut."""
     settings = make_fleet(tmp_path_factory.mktemp("fleet") / "site", SEED)
-    run.run_touched(workbench(settings), "test")
-    return settings, tables_of(settings.folder.marts)
+    return settings, made(settings)
 
 
 @pytest.mark.parametrize(
@@ -183,20 +189,36 @@ def test_tables_depend_neither_on_the_engine_nor_on_the_cut(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings, expected = fleet
-    site = settings.folder
     monkeypatch.setattr(cleaned, "BUCKET_METERS", bucket_meters)
     monkeypatch.setattr(cleaned, "PART_DAYS", part_days)
     monkeypatch.setattr(cleaned, "SHARED_METER_DAYS", 0)
     monkeypatch.setenv("MAINFLOW_FIGURES_ENGINE", engine)
     monkeypatch.setenv("MAINFLOW_FIGURES_WORKERS", "2")
-    last = FIRST.date() + timedelta(days=DAYS)
-    done = CliRunner().invoke(main, ["run", "--site", str(site.root), "--days", f"{FIRST:%Y-%m-%d}..{last}"])
-    assert done.exit_code == 0, done.output
-    for name, frame in tables_of(site.marts).items():
+    for name, frame in made(settings).items():
         assert frame.height, name
         assert_frame_equal(frame, expected[name], check_exact=True)
-    buckets = {path.parent.name for path in site.units.glob("*/*/unit_interval.parquet")}
+    buckets = {path.parent.name for path in settings.folder.units.glob("*/*/unit_interval.parquet")}
     assert len(buckets) == -(-8 // bucket_meters), "files of no other cut are left"
+
+
+def test_a_run_that_fails_leaves_the_rows_of_before(
+    fleet: tuple[Settings, dict[str, pl.DataFrame]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, expected = fleet
+    write = interval_files.write
+
+    def full_disk(folder: Path, day: date, bucket: str, own: units.Tables) -> int:
+        if bucket == "002-of-003":
+            raise OSError(28, "No space left on device")
+        return write(folder, day, bucket, own)
+
+    monkeypatch.setattr(cleaned, "BUCKET_METERS", 3)
+    monkeypatch.setattr(interval_files, "write", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        made(settings)
+    with warehouse.opened(settings.folder.marts, "UTC") as connection:
+        for name in cleaned.KEPT_TABLES:
+            assert_frame_equal(warehouse.frame(connection, f"select * from {name} order by all"), expected[name])
 
 
 def test_a_worker_that_does_not_see_the_site_computes_nothing(
