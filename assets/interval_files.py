@@ -1,15 +1,15 @@
-"""The widest tables of the units, a Parquet file a table and local day beside marts.duckdb, where views show them.
+"""The widest tables of the units beside marts.duckdb, where views show them: a Parquet file a table, local day, bucket of meters.
 
-    units/day=2026-01-01/unit_interval.parquet
-                         unit_hour.parquet
-                         flow_histogram.parquet
+    units/day=2026-01-01/bucket=000-of-001/unit_interval.parquet
+                                           unit_hour.parquet
+                                           flow_histogram.parquet
 
 A file is replaced whole and durable before the hours of its day are committed: a kill in between leaves the day waiting. A query
-that names days opens their files only.
+that names days opens their files only. A day has the buckets of one cut of the fleet.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date
 from pathlib import Path
 
@@ -27,14 +27,23 @@ ROW_GROUP = 4_096
 """Meters and days that a reader takes or skips as one."""
 
 
-def write(folder: Path, day: date, tables: Tables) -> int:
-    """Replace the files of a day; gives their rows. Raises `OSError`."""
-    own = folder / f"day={day}"
+def write(folder: Path, day: date, bucket: str, tables: Tables) -> int:
+    """Replace the files of a day and bucket; gives their rows. Raises `OSError`."""
+    own = folder / f"day={day}" / f"bucket={bucket}"
     own.mkdir(parents=True, exist_ok=True)
     frames = {name: _without_day(getattr(tables, name)) for name in NAMES}
     for name, rows in frames.items():
         write_parquet(own / f"{name}.parquet", rows, row_group=ROW_GROUP, compression="lz4")
     return sum(rows.height for rows in frames.values())
+
+
+def keep(folder: Path, days: Collection[date], buckets: Collection[str]) -> None:
+    """Remove what other cuts of the fleet left in these days. Raises `OSError`."""
+    wanted = {f"bucket={bucket}" for bucket in buckets}
+    for day in days:
+        for own in (folder / f"day={day}").iterdir():
+            if own.name not in wanted:
+                shutil.rmtree(own) if own.is_dir() else own.unlink()
 
 
 def show(connection: duckdb.DuckDBPyConnection) -> None:
@@ -48,7 +57,7 @@ def show(connection: duckdb.DuckDBPyConnection) -> None:
             continue
         warehouse.drop(connection, name, "table")
         columns = ", ".join(empty.column_names)
-        files = f"read_parquet('{folder.name}/*/{name}.parquet', hive_partitioning = true, hive_types = {{'day': date}})"
+        files = f"read_parquet('{folder.name}/*/*/{name}.parquet', hive_partitioning = true, hive_types = {{'day': date}})"
         connection.execute(f"create or replace view {name} as select {columns} from {files}").fetchall()
 
 
@@ -81,4 +90,4 @@ def _without_day(table: pa.Table) -> pl.DataFrame:
 
 
 def _files(folder: Path, name: str) -> Iterator[Path]:
-    return folder.glob(f"day=*/{name}.parquet")
+    return folder.glob(f"day=*/bucket=*/{name}.parquet")
