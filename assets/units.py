@@ -218,12 +218,14 @@ class Stretch:
         """The readings of these meters, by meter and time."""
         rows = assigned(readings, self._meters, {meter: index for index, meter in enumerate(self._names)})
         frame = readings if rows.places is None else readings[rows.places]
-        values = (frame[name].to_numpy(writable=True) for name in COLUMNS[2:])
+        forward, reverse, flow, pressure = (frame[name].to_numpy(writable=True) for name in COLUMNS[2:])
         contradicted = np.zeros(len(rows.at_us), bool)
         if self._conflicts.height:
             contradicted = _contradicted(frame, self._conflicts)
         bounds = bounds_of(rows.meter, len(self._names))
-        return _MeterReadings(frame, raw.Raw(rows.at_us, *values, contradicted), bounds, _clock(rows.at_us, self._zone))
+        return _MeterReadings(
+            frame, raw.Raw(rows.at_us, forward, reverse, flow, pressure, contradicted), bounds, _clock(rows.at_us, self._zone)
+        )
 
 
 class _MeterReadings(NamedTuple):

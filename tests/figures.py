@@ -131,7 +131,9 @@ def _empty_file(zone: ZoneInfo) -> bytes:
         warehouse.replace_all(connection, "registry.timeline", registry_history.timeline(spans, zone))
         volumes = {"meter": pl.String(), "volume_m3": pl.Float64(), "so_far_m3": pl.Float64(), "month": pl.Date()}
         warehouse.replace_all(connection, "register_month", pl.DataFrame(schema=volumes))
-        warehouse.replace_all(connection, "register_year", pl.DataFrame(schema=volumes).select("meter", "volume_m3", year="month"))
+        warehouse.replace_all(
+            connection, "register_year", pl.DataFrame(schema=volumes).select("meter", "volume_m3", year="month")
+        )
         warehouse.replace_all(connection, "night_level", pl.DataFrame(schema=night_levels.NIGHT_LEVEL))
         tables.prepare(connection)
         Partitions((date(2026, 1, 1),), zone).prepare(connection)

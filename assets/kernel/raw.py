@@ -115,7 +115,7 @@ def _take(raw: Raw, within: Window, grids_us: Ints, clock: Clock, found: Reading
             while part + 1 < len(clock.from_us) and clock.from_us[part + 1] <= at:
                 part += 1
             flags = _OFF_GRID if abs((at + clock.ahead_us[part] + half) % grid - half) > OFF_GRID_US else 0
-            pressure, pressure_pa = raw.pressure_mpa[place], MISSING
+            pressure, pressure_pa = raw.pressure_mpa[place], np.int64(MISSING)
             if pressure < _LOWEST_MPA or pressure > _HIGHEST_MPA:
                 flags |= _OUT_OF_RANGE
             elif not np.isnan(pressure):

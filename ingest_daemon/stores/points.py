@@ -179,4 +179,4 @@ def _point_keys(ranks: Ints, ts: pl.Series) -> Ints:
     if (int(ranks.max(initial=0)) + 1) * span > np.iinfo(np.int64).max:
         times = ts.rank("dense").to_numpy().astype(np.int64)
         span = len(times) + 1
-    return ranks * span + times
+    return np.asarray(ranks * span + times)
