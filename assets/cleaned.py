@@ -1,7 +1,7 @@
 """The units of touched days: raw readings of each day and its edges through the kernel, by the engine that the site chose.
 
-    parts, some days × a bucket of meters ──`computed`──▶ intervals, hours, histograms: a file a day and bucket (interval_files.py)
-                                                       ▶ days, last readings ──`make`──▶ marts.duckdb
+    parts, some days × a bucket of meters ──`computed`─▶ intervals, hours, histograms: a file a day and bucket (interval_files.py)
+                                                      ▶ days, last readings ──`make`──▶ marts.duckdb
 
 A part holds the facts of its meters and takes its days in stretches that read the archive once. What comes out depends neither on
 the engine, nor on the number of workers, nor on the cut.

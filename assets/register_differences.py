@@ -35,8 +35,8 @@ def make_months(connection: duckdb.DuckDBPyConnection, months: list[date], zone:
 
 
 def make_years(connection: duckdb.DuckDBPyConnection, years: list[date], zone: ZoneInfo) -> int:
-    """Replace `register_year` of the years: of meters whose register is known on the first and the last day, but not at the end of
-    every month between. Other years are the sum of their months. Gives the rows written.
+    """Replace `register_year` of the years: of meters whose register is known on the first and the last day, but not at the end
+    of every month between. Other years are the sum of their months. Gives the rows written.
     """
     wanted = warehouse.frame(
         connection,

@@ -1,8 +1,9 @@
 """Units of the figures: the raw readings and the facts of a local day become the kernel's arrays, its results become tables.
 
 `unit_interval`, `unit_hour`, `flow_histogram` (compact: one row a meter and day), `unit_day` and `reverse_interval` hold all that
-needs the resolution of intervals; every mart starts from them, or from the views `interval_reading` and `clock_hour`. Volumes are integers of nanolitres (`_nl`), registers of
-microlitres (`_ul`), `NULL` where not known. An hour of which only pressure is known has no `coverage`.
+needs the resolution of intervals; every mart starts from them, or from the views `interval_reading` and `clock_hour`. Volumes are
+integers of nanolitres (`_nl`), registers of microlitres (`_ul`), `NULL` where not known. An hour of which only pressure is known
+has no `coverage`.
 """
 
 from collections.abc import Callable, Iterable

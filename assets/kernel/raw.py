@@ -29,8 +29,8 @@ _REFUSED, _CONFLICT = int(Flag.REFUSED), int(Flag.CONFLICT)
 
 
 class Raw(NamedTuple):
-    """Raw readings by (meter, time), one a (meter, time), of a longer time than a unit's: device times (µs since 1970 UTC), values
-    as the device gave them (NaN where not measured), and whether a later arrival contradicted one."""
+    """Raw readings by (meter, time), one a (meter, time), of a longer time than a unit's: device times (µs since 1970 UTC),
+    values as the device gave them (NaN where not measured), and whether a later arrival contradicted one."""
 
     at_us: Ints
     forward_m3: Floats
@@ -92,8 +92,8 @@ def _find(bounds: Ints, at_us: Ints, first_us: int, last_us: int, found: Window)
 def taken(raw: Raw, within: Window, facts: Facts, clock: Clock) -> tuple[Readings, Ints]:
     """The readings of a window, and the place of each among the raw ones.
 
-    Each has its own flags: off the grid of its meter in local time, pressure or register out of range, contradicted. A register is
-    taken in millionths of a m³: they are exact in binary, so that differences of large registers are, too.
+    Each has its own flags: off the grid of its meter in local time, pressure or register out of range, contradicted. A register
+    is taken in millionths of a m³: they are exact in binary, so that differences of large registers are, too.
     """
     count = int((within.ends - within.begins).sum())
     kinds = (np.int32, np.int64, np.int64, np.int64, np.float64, np.int64, np.int32)
