@@ -112,7 +112,7 @@ class ParquetStore:
             return read_points(lambda: [self], start, end, columns, terminals)
 
     def files(self, first: date, last: date, terminals: Collection[str] | None = None) -> list[str]:
-        """The whole files of the days that can hold readings of these terminals. Raises `FilesMissing`, `StoreAway`, `OSError`."""
+        """The files of the days that can hold readings of these terminals. Raises `FilesMissing`, `StoreAway`, `OSError`."""
         days = sorted({name for folder in (READINGS, COUNTS) for name in self._days(folder, first, last)})
         cells = self._held(days)
         if self._buckets is not None and terminals is not None:

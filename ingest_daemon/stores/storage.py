@@ -50,7 +50,7 @@ class Storage(Protocol):
         ...
 
     def stamp(self, path: str) -> tuple[int, int] | None:
-        """What changes with a file's content; None where the storage answers for every byte itself. Raises `FileNotFoundError`."""
+        """What changes with a file; None where the storage answers for every byte itself. Raises `FileNotFoundError`."""
         ...
 
     def put(self, contents: Mapping[str, Content], *, durable: bool = True) -> None:
@@ -62,7 +62,7 @@ class Storage(Protocol):
         ...
 
     def append(self, path: str, lines: bytes) -> None:
-        """Add whole lines to a log, durable when it returns; what a kill or a full disk tore off a line goes first. One writer."""
+        """Add whole lines to a log, durable when it returns; a line that a kill or a full disk tore goes first. One writer."""
         ...
 
     def tail(self, path: str, offset: int) -> bytes | None:
