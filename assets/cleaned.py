@@ -22,6 +22,7 @@ from assets.workbench import Workbench
 from assets.workers import results
 from ingest_daemon.contract.schema import READING, Reason
 from ingest_daemon.stores import RawStore
+from ingest_daemon.stores.storage import Storage
 
 STRETCH_METER_DAYS = 8_000
 """So many meters × days are read and computed at a time: bounds the memory."""
@@ -73,7 +74,8 @@ def make(bench: Workbench, connection: duckdb.DuckDBPyConnection, touched: Seque
         read += done.readings
         written += done.filed
         written += _write(connection, done)
-    interval_files.show(connection)
+    interval_files.keep(bench.unit_files, touched, {interval_files.WHOLE})
+    interval_files.show(connection, bench.unit_files)
     _keep_latest(bench.store, connection, pl.concat(last), touched)
     return read, written
 
@@ -95,7 +97,7 @@ def computed(bench: Workbench, connection: duckdb.DuckDBPyConnection, touched: S
     meters = spans["meter"].n_unique()
     block = _Block(
         bench.store,
-        bench.site.units,
+        bench.unit_files,
         bench.site.quarantine / f"{Reason.CONFLICT}.jsonl",
         bench.zone,
         bench.max_hole,
@@ -123,7 +125,7 @@ class _Block(NamedTuple):
     """What computing days needs."""
 
     store: RawStore
-    files: Path
+    files: Storage
     conflicts: Path
     zone: ZoneInfo
     max_hole: timedelta
@@ -148,7 +150,7 @@ class _Block(NamedTuple):
                     found[day].append(stretch.unit(day, self.criteria[day], look_back))
             for day, of_day in found.items():
                 tables = units.joined([units.EMPTY, *(unit.tables for unit in of_day)])
-                filed += interval_files.write(self.files, day, tables)
+                filed += interval_files.write(self.files, day, interval_files.WHOLE, tables)
                 for name, parts in kept.items():
                     parts.append(getattr(tables, name))
                 last += [unit.last for unit in of_day]
@@ -185,9 +187,11 @@ def stretches(facts: registry_history.Facts, days: Sequence[date]) -> Iterator[t
 def buckets(store: RawStore, meters: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, list[str] | None]]:
     """The meters cut into buckets for one stretch, with their terminals (None: all).
 
-    By terminals, so that each bucket reads its own part of a sorted file.
+    By the store's own parts and by terminals, so that each bucket reads its own files, and its own part of a sorted one.
     """
-    order = meters.group_by("meter").agg(pl.col("terminal").min()).sort("terminal", "meter")["meter"]
+    firsts = meters.group_by("meter").agg(pl.col("terminal").min())
+    own_part = pl.Series("part", store.buckets_of(firsts["terminal"].to_list()), pl.Int64)
+    order = firsts.with_columns(own_part).sort("part", "terminal", "meter")["meter"]
     if len(order) <= STRETCH_METER_DAYS or not store.cuts_by_terminal:
         yield meters, None
         return

@@ -71,6 +71,10 @@ class ParquetStore:
         self._whole: set[tuple[str, tuple[int, int]]] = set()
         """Files that were found whole, with their stamp: each is looked through once a process."""
 
+    def buckets_of(self, terminals: Sequence[str]) -> list[int]:
+        """See `RawStore.buckets_of`."""
+        return bucket_of(terminals, self._buckets) if self._buckets is not None else [0] * len(terminals)
+
     def write(self, readings: pl.DataFrame) -> pl.DataFrame:
         """See `RawStore.write`. Durable when it returns: files, their folders and the arrival are synced, in this order."""
         good, refused = sift(readings)
@@ -123,12 +127,16 @@ class ParquetStore:
         return files
 
     def scan(self, files: Sequence[str]) -> pl.LazyFrame:
-        """The rows of files of `files`, as they were written."""
-        return self._storage.scan(files)
+        """The rows of files of the archive, one file after the other. Raises `FileNotFoundError`, `StoreAway`."""
+        sources = self._storage.sources(files)
+        self._refuse(
+            [file for file, source in zip(files, sources, strict=True) if isinstance(source, bytes) and not _gives(file, source)]
+        )
+        return pl.scan_parquet(sources, hive_partitioning=False, glob=False)
 
     def unreadable(self, files: Sequence[str]) -> list[str]:
         """Those of the files that are no Parquet file any more, as a person finds them."""
-        return [self._storage.where(file) for file in files if not self._readable(file)]
+        return [self._storage.where(file) for file in files if not _is_parquet(self._storage.read(file))]
 
     def arrivals(self, cursor: str | None) -> Arrivals:
         """See `RawStore.arrivals`. A cursor that is not the end of a line is of another list of arrivals, or this one was lost:
@@ -150,7 +158,7 @@ class ParquetStore:
         found = [NO_SPANS]
         for day in self._days(READINGS, date.min, date.max):
             if files := [file for own in self._cells(day).values() for file in own]:
-                found.append(spans(self._storage.scan(files).select("ts").collect()["ts"]))
+                found.append(spans(self.scan(files).select("ts").collect()["ts"]))
         return pl.concat(found)
 
     def check(self) -> str:
@@ -273,7 +281,7 @@ class ParquetStore:
 
     def _rows(self, files: list[str]) -> pl.DataFrame:
         """The distinct rows of files, in the order of their last writing."""
-        return self._storage.scan(files).collect().unique(keep="last", maintain_order=True)
+        return self.scan(files).collect().unique(keep="last", maintain_order=True)
 
     def _newest(self, files: list[str]) -> list[str]:
         """The newest files, up to one that outweighs all newer ones together: so a row is rewritten a logarithmic number of
@@ -291,25 +299,20 @@ class ParquetStore:
         """Raises `StoreAway` naming the files that are not as they were written."""
         stamps = {file: stamp for file in files if (stamp := self._storage.stamp(file)) is not None}
         looked = {file: (file, stamp) for file, stamp in stamps.items() if (file, stamp) not in self._whole}
-        if bad := [file for file in looked if not self._is_whole(file)]:
+        self._refuse([file for file in looked if not self._is_whole(file)])
+        self._whole.update(looked.values())
+
+    def _refuse(self, bad: Sequence[str]) -> None:
+        if bad:
             raise StoreAway(
                 f"files of the Parquet archive are damaged (their bytes do not give the checksum in their names): "
                 f"{', '.join(map(self._storage.where, bad))}; restore them from a backup, or move them away, remove "
                 f"the file of their day in {self._storage.where(COUNTS)} and run `mainflow journal replay`"
             )
-        self._whole.update(looked.values())
 
     def _is_whole(self, file: str) -> bool:
         """Whether a file gives the checksum in its name; one of before, without one, whether it can be read. Raises `OSError`."""
-        checksum = file.rpartition("/")[2].split(".")[1]
-        return f"{zlib.crc32(self._storage.read(file)):08x}" == checksum if checksum != "parquet" else self._readable(file)
-
-    def _readable(self, file: str) -> bool:
-        try:
-            self._storage.scan([file]).collect()
-        except (pl.exceptions.PolarsError, OSError):
-            return False
-        return True
+        return _gives(file, self._storage.read(file))
 
     @contextmanager
     def _away(self, what: str) -> Iterator[None]:
@@ -365,6 +368,20 @@ def bucket_of(terminals: Iterable[str], buckets: int) -> list[int]:
 def bucket_name(bucket: int) -> str:
     """The folder of a bucket."""
     return f"bucket={bucket:03}"
+
+
+def _gives(file: str, content: bytes) -> bool:
+    """Whether the content of a file gives the checksum in its name; of a file of before, without one, whether it can be read."""
+    checksum = file.rpartition("/")[2].split(".")[1]
+    return f"{zlib.crc32(content):08x}" == checksum if checksum != "parquet" else _is_parquet(content)
+
+
+def _is_parquet(content: bytes) -> bool:
+    try:
+        pl.read_parquet(content)
+    except pl.exceptions.PolarsError:
+        return False
+    return True
 
 
 def _stands_for(file: str) -> tuple[int, int]:

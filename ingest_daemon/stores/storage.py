@@ -8,8 +8,6 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-import polars as pl
-
 from ingest_daemon.contract.files import replace_file, sync_folder, whole_lines
 
 Content: TypeAlias = bytes | memoryview
@@ -29,6 +27,10 @@ class Storage(Protocol):
         """The storage of a folder below."""
         ...
 
+    def exists(self) -> bool:
+        """Whether the root is there: a folder; of an object store the bucket."""
+        ...
+
     def names(self, folder: str) -> list[str]:
         """What lies in a folder, sorted; nothing where there is no folder."""
         ...
@@ -41,8 +43,8 @@ class Storage(Protocol):
         """The content of a file. Raises `FileNotFoundError`."""
         ...
 
-    def scan(self, paths: Sequence[str]) -> pl.LazyFrame:
-        """The rows of Parquet files, one file after the other. Raises `FileNotFoundError`, `PolarsError`; so does collecting."""
+    def sources(self, paths: Sequence[str]) -> list[Path] | list[bytes]:
+        """What a reader of Parquet opens for each of the files: paths, or the contents. Raises `FileNotFoundError`."""
         ...
 
     def sizes(self, paths: Sequence[str]) -> list[int]:
@@ -50,7 +52,7 @@ class Storage(Protocol):
         ...
 
     def stamp(self, path: str) -> tuple[int, int] | None:
-        """What changes with a file; None where the storage answers for every byte itself. Raises `FileNotFoundError`."""
+        """What changes with a file; None where `sources` gives the content. Raises `FileNotFoundError`."""
         ...
 
     def put(self, contents: Mapping[str, Content], *, durable: bool = True) -> None:
@@ -86,6 +88,10 @@ class LocalStorage:
         """See `Storage.at`."""
         return LocalStorage(self._root / folder)
 
+    def exists(self) -> bool:
+        """See `Storage.exists`."""
+        return self._root.is_dir()
+
     def names(self, folder: str) -> list[str]:
         """See `Storage.names`."""
         try:
@@ -109,9 +115,9 @@ class LocalStorage:
         """See `Storage.read`."""
         return (self._root / path).read_bytes()
 
-    def scan(self, paths: Sequence[str]) -> pl.LazyFrame:
-        """See `Storage.scan`."""
-        return pl.scan_parquet([self._root / path for path in paths], hive_partitioning=False, glob=False)
+    def sources(self, paths: Sequence[str]) -> list[Path]:
+        """See `Storage.sources`."""
+        return [self._root / path for path in paths]
 
     def sizes(self, paths: Sequence[str]) -> list[int]:
         """See `Storage.sizes`."""

@@ -178,7 +178,7 @@ def test_a_mart_that_got_other_columns_is_made_anew_with_all_its_history(tmp_pat
 def test_intervals_are_made_again_for(case: str, tmp_path: Path) -> None:
     bench, before = computed(tmp_path / "site", 3)
     if case.startswith("files"):
-        for file in bench.site.units.glob("*/unit_interval.parquet"):
+        for file in bench.site.units.glob("*/*/unit_interval.parquet"):
             pl.read_parquet(file, hive_partitioning=False).with_columns(once_known=pl.lit(1)).write_parquet(file)
         of_another_formula(bench.site.marts, "interval_reading")
     else:

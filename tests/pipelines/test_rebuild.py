@@ -52,7 +52,7 @@ def test_a_warehouse_is_told_and_rebuilt_that_is(case: str, tmp_path: Path) -> N
 @pytest.mark.usefixtures("few_tables")
 def test_a_file_of_intervals_that_is_spoilt_is_told(tmp_path: Path) -> None:
     bench, before = computed(tmp_path / "site", 3)
-    file = sorted(bench.site.units.glob("*/unit_interval.parquet"))[1]
+    file = sorted(bench.site.units.glob("*/*/unit_interval.parquet"))[1]
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(WarehouseBroken, match="mainflow rebuild --site"), warehouse.opened(bench.site.marts, "UTC") as connection:
         connection.execute("select sum(len(flags)) from unit_interval").fetchall()
