@@ -13,6 +13,8 @@ from ingest_daemon.stores.storage import Storage
 def register(connection: duckdb.DuckDBPyConnection, files: Storage) -> str:
     """Let the connection read the files; gives what their paths begin with in SQL, but for a slash."""
     assert isinstance(files, ObjectStorage)
+    if _Objects.protocol in connection.list_filesystems():
+        connection.unregister_filesystem(_Objects.protocol)
     connection.register_filesystem(_Objects(files))
     return f"{_Objects.protocol}:/"
 

@@ -128,6 +128,8 @@ class LakeStore:
                     f"this one is {own['site']}): give each daemon a [store] share of its own; where this site takes the other's "
                     f"place, delete {self._storage.where(self._member(self._share))}"
                 )
+            for name in self._members() if member is None else ():  # a new share must not follow a number that was changed
+                self._checked(name, self._json(self._member(name)))
             self._is_member = member is not None
             self._opened[self._share] = self._checked(self._share, member)
         return self._opened[self._share]
@@ -137,9 +139,8 @@ class LakeStore:
 
     def _shares(self) -> dict[str, ParquetStore]:
         """All shares by name. Raises `FilesMissing` naming those that are not there any more."""
-        members = [name.removesuffix(".json") for name in self._storage.names(MEMBERS) if name.endswith(".json")]
         there = self._storage.names(SHARES)
-        if lost := sorted({*members} - {*there}):
+        if lost := sorted({*self._members()} - {*there}):
             raise FilesMissing(
                 f"shares of the lake are missing: {', '.join(self._storage.where(f'{SHARES}/{name}') for name in lost)}; restore "
                 f"them from a backup; where there is none, delete their files in {self._storage.where(MEMBERS)} and run "
@@ -149,6 +150,10 @@ class LakeStore:
             if name not in self._opened:
                 self._opened[name] = self._checked(name, self._json(self._member(name)))
         return {name: self._opened[name] for name in there}
+
+    def _members(self) -> list[str]:
+        """The names of all shares that were ever written."""
+        return [name.removesuffix(".json") for name in self._storage.names(MEMBERS) if name.endswith(".json")]
 
     def _checked(self, name: str, member: Any) -> ParquetStore:
         """A share. Raises `StoreAway` where its daemon cuts by another number of buckets: who asked for some terminals would

@@ -2,13 +2,15 @@
 
 import re
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from ingest_daemon.contract.settings import SettingError, section, setting
 
 S3 = "s3://"
 SHARE = re.compile("[a-z0-9][a-z0-9._-]{0,62}")
 BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/?*#%\s]+)*")
+
+FOLDER = re.compile(r"/[^,?*\[\]\x00-\x1f]+")
+"""A path that DuckDB takes for one file."""
 
 
 @section("store")
@@ -41,7 +43,7 @@ class StoreSettings:
     def __post_init__(self) -> None:
         if self.kind != "lake":
             return
-        if not (BUCKET.fullmatch(self.lake) if self.lake.startswith(S3) else PurePosixPath(self.lake).is_absolute()):
+        if not (BUCKET if self.lake.startswith(S3) else FOLDER).fullmatch(self.lake):
             raise SettingError(
                 f"[store] lake = {self.lake!r}: expected the whole path of a folder, as /srv/lake, or s3://bucket/prefix"
             )

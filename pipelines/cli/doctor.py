@@ -211,7 +211,7 @@ def _archive(settings: Settings) -> Iterator[Finding]:
         "归档文件 / archive files",
         not damaged,
         f"damaged: {', '.join(damaged)}" if damaged else "every checksum is right",
-        "restore them from a backup, or move them away, remove their day in counts/ beside readings/ and run `mainflow journal replay`",
+        "restore them from a backup, or move them away, remove their day in counts/ and run `mainflow journal replay`",
     )
 
 
