@@ -7,14 +7,15 @@ a log is a row of objects, each named by the offset at which it begins:
                           0000000000065520    the newest is replaced with each line, until it is full
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from pyarrow import fs
 
+from ingest_daemon.stores import StoreAway
 from ingest_daemon.stores.storage import Content
 
 CONNECT_S, ANSWER_S = 5.0, 60.0
@@ -59,30 +60,16 @@ class ObjectFile(NamedTuple):
 class ObjectStorage:
     """The objects of a bucket whose names begin with a prefix. `root`: bucket and prefix, with slashes between."""
 
-    def __init__(self, root: str, access: Access) -> None:
+    def __init__(self, root: str, access: Access, objects: fs.S3FileSystem | None = None) -> None:
+        """`objects`: the client that others use, too."""
         self._root = root.strip("/")
         self._access = access
         self._ends: dict[str, tuple[int, bytes]] = {}
         """Of each log offset and content of the newest object, as it is for certain."""
-        self._open()
+        self._objects = objects or _client(access)
 
-    def _open(self) -> None:
-        given = {"endpoint_override": self._access.endpoint, "region": self._access.region}
-        if self._access.key_id:
-            given |= {"access_key": self._access.key_id, "secret_key": self._access.secret}
-        self._objects = fs.S3FileSystem(
-            **{name: value for name, value in given.items() if value},
-            connect_timeout=CONNECT_S,
-            request_timeout=ANSWER_S,
-            retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=TRIES),
-        )
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_root": self._root, "_access": self._access, "_ends": {}}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._open()
+    def __reduce__(self) -> tuple[type["ObjectStorage"], tuple[str, Access]]:
+        return ObjectStorage, (self._root, self._access)
 
     def where(self, path: str = "") -> str:
         """See `Storage.where`."""
@@ -90,11 +77,12 @@ class ObjectStorage:
 
     def at(self, folder: str) -> "ObjectStorage":
         """See `Storage.at`."""
-        return ObjectStorage(self._full(folder), self._access)
+        return ObjectStorage(self._full(folder), self._access, self._objects)
 
     def exists(self) -> bool:
         """See `Storage.exists`."""
-        (bucket,) = self._objects.get_file_info([self._root.partition("/")[0]])
+        with self._answering():
+            (bucket,) = self._objects.get_file_info([self._root.partition("/")[0]])
         return bucket.type is not fs.FileType.NotFound
 
     def names(self, folder: str) -> list[str]:
@@ -112,14 +100,15 @@ class ObjectStorage:
         return [ObjectFile(info.path[cut:], info.size, info.mtime) for info in listed if info.type is fs.FileType.File]
 
     def _listed(self, folder: str, *, recursive: bool) -> list[fs.FileInfo]:
-        found: list[fs.FileInfo] = self._objects.get_file_info(
-            fs.FileSelector(self._full(folder), allow_not_found=True, recursive=recursive)
-        )
+        with self._answering():
+            found: list[fs.FileInfo] = self._objects.get_file_info(
+                fs.FileSelector(self._full(folder), allow_not_found=True, recursive=recursive)
+            )
         return found
 
     def read(self, path: str) -> bytes:
         """See `Storage.read`."""
-        with self._objects.open_input_file(self._full(path)) as file:
+        with self._answering(), self._objects.open_input_file(self._full(path)) as file:
             content: bytes = file.read()
         return content
 
@@ -129,7 +118,8 @@ class ObjectStorage:
 
     def sizes(self, paths: Sequence[str]) -> list[int]:
         """See `Storage.sizes`."""
-        found = self._objects.get_file_info([self._full(path) for path in paths])
+        with self._answering():
+            found = self._objects.get_file_info([self._full(path) for path in paths])
         if gone := [info.path for info in found if info.type is not fs.FileType.File]:
             raise FileNotFoundError(f"no object s3://{gone[0]}")
         return [info.size for info in found]
@@ -144,21 +134,22 @@ class ObjectStorage:
 
     def _put(self, item: tuple[str, Content]) -> None:
         path, content = item
-        file = self._objects.open_output_stream(self._full(path))
-        try:
-            file.write(content)
-        except BaseException:
-            with suppress(OSError):  # closing would make an object of what was sent
-                file.abort()
-            raise
-        file.close()
+        with self._answering():
+            file = self._objects.open_output_stream(self._full(path))
+            try:
+                file.write(content)
+            except BaseException:
+                with suppress(OSError):  # closing would make an object of what was sent
+                    file.abort()
+                raise
+            file.close()
 
     def delete(self, paths: Collection[str]) -> None:
         """See `Storage.delete`."""
         _each(self._delete, paths)
 
     def _delete(self, path: str) -> None:
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), self._answering():
             self._objects.delete_file(self._full(path))
 
     def append(self, path: str, lines: bytes) -> None:
@@ -190,6 +181,29 @@ class ObjectStorage:
 
     def _full(self, path: str) -> str:
         return f"{self._root}/{path}".rstrip("/")
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Raise `StoreAway` where there is no answer, or a refusal, but for an object that is not there."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            place = f"{self.where()} at {self._access.endpoint}" if self._access.endpoint else self.where()
+            raise StoreAway(f"the object store {place} cannot be used: {error}") from error
+
+
+def _client(access: Access) -> fs.S3FileSystem:
+    given = {"endpoint_override": access.endpoint, "region": access.region}
+    if access.key_id:
+        given |= {"access_key": access.key_id, "secret_key": access.secret}
+    return fs.S3FileSystem(
+        **{name: value for name, value in given.items() if value},
+        connect_timeout=CONNECT_S,
+        request_timeout=ANSWER_S,
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=TRIES),
+    )
 
 
 def _log_object(path: str, start: int) -> str:

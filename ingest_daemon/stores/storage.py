@@ -16,7 +16,7 @@ Content: TypeAlias = bytes | memoryview
 class Storage(Protocol):
     """Files below one root, by relative paths with slashes. Another process, on another machine, can open it: it is pickled.
 
-    Every function raises `OSError` where the place does not answer.
+    Every function raises `OSError`, or `StoreAway` where an object store does not answer or refuses.
     """
 
     def where(self, path: str = "") -> str:

@@ -13,6 +13,7 @@ from ingest_daemon.contract.registry_files import FILES
 from ingest_daemon.contract.site import Site
 from ingest_daemon.stores import open_lake, open_store
 from ingest_daemon.stores.settings import StoreSettings
+from pipelines.cli.options import AWAY
 from pipelines.runs.run import run_touched
 from tests.assets.test_kernel import SHANGHAI, fleet
 from tests.assets.test_same_tables import HOLE, stored
@@ -23,7 +24,6 @@ from tests.site_helpers import TERMINAL
 
 SHARED = TERMINALS[:3]
 HOURS = 60
-AWAY = 75
 
 
 def site_of(root: Path, more: str = "") -> Site:
