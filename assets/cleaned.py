@@ -1,14 +1,18 @@
-"""The units of touched days: raw readings of each day and its edges through the kernel, by worker processes or in this one.
+"""The units of touched days: raw readings of each day and its edges through the kernel, by the engine that the site chose.
 
-    blocks of days ──`computed`, each in one worker──▶ intervals, histograms: a file a day (interval_files.py)
-                                                     ▶ hours, days, last readings ──`make`──▶ marts.duckdb
+    parts, some days × a bucket of meters ──`computed`──▶ intervals, histograms: a file a day and bucket (interval_files.py)
+                                                       ▶ hours, days, last readings ──`make`──▶ marts.duckdb
 
-A block takes its days in stretches that read the archive once. What comes out does not depend on how many workers there are.
+A part holds the facts of its meters and takes its days in stretches that read the archive once. What comes out depends neither on
+the engine, nor on the number of workers, nor on the cut.
 """
 
 import math
+import socket
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -18,20 +22,20 @@ import polars as pl
 import pyarrow as pa
 
 from assets import calendar, interval_files, ledgers, registry_history, rules, units, warehouse
+from assets.engines import LOCAL
 from assets.workbench import Workbench
-from assets.workers import results
 from ingest_daemon.contract.schema import READING, Reason
-from ingest_daemon.stores import RawStore
+from ingest_daemon.stores import RawStore, StoreAway
 from ingest_daemon.stores.storage import Storage
 
 STRETCH_METER_DAYS = 8_000
 """So many meters × days are read and computed at a time: bounds the memory."""
 
-BUCKETS = 4
-"""A day is read in so many parts at most: what came today is not sorted by terminal yet, so each part reads all of it."""
+BUCKET_METERS = 8_000
+"""A part has at most so many meters, where the store can read some terminals apart."""
 
-BLOCK_METER_DAYS, BLOCK_DAYS = 20_000, 16
-"""A block has about so many meters × days, and at most so many days."""
+PART_METER_DAYS, PART_DAYS = 20_000, 16
+"""A part has about so many meters × days, and at most so many days."""
 
 WRITE_MEMORY = "300MB"
 """Of DuckDB while units are written; what does not fit lies beside the warehouse for that time."""
@@ -51,11 +55,30 @@ LATEST: dict[str, pl.DataType] = {name: dtype for name, dtype in units.LAST.item
 """The last reading of each meter as the device gave it, and its last pressure that can be believed."""
 
 
-class Done(NamedTuple):
-    """What a block gives: its days' rows of `KEPT_TABLES`, the last reading of each meter in it (`units.LAST`), the numbers of
-    readings read and of rows in files."""
+class Part(NamedTuple):
+    """What a worker computes at a time: consecutive days of a bucket of meters, with the history of their facts."""
 
-    days: Sequence[date]
+    days: list[date]
+    bucket: int
+    buckets: int
+    spans: pl.DataFrame
+
+    @property
+    def name(self) -> str:
+        """Of the bucket among those of its days."""
+        return f"{self.bucket:03}-of-{self.buckets:03}"
+
+    def terminals(self, meters: pl.DataFrame) -> list[str] | None:
+        """The terminals to read for some of the meters; None: all."""
+        return meters["terminal"].unique().to_list() if self.buckets > 1 else None
+
+
+class Done(NamedTuple):
+    """What a part gives: its rows of `KEPT_TABLES`, the last reading of each meter in it (`LATEST`), the numbers of readings read
+    and of rows in files."""
+
+    days: list[date]
+    name: str
     rows: dict[str, pa.Table]
     last: pl.DataFrame
     readings: int
@@ -68,51 +91,79 @@ def make(bench: Workbench, connection: duckdb.DuckDBPyConnection, touched: Seque
     Raises `StoreAway`, `WorkerEnded`.
     """
     read = written = 0
-    last = [pl.DataFrame(schema=units.LAST)]
-    for done in computed(bench, connection, touched):
-        last.append(done.last)
-        read += done.readings
-        written += done.filed
-        written += _write(connection, done)
-    interval_files.keep(bench.unit_files, touched, {interval_files.WHOLE})
+    last = [pl.DataFrame(schema=LATEST)]
+    for days, parts in groupby(computed(bench, connection, touched), attrgetter("days")):
+        names = set()
+        with warehouse.transaction(connection):  # a day has the rows of all its buckets, or those of before
+            for table in KEPT_TABLES:
+                connection.execute(f"delete from {table} where day in (select unnest(?::date[]))", [days]).fetchall()
+            for done in parts:
+                names.add(done.name)
+                last.append(done.last)
+                read += done.readings
+                written += done.filed + _write(connection, done)
+            interval_files.keep(bench.unit_files, days, names)
     interval_files.show(connection, bench.unit_files)
-    _keep_latest(bench.store, connection, pl.concat(last), touched)
+    _keep_latest(connection, pl.concat(last), touched)
     return read, written
 
 
 def _write(connection: duckdb.DuckDBPyConnection, done: Done) -> int:
-    """Replace the rows of the block's days in the warehouse; gives the rows written."""
+    """Add the rows of a part to the warehouse; gives their number."""
     connection.execute("set threads = 1").fetchall()  # several insert no faster, and cost a fifth more
     connection.execute(f"set memory_limit = '{WRITE_MEMORY}'").fetchall()  # or it keeps all that was written until the run ends
     try:
-        return sum(warehouse.replace_rows(connection, name, rows, "day", done.days) for name, rows in done.rows.items())
+        for name, rows in done.rows.items():
+            warehouse.append(connection, name, rows)
     finally:
         connection.execute("reset threads").fetchall()
         connection.execute("reset memory_limit").fetchall()
+    return sum(rows.num_rows for rows in done.rows.values())
 
 
 def computed(bench: Workbench, connection: duckdb.DuckDBPyConnection, touched: Sequence[date]) -> Iterator[Done]:
-    """The results of the days, some at a time; their intervals are in files. Raises `StoreAway`, `WorkerEnded`."""
-    spans = warehouse.frame(connection, "select * from registry.span")
-    meters = spans["meter"].n_unique()
-    block = _Block(
+    """The results of the days by their parts; their intervals are in files. Raises `StoreAway`, `WorkerEnded`."""
+    bench.unit_files.make_root()
+    work = Work(
         bench.store,
         bench.unit_files,
-        bench.site.quarantine / f"{Reason.CONFLICT}.jsonl",
         bench.zone,
         bench.max_hole,
-        registry_history.Facts(spans, bench.zone, bench.max_hole),
         warehouse.frame(connection, "select * from registry.replacements"),
+        _conflicts(bench.site.quarantine / f"{Reason.CONFLICT}.jsonl"),
         {day: units.Criteria(*values) for day, values in rules.values(connection, units.CRITERIA, touched).items()},
     )
+    ((meters,),) = connection.execute("select count(distinct meter) from registry.span").fetchall()
     is_much = meters * len(touched) >= SHARED_METER_DAYS or len(touched) >= SHARED_DAYS
-    workers = bench.workers if is_much else 1
-    return results(block.compute, blocks(touched, meters), workers)
+    engine = bench.engine if is_much else LOCAL
+    return engine.results(work.compute, parts(bench.store, connection, touched))
+
+
+def parts(store: RawStore, connection: duckdb.DuckDBPyConnection, touched: Sequence[date]) -> Iterator[Part]:
+    """The days and the fleet cut into parts, those of the same days one after another.
+
+    Meters go to buckets by the store's own part of their first terminal, and by that: a bucket reads its own files, and its own
+    part of a sorted one.
+    """
+    firsts = warehouse.frame(connection, "select meter, min(terminal) as terminal from registry.span group by meter")
+    own_part = pl.Series("part", store.buckets_of(firsts["terminal"].to_list()), pl.Int64)
+    meters = firsts.with_columns(own_part).sort("part", "terminal", "meter")
+    buckets = max(1, math.ceil(meters.height / BUCKET_METERS)) if store.cuts_by_terminal else 1
+    numbered = meters.select("meter", bucket=pl.int_range(pl.len()) * buckets // max(1, meters.height))
+    with warehouse.registered(connection, "incoming", numbered):
+        connection.execute(
+            "create or replace temp table fleet as select * from registry.span join incoming using (meter) order by bucket, meter"
+        ).fetchall()
+    for days in blocks(touched, math.ceil(meters.height / buckets)):
+        for bucket in range(buckets):
+            spans = warehouse.frame(connection, f"select * exclude (bucket) from fleet where bucket = {bucket}")
+            yield Part(days, bucket, buckets, spans)
+    connection.execute("drop table fleet").fetchall()
 
 
 def blocks(days: Sequence[date], meters: int) -> list[list[date]]:
     """Consecutive days, some at a time, as many in each block of a run as can be."""
-    most = max(1, min(BLOCK_DAYS, BLOCK_METER_DAYS // max(1, meters)))
+    most = max(1, min(PART_DAYS, PART_METER_DAYS // max(1, meters)))
     blocks = []
     for first, last in calendar.runs(days):
         run = calendar.days_between(first, last)
@@ -121,41 +172,43 @@ def blocks(days: Sequence[date], meters: int) -> list[list[date]]:
     return blocks
 
 
-class _Block(NamedTuple):
-    """What computing days needs."""
+class Work(NamedTuple):
+    """What computing any part needs."""
 
     store: RawStore
     files: Storage
-    conflicts: Path
     zone: ZoneInfo
     max_hole: timedelta
-    facts: registry_history.Facts
     replacements: pl.DataFrame
+    conflicts: pl.DataFrame
     criteria: dict[date, units.Criteria]
 
-    def compute(self, days: Sequence[date]) -> Done:
-        """Every unit of consecutive days. Raises `StoreAway`."""
+    def compute(self, part: Part) -> Done:
+        """The units of the part. Done twice, it gives the same. Raises `StoreAway`."""
+        if not self.files.exists():  # a machine without the readings would compute holes
+            place = self.files.where()
+            raise StoreAway(
+                f"{socket.gethostname()} does not see {place}: a worker needs the site's folder, or the lake, at this path"
+            )
+        days = part.days
         kept = {name: [getattr(units.EMPTY, name)] for name in KEPT_TABLES}
         last, read, filed = [pl.DataFrame(schema=units.LAST)], 0, 0
-        look_back = _LookBack(self, calendar.midnight(days[-1], self.zone))
-        conflicts = self._conflicts(self._window(days[0])[0], self._window(days[-1])[1])
-        for own_days, meters in stretches(self.facts, days):
+        look_back = _LookBack(self.store, calendar.midnight(days[-1], self.zone))
+        is_near = pl.col("ts").is_between(self._window(days[0])[0], self._window(days[-1])[1])
+        conflicts = self.conflicts.filter(is_near)
+        for own_days, meters in stretches(registry_history.Facts(part.spans, self.zone, self.max_hole), days):
             first, end = self._window(own_days[0])[0], self._window(own_days[-1])[1]
-            found: dict[date, list[units.Unit]] = {day: [] for day in own_days}
-            for own, terminals in buckets(self.store, meters):
-                readings = self.store.read(first, end, columns=units.COLUMNS, terminals=terminals)
-                read += readings.height
-                stretch = units.Stretch(readings, own, self.replacements, conflicts, self.zone, self.max_hole)
-                for day in own_days:
-                    found[day].append(stretch.unit(day, self.criteria[day], look_back))
-            for day, of_day in found.items():
-                tables = units.joined([units.EMPTY, *(unit.tables for unit in of_day)])
-                filed += interval_files.write(self.files, day, interval_files.WHOLE, tables)
-                for name, parts in kept.items():
-                    parts.append(getattr(tables, name))
-                last += [unit.last for unit in of_day]
-        rows = {name: pa.concat_tables(parts) for name, parts in kept.items()}
-        return Done(days, rows, _later(pl.concat(last)), read, filed)
+            readings = self.store.read(first, end, columns=units.COLUMNS, terminals=part.terminals(meters))
+            read += readings.height
+            stretch = units.Stretch(readings, meters, self.replacements, conflicts, self.zone, self.max_hole)
+            for day in own_days:
+                unit = stretch.unit(day, self.criteria[day], look_back)
+                filed += interval_files.write(self.files, day, part.name, unit.tables)
+                last.append(unit.last)
+                for name, tables in kept.items():
+                    tables.append(getattr(unit.tables, name))
+        rows = {name: pa.concat_tables(tables) for name, tables in kept.items()}
+        return Done(days, part.name, rows, _with_origin(self.store, _later(pl.concat(last))), read, filed)
 
     def _window(self, day: date) -> tuple[datetime, datetime]:
         """The day and the longest hole to either side."""
@@ -164,11 +217,11 @@ class _Block(NamedTuple):
             calendar.midnight(day + timedelta(days=1), self.zone) + self.max_hole,
         )
 
-    def _conflicts(self, start: datetime, end: datetime) -> pl.DataFrame:
-        """Times of readings that a later arrival contradicted: `terminal`, `ts`."""
-        lines = ledgers.lines(self.conflicts, {"terminal": pl.String(), "ts": pl.String()})
-        times = lines.select("terminal", ts=pl.col("ts").str.to_datetime(time_unit="us", time_zone="UTC", strict=False))
-        return times.filter(pl.col("ts").is_between(start, end))
+
+def _conflicts(path: Path) -> pl.DataFrame:
+    """Times of readings that a later arrival contradicted: `terminal`, `ts`."""
+    lines = ledgers.lines(path, {"terminal": pl.String(), "ts": pl.String()})
+    return lines.select("terminal", ts=pl.col("ts").str.to_datetime(time_unit="us", time_zone="UTC", strict=False))
 
 
 def stretches(facts: registry_history.Facts, days: Sequence[date]) -> Iterator[tuple[list[date], pl.DataFrame]]:
@@ -184,31 +237,14 @@ def stretches(facts: registry_history.Facts, days: Sequence[date]) -> Iterator[t
     yield stretch, held
 
 
-def buckets(store: RawStore, meters: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, list[str] | None]]:
-    """The meters cut into buckets for one stretch, with their terminals (None: all).
-
-    By the store's own parts and by terminals, so that each bucket reads its own files, and its own part of a sorted one.
-    """
-    firsts = meters.group_by("meter").agg(pl.col("terminal").min())
-    own_part = pl.Series("part", store.buckets_of(firsts["terminal"].to_list()), pl.Int64)
-    order = firsts.with_columns(own_part).sort("part", "terminal", "meter")["meter"]
-    if len(order) <= STRETCH_METER_DAYS or not store.cuts_by_terminal:
-        yield meters, None
-        return
-    size = math.ceil(len(order) / min(BUCKETS, math.ceil(len(order) / STRETCH_METER_DAYS)))
-    for start in range(0, len(order), size):
-        own = meters.filter(pl.col("meter").is_in(order.slice(start, size).implode()))
-        yield own, own["terminal"].unique().to_list()
-
-
 class _LookBack:
-    """Readings of terminals before a day of a block (`units.LookBack`); each terminal is read once a block.
+    """Readings of terminals before a day of a part (`units.LookBack`); each terminal is read once a part.
 
     A register that stands at 0 is looked up on every day.
     """
 
-    def __init__(self, block: _Block, until: datetime) -> None:
-        self._block, self._until = block, until
+    def __init__(self, store: RawStore, until: datetime) -> None:
+        self._store, self._until = store, until
         self._start: datetime | None = None
         self._known: set[str] = set()
         self._readings = pl.DataFrame(schema={name: READING[name] for name in units.COLUMNS})
@@ -216,7 +252,7 @@ class _LookBack:
     def __call__(self, terminals: list[str], start: datetime, end: datetime) -> pl.DataFrame:
         if new := set(terminals) - self._known:
             self._start = self._start or start
-            found = self._block.store.read(self._start, self._until, columns=units.COLUMNS, terminals=new)
+            found = self._store.read(self._start, self._until, columns=units.COLUMNS, terminals=new)
             self._readings = pl.concat([self._readings, found])
             self._known |= new
         return self._readings.filter(pl.col("terminal").is_in(terminals) & pl.col("ts").is_between(start, end))
@@ -236,23 +272,24 @@ def _later(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _keep_latest(store: RawStore, connection: duckdb.DuckDBPyConnection, last: pl.DataFrame, days: Sequence[date]) -> None:
+def _keep_latest(connection: duckdb.DuckDBPyConnection, last: pl.DataFrame, days: Sequence[date]) -> None:
     """Merge the days' last readings into `latest_reading`: one row a meter, the greatest event time wins; pressure likewise."""
     known = connection.sql("select * from latest_reading").pl()
     known = known.filter(~pl.col("day").is_in(list(days))).cast(LATEST)
-    last = _with_origin(store, _later(last))
-    merged = _later(pl.concat([known, last.select(*LATEST)]))
-    warehouse.replace_all(connection, "latest_reading", merged)
+    warehouse.replace_all(connection, "latest_reading", _later(pl.concat([known, last])))
 
 
 def _with_origin(store: RawStore, last: pl.DataFrame) -> pl.DataFrame:
-    """Last readings with the columns that were not read for figures; a UTC day at a time."""
+    """Last readings with the columns that were not read for figures (`LATEST`); a UTC day at a time."""
     points = last.group_by(pl.col("reading_at").dt.date(), maintain_order=True).agg(
-        first=pl.col("reading_at").min(), last=pl.col("reading_at").max()
+        "terminal", first=pl.col("reading_at").min(), last=pl.col("reading_at").max()
     )
     wanted = ["terminal", "ts", *LAST_ORIGIN]
     found = [pl.DataFrame(schema={name: READING[name] for name in wanted})]
     keys = last.select("terminal", ts="reading_at")
-    for first, end in points.select("first", "last").iter_rows():
-        found.append(store.read(first, end, columns=wanted).join(keys, on=["terminal", "ts"], how="semi"))
-    return last.join(pl.concat(found), left_on=["terminal", "reading_at"], right_on=["terminal", "ts"], how="left")
+    for terminals, first, end in points.select("terminal", "first", "last").iter_rows():
+        read = store.read(first, end, columns=wanted, terminals=terminals)
+        found.append(read.join(keys, on=["terminal", "ts"], how="semi"))
+    origin = pl.concat(found)
+    joined = last.join(origin, left_on=["terminal", "reading_at"], right_on=["terminal", "ts"], how="left")
+    return joined.select(*LATEST)

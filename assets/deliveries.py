@@ -5,6 +5,8 @@ One pass over the raw readings of a day at a time, by meters as units assign the
 
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
+from itertools import groupby
+from operator import attrgetter
 
 import duckdb
 import polars as pl
@@ -51,22 +53,21 @@ FIGURES = (
 
 def make(bench: Workbench, connection: duckdb.DuckDBPyConnection, touched: Sequence[date]) -> int:
     """Replace `delivery_day` of the days. Gives the rows written. Raises `StoreAway`."""
-    facts = registry_history.Facts(warehouse.frame(connection, "select * from registry.span"), bench.zone, bench.max_hole)
     written = 0
-    for days in cleaned.blocks(touched, 1):
-        parts = [part for own, meters in cleaned.stretches(facts, days) for part in _of_days(bench, meters, own)]
-        rows = pl.concat([pl.DataFrame(schema=DELIVERY_DAY), *parts]).sort("day", maintain_order=True)
+    for days, parts in groupby(cleaned.parts(bench.store, connection, touched), attrgetter("days")):
+        found = [rows for part in parts for rows in _of_part(bench, part)]
+        rows = pl.concat([pl.DataFrame(schema=DELIVERY_DAY), *found]).sort("day", maintain_order=True)
         written += warehouse.replace_rows(connection, "delivery_day", rows, "day", days)
     return written
 
 
-def _of_days(bench: Workbench, meters: pl.DataFrame, days: Sequence[date]) -> Iterator[pl.DataFrame]:
-    """The rows of consecutive days, a bucket of meters at a time. A reading at midnight closes the day before."""
-    start, end = calendar.midnight(days[0], bench.zone), calendar.midnight(days[-1] + timedelta(days=1), bench.zone)
+def _of_part(bench: Workbench, part: cleaned.Part) -> Iterator[pl.DataFrame]:
+    """The rows of a part. A reading at midnight closes the day before."""
     day = (pl.col("ts") - calendar.TICK).dt.convert_time_zone(bench.zone.key).dt.date().alias("day")
-    for own, terminals in cleaned.buckets(bench.store, meters):
-        names = own["meter"].unique().sort()
-        readings = bench.store.read(start + calendar.TICK, end, columns=COLUMNS, terminals=terminals)
-        rows = units.assigned(readings, own, {meter: place for place, meter in enumerate(names)})
+    for days, meters in cleaned.stretches(registry_history.Facts(part.spans, bench.zone, bench.max_hole), part.days):
+        start, end = calendar.midnight(days[0], bench.zone), calendar.midnight(days[-1] + timedelta(days=1), bench.zone)
+        names = meters["meter"].unique().sort()
+        readings = bench.store.read(start + calendar.TICK, end, columns=COLUMNS, terminals=part.terminals(meters))
+        rows = units.assigned(readings, meters, {meter: place for place, meter in enumerate(names)})
         found = rows.frame.with_columns(place=pl.Series(rows.meter)).group_by("place", day, maintain_order=True).agg(*FIGURES)
         yield found.select(names.gather(found["place"]).alias("meter"), *list(DELIVERY_DAY)[1:])

@@ -16,11 +16,11 @@ import polars as pl
 import psycopg
 
 from assets import billing, quality, reports, tables
+from assets.engines import WorkerEnded
 from assets.quality import Finding
 from assets.tables import Made, Step
 from assets.warehouse import WarehouseBusy, columns_of, has_table
 from assets.workbench import Workbench
-from assets.workers import WorkerEnded
 from ingest_daemon.contract.headers import SQL
 from ingest_daemon.contract.registry_files import RegistryError
 from ingest_daemon.contract.secrets import without_secrets

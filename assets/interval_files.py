@@ -22,9 +22,6 @@ from assets.units import EMPTY, Tables
 from ingest_daemon.contract.files import parquet_bytes
 from ingest_daemon.stores.storage import LocalStorage, Storage
 
-WHOLE = "000-of-001"
-"""The bucket of a day that is not cut."""
-
 NAMES = ("unit_interval", "flow_histogram")
 
 ROW_GROUP = 4_096

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
+from assets.engines import LOCAL, Engine
 from assets.publication import INTERVAL_DAYS
 from ingest_daemon.contract.site import Site
 from ingest_daemon.stores import RawStore
@@ -17,8 +18,7 @@ class Workbench:
 
     `serving_dsn` gives the connection string of the PostgreSQL to publish to, None where the site serves nothing;
     `interval_days` are the days of intervals that it keeps; `billing` is the ODBC connection string, empty where there is no
-    billing system; `workers` are the processes that may compute many days at once; `lake_units` is where a
-    lake has the intervals.
+    billing system; `engine` computes many days at once; `lake_units` is where a lake has the intervals.
     """
 
     site: Site
@@ -31,7 +31,7 @@ class Workbench:
     billing_overlap_days: int
     language: str = "zh"
     interval_days: int = INTERVAL_DAYS
-    workers: int = 1
+    engine: Engine = LOCAL
     lake_units: Storage | None = None
 
     @property

@@ -1,4 +1,4 @@
-"""What the figures cost (P7 to P10): the kernel against a bare scan, DuckDB and pandas; memory, late days, workers.
+"""What the figures cost (P7 to P10): the kernel against a bare scan, DuckDB and pandas; memory, late days, engines.
 
 Each measurement is a process of its own: `python -m benchmarks.figures_cost` with a `Task` as JSON, which prints a `Used`.
 """
@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 MONTH = 31
 SIZES = (2_000, 20_000, 200_000)
+REGION = 1_000_000
 HISTORY = 400
 LATE_DAY = 200
 
@@ -41,16 +43,18 @@ class Task(NamedTuple):
     meters: int
     first: int
     days: int
+    engine: str = "local"
     workers: int = 1
 
 
 class Used(NamedTuple):
-    """CPU and wall seconds, most memory (MB; of the largest process), readings read."""
+    """CPU and wall seconds, most memory (MB; of the largest process), readings read; wall seconds until workers are ready."""
 
     cpu_s: float
     wall_s: float
     rss_mb: float
     readings: int
+    start_s: float = 0.0
 
 
 def kernel(run: Run) -> list[Figure]:
@@ -121,30 +125,55 @@ def late_day(run: Run) -> list[Figure]:
     ]
 
 
-def workers(run: Run) -> list[Figure]:
-    """P10: two worker processes against one, without and with the writing of the tables."""
+def region(run: Run) -> list[Figure]:
+    """P8: a day of 200,000 and of 1,000,000 meters: CPU in bare scans against that of 20,000, and memory."""
+    cost: dict[int, list[float]] = {run.sized(meters): [] for meters in (SIZES[1], SIZES[2], REGION)}
+    most: dict[int, list[float]] = {meters: [] for meters in cost}
+    for _ in run.each_round("P8, region"):
+        for meters in cost:
+            task = Task("kernel", archive_of(run, meters, 1), meters, 0, 1)
+            used = measured(task)
+            cost[meters].append(used.cpu_s / measured(task._replace(what="scan")).cpu_s)
+            most[meters].append(used.rss_mb)
+    small, *large = cost
+    figures = [Figure("P8", "CPU ÷ bare scan of 6 columns", cost[small], "×", None, f"{small:,} meters, one day")]
+    for meters in large:
+        size = f"{meters:,} meters, one day"
+        figures += [
+            Figure("P8", f"the same ÷ that of {small:,} meters", ratios(cost[meters], cost[small]), "×", at_most(1.1), size),
+            Figure("P8", "most RSS of the kernel", most[meters], "MB", at_most(1024), size),
+        ]
+    return figures
+
+
+def engines(run: Run) -> list[Figure]:
+    """P10: two workers against one, as processes and with Ray, each of one thread, without the time they take to start."""
     if len(os.sched_getaffinity(0)) < 2:
         raise Unable("只有一个处理器 / P10 needs two processors")
-    meters = run.sized(SIZES[0])
-    folder = archive_of(run, meters, HISTORY)
-    wall: dict[tuple[str, int], list[float]] = {(what, count): [] for what in ("compute", "kernel") for count in (1, 2)}
+    meters = run.sized(SIZES[2])
+    names = ["processes", *(["ray"] if find_spec("ray") else [])]
+    one = Task("compute", archive_of(run, meters, 1), meters, 0, 1)
+    alone: list[float] = []
+    used: dict[str, list[Used]] = {name: [] for name in names}
     for _ in run.each_round("P10"):
-        for what, count in wall:
-            wall[what, count].append(measured(Task(what, folder, meters, 0, 4 * MONTH, count)).wall_s)
-    size = f"{meters:,} meters × {4 * MONTH} days"
-    units = ratios(wall["compute", 1], wall["compute", 2])
-    whole = ratios(wall["kernel", 1], wall["kernel", 2])
-    return [
-        Figure(
-            "P10",
-            "wall time of one process ÷ two, units only",
-            units,
-            "×",
-            at_least(1.7),
-            size,
-        ),
-        Figure("P10", "with the writing of the tables", whole, "×", None, size),
-    ]
+        alone.append(measured(one).wall_s)
+        for name in names:
+            used[name].append(measured(one._replace(engine=name, workers=2)))
+    size = f"{meters:,} meters, one day, units only"
+    figures = []
+    for name in names:
+        work_s = [each.wall_s - each.start_s for each in used[name]]
+        figures += [
+            Figure("P10", f"{name}: one worker ÷ two, once they run", ratios(alone, work_s), "×", at_least(1.7), size),
+            Figure("P10", f"{name}: with their start", ratios(alone, [each.wall_s for each in used[name]]), "×", None, size),
+            Figure("P10", f"{name}: start", [each.start_s for each in used[name]], "s", None, "imports of the kernel included"),
+        ]
+    if "ray" in used:
+        by_ray, by_processes = ([each.wall_s - each.start_s for each in used[name]] for name in ("ray", "processes"))
+        figures.append(Figure("P10", "Ray ÷ processes, once they run", ratios(by_ray, by_processes), "×", at_most(1.1), size))
+    else:
+        run.tell("P10: without Ray; pip install 'mainflow[region]'")
+    return figures
 
 
 def archive_of(run: Run, meters: int, days: int) -> str:
@@ -159,7 +188,9 @@ def archive_of(run: Run, meters: int, days: int) -> str:
 def measured(task: Task) -> Used:
     """Measure in a process of its own. Raises `RuntimeError` with its last words where it fails."""
     command = [sys.executable, "-m", "benchmarks.figures_cost", json.dumps(task)]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    # A worker computes with one thread of Polars; so does the one that others are compared with.
+    threads = {"POLARS_MAX_THREADS": "1"} if task.what == "compute" else {}
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, env={**os.environ, **threads})
     if done.returncode:
         raise RuntimeError(f"{task}: {done.stderr[-2000:]}")
     return Used(*json.loads(done.stdout.splitlines()[-1]))
@@ -192,6 +223,7 @@ def _prepared(task: Task) -> Iterator[tuple["Workbench", "duckdb.DuckDBPyConnect
     import polars as pl
 
     from assets import registry_history, rules, tables, warehouse
+    from assets.engines import Engine
     from assets.workbench import Workbench
     from benchmarks import archive
     from ingest_daemon.contract import registry_files as registry
@@ -202,7 +234,9 @@ def _prepared(task: Task) -> Iterator[tuple["Workbench", "duckdb.DuckDBPyConnect
     with tempfile.TemporaryDirectory(prefix="warehouse-", dir=Path(task.archive).parent) as name:
         site = Site(Path(name))
         store = ParquetStore(Path(task.archive))
-        bench = Workbench(site, "", archive.ZONE, timedelta(hours=2), store, lambda: None, "", 0, workers=task.workers)
+        bench = Workbench(
+            site, "", archive.ZONE, timedelta(hours=2), store, lambda: None, "", 0, engine=Engine(task.engine, task.workers)
+        )
         with warehouse.opened(site.marts, str(archive.ZONE)) as connection:
             connection.execute("create schema registry").fetchall()
             for table in registry.FILES.keys() - rules.REPLACED_BY.keys():
@@ -253,9 +287,20 @@ def _kernel(task: Task) -> Used:
 
 def _compute(task: Task) -> Used:
     from assets import cleaned
+    from benchmarks.figures_cost import ready  # by this name, not as part of __main__, workers find it
 
     with _prepared(task) as (bench, connection, days):
-        return _measure(lambda: sum(done.readings for done in cleaned.computed(bench, connection, days)))
+        began = time.perf_counter()
+        for _ in bench.engine.results(ready, range(task.workers)):
+            pass
+        start_s = time.perf_counter() - began
+        used = _measure(lambda: sum(done.readings for done in cleaned.computed(bench, connection, days)))
+        return used._replace(start_s=start_s)
+
+
+def ready(_: int) -> None:
+    """What a worker does before it can compute."""
+    _load_compiled_code()
 
 
 SCAN = """

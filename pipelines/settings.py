@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import desk.settings  # noqa: F401 registers [desk]
+from assets.engines import ENGINES, Engine, wrong_of
 from ingest_daemon.contract.headers import SQL
 from ingest_daemon.contract.settings import (
     SECTIONS,
@@ -60,14 +61,34 @@ class FigureSettings:
         2.0, "the register curve is not drawn over a longer hole", "最长可连线空缺（小时）", minimum=0.25, maximum=24
     )
 
+    engine: str = setting(
+        "processes",
+        "who computes many days: this process, processes of this machine, or Ray (needs mainflow[region])",
+        "计算引擎：本进程、本机多进程或 Ray",
+        choices=ENGINES,
+    )
     workers: int = setting(
-        0, "processes that compute many days; 0: one a processor, at most 8", "计算进程数；0 为每处理器一个，至多 8", minimum=0
+        0,
+        "parts computed at once; 0: one a processor, at most 8; of a Ray cluster, as many as it has CPUs",
+        "同时计算数；0 为每处理器一个，至多 8，Ray 集群则为其全部 CPU",
+        minimum=0,
+    )
+    ray_address: str = setting(
+        "",
+        "Ray cluster: auto (the one of this machine), host:port, ray://host:port; empty: started here for each run",
+        "Ray 集群地址；空为在本机启动",
     )
 
+    def __post_init__(self) -> None:
+        if wrong := wrong_of(self.engine, self.ray_address):
+            raise SettingError(f"[figures] {wrong}")
+
     @property
-    def processes(self) -> int:
-        """The processes that may compute many days at once."""
-        return self.workers or min(MOST_WORKERS, os.cpu_count() or 1)
+    def chosen_engine(self) -> Engine:
+        """What computes many days at once."""
+        is_cluster = self.engine == "ray" and self.ray_address
+        workers = self.workers or (0 if is_cluster else min(MOST_WORKERS, os.cpu_count() or 1))
+        return Engine(self.engine, workers, self.ray_address)
 
     @property
     def max_hole(self) -> timedelta:

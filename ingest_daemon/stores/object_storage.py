@@ -85,6 +85,9 @@ class ObjectStorage:
             (bucket,) = self._objects.get_file_info([self._root.partition("/")[0]])
         return bucket.type is not fs.FileType.NotFound
 
+    def make_root(self) -> None:
+        """See `Storage.make_root`. Objects have no folders."""
+
     def names(self, folder: str) -> list[str]:
         """See `Storage.names`."""
         return sorted(info.base_name for info in self._listed(folder, recursive=False))

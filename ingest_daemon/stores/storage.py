@@ -31,6 +31,10 @@ class Storage(Protocol):
         """Whether the root is there: a folder; of an object store the bucket."""
         ...
 
+    def make_root(self) -> None:
+        """Make the root where only its last folder is missing."""
+        ...
+
     def names(self, folder: str) -> list[str]:
         """What lies in a folder, sorted; nothing where there is no folder."""
         ...
@@ -91,6 +95,10 @@ class LocalStorage:
     def exists(self) -> bool:
         """See `Storage.exists`."""
         return self._root.is_dir()
+
+    def make_root(self) -> None:
+        """See `Storage.make_root`."""
+        self._root.mkdir(exist_ok=True)
 
     def names(self, folder: str) -> list[str]:
         """See `Storage.names`."""

@@ -118,7 +118,7 @@ def test_marts_depend_neither_on_the_store_nor_on_its_buckets(
     whole = stored(tmp_path / "whole", rows, registry)
     run_touched(whole, "test")
     expected = tables(whole.site.marts)
-    monkeypatch.setattr(cleaned, "STRETCH_METER_DAYS", meters_at_a_time)
+    monkeypatch.setattr(cleaned, "BUCKET_METERS", meters_at_a_time)
     for buckets in (1, 4, 16):
         bench = stored_in_lake(tmp_path / str(buckets), rows, registry, buckets)
         run_touched(bench, "test")
