@@ -26,6 +26,7 @@ from assets.engines import LOCAL
 from assets.workbench import Workbench
 from ingest_daemon.contract.schema import READING, Reason
 from ingest_daemon.stores import RawStore, StoreAway
+from ingest_daemon.stores.storage import Storage
 
 STRETCH_METER_DAYS = 8_000
 """So many meters × days are read and computed at a time: bounds the memory."""
@@ -101,8 +102,8 @@ def make(bench: Workbench, connection: duckdb.DuckDBPyConnection, touched: Seque
                 last.append(done.last)
                 read += done.readings
                 written += done.filed + _write(connection, done)
-            interval_files.keep(bench.site.units, days, names)
-    interval_files.show(connection)
+            interval_files.keep(bench.unit_files, days, names)
+    interval_files.show(connection, bench.unit_files)
     _keep_latest(connection, pl.concat(last), touched)
     return read, written
 
@@ -122,10 +123,10 @@ def _write(connection: duckdb.DuckDBPyConnection, done: Done) -> int:
 
 def computed(bench: Workbench, connection: duckdb.DuckDBPyConnection, touched: Sequence[date]) -> Iterator[Done]:
     """The results of the days by their parts; their intervals are in files. Raises `StoreAway`, `WorkerEnded`."""
-    bench.site.units.mkdir(exist_ok=True)
+    bench.unit_files.make_root()
     work = Work(
         bench.store,
-        bench.site.units,
+        bench.unit_files,
         bench.zone,
         bench.max_hole,
         warehouse.frame(connection, "select * from registry.replacements"),
@@ -141,10 +142,12 @@ def computed(bench: Workbench, connection: duckdb.DuckDBPyConnection, touched: S
 def parts(store: RawStore, connection: duckdb.DuckDBPyConnection, touched: Sequence[date]) -> Iterator[Part]:
     """The days and the fleet cut into parts, those of the same days one after another.
 
-    Meters go to buckets by their first terminal, so that each bucket reads its own part of a sorted file.
+    Meters go to buckets by the store's own part of their first terminal, and by that: a bucket reads its own files, and its own
+    part of a sorted one.
     """
-    order = "select meter, min(terminal) as terminal from registry.span group by meter order by terminal, meter"
-    meters = warehouse.frame(connection, order)
+    firsts = warehouse.frame(connection, "select meter, min(terminal) as terminal from registry.span group by meter")
+    own_part = pl.Series("part", store.buckets_of(firsts["terminal"].to_list()), pl.Int64)
+    meters = firsts.with_columns(own_part).sort("part", "terminal", "meter")
     buckets = max(1, math.ceil(meters.height / BUCKET_METERS)) if store.cuts_by_terminal else 1
     numbered = meters.select("meter", bucket=pl.int_range(pl.len()) * buckets // max(1, meters.height))
     with warehouse.registered(connection, "incoming", numbered):
@@ -173,7 +176,7 @@ class Work(NamedTuple):
     """What computing any part needs."""
 
     store: RawStore
-    files: Path
+    files: Storage
     zone: ZoneInfo
     max_hole: timedelta
     replacements: pl.DataFrame
@@ -182,9 +185,10 @@ class Work(NamedTuple):
 
     def compute(self, part: Part) -> Done:
         """The units of the part. Done twice, it gives the same. Raises `StoreAway`."""
-        if not self.files.is_dir():  # a machine without the readings would compute holes
+        if not self.files.exists():  # a machine without the readings would compute holes
+            place = self.files.where()
             raise StoreAway(
-                f"{socket.gethostname()} does not see {self.files}: a worker needs the folder of the site at this path"
+                f"{socket.gethostname()} does not see {place}: a worker needs the site's folder, or the lake, at this path"
             )
         days = part.days
         kept = {name: [getattr(units.EMPTY, name)] for name in KEPT_TABLES}

@@ -49,6 +49,7 @@ from assets.partitions import IN_PIECES, Partitions
 from assets.workbench import Workbench
 from ingest_daemon.contract.headers import SQL
 from ingest_daemon.contract.silence import silent_after_min
+from ingest_daemon.stores.storage import Storage
 
 LIVE = ("registry", "master_data", "cleaned", "usage", "latest")
 """Groups whose tables follow a reading within a minute."""
@@ -120,7 +121,7 @@ def _registry(making: Making) -> Made:
 
 def _units(making: Making) -> Made:
     if making.renew:
-        interval_files.renew(making.connection)
+        interval_files.renew(making.connection, making.bench.unit_files)
         for name in cleaned.KEPT_TABLES:
             warehouse.renew_where_other(making.connection, name, getattr(units.EMPTY, name))
     return Made(*cleaned.make(making.bench, making.connection, making.partitions.days))
@@ -395,9 +396,9 @@ def absent(connection: duckdb.DuckDBPyConnection, step: Step, made: Collection[s
     return sorted(name for name in looked_for if not warehouse.has_table(connection, name))
 
 
-def prepare(connection: duckdb.DuckDBPyConnection) -> None:
+def prepare(connection: duckdb.DuckDBPyConnection, unit_files: Storage | None = None) -> None:
     """What the selects need of a connection, once: names for the flags (`is_hole(flags)`, `is_clean(flags)` …), functions, and
-    the tables that may be empty."""
+    the tables that may be empty. `unit_files`: where intervals lie, if not beside the warehouse."""
     for flag in Flag:
         connection.execute(f"create or replace temp macro is_{str(flag.name).lower()}(flags) as flags & {flag:d} <> 0").fetchall()
     connection.execute(f"create or replace temp macro is_clean(flags) as flags & {UNCLEAN:d} = 0").fetchall()
@@ -426,7 +427,7 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
     for name, rows in empty.items():
         if not warehouse.has_table(connection, name):
             warehouse.replace_all(connection, name, rows)
-    interval_files.show(connection)
+    interval_files.show(connection, unit_files)
     warehouse.drop(connection, "interval_reading", "table")  # of a version that kept the intervals as rows
     for view in (units.INTERVAL_READING, units.CLOCK_HOUR):
         connection.execute(view).fetchall()
@@ -440,7 +441,7 @@ def _silent_after_h(step_min: int | None, upload_min: int | None, link: str | No
 # --- versions -----------------------------------------------------------------------------------------------------------------
 
 
-def outdated(connection: duckdb.DuckDBPyConnection, versions: rules.Versions) -> set[str]:
+def outdated(connection: duckdb.DuckDBPyConnection, versions: rules.Versions, unit_files: Storage) -> set[str]:
     """The figures that were made by another formula, by other rules or in another zone, never, or whose files are gone, and all
     that is made from them.
 
@@ -450,7 +451,7 @@ def outdated(connection: duckdb.DuckDBPyConnection, versions: rules.Versions) ->
     connection.execute("create table if not exists state.version (name varchar primary key, version varchar)").fetchall()
     noted = dict(connection.execute("select name, version from state.version").fetchall())
     changed = {step.name for step in figures() if noted.get(step.name) != _version(step, versions)}
-    if interval_files.are_lost(connection):
+    if interval_files.are_lost(connection, unit_files):
         changed.add("interval_reading")
     found = (changed | made_from(changed)) & {step.name for step in figures()}
     if found:

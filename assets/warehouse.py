@@ -14,6 +14,7 @@ import polars.selectors as cs
 import pyarrow as pa
 
 from ingest_daemon.contract import locks
+from ingest_daemon.stores import StoreAway
 
 STORAGE_VERSION = "v1.4.0"
 """The newest file format that every DuckDB since 1.4 reads; the library's default would shut older readers out."""
@@ -44,7 +45,7 @@ class WarehouseBroken(RuntimeError):
 def opened(path: Path, zone: str, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection whose current database is `path` (made if absent), in the site's zone. One writer at a time.
 
-    Raises `WarehouseBusy`, `WarehouseBroken`; for reading only also `FileNotFoundError`.
+    Raises `WarehouseBusy`, `WarehouseBroken`, `StoreAway`; for reading only also `FileNotFoundError`.
     """
     if read_only and not path.exists():
         raise FileNotFoundError(path)
@@ -68,6 +69,9 @@ def opened(path: Path, zone: str, *, read_only: bool = False) -> Iterator[duckdb
     except duckdb.Error as error:
         if any(words in str(error) for words in DAMAGED):
             raise _broken(path, error) from error
+        _, away, words = str(error).partition(f"{StoreAway.__name__}: ")  # of files in an object store, as DuckDB hands it on
+        if away:
+            raise StoreAway(words.strip()) from error
         raise
     finally:
         connection.close()

@@ -9,6 +9,7 @@ from assets.engines import LOCAL, Engine
 from assets.publication import INTERVAL_DAYS
 from ingest_daemon.contract.site import Site
 from ingest_daemon.stores import RawStore
+from ingest_daemon.stores.storage import LocalStorage, Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,7 @@ class Workbench:
 
     `serving_dsn` gives the connection string of the PostgreSQL to publish to, None where the site serves nothing;
     `interval_days` are the days of intervals that it keeps; `billing` is the ODBC connection string, empty where there is no
-    billing system; `engine` computes many days at once.
+    billing system; `engine` computes many days at once; `lake_units` is where a lake has the intervals.
     """
 
     site: Site
@@ -31,3 +32,9 @@ class Workbench:
     language: str = "zh"
     interval_days: int = INTERVAL_DAYS
     engine: Engine = LOCAL
+    lake_units: Storage | None = None
+
+    @property
+    def unit_files(self) -> Storage:
+        """Where intervals and histograms lie: in the lake, else beside the warehouse."""
+        return self.lake_units or LocalStorage(self.site.units)

@@ -11,7 +11,12 @@ import polars as pl
 import psycopg
 import pytest
 
+from assets.object_files import register
 from assets.publication import LEDGERS
+from ingest_daemon.stores import open_lake
+from ingest_daemon.stores.settings import StoreSettings
+from ingest_daemon.stores.storage import LocalStorage
+from pipelines.settings import load
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 HISTORY = ("gap", "gap_ledger", "gap_changed")
@@ -59,8 +64,11 @@ def mainflow(
 
 @contextmanager
 def opened(marts: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The warehouse of a site, to read, with the files beside it; times in UTC."""
+    """The warehouse of a site, to read, with the files beside it or in its lake; times in UTC."""
     with duckdb.connect(str(marts), read_only=True) as connection:
+        lake = open_lake(load(marts.parent)[StoreSettings]) if (marts.parent / "site.toml").exists() else None
+        if lake is not None and not isinstance(lake, LocalStorage):
+            register(connection, lake.at("units"))
         folder = str(marts.parent).replace("'", "''")
         connection.execute(f"set file_search_path = '{folder}'").fetchall()
         connection.execute("set timezone = 'UTC'").fetchall()

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from ingest_daemon.contract.site import Site
-from tests import trials
+from tests import object_store, trials
 from tests.daemon_helpers import Daemon, make_site, running
 
 os.environ.pop("COLUMNS", None)  # of 80, which parallel test runs set: commands print as into a pipe
@@ -69,6 +69,15 @@ def daemon(site: Site) -> Iterator[Daemon]:
     """A daemon that runs on it."""
     with running(site) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def objects_server() -> Iterator[object_store.ObjectStore]:
+    """A running object store."""
+    if why := object_store.missing():
+        pytest.skip(why)
+    with object_store.running_object_store() as store:
+        yield store
 
 
 @pytest.fixture(scope="module")

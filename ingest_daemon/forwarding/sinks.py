@@ -74,7 +74,8 @@ class Sinks:
     def read(self, readings: pl.DataFrame) -> pl.DataFrame:
         """The stored points at the keys of the readings (at least one)."""
         keys = readings.select(KEY).unique()
-        ranges = [self.retry(partial(self._store.read, *span)) for span in spans(readings["ts"]).iter_rows()]
+        terminals = keys["terminal"].unique().to_list()
+        ranges = [self.retry(partial(self._store.read, *span, terminals=terminals)) for span in spans(readings["ts"]).iter_rows()]
         return pl.concat([stored.join(keys, on=KEY, how="semi") for stored in ranges]).select(*READING)
 
     def quarantine(self, entries: Sequence[QuarantineEntry]) -> None:

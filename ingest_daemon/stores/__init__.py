@@ -1,18 +1,21 @@
 """The raw store: where decoded readings lie, one point a (terminal, device time), whichever engine keeps them.
 
-`parquet.py` and `influxdb.py` each offer the `RawStore` functions; which one a site uses is a setting.
+`parquet.py`, `influxdb.py` and `lake.py` each offer the `RawStore` functions; which one a site uses is a setting.
 """
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ingest_daemon.contract.site import Site
 from ingest_daemon.stores.layout import check_layout
-from ingest_daemon.stores.settings import StoreSettings
+from ingest_daemon.stores.settings import S3, StoreSettings
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from ingest_daemon.stores.storage import Storage
 
 
 class StoreAway(Exception):
@@ -49,6 +52,10 @@ class RawStore(Protocol):
         """Whether the readings of a tenth of the terminals cost about a tenth to read."""
         ...
 
+    def buckets_of(self, terminals: Sequence[str]) -> list[int]:
+        """The part of each day in which the readings of each terminal lie; 0 where a day is not cut. Raises `StoreAway`."""
+        ...
+
     def read(
         self, start: datetime, end: datetime, *, columns: Sequence[str] = ..., terminals: Collection[str] | None = None
     ) -> "pl.DataFrame":
@@ -76,6 +83,24 @@ def open_store(site: Site, settings: StoreSettings) -> RawStore:
         from ingest_daemon.stores.influxdb import InfluxStore
 
         return InfluxStore(settings)
+    if (lake := open_lake(settings)) is not None:
+        from ingest_daemon.stores.lake import LakeStore
+
+        return LakeStore(lake, settings.share, site, settings.lake_buckets)
     from ingest_daemon.stores.parquet import ParquetStore
 
     return ParquetStore(site.raw)
+
+
+def open_lake(settings: StoreSettings) -> "Storage | None":
+    """The root of the lake that the settings name; None where they name another store."""
+    if settings.kind != "lake":
+        return None
+    from ingest_daemon.stores.storage import LocalStorage
+
+    if not settings.lake.startswith(S3):
+        return LocalStorage(Path(settings.lake))
+    from ingest_daemon.stores.object_storage import Access, ObjectStorage
+
+    access = Access(settings.s3_endpoint, settings.s3_region, settings.s3_key_id, settings.s3_secret)
+    return ObjectStorage(settings.lake.removeprefix(S3), access)

@@ -199,16 +199,19 @@ def _retention(settings: Settings, retention_s: int | None) -> Finding:
 
 
 def _archive(settings: Settings) -> Iterator[Finding]:
+    from ingest_daemon.stores import open_store
+    from ingest_daemon.stores.lake import LakeStore
     from ingest_daemon.stores.parquet import ParquetStore
 
-    damaged = ParquetStore(settings.folder.raw).damaged()
+    store = open_store(settings.folder, settings[StoreSettings])
+    if not isinstance(store, (ParquetStore, LakeStore)):
+        return
+    damaged = store.damaged()
     yield Finding(
         "归档文件 / archive files",
         not damaged,
-        f"damaged: {', '.join(str(file.relative_to(settings.folder.raw / 'readings')) for file in damaged)}"
-        if damaged
-        else "every checksum is right",
-        "restore them from a backup, or move them away, remove their day in raw/counts and run `mainflow journal replay`",
+        f"damaged: {', '.join(damaged)}" if damaged else "every checksum is right",
+        "restore them from a backup, or move them away, remove their day in counts/ and run `mainflow journal replay`",
     )
 
 

@@ -95,6 +95,8 @@ def down(root: Path) -> None:
 @report_failures
 def backup(root: Path, target: Path, keep: int, verify: bool) -> None:
     """备份 / copy the site to a new folder below TARGET while everything runs; what did not change is linked."""
+    from ingest_daemon.stores import open_lake
+    from ingest_daemon.stores.settings import StoreSettings
     from pipelines.runs import backup as backups
     from pipelines.runs.bench import workbench
     from pipelines.settings import load
@@ -106,9 +108,12 @@ def backup(root: Path, target: Path, keep: int, verify: bool) -> None:
             console.print(coloured("red", name, ": 缺失或不符 / missing, or not as it was copied"))
         console.print(f"{folder}: {'✗' if bad else '✓'}" if folder else f"{target}: 没有备份 / no backup")
         sys.exit(0 if folder and not bad else 1)
+    settings = load(root)
     with progress_bar("备份 backup", None) as told:
-        done = backups.make(workbench(load(root)), target, keep=keep, progress=lambda part, files: told(files, part))
+        done = backups.make(workbench(settings), target, keep=keep, progress=lambda part, files: told(files, part))
     console.print(f"{done.folder}: {done.files:,} 文件 files, {done.size:,} B, 其中复制 of which copied {done.copied:,} B")
+    if (lake := open_lake(settings[StoreSettings])) is not None:
+        console.print(f"数据湖不在备份中，须另行保护 / the lake is not in it, protect it by its own means: {lake.where()}")
 
 
 @main.command(epilog=examples("mainflow restore /mnt/backup site", "mainflow restore /mnt/backup/20260102T013000.000000Z site"))

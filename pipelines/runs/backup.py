@@ -8,6 +8,7 @@
 
 The order makes the cut whole. Cursors come first, then the journal, then the raw readings: what a cursor does not count as stored
 lies in the journal, or was stored before the readings were copied; after a restore it is stored again, which changes nothing.
+A lake is not copied: it is larger than a backup's disk, others write there, and an object store keeps versions of its own.
 The warehouse is copied while no run works. A file that the backup before has as it is now is linked, not copied.
 """
 
@@ -34,6 +35,7 @@ from ingest_daemon.contract.ops_tables import migrate
 from ingest_daemon.contract.settings import SiteSettings, check_place
 from ingest_daemon.contract.site import Site
 from ingest_daemon.stores import RawStore, StoreAway
+from ingest_daemon.stores.lake import LakeStore
 from ingest_daemon.stores.parquet import ParquetStore
 from pipelines.runs import backup_readings
 from pipelines.runs.run import run_lock
@@ -123,7 +125,7 @@ def _copy(bench: Workbench, folder: Path, before: Path | None, progress: Progres
     work = _Work(site.root, folder / "site", before, progress)
     for name in ORDER:
         work.take(name)
-    cursor = None if isinstance(bench.store, ParquetStore) else work.take_readings(bench.store)
+    cursor = None if isinstance(bench.store, (ParquetStore, LakeStore)) else work.take_readings(bench.store)
     with run_lock(bench):
         for name in WHILE_NO_RUN:
             work.take(name)

@@ -2,7 +2,7 @@
 
 from assets.workbench import Workbench
 from ingest_daemon.contract.settings import PostgresSettings, Settings, SiteSettings
-from ingest_daemon.stores import open_store
+from ingest_daemon.stores import open_lake, open_store
 from ingest_daemon.stores.settings import StoreSettings
 from pipelines.settings import BillingSettings, FigureSettings, ServingSettings
 
@@ -21,6 +21,7 @@ def workbench(settings: Settings) -> Workbench:
         language=settings[SiteSettings].language,
         interval_days=settings[ServingSettings].interval_days,
         engine=settings[FigureSettings].chosen_engine,
+        lake_units=lake.at("units") if (lake := open_lake(settings[StoreSettings])) else None,
     )
 
 

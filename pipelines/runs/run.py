@@ -100,7 +100,7 @@ class Run:
             touched.take_over_registry(bench, connection)
             prepare_selects(bench, connection)
             self._versions = rules.Versions(connection)
-            self._outdated = tables.outdated(connection, self._versions)
+            self._outdated = tables.outdated(connection, self._versions, bench.unit_files)
             if self._outdated:
                 stored = "select day from unit_day" + (
                     " union select day from daily_usage" if warehouse.has_table(connection, "daily_usage") else ""
@@ -302,7 +302,7 @@ def run_sync(bench: Workbench, trigger: str) -> dict[str, int]:
 def prepare_selects(bench: Workbench, connection: duckdb.DuckDBPyConnection) -> None:
     """What the selects need of a connection, by the rules of the site as they are now."""
     rules.lay(connection, registry_history.held(bench.site.registry_history, rules.REPLACED_BY))
-    tables.prepare(connection)
+    tables.prepare(connection, bench.unit_files)
 
 
 def _is_left(bench: Workbench) -> bool:
@@ -311,7 +311,9 @@ def _is_left(bench: Workbench) -> bool:
         return False
     with warehouse.opened(bench.site.marts, str(bench.zone)) as connection:
         prepare_selects(bench, connection)
-        if warehouse.has_table(connection, "daily_usage") and tables.outdated(connection, rules.Versions(connection)):
+        if warehouse.has_table(connection, "daily_usage") and tables.outdated(
+            connection, rules.Versions(connection), bench.unit_files
+        ):
             return True
         return outbox.waiting(connection) != outbox.NOTHING and bench.serving_dsn() is not None
 

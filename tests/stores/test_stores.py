@@ -1,4 +1,4 @@
-"""Both raw stores keep one contract: what is written comes back the same, once, and is told as arrived."""
+"""All raw stores keep one contract: what is written comes back the same, once, and is told as arrived."""
 
 import socket
 import subprocess
@@ -22,12 +22,14 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from ingest_daemon.contract.schema import FIELDS, READING, Channel
-from ingest_daemon.stores import RawStore, StoreAway, influxdb
+from ingest_daemon.contract.site import Site
+from ingest_daemon.stores import RawStore, StoreAway, influxdb, open_store
 from ingest_daemon.stores.influxdb import InfluxStore
 from ingest_daemon.stores.parquet import FILES_PER_DAY, ParquetStore
 from ingest_daemon.stores.settings import StoreSettings
 from tests.daemon_helpers import eventually
 from tests.influx_server import missing, running_influxdb
+from tests.object_store import ObjectStore
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ALWAYS = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
@@ -97,13 +99,26 @@ def parquet(tmp_path: Path) -> Place:
     return lambda: ParquetStore(tmp_path / "raw")
 
 
-@pytest.fixture(params=["parquet", "influx"])
+@pytest.fixture
+def lake(tmp_path: Path) -> Place:
+    (tmp_path / "lake").mkdir()
+    chosen = StoreSettings(kind="lake", lake=str(tmp_path / "lake"), share="daemon-1", lake_buckets=3)
+    return lambda: open_store(Site(tmp_path / "site"), chosen)
+
+
+@pytest.fixture
+def objects(objects_server: ObjectStore, tmp_path: Path) -> Place:
+    chosen = objects_server.store_settings(objects_server.new_bucket(), lake_buckets=3)
+    return lambda: open_store(Site(tmp_path / "site"), chosen)
+
+
+@pytest.fixture(params=["parquet", "influx", "lake", "objects"])
 def place(request: pytest.FixtureRequest) -> Place:
     opened: Place = request.getfixturevalue(request.param)
     return opened
 
 
-# --- the contract, for both -------------------------------------------------------------------------------------------
+# --- the contract, for all -------------------------------------------------------------------------------------------
 
 
 def test_a_store_without_readings_is_empty_and_not_away(place: Place) -> None:
