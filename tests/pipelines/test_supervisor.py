@@ -17,8 +17,6 @@ from tests.chain import mainflow
 from tests.daemon_helpers import eventually
 from tests.up_helpers import READY_S, pids, standing, up
 
-pytestmark = pytest.mark.xdist_group("supervisor")
-
 BACK_S = 10.0
 
 
