@@ -1,7 +1,5 @@
 """Workers: the same results whatever their number, and a clear error where one dies."""
 
-import os
-import signal
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -16,28 +14,9 @@ from ingest_daemon.stores import StoreAway
 from pipelines.runs import run
 from pipelines.runs.bench import workbench
 from tests.assets.test_lateness import START, make_site
+from tests.assets.work_of_workers import away_at_3, killed_at_3, square, threads
 
 TABLES = (*units.Tables._fields, "latest_reading")
-
-
-def square(number: int) -> int:
-    return number * number
-
-
-def threads(_: int) -> int:
-    return pl.thread_pool_size()
-
-
-def killed_at_3(number: int) -> int:
-    if number == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return number
-
-
-def away_at_3(number: int) -> int:
-    if number == 3:
-        raise StoreAway("the archive cannot be read")
-    return number
 
 
 @pytest.mark.parametrize("workers", [1, 2, 9])
@@ -64,6 +43,7 @@ def tables_of(path: Path) -> dict[str, pl.DataFrame]:
         return {name: warehouse.frame(connection, f"select * from {name}") for name in TABLES}
 
 
+@pytest.mark.usefixtures("few_tables")
 def test_tables_do_not_depend_on_workers_nor_on_how_days_are_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = workbench(make_site(tmp_path / "site", [number for number in range(30) if number not in (4, 5, 11)]))
     run.run_touched(bench, "test")
