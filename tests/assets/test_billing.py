@@ -492,6 +492,16 @@ def test_the_tables_of_an_earlier_version_keep_their_rows(sqlite_source: Source,
     assert rows(warehouse, "select count(*) from billing.bill") == [(2,)]
 
 
+def test_a_table_that_differs_by_its_key_alone_loses_the_key_and_keeps_its_rows(warehouse: duckdb.DuckDBPyConnection) -> None:
+    columns = ", ".join(f"{name} {kind.sql}" for name, kind in TABLES["payment"].items())
+    warehouse.execute("create schema billing")
+    warehouse.execute(f"create table billing.payment ({columns}, primary key (payment_id))")
+    warehouse.execute("insert into billing.payment (payment_id) values ('P1')")
+    billing.ensure_tables(warehouse)
+    warehouse.execute("insert into billing.payment (payment_id) values ('P1')")
+    assert rows(warehouse, "select count(*) from billing.payment") == [(2,)]
+
+
 OPTIONAL = {
     "customer": {"group_no": "Ｇ１ ", "major": "是"},
     "meter_card": {"vendor": "Sangao", "cycle_months": "2"},
