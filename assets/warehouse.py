@@ -143,14 +143,16 @@ def append(warehouse: duckdb.DuckDBPyConnection, table: str, rows: Rows) -> None
 
 
 def ensure(warehouse: duckdb.DuckDBPyConnection, table: str, columns: str) -> None:
-    """Make the table where it is absent; one of an earlier version with other columns keeps its rows."""
+    """Make the table where it is absent; one of an earlier version with other columns, or with a key, keeps its rows."""
     warehouse.execute(f"create table if not exists {table} ({columns})").fetchall()
     warehouse.execute(f"create or replace temp table renewed ({columns})").fetchall()
     there, wanted = (
-        warehouse.execute(f"select name, type from pragma_table_info('{name}')").fetchall() for name in (table, "temp.renewed")
+        warehouse.execute(f"select name, type, pk from pragma_table_info('{name}')").fetchall()
+        for name in (table, "temp.renewed")
     )
-    if there != wanted or _has_key(warehouse, table):
-        shared = ", ".join(name for name, _ in there if name in dict(wanted))
+    if there != wanted:
+        known = {name for name, *_ in wanted}
+        shared = ", ".join(name for name, *_ in there if name in known)
         for statement in (
             "begin",
             f"insert into renewed by name select {shared} from {table}",
@@ -160,15 +162,6 @@ def ensure(warehouse: duckdb.DuckDBPyConnection, table: str, columns: str) -> No
         ):
             warehouse.execute(statement).fetchall()
     warehouse.execute("drop table renewed").fetchall()
-
-
-def _has_key(warehouse: duckdb.DuckDBPyConnection, table: str) -> bool:
-    """Whether the table has a primary key, as an earlier version's had: its key was one column."""
-    schema, _, name = table.rpartition(".")
-    query = (
-        "select count(*) from duckdb_constraints() where schema_name = ? and table_name = ? and constraint_type = 'PRIMARY KEY'"
-    )
-    return bool(warehouse.execute(query, [schema or "main", name]).fetchall()[0][0])
 
 
 def replace_all(warehouse: duckdb.DuckDBPyConnection, table: str, rows: Rows) -> None:

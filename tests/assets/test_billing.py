@@ -268,35 +268,47 @@ def bill(number: str, updated_at: str | None = NOW, **changes: str | None) -> tu
     return tuple((row | changes).values())
 
 
-@pytest.mark.parametrize("comes", ["first", "later"])
-@pytest.mark.parametrize(
-    ("updated_at", "reason"),
-    [
-        (None, None),
-        ("1899-12-30 00:00:00", None),
-        ("2019-01-01 00:00:00", None),
-        ("9999-12-31 00:00:00", None),
-        ("", None),
-        ("0000-00-00 00:00:00", "updated_at is 0000-00-00 00:00:00; expected YYYY-MM-DD HH:MM:SS"),
-        ("20.10.2026", "updated_at is 20.10.2026; expected YYYY-MM-DD HH:MM:SS"),
-        ("10/20/2026", "updated_at is 10/20/2026; expected YYYY-MM-DD HH:MM:SS"),
-        ("yesterday", "updated_at is yesterday; expected YYYY-MM-DD HH:MM:SS"),
-    ],
-)
-def test_a_bill_with_no_or_an_absurd_time_of_change_is_taken_or_kept_aside(
-    source: Source, warehouse: duckdb.DuckDBPyConnection, comes: str, updated_at: str | None, reason: str | None
-) -> None:
+CHANGED_AT = {
+    **dict.fromkeys((None, "1899-12-30 00:00:00", "2019-01-01 00:00:00", "9999-12-31 00:00:00", "")),
+    **{
+        text: f"updated_at is {text}; expected YYYY-MM-DD HH:MM:SS"
+        for text in ("0000-00-00 00:00:00", "20.10.2026", "10/20/2026", "yesterday")
+    },
+}
+"""Times of change, and why a bill with such a one is kept aside; None: it is taken."""
+
+
+def assert_taken_or_kept_aside(source: Source, warehouse: duckdb.DuckDBPyConnection, comes: str, *changed_at: str | None) -> None:
+    """Sync a bill of each time of change, that `comes` first or later than an ordinary one, twice."""
     without_keys(source)
     add(source, "bill", *bill("B1"))
     if comes == "later":
         sync(source.connection, warehouse)
-    add(source, "bill", *bill("B2", updated_at))
+    for number, text in enumerate(changed_at):
+        add(source, "bill", *bill(f"N{number}", text))
+    reasons = {f"N{number}": CHANGED_AT[text] for number, text in enumerate(changed_at)}
     for _ in range(2):
         sync(source.connection, warehouse)
-        taken = rows(warehouse, "select count(*) from billing.bill where bill_no = 'B2'")
-        told = rows(warehouse, "select reason from billing.rejected where row_key = 'B2'")
-        assert (taken, told) == (([(0,)], [(reason,)]) if reason else ([(1,)], []))
+        taken = rows(warehouse, "select bill_no from billing.bill where bill_no like 'N%' order by 1")
+        told = rows(warehouse, "select row_key, reason from billing.rejected where row_key like 'N%' order by 1")
+        assert taken == [(number,) for number, reason in reasons.items() if reason is None]
+        assert told == [(number, reason) for number, reason in reasons.items() if reason]
         assert rows(warehouse, "select count(*) from billing.bill where bill_no = 'B1'") == [(1,)]
+
+
+@pytest.mark.parametrize("comes", ["first", "later"])
+@pytest.mark.parametrize("changed_at", CHANGED_AT)
+def test_a_bill_with_no_or_an_absurd_time_of_change_is_taken_or_kept_aside(
+    sqlite_source: Source, warehouse: duckdb.DuckDBPyConnection, comes: str, changed_at: str | None
+) -> None:
+    assert_taken_or_kept_aside(sqlite_source, warehouse, comes, changed_at)
+
+
+@pytest.mark.parametrize("comes", ["first", "later"])
+def test_bills_with_absurd_times_of_change_do_not_move_each_other(
+    source: Source, warehouse: duckdb.DuckDBPyConnection, comes: str
+) -> None:
+    assert_taken_or_kept_aside(source, warehouse, comes, *CHANGED_AT)
 
 
 def test_keys_and_numbers_are_the_same_with_blanks_at_their_ends_and_in_full_width(
@@ -478,6 +490,16 @@ def test_the_tables_of_an_earlier_version_keep_their_rows(sqlite_source: Source,
     add(sqlite_source, "bill", *bill("B2", meter_no="M2"))
     assert sync(sqlite_source.connection, warehouse)["bill"] == 2
     assert rows(warehouse, "select count(*) from billing.bill") == [(2,)]
+
+
+def test_a_table_that_differs_by_its_key_alone_loses_the_key_and_keeps_its_rows(warehouse: duckdb.DuckDBPyConnection) -> None:
+    columns = ", ".join(f"{name} {kind.sql}" for name, kind in TABLES["payment"].items())
+    warehouse.execute("create schema billing")
+    warehouse.execute(f"create table billing.payment ({columns}, primary key (payment_id))")
+    warehouse.execute("insert into billing.payment (payment_id) values ('P1')")
+    billing.ensure_tables(warehouse)
+    warehouse.execute("insert into billing.payment (payment_id) values ('P1')")
+    assert rows(warehouse, "select count(*) from billing.payment") == [(2,)]
 
 
 OPTIONAL = {

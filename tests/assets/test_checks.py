@@ -19,8 +19,6 @@ from pipelines.runs.bench import workbench
 from pipelines.runs.run import Run
 from tests.site_helpers import local_days, make_site, series
 
-pytestmark = pytest.mark.xdist_group("checks")
-
 ZONE = ZoneInfo("Asia/Shanghai")
 DAYS = local_days(date(2024, 4, 1), 33)
 HOUR = timedelta(hours=1)

@@ -205,6 +205,7 @@ def status(bench: Workbench) -> dict[str, Any]:
     return row
 
 
+@pytest.mark.usefixtures("few_tables")
 def test_a_late_older_reading_does_not_replace_the_newer_one(tmp_path: Path) -> None:
     bench = bench_of(tmp_path)
     newer = [datetime(2025, 6, 3, 1, minute, tzinfo=UTC) for minute in (0, 15)]

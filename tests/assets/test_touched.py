@@ -175,6 +175,7 @@ def bench(root: Path) -> Workbench:
     return Workbench(site, "", ZONE, HOLE, ParquetStore(site.raw), lambda: None, "", 0)
 
 
+@pytest.mark.usefixtures("few_tables")
 def test_a_run_that_fails_on_its_way_leaves_its_days_to_the_next(tmp_path: Path) -> None:
     site = bench(tmp_path)
     at = [local("2025-06-02T12:00") + timedelta(minutes=15 * step) for step in range(3)]
@@ -191,6 +192,7 @@ def test_a_run_that_fails_on_its_way_leaves_its_days_to_the_next(tmp_path: Path)
     assert run_touched(site, "test").days == []
 
 
+@pytest.mark.usefixtures("few_tables")
 def test_a_reading_that_comes_during_the_run_is_computed_by_the_next(tmp_path: Path) -> None:
     site = bench(tmp_path)
     at = [local("2025-06-02T12:00") + timedelta(minutes=15 * step) for step in range(3)]

@@ -1,6 +1,6 @@
 """How far the data can be trusted: quality score, reading success, gaps and quarantine, through whole runs of a small site."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from ingest_daemon.contract.settings import Settings
 from pipelines.runs import touched
 from pipelines.runs.bench import workbench
 from pipelines.runs.run import Run, run_days, run_touched
+from tests.cases.figure_site import only
 from tests.site_helpers import deliver, local_days, make_site, series
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -113,6 +114,13 @@ FAULTS: list[tuple[str, Callable[[pl.DataFrame], pl.DataFrame], dict[str, float]
 """A fault a dimension of the score, and the points that it costs."""
 
 PARTS = {"completeness": 40.0, "timeliness": 20.0, "vee": 20.0, "sum": 10.0, "clock": 5.0, "battery": 3.0, "signal": 2.0}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_tables() -> Iterator[None]:
+    """Runs make what is looked at here, and what that is made from."""
+    with only(("delivery_day", "gap", "quality_score", "quarantine", "reading_success")):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,6 @@ from tests.grafana_helpers import HOME
 pytestmark = [
     pytest.mark.skipif(HOME is None, reason="needs a Grafana 12: set GRAFANA_HOME or put `grafana` on the PATH"),
     pytest.mark.skipif(PROGRAM is None, reason="needs Chromium on the PATH"),
-    pytest.mark.xdist_group("demo"),
 ]
 
 

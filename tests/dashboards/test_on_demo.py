@@ -14,7 +14,7 @@ from tests.chain import table
 from tests.dashboards import choices
 from tests.demo_site import Demo
 
-pytestmark = [pytest.mark.xdist_group("demo"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 BOARDS = dashboards.all_boards()
 

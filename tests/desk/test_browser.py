@@ -12,7 +12,6 @@ from tests.desk.desk_helpers import ADMIN, KEY, OPERATOR, PASSWORD, Case, Served
 
 pytestmark = [
     pytest.mark.skipif(PROGRAM is None, reason="needs a Chromium on the PATH"),
-    pytest.mark.xdist_group("browser"),
 ]
 
 

@@ -22,7 +22,7 @@ def test_a_renamed_word_shows_with_the_next_run_and_issued_reports_stay(
     tmp_path: Path, dsn: str, stand_in: StandInGrafana
 ) -> None:
     with psycopg.connect(dsn) as connection:
-        connection.execute("drop schema if exists mart cascade")
+        connection.execute("create role mainflow_desk login")
     settings, day = make_site(tmp_path / "site", [0, 1]), START.date() + timedelta(days=1)
     site = settings.folder
     bench = replace(workbench(settings), serving_dsn=lambda: dsn)

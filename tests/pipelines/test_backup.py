@@ -98,6 +98,7 @@ def test_a_backup_under_load_restores_all_that_was_acknowledged_and_repeats_doub
         assert delivered(restored).select(VALUES).equals(original)
 
 
+@pytest.mark.usefixtures("few_tables")
 def test_figures_alarms_and_registry_are_those_of_the_backup(tmp_path: Path) -> None:
     bench, before = computed(tmp_path / "site", 3)
     with embedded(bench.site, 0) as dsn:

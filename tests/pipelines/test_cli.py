@@ -1,19 +1,14 @@
-"""The command as people type it: help, settings that are wrong, frames explained, status, doctor, and `up`."""
+"""The command as people type it: help, settings that are wrong, frames explained, status and doctor."""
 
 import json
-import os
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import click
-import psycopg
 import pytest
 from click.testing import CliRunner
 
 from pipelines.cli.main import main
-from tests.chain import COMMAND, FREE_PORTS, mainflow
+from tests.chain import mainflow
 
 WORKED = (
     "7E7E01003074620000123200 2F 02 4465 260701060036 F1F1 0030746200 48 F0F0 2607010600"
@@ -99,61 +94,3 @@ def test_doctor_names_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "columns missing" in done.stdout
     assert "mend the files" in done.stdout
-
-
-def test_up_runs_everything_prints_the_addresses_and_stops_cleanly(tmp_path: Path) -> None:
-    site = tmp_path / "site"
-    said("init", str(site))
-    environment = {**os.environ, **FREE_PORTS, "MAINFLOW_SERVERS_DAGSTER_PORT": str(free_port()), "PATH": "/usr/bin:/bin"}
-    environment.pop("GRAFANA_HOME", None)
-    running = subprocess.Popen(
-        [*COMMAND, "up", "--site", str(site)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    try:
-        lines = []
-        assert running.stdout is not None
-        for line in running.stdout:
-            lines.append(line)
-            if "Ctrl-C" in line:
-                break
-        text = "".join(lines)
-        assert "Dagster" in text, text
-        assert "http://127.0.0.1:" in text
-        assert "PostgreSQL" in text
-        assert (site / "state" / "daemon.json").exists()
-        dsn = json.loads((site / "state" / "postgres.json").read_text())["dsn"]
-        with psycopg.connect(dsn) as connection:
-            for name in ("latest_status", "interval_reading", "usage_comparison", "meter"):
-                assert connection.execute(f"select count(*) from mart.{name}").fetchone(), f"a new site lacks {name}"
-            assert connection.execute("select count(*) from ops.alarm_event").fetchone() == (0,)
-    finally:
-        running.send_signal(signal.SIGINT)
-        code = running.wait(timeout=60)
-    assert code == 0
-    assert not (site / "state" / "daemon.json").exists()
-    deadline = time.monotonic() + 10
-    while left_over(site) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert left_over(site) == []
-
-
-def left_over(site: Path) -> list[str]:
-    """Command lines of processes that still belong to the site."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            except OSError:
-                continue
-            if str(site) in line and "pytest" not in line.split(" ")[0]:
-                found.append(line)
-    return [line for line in found if "-m pytest" not in line]
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

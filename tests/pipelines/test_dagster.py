@@ -1,11 +1,13 @@
 """Dagster shows and runs the same steps as `mainflow run`: the graph, a run over days, what asks for runs, what failures say."""
 
+import shutil
 import sqlite3
 import tomllib
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -30,7 +32,7 @@ from pipelines.processes import dagster_home
 from pipelines.runs import touched
 from pipelines.runs.bench import workbench
 from pipelines.runs.run import Run, run_days
-from pipelines.settings import BackupSettings, BillingSettings, OutputSettings, ReportMailSettings, ReportSettings
+from pipelines.settings import BackupSettings, BillingSettings, OutputSettings, ReportMailSettings, ReportSettings, load
 from tests.cases import figure_site
 from tests.chain import HISTORY
 from tests.site_helpers import deliver, local_days, make_site, series
@@ -61,6 +63,34 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return settings
 
 
+class Ran(NamedTuple):
+    """A site whose days one run of Dagster has computed, the days that had waited for it, and the run."""
+
+    site: Settings
+    waited: list[date]
+    result: dg.ExecuteInProcessResult
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
+    settings = make_site(tmp_path_factory.mktemp("ran") / "site", TERMINALS, readings())
+    waited = waiting(settings)
+    with dg.DagsterInstance.ephemeral() as instance:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(SITE, str(settings.folder.root))
+            result = run_job("figures", instance, **range_tags(DAYS))
+        assert result.success
+        yield Ran(settings, waited, result)
+
+
+@pytest.fixture
+def computed(ran: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A copy of that site, which is the one that Dagster works for."""
+    shutil.copytree(ran.site.folder.root, tmp_path / "site")
+    monkeypatch.setenv(SITE, str(tmp_path / "site"))
+    return load(tmp_path / "site")
+
+
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as ephemeral:
@@ -70,6 +100,12 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def run_job(name: str, instance: dg.DagsterInstance, **tags: str) -> dg.ExecuteInProcessResult:
     job = definitions().resolve_job_def(name)
     return job.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
+
+
+def waiting(settings: Settings) -> list[date]:
+    """The days that wait for the live figures."""
+    bench = workbench(settings)
+    return touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole).live
 
 
 def range_tags(days: list[date]) -> dict[str, str]:
@@ -186,13 +222,10 @@ def test_dagsters_home_is_a_loadable_instance(tmp_path: Path) -> None:
 # A run over a range of days
 
 
-def test_one_run_over_a_range_gives_the_tables_of_mainflow_run(
-    site: Settings, tmp_path: Path, instance: dg.DagsterInstance
-) -> None:
+def test_one_run_over_a_range_gives_the_tables_of_mainflow_run(ran: Ran, tmp_path: Path) -> None:
     other = make_site(tmp_path / "other", TERMINALS, readings())
     run_days(workbench(other), DAYS, "test")
-    result = run_job("figures", instance, **range_tags(DAYS))
-    assert result.success
+    site, result = ran.site, ran.result
 
     ours, theirs = contents(site), contents(other)
     assert ours.keys() == theirs.keys()
@@ -219,9 +252,8 @@ def test_one_run_over_a_range_gives_the_tables_of_mainflow_run(
     assert judged == [(result.run_id, "daily_readings", DAYS[-1])]
 
 
-def test_metadata_tell_rows_readings_days_and_the_sql_file(site: Settings, instance: dg.DagsterInstance) -> None:
-    result = run_job("figures", instance, **range_tags(DAYS))
-    (daily, *_) = result.asset_materializations_for_node("daily_usage")
+def test_metadata_tell_rows_readings_days_and_the_sql_file(ran: Ran) -> None:
+    (daily, *_) = ran.result.asset_materializations_for_node("daily_usage")
     assert daily.metadata["rows_written"].value == 6
     assert daily.metadata["days"].value == "2024-05-01 … 2024-05-03 (3)"
     assert Path(str(daily.metadata["sql"].value)) == REPOSITORY / "sql" / "marts" / "daily_usage.sql"
@@ -229,25 +261,20 @@ def test_metadata_tell_rows_readings_days_and_the_sql_file(site: Settings, insta
     shown = [column.name for column in daily.metadata["dagster/column_schema"].value.columns]
     assert shown == list(columns.tables()["daily_usage"].columns)
     assert "readings_read" not in daily.metadata
-    (interval, *_) = result.asset_materializations_for_node("interval_reading")
+    (interval, *_) = ran.result.asset_materializations_for_node("interval_reading")
     assert interval.metadata["readings_read"].value >= readings().height
 
 
-def test_the_result_of_a_check_is_a_number_for_each_rule(site: Settings, instance: dg.DagsterInstance) -> None:
-    result = run_job("figures", instance, **range_tags(DAYS))
-    (check,) = [check for check in result.get_asset_check_evaluations() if check.asset_key.to_user_string() == "daily_usage"]
+def test_the_result_of_a_check_is_a_number_for_each_rule(ran: Ran) -> None:
+    (check,) = [check for check in ran.result.get_asset_check_evaluations() if check.asset_key.to_user_string() == "daily_usage"]
     assert {name: value.value for name, value in check.metadata.items()} == {
         rule.name: 0 for rule in graph.quality.rules("daily_usage")
     }
 
 
-def test_a_finished_run_takes_its_days_from_the_waiting_ones(site: Settings, instance: dg.DagsterInstance) -> None:
-    bench = workbench(site)
-    before = touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole).live
-    assert run_job("figures", instance, **range_tags(DAYS)).success
-    after = touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole).live
-    assert set(DAYS) < set(before)
-    assert after == [day for day in before if day not in DAYS]
+def test_a_finished_run_takes_its_days_from_the_waiting_ones(ran: Ran) -> None:
+    assert set(DAYS) < set(ran.waited)
+    assert waiting(ran.site) == [day for day in ran.waited if day not in DAYS]
 
 
 def test_a_reading_that_comes_during_a_run_leaves_its_day_waiting(site: Settings) -> None:
@@ -259,8 +286,7 @@ def test_a_reading_that_comes_during_a_run_leaves_its_day_waiting(site: Settings
             if step.name == "interval_reading":
                 deliver(site, series("001", datetime(2024, 5, 2, 10, 20, tzinfo=ZONE), 1, HOUR, lambda _: 1.0))
         run.publish(connection)
-    waiting = touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole).live
-    assert [day for day in waiting if day in DAYS] == [date(2024, 5, 2)]
+    assert [day for day in waiting(site) if day in DAYS] == [date(2024, 5, 2)]
 
 
 def test_a_run_of_some_tables_leaves_its_days_waiting(site: Settings) -> None:
@@ -270,7 +296,7 @@ def test_a_run_of_some_tables_leaves_its_days_waiting(site: Settings) -> None:
         for step in tables.figures()[:5]:
             run.make(connection, step)
         run.publish(connection)
-    assert set(DAYS) <= set(touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole).live)
+    assert set(DAYS) <= set(waiting(site))
 
 
 def test_a_broken_figure_stops_what_is_built_on_it(
@@ -286,8 +312,7 @@ def test_a_broken_figure_stops_what_is_built_on_it(
     assert not result.success
     assert "interval_reading" in made
     assert "published" not in made
-    bench = workbench(site)
-    assert set(DAYS) <= set(touched.waiting(bench.site.state, bench.store, bench.zone, bench.max_hole).live)
+    assert set(DAYS) <= set(waiting(site))
 
 
 @pytest.mark.parametrize(
@@ -302,21 +327,20 @@ def test_the_days_of_a_run_are_those_of_its_tags(tags: dict[str, str], days: lis
     assert days_of(tags) == days
 
 
-def test_reports_and_outputs_are_written_with_their_rows_in_the_ledger(site: Settings, instance: dg.DagsterInstance) -> None:
+def test_reports_and_outputs_are_written_with_their_rows_in_the_ledger(computed: Settings, instance: dg.DagsterInstance) -> None:
     """Reports that show alarms want PostgreSQL, which does not run here: they fail alone."""
-    assert run_job("figures", instance, **range_tags(DAYS)).success
     result = run_job("export_report", instance)
     alone = {"alarm_summary", "reverse_flow"}
     assert {event.step_key for event in result.filter_events(lambda event: event.is_step_failure)} == {
         f"{name}_report" for name in alone
     }
     assert "start: mainflow up" in failure_text(result, instance)
-    ledger = contents(site)["report_ledger"]
+    ledger = contents(computed)["report_ledger"]
     assert set(ledger["report"]) == set(reports.names()) - alone
-    assert all((site.folder.reports / name).exists() for name in ledger["file"])
+    assert all((computed.folder.reports / name).exists() for name in ledger["file"])
     assert run_job("outputs", instance).success
-    assert list(site.folder.outputs.glob("v1/meters/day=*/edition=1/meters.parquet"))
-    assert "out_v1.meters" in set(contents(site)["report_ledger"]["report"])
+    assert list(computed.folder.outputs.glob("v1/meters/day=*/edition=1/meters.parquet"))
+    assert "out_v1.meters" in set(contents(computed)["report_ledger"]["report"])
 
 
 def test_a_report_before_the_first_figures_says_what_to_run(site: Settings, instance: dg.DagsterInstance) -> None:
@@ -444,16 +468,15 @@ def test_each_row_of_mail_has_a_schedule_of_its_own() -> None:
 
 
 def test_mail_that_is_not_sent_fails_with_its_reason(
-    site: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    computed: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run_job("figures", instance, **range_tags(DAYS)).success
     monkeypatch.setenv("MAINFLOW_REPORTS_MAIL", '[{"name": "billing", "addresses": "a@b.c"}]')
     defined = definitions().resolve_job_def("mail_reports")
     config = {"ops": {"send_reports": {"config": {"name": "billing"}}}}
     result = defined.execute_in_process(instance=instance, run_config=config, raise_on_error=False)
     assert not result.success
     assert "[mail] host is empty" in failure_text(result, instance)
-    assert set(contents(site)["report_ledger"]["report"]) == {"daily_volume"}
+    assert set(contents(computed)["report_ledger"]["report"]) == {"daily_volume"}
 
 
 def test_a_scheduled_sync_names_a_day_that_is_a_partition() -> None:
@@ -509,22 +532,21 @@ insert into bill values ('B1', 'C1', 'M1', '2024-05-01', '2024-05-04', 1200, 1, 
 
 @pytest.mark.skipif("SQLite3" not in pyodbc.drivers(), reason="no ODBC driver SQLite3 (Debian: apt-get install libsqliteodbc)")
 def test_a_sync_compares_every_bill_and_judges_the_customers(
-    site: Settings, tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    computed: Settings, tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database = tmp_path / "billing.sqlite"
     with sqlite3.connect(database) as billing:
         billing.executescript(BILLING)
     billing.close()
     monkeypatch.setenv("MAINFLOW_BILLING_CONNECTION", f"DRIVER=SQLite3;Database={database}")
-    assert run_job("figures", instance, **range_tags(DAYS)).success
     assert run_job("sync_billing", instance, **{"dagster/partition": "2024-06-30"}).success
-    made = contents(site)
+    made = contents(computed)
     (bill,) = made["reconciliation"].to_dicts()
     volumes = made["daily_usage"].filter(pl.col("meter") == "M1")["volume_m3"]
     assert (bill["bill_no"], bill["days_measured"], bill["comparable"]) == ("B1", 3, True)
     assert bill["measured_m3"] == pytest.approx(volumes.sum())
     assert ("M1", "一厂", 150, "B7") in made["meter"].select("meter", "customer_name", "dn_mm", "book_no").rows()
-    with opened(site.folder.marts, str(site.zone)) as connection:
+    with opened(computed.folder.marts, str(computed.zone)) as connection:
         judged = connection.sql("select expectation, success from expectation_result where source = 'billing_customer'").pl()
     assert judged.height == 5
     assert judged["success"].all()

@@ -23,8 +23,6 @@ from tests.chain import assert_same_tables, mainflow, published, table, tables
 from tests.demo_site import MARK, Demo
 from tests.site_helpers import files_with, passwords_of_roles
 
-pytestmark = pytest.mark.xdist_group("demo")
-
 NEAR_M3 = 1e-6
 
 

@@ -1,11 +1,14 @@
 """The embedded PostgreSQL as an attacker and as an unlucky operator meet it: passwords, roles, files, links."""
 
+import itertools
 import json
 import os
 import re
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -13,6 +16,8 @@ import pytest
 from ingest_daemon.contract.site import Site
 from pipelines.processes import postgres
 from pipelines.processes.postgres import PostgresError, address_file, embedded
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root makes users and changes owners: run as root to try it")
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +117,7 @@ def test_a_site_of_before_is_closed_and_keeps_its_rows(case: str, tmp_path: Path
             psycopg.connect(re.sub(r"password=\S+", "", dsn))
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root changes owners: run as root to try it")
+@as_root
 def test_root_changes_no_owner_through_a_link(tmp_path: Path) -> None:
     site = Site(tmp_path / "site")
     with embedded(site, 0):
@@ -130,6 +135,40 @@ def test_root_changes_no_owner_through_a_link(tmp_path: Path) -> None:
     with pytest.raises(PostgresError, match="is a link, which root does not follow"), embedded(linked, 0):
         pass
     assert (tmp_path / "elsewhere").stat().st_uid == 0
+
+
+def useradd_fails(monkeypatch: pytest.MonkeyPatch, times: int, said: str) -> Iterator[int]:
+    """Let the making of the server's user fail so many times; counts them."""
+    made, counted = postgres.ensure_user_exists, itertools.count(1)
+
+    def useradd(name: str) -> Any:
+        if next(counted) <= times:
+            raise subprocess.CalledProcessError(9, "useradd", stderr=said)
+        return made(name)
+
+    monkeypatch.setattr(postgres, "ensure_user_exists", useradd)
+    return counted
+
+
+@as_root
+def test_of_two_first_starts_at_once_one_makes_the_user_of_the_server_and_both_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = useradd_fails(monkeypatch, 2, "useradd: user 'pgserver' already exists")
+    with embedded(Site(tmp_path / "site"), 0) as dsn:
+        psycopg.connect(dsn).close()
+    assert next(counted) == 4
+
+
+@as_root
+def test_a_user_of_the_server_that_cannot_be_made_is_named_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "STOP_S", 0.5)
+    useradd_fails(monkeypatch, 99, "useradd: cannot lock /etc/passwd")
+    told = pytest.raises(PostgresError, match=r"pgserver.*cannot be made \(useradd: cannot lock /etc/passwd\): make it \(useradd")
+    with told, embedded(Site(tmp_path / "site"), 0):
+        pass
 
 
 def test_an_address_that_a_killed_server_left_is_not_taken_for_ours(tmp_path: Path, address: dict[str, str]) -> None:

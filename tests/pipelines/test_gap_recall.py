@@ -20,6 +20,8 @@ from pipelines.runs.run import run_touched
 from pipelines.settings import load
 from tests.site_helpers import make_site, series
 
+pytestmark = pytest.mark.usefixtures("few_tables")
+
 HOUR = timedelta(hours=1)
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 SL651, FLOW, PUSHES = "0000000001", "0000000002", "0000000003"

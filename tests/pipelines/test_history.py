@@ -9,8 +9,6 @@ import pytest
 from tests.chain import table
 from tests.demo_site import HISTORY_MONTHS, Demo
 
-pytestmark = pytest.mark.xdist_group("demo")
-
 NEAR_M3, CENT = 1e-6, 0.005
 RECENT_DAYS = 12
 """The leak and the tampering begin within them."""

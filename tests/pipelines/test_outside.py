@@ -24,7 +24,7 @@ from tests.daemon_helpers import Client, eventually, frame, minutes_ago
 from tests.site_helpers import TERMINAL, files_with, passwords_of_roles
 from tests.up_helpers import free_port, standing
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("outside")]
+pytestmark = pytest.mark.timeout(300)
 
 SPEAKER, LISTED = "0010000001", "MARK-terminal-0001"
 SECRETS = {

@@ -38,7 +38,7 @@ def test_a_run_killed_at_random_instants_gives_the_same_tables_in_the_end(tmp_pa
     with servers.postgres(settings.load(site)) as dsn:
         started = time.monotonic()
         whole = start(site)
-        whole.wait(timeout=60)
+        whole.wait(timeout=200)
         took = time.monotonic() - started
         for _ in range(KILLS):
             # Every day is touched again, so each round has the whole work before it.
@@ -48,7 +48,7 @@ def test_a_run_killed_at_random_instants_gives_the_same_tables_in_the_end(tmp_pa
             if running.poll() is None:
                 running.send_signal(signal.SIGKILL)
                 killed += 1
-            running.wait(timeout=60)
+            running.wait(timeout=200)
         (site / "state" / "touched.json").unlink(missing_ok=True)
         mainflow("run", "--site", site)
         arrival = ("received_at", "frame")
