@@ -1,0 +1,319 @@
+"""Several daemons behind a balancer, one raw store, one database: who moves is one terminal, a lost daemon is drained.
+
+HAProxy where it is installed; else a stand-in that picks a daemon and writes the PROXY header. The InfluxDB is a fake one.
+"""
+
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import psycopg
+import pytest
+from click.testing import CliRunner
+
+from benchmarks import balancer
+from benchmarks.balancer import Backend
+from benchmarks.figures import Unable
+from ingest_daemon.contract.schema import TIMESTAMP
+from ingest_daemon.contract.site import Site
+from ingest_daemon.forwarding.terminal_state import TerminalState
+from ingest_daemon.forwarding.triage import clock_offsets
+from ingest_daemon.journal.envelope import RecordHeader, encode_header
+from ingest_daemon.journal.reader import backlog, segments
+from ingest_daemon.journal.records import ALARM, DATA, STRANGER, Record
+from ingest_daemon.journal.share import note_share
+from ingest_daemon.journal.writer import Journal
+from pipelines.cli.main import main
+from tests.daemon_helpers import REPOSITORY, TERMINALS, Client, Daemon, alarm_events, eventually, frame, make_site, minutes_ago
+from tests.daemon_helpers import STRANGER as ALIEN
+from tests.fake_influxdb import FakeInflux
+from tests.forwarding.test_alarm_words import data_frame
+from tests.influx_server import free_ports
+
+NAMES = ("north", "south")
+LINE = re.compile(r'reading,terminal=(\d+) .*stream="([^"]+)",frame=(\d+)i.* (\d+)$')
+NOWHERE = "host=127.0.0.1 port=1"
+HEADER = b"PROXY TCP4 10.9.8.7 10.0.0.1 56324 4000\r\n"
+
+
+def member(root: Path, name: str, influx: FakeInflux, dsn: str) -> Site:
+    """The site of one of several daemons of a utility: one number, one registry, a store and a database that they share."""
+    store = f"[store]\nkind = 'influxdb'\ninflux_url = '{influx.url}'\nshare = '{name}'\n"
+    site = make_site(root / name, f"{store}[postgres]\ndsn = '{dsn}'\n", proxy_protocol="true")  # type: ignore[arg-type]
+    site.state.mkdir()
+    (site.state / "site-id").write_text("5" * 32)
+    return site
+
+
+@pytest.fixture
+def influx() -> Iterator[FakeInflux]:
+    fake = FakeInflux()
+    yield fake
+    fake.stop()
+
+
+def direct(port: int) -> Client:
+    """A connection to one of the daemons as the balancer makes it."""
+    client = Client(port)
+    client.send(HEADER)
+    return client
+
+
+class Balancer:
+    """HAProxy, or a stand-in for it: what terminals connect to."""
+
+    def __init__(self, folder: Path, daemons: Mapping[str, Daemon], stack: ExitStack) -> None:
+        ports = [(each.data_port, each.alarm_port, each.health_port) for each in daemons.values()]
+        self._ports, self.turn = [data for data, *_ in ports], 0
+        self.port = 0
+        backends = [Backend(name, "127.0.0.1", *three) for name, three in zip(daemons, ports, strict=True)]
+        try:
+            self.port, alarm_port = free_ports(2)
+            stack.enter_context(balancer.balancer(folder, backends, self.port, alarm_port))
+            eventually(lambda: is_open(self.port), "HAProxy listens")
+        except Unable:
+            self.port = 0
+
+    def connect(self) -> Client:
+        """A terminal's connection. Raises `OSError` where no daemon answers."""
+        if self.port:
+            return Client(self.port)
+        for _ in self._ports:
+            self.turn += 1
+            try:
+                return direct(self._ports[self.turn % len(self._ports)])
+            except OSError:
+                continue
+        raise ConnectionError("no daemon answers")
+
+    def report(self, raw: bytes) -> None:
+        """Send a frame until it is acknowledged, as a terminal does."""
+
+        def is_acknowledged() -> bool:
+            try:
+                client = self.connect()
+                client.send(raw)
+                client.acknowledged(1)
+                client.close()
+            except OSError:
+                return False
+            return True
+
+        eventually(is_acknowledged, "an acknowledgement")
+
+
+def drain(lost: Site, home: Site, *options: str, code: int = 0) -> str:
+    """What `mainflow journal drain` says."""
+    words = ["journal", "drain", str(lost.root), "--site", str(home.root), *options]
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(main, words)
+    assert result.exit_code == code, f"{result.output}\n{result.exception}"
+    return result.output
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def points(influx: FakeInflux) -> dict[tuple[str, int], set[str]]:
+    """Each point of the store with the streams it came from."""
+    found: dict[tuple[str, int], set[str]] = {}
+    for line in list(influx.lines):
+        terminal, stream, _, at_ms = LINE.fullmatch(line).groups()  # type: ignore[union-attr]
+        found.setdefault((terminal, int(at_ms)), set()).add(stream)
+    return found
+
+
+def milliseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
+
+
+def alarms(dsn: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(dsn) as connection:
+        if connection.execute("select to_regclass('ops.alarm')").fetchone() == (None,):
+            return []
+        return connection.execute("select meter, code, raised_at, cleared_at from ops.alarm order by raised_at").fetchall()
+
+
+def test_what_a_lost_daemon_acknowledged_is_drained_once_and_its_alarms_are_told_once(
+    tmp_path: Path, influx: FakeInflux, dsn: str
+) -> None:
+    north, south = member(tmp_path, "north", influx, NOWHERE), member(tmp_path, "south", influx, dsn)
+    acknowledged: set[tuple[str, int]] = set()
+    now = minutes_ago(0)
+    raised, cleared = now - timedelta(minutes=8), now - timedelta(minutes=2)
+    with ExitStack() as stack:
+        daemons = {site.root.name: Daemon(site) for site in (north, south)}
+        for daemon in daemons.values():
+            stack.callback(daemon.kill)
+        balanced = Balancer(tmp_path, daemons, stack)
+
+        def report(minutes: int) -> None:
+            """Each terminal sends a reading by the balancer."""
+            at = now - timedelta(minutes=minutes)
+            for number, terminal in enumerate(TERMINALS):
+                balanced.report(frame(terminal, at, 100.0 - minutes + number, sequence=minutes))
+                acknowledged.add((terminal, milliseconds(at)))
+
+        report(20)
+        report(19)
+        alarm = direct(daemons["north"].alarm_port)
+        alarm.send(frame(TERMINALS[0], raised, 1, alarms=["MAG"], sequence=1))
+        alarm.acknowledged(1)
+        acknowledged.add((TERMINALS[0], milliseconds(raised)))
+        assert all(backlog(site)[DATA] for site in (north, south)), "both have received, the store is away"
+        refused = drain(north, south, code=2)
+        assert "already runs on" in refused
+
+        daemons["north"].kill()
+        report(18)  # terminals call again, and the other daemon takes them
+        other = direct(daemons["south"].alarm_port)
+        # The acknowledgement of the first was lost, so it comes a second time; then the alarm is over.
+        other.send(frame(TERMINALS[0], raised, 1, alarms=["MAG"], sequence=1))
+        other.send(frame(TERMINALS[0], cleared, 1, alarms=[], sequence=2))
+        other.acknowledged(2)
+        acknowledged.add((TERMINALS[0], milliseconds(cleared)))
+        influx.start()
+        eventually(lambda: backlog(south)[DATA] == 0 and len(alarm_events(dsn)) == 2, "the other daemon has delivered")
+        assert acknowledged - points(influx).keys(), "what the lost daemon has, is not there yet"
+
+        first = drain(north, south)
+        assert "north: 接管帧 / frames drained: alarm 1, data" in first
+        assert "nothing left to drain" in drain(north, south)
+        assert points(influx).keys() == acknowledged
+        assert set().union(*points(influx).values()) == {f"{name}/{stream}" for name in NAMES for stream in (DATA, ALARM)}
+        assert points(influx)[TERMINALS[0], milliseconds(raised)] == {"north/alarm", "south/alarm"}, "received twice, one point"
+        assert [event[:4] for event in alarm_events(dsn)] == [
+            (TERMINALS[0], "MAG", "raised", raised),
+            (TERMINALS[0], "MAG", "cleared", cleared),
+        ]
+        assert alarms(dsn) == [(f"M{TERMINALS[0]}", "MAG", raised, cleared)]
+
+
+def test_an_alarm_that_one_daemon_heard_raised_is_over_when_the_other_hears_so(
+    tmp_path: Path, influx: FakeInflux, dsn: str
+) -> None:
+    influx.start()
+    now, minute = minutes_ago(60), iter(range(60))
+    with ExitStack() as stack:
+        lines = {}
+        for name in NAMES:
+            daemon = Daemon(member(tmp_path, name, influx, dsn))
+            stack.callback(daemon.kill)
+            lines[name] = direct(daemon.data_port)
+
+        def report_until(name: str, active: tuple[str, ...], states: list[bool]) -> None:
+            """The terminal reports to one daemon until its alarms are open and over as given."""
+
+            def is_reached() -> bool:
+                lines[name].send(data_frame(now + timedelta(minutes=next(minute)), *active))
+                lines[name].acknowledged(1)
+                time.sleep(0.5)
+                return [cleared_at is not None for *_, cleared_at in alarms(dsn)] == states
+
+            eventually(is_reached, f"alarms {states} after {active} at {name}")
+
+        report_until("north", ("MAG",), [False])
+        report_until("south", (), [True])  # which never heard of it
+        report_until("north", ("MAG",), [True, False])  # which heard the same as last, but not what was between
+        report_until("south", (), [True, True])
+        report_until("north", (), [True, True])
+    assert [(event[1], event[2]) for event in alarm_events(dsn)] == [("MAG", "raised"), ("MAG", "cleared")] * 2
+
+
+@pytest.mark.parametrize(
+    ("is_open", "offsets_s", "told"),
+    [
+        (False, [4000], []),
+        (False, [400, 400], [("CLOCK",)]),
+        (True, [400], []),
+        (True, [10], [()]),
+    ],
+    ids=["one frame sent again", "off", "still off, as another daemon found", "right again, as no other daemon saw"],
+)
+def test_a_clock_that_another_daemon_found_wrong_is_judged_on(
+    is_open: bool, offsets_s: list[int], told: list[tuple[str, ...]]
+) -> None:
+    second = 1_000_000
+    records = [Record(0, (10_000 + number) * second, 0, b"") for number in range(len(offsets_s))]
+    sent = [(10_000 + number - offset) * second for number, offset in enumerate(offsets_s)]
+    clocks = pl.DataFrame(
+        {"frame": range(len(sent)), "terminal": [TERMINALS[0]] * len(sent), "sent_at": pl.Series(sent).cast(TIMESTAMP)}
+    )
+    codes = frozenset({"CLOCK"} if is_open else ())
+    words = TerminalState().clock_news(clock_offsets(clocks, records), records, 120.0, lambda terminal, origin: codes)
+    assert [word.active for word in words] == told
+
+
+def test_a_journal_without_its_state_is_drained_by_name_and_its_damage_is_named(
+    tmp_path: Path, influx: FakeInflux, dsn: str
+) -> None:
+    influx.start()
+    home, lost = member(tmp_path, "south", influx, dsn), Site(tmp_path / "saved")
+    fill_journal(lost, 5)
+    ((_, path),) = segments(lost.journal / DATA)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x40  # in the third record of five
+    path.write_bytes(content)
+    for wrong, said in (((), "--share NAME"), (("--share", "../north"), "expected up to 32 small letters")):
+        assert said in drain(lost, home, *wrong, code=2)
+    said = drain(lost, home, "--share", "north")
+    assert f"data: 损坏 / damaged at {2 * len(content) // 5}: {len(content) // 5} " in said
+    assert "frames drained: data 4" in said
+    assert set().union(*points(influx).values()) == {"north/data"}
+    assert len(points(influx)) == 4
+    assert "nothing left to drain" in drain(lost, home)
+    assert "is that of 'north'" in drain(lost, home, "--share", "east", code=2)
+    assert "there is no journal in" in drain(Site(tmp_path), home, code=2)
+
+
+def test_what_a_lost_daemon_had_of_a_stranger_is_adopted_once_it_is_registered(
+    tmp_path: Path, influx: FakeInflux, dsn: str
+) -> None:
+    influx.start()
+    home, lost = member(tmp_path, "south", influx, dsn), Site(tmp_path / "saved")
+    fill_journal(lost, 2, STRANGER, ALIEN)
+    assert "UNKNOWN_TERMINAL 2" in drain(lost, home, "--share", "north")
+    assert not points(influx)
+    with (home.registry / "terminals.csv").open("a") as file:
+        file.write(f"{ALIEN},M{ALIEN},,,\n")
+    assert "adopted: 2" in drain(lost, home)
+    assert [terminal for terminal, _ in points(influx)] == [ALIEN, ALIEN]
+
+
+def test_a_daemon_whose_name_was_changed_does_not_start_and_says_why(tmp_path: Path, influx: FakeInflux) -> None:
+    site = member(tmp_path, "north", influx, NOWHERE)
+    note_share(site, "east")
+    command = [sys.executable, "-m", "ingest_daemon", "--site", str(site.root)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=60)
+    assert done.returncode == 1
+    assert "[store] share = 'north', but the journal in" in done.stderr
+    assert "is that of 'east'" in done.stderr
+
+
+def fill_journal(site: Site, count: int, stream: str = DATA, terminal: str = TERMINALS[0]) -> None:
+    """A journal with frames of a terminal, of equal length, and nothing else: as it is saved from a broken host."""
+    site.journal.mkdir(parents=True)
+    opened = Journal(site.journal / stream, 1 << 20)
+    for number in range(count):
+        raw = frame(terminal, minutes_ago(30 - number), 100.0 + number, sequence=number + 1)
+        opened.append(encode_header(RecordHeader("sl651")) + raw, time.time_ns() // 1000)
+        opened.commit()
+    opened.close()
+
+
+def test_haproxy_takes_the_deployed_configuration() -> None:
+    try:
+        program = balancer.program()
+    except Unable as error:
+        pytest.skip(str(error))
+    done = subprocess.run([program, "-c", "-f", str(balancer.DEPLOYED)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
