@@ -249,6 +249,7 @@ def drain(
     """
     from dataclasses import replace
 
+    from ingest_daemon.contract.files import read_json
     from ingest_daemon.contract.settings import PostgresSettings
     from ingest_daemon.forwarding import drain as forwarding
     from ingest_daemon.monitoring.lock import lock_site
@@ -262,16 +263,17 @@ def drain(
             "site that uses the raw store which the daemons share (--site)"
         )
     forwarding.check_folder(lost)
-    replace(stored, share=share)  # a name that is none is refused before it is noted
+    if share:
+        replace(stored, share=share)  # a name that is none is refused before it is noted
+    embedded = read_json(settings.folder.state / "postgres.json") or {}
     lock = lock_site(lost)
     try:
         return forwarding.drain(
             lost,
-            settings.folder,
             own,
-            open_store(lost, replace(stored, share=forwarding.identify(lost, share))),
+            open_store(lost, replace(stored, share=forwarding.identify(lost, settings.folder, share))),
             registry(settings),
-            settings[PostgresSettings].dsn,
+            settings[PostgresSettings].dsn or embedded.get("dsn", ""),
             (own.segment_mb << 20, own.journal_mb << 20),
             tell,
         )

@@ -173,9 +173,8 @@ class AlarmSink(PostgresSink):
         journals: Journals,
         counters: Counters,
         open_alarms: OpenAlarms,
-        home: Site | None = None,
     ) -> None:
-        super().__init__("alarm-sink", site, dsn, journals, counters, READERS, home)
+        super().__init__("alarm-sink", site, dsn, journals, counters, READERS)
         self._registry, self._open_alarms = registry, open_alarms
         self._has_others = bool(share_of(site))
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ingest_daemon.contract import ownership
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding import replay
 from ingest_daemon.forwarding.alarm_sink import AlarmSink
@@ -66,11 +67,12 @@ def check_folder(lost: Site) -> None:
         )
 
 
-def identify(lost: Site, share: str) -> str:
-    """The name of the lost daemon, from its journal; `share`: what a person says ("": nothing).
+def identify(lost: Site, home: Site, share: str) -> str:
+    """The name of the lost daemon of the site `home`, from its journal; `share`: what a person says ("": nothing).
 
-    Raises `ValueError` where there is no name, or another name.
+    Raises `ValueError` where there is no name, another name, or the folder is another site's.
     """
+    ownership.join(lost, home)
     if share:
         note_share(lost, share)
     if not share_of(lost):
@@ -83,7 +85,6 @@ def identify(lost: Site, share: str) -> str:
 
 def drain(
     lost: Site,
-    home: Site,
     settings: TimeSettings,
     store: RawStore,
     registry: Registry,
@@ -93,7 +94,7 @@ def drain(
 ) -> Drained:
     """Bring what the lost daemon had not forwarded to store and database; returns when all of it is there.
 
-    `lost`: its folder, whose lock the caller holds. `home`: the site whose database, registry and `store` are used.
+    `lost`: its folder, whose lock the caller holds. `store`, `registry`, `dsn`: of a site that is well.
     `journal_bytes`: size of a segment and budget. Raises `OSError`.
     """
     restore_cursors(lost)
@@ -109,8 +110,8 @@ def drain(
     handover, open_alarms = Handover(), OpenAlarms()
     threads = (
         Forwarder(lost, settings, store, registry, journals, counters, handover, open_alarms),
-        AlarmSink(lost, dsn, registry, journals, counters, open_alarms, home),
-        LatestReadings(lost, dsn, settings, registry, journals, counters, handover, home),
+        AlarmSink(lost, dsn, registry, journals, counters, open_alarms),
+        LatestReadings(lost, dsn, settings, registry, journals, counters, handover),
     )
     for thread in threads:
         thread.start()

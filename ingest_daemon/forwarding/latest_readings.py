@@ -119,9 +119,8 @@ class LatestReadings(PostgresSink):
         journals: Journals,
         counters: Counters,
         handover: Handover,
-        home: Site | None = None,
     ) -> None:
-        super().__init__("latest-readings", site, dsn, journals, counters, READERS, home)
+        super().__init__("latest-readings", site, dsn, journals, counters, READERS)
         self._settings, self._registry, self._handover = settings, registry, handover
         self._share = share_of(site)
         self._due = dict.fromkeys(READERS, (0, 0.0))

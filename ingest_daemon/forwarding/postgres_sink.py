@@ -22,22 +22,10 @@ class PostgresSink(JournalThread):
     WAITING = ""
     """What waits in the journal while PostgreSQL is away."""
 
-    def __init__(
-        self,
-        name: str,
-        site: Site,
-        dsn: str,
-        journals: Journals,
-        counters: Counters,
-        readers: tuple[str, ...],
-        home: Site | None = None,
-    ) -> None:
-        """`dsn`: connection string; empty: that of the embedded server, from `state/postgres.json` once it is there.
-
-        `home`: the site whose database it is, where that is not the journal's.
-        """
+    def __init__(self, name: str, site: Site, dsn: str, journals: Journals, counters: Counters, readers: tuple[str, ...]) -> None:
+        """`dsn`: connection string; empty: that of the embedded server, from `state/postgres.json` once it is there."""
         super().__init__(name, site, journals, readers)
-        self._dsn, self._counters, self._home = dsn, counters, home or site
+        self._dsn, self._counters = dsn, counters
         self._limited = RateLimitedLog()
 
     def _deliver(self, connection: psycopg.Connection) -> None:
@@ -52,7 +40,7 @@ class PostgresSink(JournalThread):
         while True:
             try:
                 with psycopg.connect(self._address(), connect_timeout=5, tcp_user_timeout=10_000) as connection:
-                    ownership.open_ops(connection, ownership.site_id(self._home))
+                    ownership.open_ops(connection, ownership.site_id(self._site))
                     wait_s = WAIT_S[0]
                     self._deliver(connection)
                 return
@@ -75,7 +63,7 @@ class PostgresSink(JournalThread):
     def _address(self) -> str:
         if self._dsn:
             return self._dsn
-        path = self._home.state / "postgres.json"
+        path = self._site.state / "postgres.json"
         address = read_json(path)
         if not address or not address.get("dsn"):
             raise ValueError(f"no PostgreSQL yet: [postgres] dsn is empty and {path} is not there")

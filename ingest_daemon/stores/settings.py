@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ingest_daemon.contract.settings import SettingError, section, setting
 
-SHARE = re.compile("[a-z0-9][a-z0-9-]{0,31}")
+SHARE = re.compile("[a-z0-9][a-z0-9._-]{0,62}")
 """A daemon's name: it stands in paths, and in the positions of readings."""
 
 
@@ -29,5 +29,5 @@ class StoreSettings:
     def __post_init__(self) -> None:
         if self.share and not SHARE.fullmatch(self.share):
             raise SettingError(
-                f"[store] share = {self.share!r}: expected up to 32 small letters, digits and hyphens, like north or daemon-2"
+                f"[store] share = {self.share!r}: expected a name of this daemon's own, of a-z, 0-9, . _ -, like north"
             )

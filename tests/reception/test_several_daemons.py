@@ -262,7 +262,7 @@ def test_a_journal_without_its_state_is_drained_by_name_and_its_damage_is_named(
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0x40  # in the third record of five
     path.write_bytes(content)
-    for wrong, said in (((), "--share NAME"), (("--share", "../north"), "expected up to 32 small letters")):
+    for wrong, said in (((), "--share NAME"), (("--share", "../north"), "expected a name of this daemon")):
         assert said in drain(lost, home, *wrong, code=2)
     said = drain(lost, home, "--share", "north")
     assert f"data: 损坏 / damaged at {2 * len(content) // 5}: {len(content) // 5} " in said
