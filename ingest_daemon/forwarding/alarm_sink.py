@@ -98,14 +98,15 @@ def from_payload(payload: bytes) -> AlarmWord:
     return AlarmWord(**{**fields, "active": tuple(fields["active"])})
 
 
-def alarm_words(alarms: pl.DataFrame, records: Sequence[Record]) -> list[AlarmWord]:
+def alarm_words(alarms: pl.DataFrame, records: Sequence[Record], repeated: pl.Expr | None = None) -> list[AlarmWord]:
     """The rows of `Decoded.alarms` as words, in order of terminal and time, each only where it differs from the one before.
 
-    `records`: the group that was decoded.
+    `records`: the group that was decoded. `repeated`: rows that are wanted although they say the same as the one before, because
+    what was between may have come to another daemon.
     """
     key = pl.col("active").list.sort().list.join(",")
     changed = (key != key.shift()).over("terminal").fill_null(True)
-    rows = alarms.sort("terminal", "event_at", "frame").filter(changed)
+    rows = alarms.sort("terminal", "event_at", "frame").filter(changed if repeated is None else changed | repeated)
     moments = rows["event_at"].dt.epoch("us")
     return [
         AlarmWord(
@@ -205,7 +206,8 @@ class AlarmSink(PostgresSink):
             words = [from_payload(record.payload) for record in chunk.records]
         else:
             decoded = decode(chunk.records, registry.profiles)
-            words = alarm_words(attribute(decoded, chunk.records, registry.terminals).decoded.alarms, chunk.records)
+            alarms = attribute(decoded, chunk.records, registry.terminals).decoded.alarms
+            words = alarm_words(alarms, chunk.records, pl.lit(True) if self._has_others else None)
         registered = [(word, registry.terminals[word.terminal]) for word in words if word.terminal in registry.terminals]
         written = insert(connection, registered)
         connection.commit()

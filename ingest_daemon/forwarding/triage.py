@@ -102,7 +102,7 @@ def triage(
     return Group(
         readings.join(misdated, on=["index", *KEY], how="anti", maintain_order="left") if len(misdated) else readings,
         kept,
-        alarm_words(decoded.alarms, records),
+        alarm_words(decoded.alarms, records, pl.col("active").list.len() > 0 if share else None),
         clock_offsets(decoded.clocks, records),
     )
 
