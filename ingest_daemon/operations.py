@@ -271,7 +271,7 @@ def drain(
         return forwarding.drain(
             lost,
             own,
-            open_store(lost, replace(stored, share=forwarding.identify(lost, settings.folder, share))),
+            open_store(lost, replace(stored, share=forwarding.identify(lost, share))),
             registry(settings),
             settings[PostgresSettings].dsn or embedded.get("dsn", ""),
             (own.segment_mb << 20, own.journal_mb << 20),

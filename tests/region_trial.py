@@ -302,8 +302,6 @@ def _member(host: Host, folder: Path, name: str, store: dict[str, Any], count: i
     ports = {"data_port": DATA_PORT, "alarm_port": ALARM_PORT, "health_port": HEALTH_PORT}
     settings = {"daemon": {**daemon, **ports}, "store": {**store, "share": name}, "postgres": {"dsn": dsn(), "board_dsn": dsn()}}
     site = make_site(folder / name, count, settings)
-    site.state.mkdir(exist_ok=True)
-    (site.state / "site-id").write_text("5" * 32)
     return Member(host, name, site)
 
 

@@ -1,8 +1,7 @@
 """Whose database it is: `ops.site` holds the number of the one site that writes, so that no site's rows go into another's tables.
 
 The number is made with the site (`state/site-id`). It moves with the site; a copy gets one of its own as soon as it is used while
-the site that it was copied from is still where its number was used last (`state/site-place.json`). Several daemons of one site
-have a folder each, with its number.
+the site that it was copied from is still where its number was used last (`state/site-place.json`).
 """
 
 import os
@@ -46,16 +45,6 @@ def site_id(site: Site) -> str:
             "number that the site's database has (select site_id from ops.site); mainflow doctor --fix does so where it can"
         )
     return text
-
-
-def join(site: Site, home: Site) -> None:
-    """Let a folder without a number be one of the site `home`. Raises `ValueError` where it is another site's."""
-    own, number = _path(site), site_id(home)
-    if not own.exists():
-        own.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(own, [number.encode()])
-    if site_id(site) != number:
-        raise ValueError(f"{site.root} belongs to another site ({own} has {site_id(site)}, {home.root} is {number})")
 
 
 def restore_site_id(site: Site, connection: psycopg.Connection) -> bool:
@@ -129,6 +118,6 @@ def check(connection: psycopg.Connection, own: str) -> None:
         raise ForeignDatabase(
             f"database {connection.info.dbname} on {connection.info.host}:{connection.info.port} belongs to another site "
             f"(ops.site has {row[0]}, this site is {own}): give each site a database of its own in [postgres] dsn; where this "
-            "site takes the other's place, run there: delete from ops.site; where it is one more daemon "
-            "of that site, copy that site's state/site-id to this one"
+            "site takes the other's place, run there: delete from ops.site; where it is one of several "
+            "daemons of that site, give it a [store] share"
         )

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ingest_daemon.contract import ownership
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding import replay
 from ingest_daemon.forwarding.alarm_sink import AlarmSink
@@ -67,12 +66,11 @@ def check_folder(lost: Site) -> None:
         )
 
 
-def identify(lost: Site, home: Site, share: str) -> str:
-    """The name of the lost daemon of the site `home`, from its journal; `share`: what a person says ("": nothing).
+def identify(lost: Site, share: str) -> str:
+    """The name of the lost daemon, from its journal; `share`: what a person says ("": nothing).
 
-    Raises `ValueError` where there is no name, another name, or the folder is another site's.
+    Raises `ValueError` where there is no name, or another name.
     """
-    ownership.join(lost, home)
     if share:
         note_share(lost, share)
     if not share_of(lost):

@@ -21,6 +21,7 @@ from click.testing import CliRunner
 from benchmarks import balancer
 from benchmarks.balancer import Backend
 from benchmarks.figures import Unable
+from ingest_daemon.contract.ownership import claim
 from ingest_daemon.contract.schema import TIMESTAMP
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding.terminal_state import TerminalState
@@ -44,12 +45,9 @@ HEADER = b"PROXY TCP4 10.9.8.7 10.0.0.1 56324 4000\r\n"
 
 
 def member(root: Path, name: str, influx: FakeInflux, dsn: str) -> Site:
-    """The site of one of several daemons of a utility: one number, one registry, a store and a database that they share."""
+    """The site of one of several daemons of a utility: one registry, a store and a database that they share."""
     store = f"[store]\nkind = 'influxdb'\ninflux_url = '{influx.url}'\nshare = '{name}'\n"
-    site = make_site(root / name, f"{store}[postgres]\ndsn = '{dsn}'\n", proxy_protocol="true")  # type: ignore[arg-type]
-    site.state.mkdir()
-    (site.state / "site-id").write_text("5" * 32)
-    return site
+    return make_site(root / name, f"{store}[postgres]\ndsn = '{dsn}'\n", proxy_protocol="true")  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -203,6 +201,8 @@ def test_an_alarm_that_one_daemon_heard_raised_is_over_when_the_other_hears_so(
     tmp_path: Path, influx: FakeInflux, dsn: str
 ) -> None:
     influx.start()
+    with psycopg.connect(dsn) as connection:
+        claim(connection, "5" * 32)  # the site that makes the figures was there first
     now, minute = minutes_ago(60), iter(range(60))
     with ExitStack() as stack:
         lines = {}
