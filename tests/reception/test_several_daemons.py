@@ -7,11 +7,14 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 import polars as pl
 import psycopg
@@ -311,11 +314,70 @@ def fill_journal(site: Site, count: int, stream: str = DATA, terminal: str = TER
     opened.close()
 
 
-def test_haproxy_takes_the_deployed_configuration() -> None:
+@pytest.fixture
+def haproxy() -> str:
+    """The program."""
     try:
-        program = balancer.program()
+        return balancer.program()
     except Unable as error:
         pytest.skip(str(error))
-    done = subprocess.run([program, "-c", "-f", str(balancer.DEPLOYED)], capture_output=True, text=True)
+
+
+def test_haproxy_takes_the_deployed_configuration(haproxy: str) -> None:
+    done = subprocess.run([haproxy, "-c", "-f", str(balancer.DEPLOYED)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
+
+
+class Stub:
+    """A stand-in for a daemon: gives its name to each caller, and at `/healthz` what it is told."""
+
+    def __init__(self, name: str, status: int, words: bytes) -> None:
+        class Health(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(status if self.path == "/healthz" else 404)
+                self.end_headers()
+                self.wfile.write(words)
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        class Caller(BaseRequestHandler):
+            def handle(self) -> None:
+                self.request.sendall(name.encode())
+
+        self._servers = HTTPServer(("127.0.0.1", 0), Health), ThreadingTCPServer(("127.0.0.1", 0), Caller)
+        for server in self._servers:
+            threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        health, data = (server.server_address[1] for server in self._servers)
+        self.backend = Backend(name, "127.0.0.1", data, data, health)
+
+    def stop(self) -> None:
+        for server in self._servers:
+            server.shutdown()
+            server.server_close()
+
+
+def test_a_daemon_is_taken_out_when_its_journal_refuses_and_not_when_the_store_is_away(tmp_path: Path, haproxy: str) -> None:
+    port, alarm_port = free_ports(2)
+    stubs = [
+        Stub("journal-refuses", 503, b"journal: the disk is full\nstore: away\n"),
+        Stub("store-away", 503, b"store: away\n"),
+        Stub("well", 200, b"ok\n"),
+    ]
+    with ExitStack() as stack:
+        for stub in stubs:
+            stack.callback(stub.stop)
+        stack.enter_context(balancer.balancer(tmp_path, [stub.backend for stub in stubs], port, alarm_port))
+        eventually(lambda: is_open(port), "HAProxy listens")
+
+        def callers() -> set[str]:
+            found = set()
+            for _ in range(2 * len(stubs)):
+                with socket.create_connection(("127.0.0.1", port), timeout=5) as caller:
+                    found.add(caller.recv(100).decode())
+            return found
+
+        eventually(lambda: "journal-refuses" not in callers(), "its journal refuses")
+        time.sleep(2.5)  # longer than it takes to find a daemon gone
+        assert callers() == {"store-away", "well"}
