@@ -35,6 +35,9 @@ PROBES = {
     "p4": Entry(
         "crowd", "crowd", "一万连接的内存与二十万终端重连", "memory of 10,000 connections, 200,000 terminals reconnecting"
     ),
+    "storm2": Entry(
+        "storm", "storm", "二十万终端经负载均衡重连两个采集进程", "200,000 terminals reconnecting over a balancer and two daemons"
+    ),
     "p5": Entry("reception", "bad_frames", "一成坏帧的代价", "what 10 % bad frames cost"),
     "p6": Entry("forwarding", "forwarding", "转发到 InfluxDB 与预制数据之比", "forwarding into InfluxDB against prebuilt bodies"),
     "p7": Entry("figures_cost", "kernel", "计算与裸扫描、DuckDB、pandas 之比", "figures against a bare scan, DuckDB and pandas"),

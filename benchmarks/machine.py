@@ -6,6 +6,7 @@ No protocol and no daemon is used here.
 import os
 import platform
 import shutil
+import socket
 import subprocess
 import time
 from collections import defaultdict
@@ -91,6 +92,13 @@ def _cpu_of(task: Path) -> float:
 def used_between(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
     """CPU seconds by thread name from one `cpu_s` to a later one."""
     return {name: value - before.get(name, 0.0) for name, value in after.items()}
+
+
+def free_port() -> int:
+    """A TCP port of this machine that nothing listens to."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
 
 
 def memory_mb(pid: int, what: str = "VmRSS") -> float:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks import workload
 from benchmarks.figures import Figure, Unable, at_least, ratios
-from benchmarks.machine import SOURCES, pinned
+from benchmarks.machine import SOURCES, free_port, pinned
 from benchmarks.parties import Measured, Server, wait_for
 from benchmarks.reception import WARM_UP, settle
 from benchmarks.run import AWAY, Run
@@ -80,7 +80,7 @@ def _installed(folder: Path) -> Path:
 @contextmanager
 def _node_red(run: Run, start: Path, *, is_best: bool) -> Iterator[Server]:
     """Node-RED with the one flow, on the server's core."""
-    port, editor = _free_port(), _free_port()
+    port, editor = free_port(), free_port()
     folder = run.folder / "node-red-user"
     folder.mkdir(exist_ok=True)
     flow = folder / "flow.json"
@@ -127,12 +127,6 @@ def _flow(port: int, is_best: bool) -> list[dict[str, object]]:
         },
         {"id": "out", "z": "tab", "type": "tcp out", "beserver": "reply", "host": "", "port": "", "wires": []},
     ]
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def _answers(port: int) -> bool:

@@ -28,9 +28,13 @@ def _received(run: Run, day: Day, *options: object, environment: Mapping[str, st
         return run.parties.load(server, run.days(day), *_usual(run), *options)
 
 
-def settle(run: Run, site: Site, server: Server, connections: int) -> None:
-    """Let a new daemon receive a day and forward it, or find the store away: what a process does only once is over then."""
-    run.parties.load(server, run.days(workload.SINGLE), "-c", connections, "-l", 1, "-s", SETTLE_S, "-d", workload.DAYS - 1)
+def settle(run: Run, site: Site, server: Server, connections: int, port: int | None = None) -> None:
+    """Let a new daemon receive a day and forward it, or find the store away: what a process does only once is over then.
+
+    `port`: of what is before the daemon.
+    """
+    days = "-c", connections, "-l", 1, "-s", SETTLE_S, "-d", workload.DAYS - 1
+    run.parties.load(server, run.days(workload.SINGLE), *days, port=port)
     wait_for(lambda: is_forwarded(site) or _is_away(site), "the first day is forwarded, or the store found away", SETTLE_S)
 
 

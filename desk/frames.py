@@ -78,8 +78,9 @@ def nearest(rows: Sequence[Reading], at: datetime) -> Reading | None:
 
 
 def frame_at(settings: Settings, stream: str, position: int, language: str) -> Frame | None:
-    """The frame at a position of the journal; None where the journal has it no more."""
-    entry = next(operations.journal_entries(settings.folder, stream, position), None)
+    """The frame at a position of the journal; None where the journal has it no more, or another daemon's has it."""
+    own = operations.own_stream(settings.folder, stream)
+    entry = next(operations.journal_entries(settings.folder, own, position), None) if own else None
     if entry is None or entry.position != position or entry.gap_bytes or entry.event:
         return None
     reason = entry.reason or entry.header.quarantine_reason

@@ -30,8 +30,10 @@ from ingest_daemon.forwarding.alarm_sink import AlarmSink
 from ingest_daemon.forwarding.forwarder import Forwarder
 from ingest_daemon.forwarding.handover import Handover
 from ingest_daemon.forwarding.latest_readings import LatestReadings
+from ingest_daemon.forwarding.open_alarms import OpenAlarms
 from ingest_daemon.journal.reader import backlog, restore_cursors
 from ingest_daemon.journal.records import ALARM, BAD, BAD_KIND, DATA, EVENT, FRAME_KIND, PART, STRANGER
+from ingest_daemon.journal.share import note_share
 from ingest_daemon.journal.writer import Journals
 from ingest_daemon.monitoring import health
 from ingest_daemon.monitoring.counters import Counters
@@ -76,6 +78,7 @@ class Daemon:
         self._started_at = datetime.now(UTC)
         self._counters = Counters()
         restore_cursors(site)
+        note_share(site, settings[StoreSettings].share)
         self._journals = Journals(
             site,
             daemon.segment_mb << 20,
@@ -96,12 +99,12 @@ class Daemon:
             site.import_socket,
         )
         self._poller = Poller(settings[PollSettings], self._server)
-        handover, store = Handover(), open_store(site, settings[StoreSettings])
-        self._forwarder = Forwarder(site, daemon, store, self._registry, self._journals, self._counters, handover)
+        handover, open_alarms, store = Handover(), OpenAlarms(), open_store(site, settings[StoreSettings])
+        self._forwarder = Forwarder(site, daemon, store, self._registry, self._journals, self._counters, handover, open_alarms)
         dsn = settings[PostgresSettings].dsn
-        self._sink = AlarmSink(site, dsn, self._registry, self._journals, self._counters)
+        self._sink = AlarmSink(site, dsn, self._registry, self._journals, self._counters, open_alarms)
         self._latest = LatestReadings(site, dsn, daemon, self._registry, self._journals, self._counters, handover)
-        self._health = health.server(site, daemon.health_port, self._counters)
+        self._health = health.server(site, daemon.health_bind, daemon.health_port, self._counters)
         self._loop: asyncio.AbstractEventLoop
         self._broken: asyncio.Future[Exception]
 

@@ -4,6 +4,7 @@ A function imports what it needs when it is called, so that a help page loads no
 site's folder, whether its daemon runs or not.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from ingest_daemon.commands.queue import CommandQueue as CommandQueue
     from ingest_daemon.commands.queue import QueuedCommand as QueuedCommand
     from ingest_daemon.forwarding.arrivals import Arrivals as Arrivals
+    from ingest_daemon.forwarding.drain import Drained as Drained
+    from ingest_daemon.forwarding.drain import Progress as Progress
     from ingest_daemon.forwarding.preview import Preview
     from ingest_daemon.forwarding.quarantine import QuarantineEntry as QuarantineEntry
     from ingest_daemon.forwarding.quarantine import UnknownTerminal as UnknownTerminal
@@ -187,6 +190,13 @@ def journal_entries(site: Site, stream: str, position: int) -> "Iterator[Journal
     return inspection.entries(site, stream, position)
 
 
+def own_stream(site: Site, stream: str) -> str | None:
+    """The stream of this site's journal that a reading's column `stream` names; None where it is another daemon's."""
+    from ingest_daemon.journal import share
+
+    return share.own_stream(site, stream)
+
+
 def verify_journal(site: Site) -> "Iterator[StreamCheck]":
     """The result of checking every record's CRC, a stream at a time."""
     from ingest_daemon.journal import inspection
@@ -227,6 +237,48 @@ def waiting_since(site: Site) -> dict[str, int | None]:
     from ingest_daemon.journal.reader import waiting_since as oldest
 
     return oldest(site)
+
+
+def drain(
+    settings: Settings, folder: Path, share: str = "", tell: "Callable[[Progress], None]" = lambda progress: None
+) -> "Drained":
+    """Bring what a lost daemon had not forwarded to the raw store and the database of these settings.
+
+    `folder`: its site folder. `share`: its name, where its journal has none noted. Raises `SiteBusy` while it lives, `ValueError`
+    where the folder has no journal or the raw store is one daemon's alone, `OSError`.
+    """
+    from dataclasses import replace
+
+    from ingest_daemon.contract.files import read_json
+    from ingest_daemon.contract.settings import PostgresSettings
+    from ingest_daemon.forwarding import drain as forwarding
+    from ingest_daemon.monitoring.lock import lock_site
+    from ingest_daemon.stores import open_store
+    from ingest_daemon.stores.settings import StoreSettings
+
+    lost, own, stored = Site(folder.resolve()), settings[DaemonSettings], settings[StoreSettings]
+    if stored.kind == "parquet":
+        raise ValueError(
+            f"[store] kind = 'parquet' of {settings.folder.root}: that archive is one daemon's alone; expected the settings of a "
+            "site that uses the raw store which the daemons share (--site)"
+        )
+    forwarding.check_folder(lost)
+    if share:
+        replace(stored, share=share)  # a name that is none is refused before it is noted
+    embedded = read_json(settings.folder.state / "postgres.json") or {}
+    lock = lock_site(lost)
+    try:
+        return forwarding.drain(
+            lost,
+            own,
+            open_store(lost, replace(stored, share=forwarding.identify(lost, share))),
+            registry(settings),
+            settings[PostgresSettings].dsn or embedded.get("dsn", ""),
+            (own.segment_mb << 20, own.journal_mb << 20),
+            tell,
+        )
+    finally:
+        os.close(lock)
 
 
 # Replay and quarantine

@@ -139,14 +139,14 @@ def stores(host: Host, folder: Path) -> Iterator[None]:
     with ExitStack() as running:
         running.enter_context(host.process(one / "log", "influxd", "-config", one / "influxdb.conf"))
         running.enter_context(host.process(two / "log", *second, HOME=str(two)))
-        running.enter_context(host.process(folder / "postgres.log", *_postgres(postgres)))
+        running.enter_context(host.process(folder / "postgres.log", *postgres_command(postgres)))
         setup = {"username": "clerk", "password": "long-enough", "org": "utility", "bucket": "mainflow", "token": influx2.TOKEN}
         eventually(lambda: _answers(lambda: influx2.api(address("influx2"), "POST", "/api/v2/setup", setup)), "2.x", START_S)
         eventually(lambda: _answers(lambda: psycopg.connect(dsn(STORES_TO_TRIAL)).close()), "PostgreSQL", START_S)
         yield
 
 
-def _postgres(folder: Path) -> list[object]:
+def postgres_command(folder: Path) -> list[object]:
     """The command of a PostgreSQL that listens to other hosts; its data are made."""
     user = ("runuser", "-u", "pgserver", "--")
     run("chown", "pgserver", folder)

@@ -93,7 +93,7 @@ def _chosen(visit: Visit) -> tuple[str, int] | None:
     stream, frame = visit.query.get("stream", ""), visit.query.get("frame", "")
     if not stream and not frame:
         return None
-    if stream not in operations.STREAMS or not (frame.isascii() and frame.isdecimal() and len(frame) < 19):
+    if stream.rpartition("/")[2] not in operations.STREAMS or not (frame.isascii() and frame.isdecimal() and len(frame) < 19):
         raise Refused(400, "wrong_value", field="frame", value=f"{stream} {frame}"[:LONGEST])
     return stream, int(frame)
 

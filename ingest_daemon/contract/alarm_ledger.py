@@ -245,6 +245,11 @@ def spans_in(connection: psycopg.Connection, code: str, origin: str, windows: Se
     ]
 
 
+def lock(connection: psycopg.Connection) -> None:
+    """Be the only one who changes words, spans and alarms until the transaction ends."""
+    connection.execute("select pg_advisory_xact_lock(%s)", [LOCK])
+
+
 def replace_spans(
     connection: psycopg.Connection,
     code: str,
@@ -261,7 +266,7 @@ def replace_spans(
     """
     if not windows:
         return Changes()
-    connection.execute("select pg_advisory_xact_lock(%s)", [LOCK])
+    lock(connection)
     changes = Changes()
     wanted = by_meter(spans)
     for window, old in spans_in(connection, code, origin, windows):

@@ -118,5 +118,6 @@ def check(connection: psycopg.Connection, own: str) -> None:
         raise ForeignDatabase(
             f"database {connection.info.dbname} on {connection.info.host}:{connection.info.port} belongs to another site "
             f"(ops.site has {row[0]}, this site is {own}): give each site a database of its own in [postgres] dsn; where this "
-            "site takes the other's place, run there: delete from ops.site"
+            "site takes the other's place, run there: delete from ops.site; where it is one of several "
+            "daemons of that site, give it a [store] share"
         )

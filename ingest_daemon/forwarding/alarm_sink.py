@@ -20,9 +20,11 @@ from ingest_daemon.contract.files import write_json
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding.attribution import attribute
 from ingest_daemon.forwarding.decoding import decode
+from ingest_daemon.forwarding.open_alarms import OpenAlarms
 from ingest_daemon.forwarding.postgres_sink import PostgresSink
 from ingest_daemon.journal.reader import CURSORS, cursor_path
 from ingest_daemon.journal.records import ALARM, EVENT, Record
+from ingest_daemon.journal.share import share_of
 from ingest_daemon.journal.writer import Journals
 from ingest_daemon.monitoring.counters import Counters
 from ingest_daemon.terminals.registry import Registry, Terminal
@@ -36,10 +38,13 @@ insert into ops.alarm_event
 values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 on conflict do nothing"""
 
-LAST_STATES = """
-select distinct on (terminal, code, origin) terminal, code, origin, state, event_at
-from ops.alarm_event where origin = 'device' or code = 'CLOCK'
-order by terminal, code, origin, event_at desc, received_at desc"""
+LAST_WORDS = """
+select asked.terminal, asked.origin, word.event_at, word.active
+from unnest(%s::text[], %s::text[]) as asked (terminal, origin) cross join lateral (
+    select event_at, active from ops.alarm_word as known
+    where known.terminal = asked.terminal and known.origin = asked.origin order by event_at desc limit 1
+) as word"""
+"""The newest word of some terminals, of whichever daemon."""
 
 STATE_AT = """
 select state from ops.alarm_event
@@ -93,14 +98,15 @@ def from_payload(payload: bytes) -> AlarmWord:
     return AlarmWord(**{**fields, "active": tuple(fields["active"])})
 
 
-def alarm_words(alarms: pl.DataFrame, records: Sequence[Record]) -> list[AlarmWord]:
+def alarm_words(alarms: pl.DataFrame, records: Sequence[Record], repeated: pl.Expr | None = None) -> list[AlarmWord]:
     """The rows of `Decoded.alarms` as words, in order of terminal and time, each only where it differs from the one before.
 
-    `records`: the group that was decoded.
+    `records`: the group that was decoded. `repeated`: rows that are wanted although they say the same as the one before, because
+    what was between may have come to another daemon.
     """
     key = pl.col("active").list.sort().list.join(",")
     changed = (key != key.shift()).over("terminal").fill_null(True)
-    rows = alarms.sort("terminal", "event_at", "frame").filter(changed)
+    rows = alarms.sort("terminal", "event_at", "frame").filter(changed if repeated is None else changed | repeated)
     moments = rows["event_at"].dt.epoch("us")
     return [
         AlarmWord(
@@ -127,15 +133,13 @@ Row = tuple[Any, ...]
 class AlarmStateMachine:
     """The codes that are raised, by terminal and origin, and the time of the last word."""
 
-    def __init__(self, last_states: Iterable[tuple[str, str, str, str, datetime]] = ()) -> None:
-        """`last_states`: rows of `LAST_STATES`."""
+    def __init__(self, last_words: Iterable[tuple[str, str, datetime, Sequence[str]]] = ()) -> None:
+        """`last_words`: rows of `LAST_WORDS`."""
         self._raised: dict[tuple[str, str], set[str]] = {}
         self.seen_us: dict[tuple[str, str], int] = {}
-        for terminal, code, origin, state, event_at in last_states:
-            event_us = round(event_at.timestamp() * 1e6)
-            self.seen_us[terminal, origin] = max(event_us, self.seen_us.get((terminal, origin), event_us))
-            if state == "raised":
-                self._raised.setdefault((terminal, origin), set()).add(code)
+        for terminal, origin, event_at, active in last_words:
+            self.seen_us[terminal, origin] = round(event_at.timestamp() * 1e6)
+            self._raised[terminal, origin] = set(active)
 
     def is_late(self, word: AlarmWord) -> bool:
         """Whether a later word of the terminal was seen before this one."""
@@ -162,19 +166,29 @@ class AlarmSink(PostgresSink):
 
     PART, WAITING = "postgres", "alarm events"
 
-    def __init__(self, site: Site, dsn: str, registry: Registry, journals: Journals, counters: Counters) -> None:
+    def __init__(
+        self,
+        site: Site,
+        dsn: str,
+        registry: Registry,
+        journals: Journals,
+        counters: Counters,
+        open_alarms: OpenAlarms,
+    ) -> None:
         super().__init__("alarm-sink", site, dsn, journals, counters, READERS)
-        self._registry = registry
+        self._registry, self._open_alarms = registry, open_alarms
+        self._has_others = bool(share_of(site))
 
     def _deliver(self, connection: psycopg.Connection) -> None:
-        states = AlarmStateMachine(connection.execute(LAST_STATES).fetchall())
         keep_words(connection, words_of_events(connection.execute(EVENTS_WITHOUT_WORDS).fetchall()))
         connection.commit()
         self._counters.health[self.PART] = "ok"
         while True:
+            if self._has_others:
+                self._open_alarms.look(connection)
             # In this order: an event of the forwarder that follows from an alarm frame is delivered after that frame.
             ends = {stream: self._journals.end(stream) for stream in (EVENT, ALARM)}
-            if any(self._group(connection, states, name, ends[CURSORS[name]]) for name in READERS):
+            if any(self._group(connection, name, ends[CURSORS[name]]) for name in READERS):
                 continue
             if self._stopping.is_set():
                 return
@@ -182,7 +196,7 @@ class AlarmSink(PostgresSink):
                 connection.execute("select 1")  # a server that went is noticed before the next alarm
                 connection.commit()
 
-    def _group(self, connection: psycopg.Connection, states: AlarmStateMachine, name: str, end: int) -> bool:
+    def _group(self, connection: psycopg.Connection, name: str, end: int) -> bool:
         stream = CURSORS[name]
         chunk = self._read(name, end, GROUP_BYTES)
         if chunk.next_position == self._positions[name]:
@@ -192,9 +206,10 @@ class AlarmSink(PostgresSink):
             words = [from_payload(record.payload) for record in chunk.records]
         else:
             decoded = decode(chunk.records, registry.profiles)
-            words = alarm_words(attribute(decoded, chunk.records, registry.terminals).decoded.alarms, chunk.records)
+            alarms = attribute(decoded, chunk.records, registry.terminals).decoded.alarms
+            words = alarm_words(alarms, chunk.records, pl.lit(True) if self._has_others else None)
         registered = [(word, registry.terminals[word.terminal]) for word in words if word.terminal in registry.terminals]
-        written = insert(connection, states, registered)
+        written = insert(connection, registered)
         connection.commit()
         self._counters.alarm_events += written
         write_json(cursor_path(self._site, name), {"position": chunk.next_position}, durable=True)
@@ -202,8 +217,17 @@ class AlarmSink(PostgresSink):
         return True
 
 
-def insert(connection: psycopg.Connection, states: AlarmStateMachine, words: Sequence[tuple[AlarmWord, Terminal]]) -> int:
-    """Write the changes that the words make, without committing; returns the number of new events."""
+def insert(connection: psycopg.Connection, words: Sequence[tuple[AlarmWord, Terminal]]) -> int:
+    """Write the changes that the words make, without committing; returns the number of new events.
+
+    What was raised before is read anew each time, by one daemon after the other: the last word may have come to another one.
+    """
+    if not words:
+        return 0
+    alarm_ledger.lock(connection)
+    asked = {(word.terminal, word.origin) for word, _ in words}
+    columns = [list(column) for column in zip(*asked, strict=True)]
+    states = AlarmStateMachine(connection.execute(LAST_WORDS, columns).fetchall())
     written = 0
     rows: list[Row] = []
     for word, terminal in words:

@@ -22,6 +22,7 @@ from ingest_daemon.forwarding.triage import stamp
 from ingest_daemon.journal.envelope import parse_record
 from ingest_daemon.journal.reader import stretch, walk
 from ingest_daemon.journal.records import ALARM, DATA, STRANGER, Record
+from ingest_daemon.journal.share import share_of
 from ingest_daemon.terminals.registry import Registry
 
 GROUP = 5000
@@ -47,7 +48,7 @@ def arrivals(site: Site, terminal: str, start: datetime, end: datetime, until: d
 
     `until`: only those received before it, which are found much sooner.
     """
-    profiles = Registry(site).current.profiles
+    profiles, share = Registry(site).current.profiles, share_of(site)
     refused: Counter[str] = Counter()
     parts = []
     from_us = int((start - AHEAD).timestamp() * 1e6)
@@ -59,7 +60,7 @@ def arrivals(site: Site, terminal: str, start: datetime, end: datetime, until: d
         while group := list(islice(records, GROUP)):
             decoded = decode(group, profiles)
             refused.update(decoded.rejected["reason"])
-            readings = stamp(stream, decoded.readings, group).filter(
+            readings = stamp(stream, decoded.readings, group, share).filter(
                 (pl.col("terminal") == terminal) & pl.col("ts").is_between(start, end, closed="left")
             )
             parts.append(readings)

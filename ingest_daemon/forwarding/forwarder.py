@@ -19,6 +19,7 @@ from ingest_daemon.forwarding.alarm_sink import AlarmWord
 from ingest_daemon.forwarding.comparison import Compared, compare
 from ingest_daemon.forwarding.handover import Handover
 from ingest_daemon.forwarding.journal_thread import JournalThread
+from ingest_daemon.forwarding.open_alarms import OpenAlarms
 from ingest_daemon.forwarding.reprocessing import Reprocessor
 from ingest_daemon.forwarding.server_clock import ServerClock
 from ingest_daemon.forwarding.settings import TimeSettings
@@ -27,6 +28,7 @@ from ingest_daemon.forwarding.terminal_state import TerminalState
 from ingest_daemon.forwarding.triage import Group, TimeLimits, triage
 from ingest_daemon.journal.reader import cursor_path, read
 from ingest_daemon.journal.records import ALARM, DATA, STRANGER, Chunk, JournalBroken, Record
+from ingest_daemon.journal.share import share_of
 from ingest_daemon.journal.writer import Journals
 from ingest_daemon.monitoring.counters import Counters
 from ingest_daemon.stores import RawStore
@@ -58,10 +60,12 @@ class Forwarder(JournalThread):
         journals: Journals,
         counters: Counters,
         handover: Handover,
+        open_alarms: OpenAlarms,
     ) -> None:
         super().__init__("forwarder", site, journals, STREAMS)
         self._settings, self._counters = settings, counters
-        self._registry, self._handover = registry, handover
+        self._registry, self._handover, self._open_alarms = registry, handover, open_alarms
+        self._share = share_of(site)
         for stream in (ALARM, DATA):
             handover.start(stream, self._positions[stream])
         self._sinks = Sinks(site, settings, store, journals, counters, self._stopping)
@@ -168,7 +172,7 @@ class Forwarder(JournalThread):
         self._sinks.quarantine(group.kept + compared.kept)
         if len(compared.readings):
             self._sinks.write(stream, records, compared.readings)
-        changed = self._state.new_alarm_words(group.alarm_words)
+        changed = self._state.new_alarm_words(group.alarm_words, self._open_codes)
         since = self._state.since(group.alarm_words if stream == ALARM else changed)
         if stream == ALARM:
             changed = []  # the alarm sink reads alarm frames by itself
@@ -183,11 +187,16 @@ class Forwarder(JournalThread):
         if self._server_clock.fault:
             self._sinks.log.warn("clock", self._server_clock.fault)
             return []
-        return self._state.clock_news(offsets, records, self._settings.drift_s)
+        return self._state.clock_news(offsets, records, self._settings.drift_s, self._open_codes)
+
+    def _open_codes(self, terminal: str, origin: str) -> frozenset[str] | None:
+        """See `OpenAlarms.codes`."""
+        found = self._registry.terminals().get(terminal)
+        return self._open_alarms.codes(found.meter, origin) if found else None
 
     def _triage(self, stream: str, records: Sequence[Record]) -> Group:
         registry = self._registry.current
-        return triage(stream, records, registry.terminals, registry.profiles, TimeLimits.of(self._settings))
+        return triage(stream, records, registry.terminals, registry.profiles, TimeLimits.of(self._settings), self._share)
 
     def _compare(self, stream: str, records: Sequence[Record], readings: pl.DataFrame, table: pl.DataFrame) -> Compared:
         suspects = self._state.suspects(readings, table)

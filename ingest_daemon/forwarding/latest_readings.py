@@ -31,6 +31,7 @@ from ingest_daemon.forwarding.settings import TimeSettings
 from ingest_daemon.forwarding.triage import TimeLimits, triage
 from ingest_daemon.journal.reader import CURSORS, cursor_path, segments
 from ingest_daemon.journal.records import STRANGER, Record
+from ingest_daemon.journal.share import share_of, shared_stream
 from ingest_daemon.journal.writer import Journals
 from ingest_daemon.monitoring.counters import Counters
 from ingest_daemon.terminals.registry import Registry
@@ -121,6 +122,7 @@ class LatestReadings(PostgresSink):
     ) -> None:
         super().__init__("latest-readings", site, dsn, journals, counters, READERS)
         self._settings, self._registry, self._handover = settings, registry, handover
+        self._share = share_of(site)
         self._due = dict.fromkeys(READERS, (0, 0.0))
         """Position up to which the forwarder should have handed over, and since when it was waited for."""
         self._pending_path = site.state / "latest-readings.parquet"
@@ -227,7 +229,8 @@ class LatestReadings(PostgresSink):
         """What the frames say of registered terminals and may be believed."""
         registry = self._registry.current
         limits = TimeLimits.of(self._settings, datetime.now(UTC) if self._rebuild else None)
-        return triage(stream, records, registry.terminals, registry.profiles, limits).readings.select(*READING)
+        group = triage(stream, records, registry.terminals, registry.profiles, limits, self._share)
+        return group.readings.select(*READING)
 
     def _rebuild_step(self, connection: psycopg.Connection) -> bool:
         """Go on with a rebuild, if one is wanted; whether there is more of it."""
@@ -246,7 +249,8 @@ class LatestReadings(PostgresSink):
             for stream in rebuild.span.streams:
                 begin = next((start for start, _ in segments(self._site.journal / stream)), 0)
                 begin, span = max(begin, rebuild.span.begin), rebuild.span
-                connection.execute(FORGET, (stream, begin, rebuild.ends[stream], span.from_us, span.terminal, span.terminal))
+                positions = (shared_stream(self._share, stream), begin, rebuild.ends[stream])
+                connection.execute(FORGET, (*positions, span.from_us, span.terminal, span.terminal))
         upsert(connection, self._rebuilt, self._registry)
         connection.commit()
         _rebuild_path(self._site).unlink(missing_ok=True)

@@ -5,8 +5,10 @@ import psycopg
 from ingest_daemon.contract import ownership
 from ingest_daemon.contract.files import read_json
 from ingest_daemon.contract.log import LOG, RateLimitedLog
+from ingest_daemon.contract.ops_tables import migrate
 from ingest_daemon.contract.site import Site
 from ingest_daemon.forwarding.journal_thread import JournalThread
+from ingest_daemon.journal.share import share_of
 from ingest_daemon.journal.writer import Journals
 from ingest_daemon.monitoring.counters import Counters
 
@@ -40,7 +42,10 @@ class PostgresSink(JournalThread):
         while True:
             try:
                 with psycopg.connect(self._address(), connect_timeout=5, tcp_user_timeout=10_000) as connection:
-                    ownership.open_ops(connection, ownership.site_id(self._site))
+                    if share_of(self._site):  # one of several daemons: whose database it is, the site of the figures claims
+                        migrate(connection)
+                    else:
+                        ownership.open_ops(connection, ownership.site_id(self._site))
                     wait_s = WAIT_S[0]
                     self._deliver(connection)
                 return

@@ -24,6 +24,7 @@ from ingest_daemon.forwarding.sinks import Sinks, Stopped
 from ingest_daemon.forwarding.terminal_state import TerminalState
 from ingest_daemon.forwarding.triage import TimeLimits, triage
 from ingest_daemon.journal.records import JournalBroken, Record
+from ingest_daemon.journal.share import share_of
 from ingest_daemon.stores import RawStore
 from ingest_daemon.stores.points import KEY, POSITION, merge, runs, spans
 from ingest_daemon.terminals.registry import Registry, Terminal
@@ -41,6 +42,7 @@ class Reprocessor:
     def __init__(self, site: Site, settings: TimeSettings, store: RawStore, registry: Registry, sinks: Sinks) -> None:
         self._site, self._settings, self._store = site, settings, store
         self._registry, self._sinks = registry, sinks
+        self._share = share_of(site)
 
     def run(
         self, request: ReplayRequest, ends: Callable[[], Mapping[str, int]], state: TerminalState, between: Callable[[], None]
@@ -117,7 +119,7 @@ class Reprocessor:
         Quarantine entries that are `recorded` are not added again. Clocks are not judged: those times are over.
         """
         limits, registry = TimeLimits.of(self._settings, datetime.now(UTC)), self._registry.current
-        group = triage(stream, records, registry.terminals, registry.profiles, limits)
+        group = triage(stream, records, registry.terminals, registry.profiles, limits, self._share)
         _count(result.frames, Counter(terminal for terminal, *_ in senders(records, range(len(records)))))
         entries = group.kept
         if len(group.readings):

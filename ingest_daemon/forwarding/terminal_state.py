@@ -1,12 +1,12 @@
 """What the forwarder remembers of each terminal from frame to frame."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
 import polars as pl
 
-from ingest_daemon.contract.alarm_codes import SERVER
+from ingest_daemon.contract.alarm_codes import ALARMS, SERVER
 from ingest_daemon.contract.schema import TIMESTAMP
 from ingest_daemon.forwarding.alarm_sink import AlarmWord
 from ingest_daemon.journal.records import ALARM, DATA, STRANGER, Record
@@ -14,6 +14,14 @@ from ingest_daemon.stores.points import KEY, overlaps
 
 CLOCK_FRAMES = 3
 """A terminal's clock is judged by the median of this many frames."""
+
+
+OpenCodes = Callable[[str, str], frozenset[str] | None]
+"""Gives the codes of a terminal and origin that are open, whichever daemon heard of them; None where that is not known."""
+
+
+def nobody_looked(terminal: str, origin: str) -> None:
+    """Of a daemon that is alone: what it heard itself is all there is."""
 
 
 class TerminalState:
@@ -69,15 +77,20 @@ class TerminalState:
         for terminal, at in latest.iter_rows():
             self.newest_us[terminal] = max(at, self.newest_us.get(terminal, at))
 
-    def new_alarm_words(self, found: Sequence[AlarmWord]) -> list[AlarmWord]:
-        """The words that change a terminal's alarms, and those older than its last known word."""
+    def new_alarm_words(self, found: Sequence[AlarmWord], open_codes: OpenCodes = nobody_looked) -> list[AlarmWord]:
+        """The words that change a terminal's alarms, and those older than its last known word.
+
+        With other daemons a word also changes what one of them has raised or cleared meanwhile.
+        """
         changed = []
         for word in found:
             at, active = self._words.get(word.terminal, (word.event_us, ()))
             if word.event_us < at:
                 changed.append(word)
                 continue
-            changed += [word] if word.active != active else []
+            told = open_codes(word.terminal, word.origin)
+            is_news = word.active != active or (told is not None and told != ALARMS.keys() & set(word.active))
+            changed += [word] if is_news else []
             self._words[word.terminal] = (word.event_us, word.active)
         return changed
 
@@ -95,24 +108,30 @@ class TerminalState:
             if at > word.event_us and active != word.active
         ]
 
-    def clock_news(self, offsets: pl.DataFrame, records: Sequence[Record], drift_s: float) -> list[AlarmWord]:
+    def clock_news(
+        self, offsets: pl.DataFrame, records: Sequence[Record], drift_s: float, open_codes: OpenCodes = nobody_looked
+    ) -> list[AlarmWord]:
         """CLOCK words of terminals whose clock went wrong or came right. `offsets`: of `triage.clock_offsets`.
 
-        A clock is judged by the median of a terminal's last frames, so one old frame that is sent again raises nothing.
+        A clock is judged by the median of a terminal's last frames, so one old frame that is sent again raises nothing;
+        nor does it where the frames before it went to another daemon.
         """
         wrong = offsets.filter(pl.col("offset_s").abs() > drift_s)["terminal"].unique().to_list()
-        watched = {*wrong, *self._offsets}
+        told = {name: open_codes(name, SERVER) for name in offsets["terminal"].unique()}
+        raised = {name for name, codes in told.items() if ("CLOCK" in codes if codes is not None else name in self._drifted)}
+        watched = {*wrong, *self._offsets, *raised}
         changed = []
         for terminal, offset_s, index in offsets.filter(pl.col("terminal").is_in(list(watched))).iter_rows():
-            seen = terminal in self._timed or terminal in self.newest_us
-            before = self._offsets.get(terminal, [0.0] * (CLOCK_FRAMES - 1) if seen else [])
+            seen = terminal in self._timed or terminal in self.newest_us or told[terminal] is not None
+            before = self._offsets.get(terminal, [0.0] * (CLOCK_FRAMES - 1) if seen and terminal not in raised else [])
             self._timed.add(terminal)
             recent = [*before, offset_s][-CLOCK_FRAMES:]
             self._offsets[terminal] = recent
             judged_s = median(recent)
             off = abs(judged_s) > drift_s
-            if off != (terminal in self._drifted):
-                (self._drifted.add if off else self._drifted.discard)(terminal)
+            (self._drifted.add if off else self._drifted.discard)(terminal)
+            if off != (terminal in raised):
+                (raised.add if off else raised.discard)(terminal)
                 record = records[index]
                 active, values = ("CLOCK",) if off else (), {"CLOCK": judged_s}
                 changed.append(

@@ -17,6 +17,7 @@ from ingest_daemon.forwarding.decoding import channels_of, decode, senders
 from ingest_daemon.forwarding.quarantine import QuarantineEntry
 from ingest_daemon.forwarding.settings import TimeSettings
 from ingest_daemon.journal.records import Record
+from ingest_daemon.journal.share import shared_stream
 from ingest_daemon.stores.points import KEY
 from ingest_daemon.terminals.table import Terminal
 
@@ -33,8 +34,11 @@ class Group(NamedTuple):
     offsets: pl.DataFrame
 
 
-def stamp(stream: str, readings: pl.DataFrame, records: Sequence[Record]) -> pl.DataFrame:
-    """`Decoded.readings` with all columns of `READING`, and `index`; `ts` in whole milliseconds as stores keep it."""
+def stamp(stream: str, readings: pl.DataFrame, records: Sequence[Record], share: str = "") -> pl.DataFrame:
+    """`Decoded.readings` with all columns of `READING`, and `index`; `ts` in whole milliseconds as stores keep it.
+
+    `share`: of `journal.share`.
+    """
     index = readings["frame"].to_numpy()
     received = np.array([record.received_us for record in records], dtype=np.int64)
     positions = np.array([record.position for record in records], dtype=np.int64)
@@ -44,7 +48,7 @@ def stamp(stream: str, readings: pl.DataFrame, records: Sequence[Record]) -> pl.
         index=pl.col("frame"),
         received_at=pl.Series(received[index], dtype=pl.Int64).cast(TIMESTAMP),
         channel=channels.gather(pl.Series(index)),
-        stream=pl.lit(stream),
+        stream=pl.lit(shared_stream(share, stream)),
         frame=pl.Series(positions[index], dtype=pl.Int64),
     ).select(*READING, "index")
 
@@ -72,11 +76,12 @@ def triage(
     terminals: Mapping[str, Terminal],
     profiles: Mapping[str, Any],
     limits: TimeLimits,
+    share: str = "",
 ) -> Group:
     """Decode the frames, and take out what the raw store must not get.
 
     That is: frames that are unusable or doubted, rows of stations that are not registered or were not judged, times that a
-    terminal cannot have sent.
+    terminal cannot have sent. `share`: of `journal.share`.
     """
     decoded, unattributed = attribute(decode(records, profiles), records, terminals)
     kept = [
@@ -87,7 +92,7 @@ def triage(
         quarantine_entry(reason, stream, records, index, terminal, None, detail)
         for index, reason, terminal, detail in unattributed
     ]
-    readings = stamp(stream, decoded.readings, records)
+    readings = stamp(stream, decoded.readings, records, share)
 
     misdated = _misdated(readings, terminals, limits)
     kept += [
@@ -97,7 +102,7 @@ def triage(
     return Group(
         readings.join(misdated, on=["index", *KEY], how="anti", maintain_order="left") if len(misdated) else readings,
         kept,
-        alarm_words(decoded.alarms, records),
+        alarm_words(decoded.alarms, records, pl.col("active").list.len() > 0 if share else None),
         clock_offsets(decoded.clocks, records),
     )
 

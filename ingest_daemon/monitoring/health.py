@@ -1,4 +1,4 @@
-"""`GET /healthz` and `GET /metrics` on this machine: the daemon's state for monitoring. Nothing can be changed here.
+"""`GET /healthz` and `GET /metrics`: the daemon's state for monitoring. Nothing can be changed here.
 
 The daemon's own event loop answers, so an answer proves that the loop turns.
 """
@@ -18,8 +18,6 @@ from ingest_daemon.contract.site import Site
 from ingest_daemon.journal.reader import backlog, waiting_since
 from ingest_daemon.monitoring.counters import Counters
 
-HOST = "127.0.0.1"
-
 EXPOSITION = "text/plain; version=0.0.4"
 """Content type of Prometheus' text format."""
 
@@ -32,8 +30,8 @@ MINOR = ("registry", "disk", "clock")
 Samples = Iterator[tuple[str, str, str, Mapping[str, float]]]
 
 
-def server(site: Site, port: int, counters: Counters) -> HttpServer:
-    """The server of both pages; to be started and stopped."""
+def server(site: Site, host: str, port: int, counters: Counters) -> HttpServer:
+    """The server of both pages, to be started and stopped; nobody is asked for a password."""
 
     def figures() -> str:
         return exposition(counters.snapshot(), backlog(site), waiting_since(site), time.time_ns() // 1000)
@@ -50,7 +48,7 @@ def server(site: Site, port: int, counters: Counters) -> HttpServer:
         return PlainTextResponse("only GET\n" if status == 405 else "there are /healthz and /metrics\n", status)
 
     routes = [Route("/healthz", healthz, methods=["GET"]), Route("/metrics", metrics, methods=["GET"])]
-    return HttpServer(Starlette(routes=routes, exception_handlers={404: refused, 405: refused}), HOST, port)
+    return HttpServer(Starlette(routes=routes, exception_handlers={404: refused, 405: refused}), host, port)
 
 
 def ailments(health: Mapping[str, str], parts: Sequence[str] = VITAL) -> str:

@@ -30,9 +30,14 @@ class DaemonSettings(TimeSettings):
     bind: str = setting("127.0.0.1", "address that terminals connect to; 0.0.0.0 for all", "监听地址；0.0.0.0 表示全部")
     data_port: int = setting(4000, "TCP port for data, 0 picks a free one", "数据端口，0 为自动", minimum=0, maximum=65535)
     alarm_port: int = setting(5000, "TCP port for alarms, 0 picks a free one", "报警端口，0 为自动", minimum=0, maximum=65535)
+    health_bind: str = setting(
+        "127.0.0.1",
+        "address for /healthz and /metrics, which ask for no password; another one only for a balancer on another host",
+        "健康检查监听地址（无口令）；仅当负载均衡在另一主机时改",
+    )
     health_port: int = setting(
         4080,
-        "TCP port on 127.0.0.1 for /healthz and /metrics, 0 picks a free one",
+        "TCP port for /healthz and /metrics, 0 picks a free one",
         "健康检查端口，0 为自动",
         minimum=0,
         maximum=65535,

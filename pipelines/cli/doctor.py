@@ -81,7 +81,7 @@ def _ports(settings: Settings) -> Iterator[Finding]:
     for name, host, port in (
         ("data", own.bind, own.data_port),
         ("alarm", own.bind, own.alarm_port),
-        ("health", "127.0.0.1", own.health_port),
+        ("health", own.health_bind, own.health_port),
     ):
         with socket.socket() as probe:
             try:

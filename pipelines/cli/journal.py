@@ -1,4 +1,4 @@
-"""`mainflow journal`: list, show, verify and replay what was received, while the daemon runs or not."""
+"""`mainflow journal`: list, show, verify, replay and drain what was received, while the daemon runs or not."""
 
 import sys
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from pipelines.cli.console import coloured, console, fields_table
 from pipelines.cli.options import SITE, examples, report_failures
 
 if TYPE_CHECKING:
-    from ingest_daemon.operations import JournalEntry
+    from ingest_daemon.operations import JournalEntry, Progress
 
 
 @click.group(
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         "mainflow journal show --site site --stream data --from 4711 --limit 1 --explain",
         "mainflow journal verify --site site",
         "mainflow journal replay --site site --from 2026-11-01 --to 2026-11-08",
+        "mainflow journal drain /mnt/lost/site --site site",
     )
 )
 def journal() -> None:
@@ -147,6 +148,51 @@ def replay(root: Path, begin: "int | datetime | None", end: "int | datetime | No
         done = answered(settings.folder, request, lambda store: shown.update(f"重新解码 replay; 原始库 raw store: {store}"))
     sums = [sum(counts.values()) for counts in (done.frames, done.readings, done.corrected, done.withdrawn)]
     click.echo("{:,} 帧 frames, {:,} 新读数 new readings, {:,} 更正 corrected, {:,} 撤回 withdrawn".format(*sums))
+
+
+@journal.command(
+    epilog=examples(
+        "mainflow journal drain /mnt/lost/site --site site",
+        "mainflow journal drain /mnt/lost/site --site site --share north",
+    )
+)
+@SITE
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--share", default="", help="失联采集进程的名称（日志未注明时） / name of the lost daemon, where its journal has none"
+)
+@report_failures
+def drain(root: Path, folder: Path, share: str) -> None:
+    """接管 / bring what a lost daemon had received and not forwarded to the raw store; FOLDER: its site folder, or a copy.
+
+    It goes to the lost daemon's share. Its daemon must not run. May be stopped and run again: nothing is stored or told twice.
+    """
+    from pipelines.settings import load
+
+    settings = load(root)
+    with console.status("接管 drain") as shown:
+
+        def tell(progress: "Progress") -> None:
+            done_mb, all_mb = (progress.all_bytes - progress.left_bytes) / 2**20, progress.all_bytes / 2**20
+            waits = f"; 等待 waits for {progress.waits_for}" if progress.waits_for else ""
+            shown.update(f"接管 drain: {done_mb:,.1f} / {all_mb:,.1f} MB{waits}")
+
+        drained = operations.drain(settings, folder, share, tell)
+    for stream, gaps in drained.damaged.items():
+        for gap in gaps:
+            seen = f": 损坏 / damaged at {gap.position}: {gap.length:,} 字节 bytes hold no valid record, passed over"
+            console.print(coloured("red", stream, seen))
+    if not (sum(drained.frames.values()) or drained.adopted or drained.alarm_events):
+        click.echo(f"{drained.share}: 无待接管 / nothing left to drain")
+        return
+    frames = ", ".join(f"{stream} {count:,}" for stream, count in sorted(drained.frames.items()) if count)
+    click.echo(f"{drained.share}: 接管帧 / frames drained: {frames or 0}; 补收 / adopted: {drained.adopted:,}")
+    click.echo(
+        f"读数入库 / readings stored: {drained.readings:,}; 已有 / stored before: {drained.duplicates:,}; "
+        f"报警事件 / alarm events: {drained.alarm_events:,}"
+    )
+    for reason, count in sorted(drained.quarantined.items()):
+        click.echo(f"另存 / kept aside in {folder / 'quarantine'}: {reason} {count:,}")
 
 
 def _entries(site: Site, stream: str, position: int) -> "Iterator[JournalEntry]":

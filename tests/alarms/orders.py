@@ -17,7 +17,7 @@ import polars as pl
 import psycopg
 
 from ingest_daemon.contract.ops_tables import migrate
-from ingest_daemon.forwarding.alarm_sink import DEVICE, AlarmStateMachine, AlarmWord, insert
+from ingest_daemon.forwarding.alarm_sink import DEVICE, AlarmWord, insert
 from ingest_daemon.terminals.registry import Terminal
 from tests.alarms.sites import alarms, local, readings
 from tests.cases.figure_site import FigureSite
@@ -67,9 +67,8 @@ def deliver(site: FigureSite, dsn: str, piece: Piece) -> None:
     """Bring a piece in and let the figures follow."""
     if isinstance(piece, list):
         with psycopg.connect(dsn) as connection:
-            states = AlarmStateMachine()
             numbers = {f"{number:010}": meter for number, meter in enumerate(DAY)}
-            insert(connection, states, [(word, Terminal(numbers[word.terminal], None, None, 125.0)) for word in piece])
+            insert(connection, [(word, Terminal(numbers[word.terminal], None, None, 125.0)) for word in piece])
     else:
         site.store(piece)
         site.run()

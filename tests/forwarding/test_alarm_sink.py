@@ -23,7 +23,7 @@ def word(at: int, *active: str) -> AlarmWord:
 
 
 def test_what_is_raised_and_cleared_follows_from_the_words_in_order() -> None:
-    states = AlarmStateMachine([(METER, "MAG", "device", "raised", datetime.fromtimestamp(1, UTC))])
+    states = AlarmStateMachine([(METER, "device", datetime.fromtimestamp(1, UTC), ["MAG"])])
     assert states.apply(word(2_000_000, "MAG", "P_HI")) == [("P_HI", "raised")]
     assert states.apply(word(3_000_000, "MAG", "P_HI")) == []
     assert states.apply(word(4_000_000, "P_HI")) == [("MAG", "cleared")]
@@ -70,10 +70,9 @@ def test_in_whatever_order_the_words_of_a_terminal_come_its_alarms_are_the_same(
         migrate(connection)
         for order in permutations(words):
             connection.execute("truncate ops.alarm_event, ops.alarm_word, ops.alarm_span, ops.alarm, ops.alarm_history")
-            states = AlarmStateMachine()
             for told in order:
                 with connection.transaction():
-                    insert(connection, states, [(told, Terminal("M"))])
+                    insert(connection, [(told, Terminal("M"))])
             rows = connection.execute(
                 "select code, extract(epoch from raised_at)::int, extract(epoch from cleared_at)::int from ops.alarm "
                 "where retracted_at is null order by code"
