@@ -288,7 +288,7 @@ def _with_origin(store: RawStore, last: pl.DataFrame) -> pl.DataFrame:
     found = [pl.DataFrame(schema={name: READING[name] for name in wanted})]
     keys = last.select("terminal", ts="reading_at")
     for terminals, first, end in points.select("terminal", "first", "last").iter_rows():
-        read = store.read(first, end, columns=wanted, terminals=terminals)
+        read = store.read(first, end, columns=wanted, terminals=terminals if store.cuts_by_terminal else None)
         found.append(read.join(keys, on=["terminal", "ts"], how="semi"))
     origin = pl.concat(found)
     joined = last.join(origin, left_on=["terminal", "reading_at"], right_on=["terminal", "ts"], how="left")

@@ -135,11 +135,11 @@ def replace_rows(warehouse: duckdb.DuckDBPyConnection, table: str, rows: Rows, c
     return int(written)
 
 
-def append(warehouse: duckdb.DuckDBPyConnection, table: str, rows: Rows) -> None:
+def append(warehouse: duckdb.DuckDBPyConnection, table: str, incoming: Rows) -> None:
     """Add the rows to the table, made if absent."""
-    with registered(warehouse, "incoming", rows):
-        warehouse.execute(f"create table if not exists {table} as select * from incoming limit 0").fetchall()
-        warehouse.execute(f"insert into {table} by name select * from incoming").fetchall()
+    # Found by the name of the variable: an open transaction would keep registered rows in memory until it ends.
+    warehouse.execute(f"create table if not exists {table} as select * from incoming limit 0").fetchall()
+    warehouse.execute(f"insert into {table} by name select * from incoming").fetchall()
 
 
 def ensure(warehouse: duckdb.DuckDBPyConnection, table: str, columns: str) -> None:

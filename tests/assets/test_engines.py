@@ -24,7 +24,7 @@ from ingest_daemon.stores import StoreAway
 from pipelines.runs import run
 from pipelines.runs.bench import workbench
 from pipelines.settings import FigureSettings, load
-from tests.engine_work import away_at_3, killed_at_3, killed_once, square, threads
+from tests.engine_work import away_at_3, head_killed_at_3, killed_at_3, killed_once, square, threads
 from tests.site_helpers import make_site
 
 ROME = ZoneInfo("Europe/Rome")
@@ -71,6 +71,14 @@ def test_a_worker_process_that_is_killed_is_told_with_what_to_do() -> None:
 def test_ray_computes_a_part_again_whose_worker_was_killed(tmp_path: Path) -> None:
     marks = [tmp_path / "a", tmp_path / "bb", tmp_path / "ccc"]
     assert list(Engine("ray", 2).results(killed_once, marks)) == [1, 2, 3]
+
+
+@NEEDS_RAY
+@pytest.mark.timeout(600)
+def test_a_ray_that_lost_its_head_is_told_in_one_sentence() -> None:
+    with pytest.raises(WorkerEnded, match=r"Ray \(started here\) (failed|ended).*: the days stay waiting; .*") as raised:
+        list(Engine("ray", 2).results(head_killed_at_3, range(20)))
+    assert "\n" not in str(raised.value)
 
 
 def test_a_ray_cluster_that_does_not_answer_is_named() -> None:
