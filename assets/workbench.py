@@ -15,8 +15,9 @@ class Workbench:
     """The tools of a run.
 
     `serving_dsn` gives the connection string of the PostgreSQL to publish to, None where the site serves nothing;
-    `interval_days` are the days of intervals that it keeps; `billing` is the ODBC connection string, empty where there is no
-    billing system; `workers` are the processes that may compute many days at once.
+    `interval_days` are the days of intervals that it keeps, `partitioned` says whether its great tables get native partitions;
+    `billing` is the ODBC connection string, empty where there is no billing system; `workers` are the processes that may compute
+    many days at once.
     """
 
     site: Site
@@ -29,4 +30,5 @@ class Workbench:
     billing_overlap_days: int
     language: str = "zh"
     interval_days: int = INTERVAL_DAYS
+    partitioned: bool = False
     workers: int = 1

@@ -307,6 +307,12 @@ class ServingSettings:
         "区间读数保留天数",
         minimum=1,
     )
+    partitioned: bool = setting(
+        False,
+        "whether PostgreSQL keeps great tables in partitions of a day or a month, which they keep from then on; for hundreds of "
+        "thousands of meters",
+        "大表是否按日、按月分区（分区后不再合并）；用于数十万块表",
+    )
 
 
 PROFILES: dict[str, dict[str, dict[str, Any]]] = {
