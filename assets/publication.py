@@ -233,11 +233,11 @@ def publish(
         target.execute(f"create schema if not exists {ranges.SCHEMA}")
         target.execute("set client_min_messages = warning")
         target.execute(STATE)
-        for name, partitioned, key in published_tables():
+        for name, partitioning, key in published_tables():
             is_wanted = made is None or name in LEDGERS or MADE_AS.get(name, name) in made
             if is_wanted and has_table(connection, name):
                 progress(name)
-                table = _Table(name, partitioned, key, _columns(connection, name, key))
+                table = _Table(name, partitioning, key, _columns(connection, name, key))
                 try:
                     with target.transaction():
                         is_new = _ensure(target, table, partitioned)

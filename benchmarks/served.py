@@ -189,12 +189,8 @@ def measured(dsn: str) -> Iterator[Asked]:
     with psycopg.connect(dsn, autocommit=True) as reader:
         reader.execute(f"set time zone '{choices.ZONE}'; set statement_timeout = {LONGEST_MS}")
         meter, customer, end = reader.execute(
-            "select meter, customer_no, reading_at from mart.latest_status where customer_no is not null "
-            "and meter in (select meter from mart.hourly_usage where day = (select min(day) from mart.hourly_usage)) "
-            "order by meter like '%~%' desc, split_part(meter, '~', 2)::integer desc, meter limit 1"
-            if False
-            else "select meter, customer_no, reading_at from mart.latest_figures where meter = (select max(meter) from "
-            "(select meter from mart.hourly_usage where day = (select min(day) from mart.hourly_usage)) as old)"
+            "select meter, customer_no, reading_at from mart.latest_figures where meter = (select max(meter) from mart.hourly_usage "
+            "where day = (select min(day) from mart.hourly_usage))"
         ).fetchall()[0]
         for uid, board in dashboards.all_boards().items():
             yield from _of_board(reader, uid, board, {"meter": meter, "customer_no": customer, "own_meter": meter}, end)
