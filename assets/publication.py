@@ -83,6 +83,9 @@ LISTED_KEYS = 10
 STATE = "create table if not exists mart.published (table_name text primary key, content text not null)"
 """What was published last, to tell whether it changed: of a whole table a hash, of intervals the first day kept."""
 
+LOOKED_UP = (((), ("customer_no",)), (("meter",), ("kind", "code")))
+"""Columns by which boards find the rows of a customer and the members of a group, in tables that also have the first ones."""
+
 HELD_BACK = "held back"
 """In place of a hash: the table missed publications and has to be copied whole."""
 
@@ -350,9 +353,15 @@ def _columns_there(target: psycopg.Connection, name: str) -> dict[str, str]:
 
 
 def _index(target: psycopg.Connection, table: _Table) -> None:
-    """Indexes of the key and of the partition, where absent: replacing a day must not read the table's whole history."""
-    own = PARTITIONINGS[table.partitioned].keys
-    for columns in (table.key,) if table.key[: len(own)] == own else (table.key, own):
+    """Indexes, where absent: of the key, of the partition, of which no other day is read, and of what is looked up."""
+    names = {column.name for column in table.columns}
+    wanted = [table.key, PARTITIONINGS[table.partitioned].keys]
+    wanted += [columns for of, columns in LOOKED_UP if {*of, *columns} <= names]
+    made: list[tuple[str, ...]] = []
+    for columns in wanted:
+        if any(other[: len(columns)] == columns for other in made):
+            continue
+        made.append(columns)
         name = "_".join((table.name, *columns, "idx"))
         if not target.execute("select to_regclass(%s)", [f"mart.{name}"]).fetchone()[0]:  # type: ignore[index]
             listed = sql.SQL(", ").join(map(sql.Identifier, columns))
