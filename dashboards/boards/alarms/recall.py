@@ -21,7 +21,7 @@ _NEIGHBOURS = f"""(SELECT DISTINCT other.meter FROM mart.relation AS own
 ALARMS = f"""SELECT {SELECTED}
 FROM ops.alarm AS a
 WHERE a.raised_at <= $__timeTo() AND coalesce(a.cleared_at, now()) >= $__timeFrom()
-  AND (a.meter = {METER} OR a.meter IN (SELECT n.meter FROM {_NEIGHBOURS} AS n))
+  AND a.meter IN (SELECT {METER} UNION ALL SELECT n.meter FROM {_NEIGHBOURS} AS n)
 ORDER BY a.meter = {METER} DESC, a.raised_at DESC
 LIMIT {thresholds.ALARM_ROWS}"""
 
