@@ -159,9 +159,9 @@ class _Table(NamedTuple):
     columns: tuple[_Column, ...]
 
     @property
-    def cut(self) -> ranges.Cut | None:
-        """How it is cut into native partitions where the site wants them."""
-        return ranges.cut_of(PARTITIONINGS[self.partitioned].keys, self.key, is_compact=self.name == INTERVALS)
+    def cut_by(self) -> str | None:
+        """The column by which it is cut into native partitions where the site wants them; None: it is not."""
+        return ranges.column_of(PARTITIONINGS[self.partitioned].keys, self.key)
 
     @property
     def arrays(self) -> list[str]:
@@ -313,15 +313,17 @@ def _ensure(target: psycopg.Connection, table: _Table, partitioned: bool) -> boo
     """Make the table, or give it its columns; True where it is empty now. `partitioned`: with native partitions if great."""
     wanted = {column.name: column.type for column in table.columns}
     there = _columns_there(target, table.name)
-    cut = table.cut if partitioned else None
+    cut_by = table.cut_by if partitioned else None
     if not there:
         body = sql.SQL(", ").join(sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in wanted.items())
-        target.execute(sql.SQL("create table {} ({})").format(table.target, body) + (ranges.clause(cut) if cut else sql.SQL("")))
+        target.execute(
+            sql.SQL("create table {} ({})").format(table.target, body) + (ranges.clause(cut_by) if cut_by else sql.SQL(""))
+        )
         for column in table.arrays:
             target.execute(_alter(table, "alter column {} set statistics 0", column))
         return True
-    if cut and not ranges.is_cut(target, table.name):
-        ranges.convert(target, table.name, cut)
+    if cut_by and not ranges.is_cut(target, table.name):
+        ranges.convert(target, table.name, cut_by)
     if there == wanted:
         return False
     if table.name == INTERVALS:
@@ -475,9 +477,8 @@ def _replace_intervals(
     if is_fresh:
         return _rewrite(connection, target, table, recent)
     copied = _replace_touched(connection, target, table, recent)
-    # Whole partitions are dropped afterwards.
-    dropped = ranges.ends_before(target, INTERVALS, first) or date.min
-    target.execute("delete from mart.unit_interval where day >= %s and day < %s", [dropped, first])
+    if not ranges.is_cut(target, INTERVALS):  # else their month goes once none of its days is kept
+        target.execute("delete from mart.unit_interval where day < %s", [first])
     if kept and date.fromisoformat(kept) > first:
         earlier = f"day >= '{first}' and day < '{kept}' and day not in (select day from touched_day)"
         touched = [day for (day,) in connection.execute("select day from touched_day").fetchall()]
@@ -530,9 +531,9 @@ def _copy(connection: duckdb.DuckDBPyConnection, target: psycopg.Connection, tab
     chosen = f"from {table.name} where {' and '.join([f'({where})', *left_out])}"
     query = f"select {selected} {chosen}"
     has_new_range = False
-    if table.cut and ranges.is_cut(target, table.name):
-        days = connection.execute(f"select distinct {table.cut.column} {chosen}").fetchall()
-        has_new_range = ranges.cover(target, table.name, table.cut, [day for (day,) in days], table.arrays)
+    if table.cut_by and ranges.is_cut(target, table.name):
+        days = connection.execute(f"select distinct {table.cut_by} {chosen}").fetchall()
+        has_new_range = ranges.cover(target, table.name, [day for (day,) in days], table.arrays)
     names = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
     rows = connection.sql(query).to_arrow_reader(2_000 if table.arrays else 100_000)
     encoder = ArrowToPostgresBinaryEncoder(rows.schema)

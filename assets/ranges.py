@@ -1,8 +1,8 @@
-"""Native partitions of the great published tables: rows of a range of local days lie together, and are dropped together.
+"""Native partitions of the great published tables: rows of a local month lie together, and are dropped together.
 
-A site of hundreds of thousands of meters asks for them (`[serving] partitioned`). A new day then has small indexes of its own in
-place of entries all over those of years, and days that are not kept go at once. A table by the hour and the compact intervals are
-cut by day, others by month.
+A site of hundreds of thousands of meters asks for them (`[serving] partitioned`). A new day then puts its entries into the indexes
+of a month in place of those of years, and intervals that are not kept go at once. Partitions of a day would be smaller still, but
+PostgreSQL plans every partition that a query may need, and for hundreds of them that takes longer than a panel may.
 
 The partitions lie in schema `mart_range`, where nobody but their owner has any right: they are read through their table, whose
 grants and policies hold. A table that had no partitions becomes the first one of a new table of its name, rows and indexes
@@ -11,7 +11,7 @@ untouched; grants, policies, comments and the views of others are carried over.
 
 import re
 from collections.abc import Iterable
-from datetime import date, timedelta
+from datetime import date
 from typing import NamedTuple
 
 import psycopg
@@ -29,19 +29,6 @@ PATIENCE = "2s"
 """Dropping partitions waits so long for readers; the next publication tries again."""
 
 
-class Cut(NamedTuple):
-    """How a table is cut: the column with the local day, and whether a range is a day, else a month."""
-
-    column: str
-    by_day: bool
-
-    def range_of(self, day: date) -> tuple[date, date]:
-        """The range with a day: its first day, and the first after it."""
-        if self.by_day:
-            return day, day + timedelta(days=1)
-        return calendar.month_of(day), calendar.next_month(calendar.month_of(day))
-
-
 class _Range(NamedTuple):
     """A partition that is there; `first` is None where it begins with all days before `until`."""
 
@@ -53,20 +40,16 @@ class _Range(NamedTuple):
         return (self.first is None or self.first <= day) and day < self.until
 
 
-def cut_of(keys: Iterable[str], grain: Iterable[str], *, is_compact: bool) -> Cut | None:
-    """How a table with these columns of its partitions and of its grain is cut; None: its rows are few.
-
-    `is_compact`: a row holds all intervals of a day.
-    """
+def column_of(keys: Iterable[str], grain: Iterable[str]) -> str | None:
+    """The local day by which a table with these columns of its partitions and of its grain is cut; None: its rows are few."""
     if not {"meter", "customer_no"} & set(grain):
         return None
-    column = next((key for key in keys if key in COLUMNS), None)
-    return Cut(column, is_compact or "hour_start" in grain) if column else None
+    return next((key for key in keys if key in COLUMNS), None)
 
 
-def clause(cut: Cut) -> sql.Composed:
+def clause(column: str) -> sql.Composed:
     """What follows the columns of a new table that is cut."""
-    return sql.SQL(" partition by range ({})").format(sql.Identifier(cut.column))
+    return sql.SQL(" partition by range ({})").format(sql.Identifier(column))
 
 
 def is_cut(target: psycopg.Connection, table: str) -> bool:
@@ -75,12 +58,12 @@ def is_cut(target: psycopg.Connection, table: str) -> bool:
     return found == (True,)
 
 
-def cover(target: psycopg.Connection, table: str, cut: Cut, days: Iterable[date], arrays: Iterable[str]) -> bool:
+def cover(target: psycopg.Connection, table: str, days: Iterable[date], arrays: Iterable[str]) -> bool:
     """Make the partitions that rows of these days need; True where one was made. `arrays`: columns that need no statistics."""
     there = _ranges(target, table)
-    missing = sorted({cut.range_of(day) for day in days if not any(found.has(day) for found in there)})
-    for first, until in missing:
-        name = sql.Identifier(SCHEMA, f"{table}_{first:%Y%m%d}")
+    missing = sorted({calendar.month_of(day) for day in days if not any(found.has(day) for found in there)})
+    for month in missing:
+        name = sql.Identifier(SCHEMA, f"{table}_{month:%Y%m}")
         parent = sql.Identifier("mart", table)
         target.execute(sql.SQL("create table {} (like {} including indexes)").format(name, parent))
         for column in arrays:
@@ -88,15 +71,10 @@ def cover(target: psycopg.Connection, table: str, cut: Cut, days: Iterable[date]
         # To attach an empty table keeps no reader waiting, as making it a partition at once would.
         target.execute(
             sql.SQL("alter table {} attach partition {} for values from ({}) to ({})").format(
-                parent, name, sql.Literal(first.isoformat()), sql.Literal(until.isoformat())
+                parent, name, sql.Literal(month.isoformat()), sql.Literal(calendar.next_month(month).isoformat())
             )
         )
     return bool(missing)
-
-
-def ends_before(target: psycopg.Connection, table: str, first: date) -> date | None:
-    """Where the partitions end of which no day is kept when `first` is the first one; None: there are none."""
-    return max((found.until for found in _ranges(target, table) if found.until <= first), default=None)
 
 
 def drop_before(target: psycopg.Connection, table: str, first: date) -> None:
@@ -163,7 +141,7 @@ from pg_policy where polrelid = %(table)s"""
 COMMANDS = {"*": "all", "r": "select", "a": "insert", "w": "update", "d": "delete"}
 
 
-def convert(target: psycopg.Connection, table: str, cut: Cut) -> None:
+def convert(target: psycopg.Connection, table: str, column: str) -> None:
     """Make a table one with native partitions, of which its rows are the first.
 
     Raises `psycopg.Error` where something hangs on it that cannot be carried over; in a transaction it is as it was.
@@ -183,19 +161,19 @@ def convert(target: psycopg.Connection, table: str, cut: Cut) -> None:
     (is_guarded, is_forced, comment) = target.execute(
         "select relrowsecurity, relforcerowsecurity, obj_description(oid, 'pg_class') from pg_class where oid = %(table)s", own
     ).fetchall()[0]
-    until = _until(target, name, cut)
+    until = _until(target, name, column)
     target.execute(sql.SQL("alter table {} set schema {}").format(name, sql.Identifier(SCHEMA)))
     target.execute(
         sql.SQL("alter table {} rename to {}").format(sql.Identifier(SCHEMA, table), sql.Identifier(f"{table}_before"))
     )
-    target.execute(sql.SQL("create table {} (like {} including comments)").format(name, before) + clause(cut))
+    target.execute(sql.SQL("create table {} (like {} including comments)").format(name, before) + clause(column))
     target.execute(
         sql.SQL("alter table {} attach partition {} for values from (minvalue) to ({})").format(
             name, before, sql.Literal(until.isoformat())
         )
     )
-    for column, grantee, is_everybody, right, may_grant in grants:
-        listed = sql.SQL(" ({})").format(sql.Identifier(column)) if column else sql.SQL("")
+    for of, grantee, is_everybody, right, may_grant in grants:
+        listed = sql.SQL(" ({})").format(sql.Identifier(of)) if of else sql.SQL("")
         who = sql.SQL("public") if is_everybody else sql.Identifier(grantee)
         option = sql.SQL(" with grant option" if may_grant else "")
         target.execute(sql.SQL(f"grant {right}").format() + listed + sql.SQL(" on {} to {}").format(name, who) + option)
@@ -219,10 +197,10 @@ def convert(target: psycopg.Connection, table: str, cut: Cut) -> None:
     target.execute("set local search_path to default")
 
 
-def _until(target: psycopg.Connection, name: sql.Identifier, cut: Cut) -> date:
-    """The end of the range with the last day of a table; of an empty one that of its first range ever."""
-    (last,) = target.execute(sql.SQL("select max({}) from {}").format(sql.Identifier(cut.column), name)).fetchall()[0]
-    return cut.range_of(last or date(2000, 1, 1))[1]
+def _until(target: psycopg.Connection, name: sql.Identifier, column: str) -> date:
+    """The end of the month of a table's last day; of an empty one a day before all."""
+    (last,) = target.execute(sql.SQL("select max({}) from {}").format(sql.Identifier(column), name)).fetchall()[0]
+    return calendar.next_month(calendar.month_of(last or date(2000, 1, 1)))
 
 
 def _refuse(target: psycopg.Connection, table: str, hindering: list[str]) -> None:

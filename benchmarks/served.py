@@ -28,6 +28,7 @@ from dashboards import Json
 from ingest_daemon.contract.site import Site
 from pipelines.processes.postgres import board_dsn, embedded
 from tests.dashboards import choices
+from tests.mart_fixture import ZONE
 
 METERS = 1_000_000
 DAYS, HISTORY_MONTHS = 40, 15
@@ -196,17 +197,17 @@ def whole_copies(copies: int) -> list[int]:
 def measured(dsn: str) -> Iterator[Asked]:
     """Every query of every board, with a meter and a customer in the middle of the fleet chosen."""
     with psycopg.connect(dsn, autocommit=True) as reader:
-        reader.execute(f"set time zone '{choices.ZONE}'; set statement_timeout = {LONGEST_MS}")
+        reader.execute(f"set time zone '{ZONE}'; set statement_timeout = {LONGEST_MS}")
         meter, customer, end = reader.execute(
-            "select meter, customer_no, reading_at from mart.latest_figures where meter = (select max(meter) from mart.hourly_usage "
-            "where day = (select min(day) from mart.hourly_usage))"
+            "select meter, customer_no, reading_at from mart.latest_figures where meter = "
+            "(select max(meter) from mart.hourly_usage where day = (select min(day) from mart.hourly_usage))"
         ).fetchall()[0]
         for uid, board in dashboards.all_boards().items():
             yield from _of_board(reader, uid, board, {"meter": meter, "customer_no": customer, "own_meter": meter}, end)
 
 
 def _of_board(reader: psycopg.Connection[Any], uid: str, board: Json, given: dict[str, str], end: datetime) -> Iterator[Asked]:
-    chosen = {"__timezone": choices.ZONE}
+    chosen = {"__timezone": ZONE}
     for variable in board["templating"]["list"]:
         name = variable["name"]
         options: list[str] = []

@@ -407,7 +407,7 @@ def ranges_of(dsn: str, table: str) -> list[str]:
         return [name for (name,) in reader.execute(query, [f"mart.{table}"])]
 
 
-def test_great_tables_are_cut_by_day_or_month_and_served_as_computed(tmp_path: Path, dsn: str) -> None:
+def test_great_tables_are_cut_by_month_and_served_as_computed(tmp_path: Path, dsn: str) -> None:
     with warehouse(tmp_path) as connection:
         publication.publish(connection, dsn, prepare(connection, FIRST, SECOND), partitioned=True)
         assert plain(served(dsn)) == plain(computed(connection))
@@ -417,10 +417,9 @@ def test_great_tables_are_cut_by_day_or_month_and_served_as_computed(tmp_path: P
         connection.execute("update hourly_coefficient set coefficient = hour(hour_start) / 7 where day = '2025-06-01'").fetchall()
     found = plain(served(dsn))
     assert {row[-1] for row in found["hourly_coefficient"] if row[2] == SECOND} == {5.0}
-    assert ranges_of(dsn, "daily_usage") == ["daily_usage_20250601", "daily_usage_20250701"]
-    assert ranges_of(dsn, "hourly_coefficient") == ["hourly_coefficient_20250601", "hourly_coefficient_20250602"]
-    assert ranges_of(dsn, "unit_interval") == ["unit_interval_20250601"]
-    assert ranges_of(dsn, "usage_comparison") == ["usage_comparison_20250601"]
+    assert ranges_of(dsn, "daily_usage") == ["daily_usage_202506", "daily_usage_202507"]
+    for name in ("hourly_coefficient", "unit_interval", "usage_comparison"):
+        assert ranges_of(dsn, name) == [f"{name}_202506"]
     assert ranges_of(dsn, "customer") == []
 
 
@@ -438,7 +437,7 @@ def test_a_site_that_wants_partitions_loses_no_row_and_nothing_that_others_built
         publication.publish(connection, dsn, prepare(connection, SECOND, date(2025, 7, 1)), partitioned=True)
         publication.publish(connection, dsn, prepare(connection, FIRST), partitioned=False)
         assert plain(served(dsn)) == plain(computed(connection))
-    assert ranges_of(dsn, "daily_usage") == ["daily_usage_20250701", "daily_usage_before"]
+    assert ranges_of(dsn, "daily_usage") == ["daily_usage_202507", "daily_usage_before"]
     with psycopg.connect(dsn) as reader:
         assert reader.execute("select count(*) from public.mine").fetchone() == (5,)
         assert reader.execute("select reloptions from pg_class where relname = 'on_mine'").fetchone() == (
@@ -478,17 +477,28 @@ def test_what_cannot_be_carried_over_is_named_and_its_table_stays_as_it_is(
     assert ranges_of(dsn, "hourly_coefficient") == ["hourly_coefficient_before"]
 
 
-def test_whoever_reads_old_intervals_is_waited_for_and_they_go_later(tmp_path: Path, dsn: str) -> None:
+def test_months_of_intervals_that_are_not_kept_go_as_soon_as_nobody_reads_and_come_back_when_wanted(
+    tmp_path: Path, dsn: str
+) -> None:
+    def days() -> tuple[date, int, int]:
+        with psycopg.connect(dsn) as reader:
+            row = reader.execute("select min(day), count(distinct day), count(*) from mart.unit_interval").fetchone()
+            assert row
+            return row
+
     with warehouse(tmp_path) as connection:
-        add_intervals(connection, 4)
+        add_intervals(connection, 40)
         publication.publish(connection, dsn, prepare(connection, FIRST), partitioned=True)
-        days = len(ranges_of(dsn, "unit_interval"))
+        whole, until = days(), ranges_of(dsn, "unit_interval")
         with psycopg.connect(dsn) as reader:
             reader.execute("select count(*) from mart.unit_interval")
-            publication.publish(connection, dsn, prepare(connection), interval_days=1, partitioned=True)
-            assert len(ranges_of(dsn, "unit_interval")) == days
-        publication.publish(connection, dsn, prepare(connection), interval_days=1, partitioned=True)
-    assert len(ranges_of(dsn, "unit_interval")) == 2
+            publication.publish(connection, dsn, prepare(connection), interval_days=5, partitioned=True)
+            assert days() == whole
+        publication.publish(connection, dsn, prepare(connection), interval_days=5, partitioned=True)
+        assert ranges_of(dsn, "unit_interval") == until[-2:]
+        assert days()[0] == date(2025, 5, 1)
+        publication.publish(connection, dsn, prepare(connection), interval_days=100, partitioned=True)
+        assert (days(), ranges_of(dsn, "unit_interval")) == (whole, until)
 
 
 # Types and values
@@ -613,10 +623,7 @@ def test_a_span_of_one_meter_is_found_by_meter_and_day(tmp_path: Path, dsn: str)
     )
 
 
-@pytest.mark.parametrize("partitioned", [False, True], ids=["as one table", "with a partition a day"])
-def test_only_so_many_days_of_intervals_are_kept_and_more_come_back_when_wanted(
-    tmp_path: Path, dsn: str, partitioned: bool
-) -> None:
+def test_only_so_many_days_of_intervals_are_kept_and_more_come_back_when_wanted(tmp_path: Path, dsn: str) -> None:
     def kept() -> tuple[date, int]:
         with psycopg.connect(dsn) as reader:
             row = reader.execute("select min(day), count(distinct day) from mart.unit_interval").fetchone()
@@ -626,7 +633,7 @@ def test_only_so_many_days_of_intervals_are_kept_and_more_come_back_when_wanted(
     with warehouse(tmp_path) as connection:
         add_intervals(connection, 40)
         for days, touched in ((10, [FIRST]), (5, [FIRST]), (20, []), (20, [FIRST - timedelta(days=30)])):
-            publication.publish(connection, dsn, prepare(connection, *touched), interval_days=days, partitioned=partitioned)
+            publication.publish(connection, dsn, prepare(connection, *touched), interval_days=days)
             assert kept() == (FIRST - timedelta(days=days), days + 1)
 
 
