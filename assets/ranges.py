@@ -1,6 +1,6 @@
 """Native partitions of the great published tables: rows of a local month lie together, and are dropped together.
 
-A site of hundreds of thousands of meters asks for them (`[serving] partitioned`). A new day then puts its entries into the indexes
+A site of hundreds of thousands of meters asks for them (`[serving] partitioned`). A new day then puts its entries into indexes
 of a month in place of those of years, and intervals that are not kept go at once. Partitions of a day would be smaller still, but
 PostgreSQL plans every partition that a query may need, and for hundreds of them that takes longer than a panel may.
 
