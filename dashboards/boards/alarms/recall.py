@@ -12,9 +12,11 @@ from dashboards.vocabulary import Word, words
 TITLE = Word("事故追忆", "Recall of an alarm")
 MORE = Word("报警前后的流量、压力、同网水表与原始报文。", "Flow, pressure, neighbours and frames around an alarm.")
 
-_NEIGHBOURS = f"""(SELECT DISTINCT other.meter FROM mart.relation AS own
-    JOIN mart.relation AS other ON other.kind = own.kind AND other.code = own.code
-    WHERE own.meter = {METER} AND own.kind = 'network' AND own.valid_to IS NULL AND other.valid_to IS NULL
+_NEIGHBOURS = f"""(SELECT DISTINCT other.meter
+    FROM (SELECT kind, code FROM mart.relation WHERE meter = {METER} AND kind = 'network' AND valid_to IS NULL OFFSET 0) AS own
+    CROSS JOIN LATERAL (SELECT r.meter FROM mart.relation AS r
+      WHERE r.kind = own.kind AND r.code = own.code AND r.valid_to IS NULL
+      ORDER BY r.meter LIMIT {thresholds.NEIGHBOURS}) AS other
     ORDER BY other.meter LIMIT {thresholds.NEIGHBOURS})"""
 
 
