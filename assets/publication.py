@@ -23,7 +23,7 @@ import psycopg
 from pgpq import ArrowToPostgresBinaryEncoder
 from psycopg import errors, sql
 
-from assets import month_end, outputs, rights, serving
+from assets import month_end, outputs, ranges, rights, serving
 from assets.columns import Table
 from assets.marts import all_marts
 from assets.partitions import PARTITIONINGS, Partitioning, Partitions
@@ -82,6 +82,9 @@ LISTED_KEYS = 10
 
 STATE = "create table if not exists mart.published (table_name text primary key, content text not null)"
 """What was published last, to tell whether it changed: of a whole table a hash, of intervals the first day kept."""
+
+LOOKED_UP = (((), ("customer_no",)), (("meter",), ("kind", "code")))
+"""Columns by which boards find the rows of a customer and the members of a group, in tables that also have the first ones."""
 
 HELD_BACK = "held back"
 """In place of a hash: the table missed publications and has to be copied whole."""
@@ -156,6 +159,16 @@ class _Table(NamedTuple):
     columns: tuple[_Column, ...]
 
     @property
+    def cut_by(self) -> str | None:
+        """The column by which it is cut into native partitions where the site wants them; None: it is not."""
+        return ranges.column_of(PARTITIONINGS[self.partitioned].keys, self.key)
+
+    @property
+    def arrays(self) -> list[str]:
+        """The columns whose statistics are costly to make and of no use to any query."""
+        return [column.name for column in self.columns if column.kind.endswith("[]")]
+
+    @property
     def target(self) -> sql.Identifier:
         """Its name in PostgreSQL."""
         return sql.Identifier("mart", self.name)
@@ -198,6 +211,7 @@ def publish(
     made: Collection[str] | None = None,
     renewed: Collection[str] = (),
     interval_days: int = INTERVAL_DAYS,
+    partitioned: bool = False,
     comments: Mapping[str, Mapping[str, str]] | None = None,
     site_id: str = "",
 ) -> int:
@@ -205,7 +219,8 @@ def publish(
 
     A table that is absent, gained a column or changed a type is copied whole, as are those in `renewed`; one without partitions
     is copied where its content changed. `made`: steps whose tables are published, None: all; the ledgers always are.
-    `interval_days`: days of intervals before the newest that are kept. `comments`: words of columns by table and column.
+    `interval_days`: days of intervals before the newest that are kept. `partitioned`: great tables get native partitions, which
+    stay. `comments`: words of columns by table and column.
     `site_id`: of the site, which claims the database or finds it its own (`ownership.py`); empty: nobody asks.
     Raises `Hindered` at the end where a table could not take its new columns, `ForeignDatabase` where another site does.
     """
@@ -218,24 +233,26 @@ def publish(
             migrate(target)
         target.execute("set time zone 'UTC'")
         target.execute("create schema if not exists mart")
+        target.execute(f"create schema if not exists {ranges.SCHEMA}")
         target.execute("set client_min_messages = warning")
         target.execute(STATE)
-        for name, partitioned, key in published_tables():
+        for name, partitioning, key in published_tables():
             is_wanted = made is None or name in LEDGERS or MADE_AS.get(name, name) in made
             if is_wanted and has_table(connection, name):
                 progress(name)
-                table = _Table(name, partitioned, key, _columns(connection, name, key))
+                table = _Table(name, partitioning, key, _columns(connection, name, key))
                 try:
                     with target.transaction():
-                        is_new = _ensure(target, table)
+                        is_new = _ensure(target, table, partitioned)
                 except HINDRANCES as error:
                     hindered.append(_reason(name, error))
                     _note(target, name, HELD_BACK)
                     continue
                 is_fresh = is_new or MADE_AS.get(name, name) in renewed or _content(target, name) == HELD_BACK
-                rows += _replace(connection, target, table, is_fresh, interval_days)
+                copied = _replace(connection, target, table, is_fresh, interval_days)
+                rows += copied.rows
                 _index(target, table)
-                if is_fresh:
+                if is_fresh or copied.has_new_range:  # nobody else makes statistics of a table with partitions
                     _analyze(target, table)
         zone = str(partitions.zone)
         views = {"interval_reading": _serve_intervals}
@@ -255,6 +272,7 @@ def publish(
                 limit_regions(target)
         except errors.InsufficientPrivilege as error:
             _LIMITED.warn("rights of regions", f"{target.info.user} may not set them: new tables are closed to regions: {error}")
+    _drop_intervals(dsn)
     if hindered:
         raise Hindered(hindered, rows)
     return rows
@@ -291,17 +309,21 @@ def _reason(name: str, error: psycopg.Error) -> str:
     )
 
 
-def _ensure(target: psycopg.Connection, table: _Table) -> bool:
-    """Make the table, or give it its columns; True where it is empty now."""
+def _ensure(target: psycopg.Connection, table: _Table, partitioned: bool) -> bool:
+    """Make the table, or give it its columns; True where it is empty now. `partitioned`: with native partitions if great."""
     wanted = {column.name: column.type for column in table.columns}
     there = _columns_there(target, table.name)
+    cut_by = table.cut_by if partitioned else None
     if not there:
         body = sql.SQL(", ").join(sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in wanted.items())
-        target.execute(sql.SQL("create table {} ({})").format(table.target, body))
-        for column in table.columns:
-            if column.kind.endswith("[]"):  # statistics of arrays are costly to make and of no use to any query
-                target.execute(_alter(table, "alter column {} set statistics 0", column.name))
+        target.execute(
+            sql.SQL("create table {} ({})").format(table.target, body) + (ranges.clause(cut_by) if cut_by else sql.SQL(""))
+        )
+        for column in table.arrays:
+            target.execute(_alter(table, "alter column {} set statistics 0", column))
         return True
+    if cut_by and not ranges.is_cut(target, table.name):
+        ranges.convert(target, table.name, cut_by)
     if there == wanted:
         return False
     if table.name == INTERVALS:
@@ -333,9 +355,15 @@ def _columns_there(target: psycopg.Connection, name: str) -> dict[str, str]:
 
 
 def _index(target: psycopg.Connection, table: _Table) -> None:
-    """Indexes of the key and of the partition, where absent: replacing a day must not read the table's whole history."""
-    own = PARTITIONINGS[table.partitioned].keys
-    for columns in (table.key,) if table.key[: len(own)] == own else (table.key, own):
+    """Indexes, where absent: of the key, of the partition, of which no other day is read, and of what is looked up."""
+    names = {column.name for column in table.columns}
+    wanted = [table.key, PARTITIONINGS[table.partitioned].keys]
+    wanted += [columns for of, columns in LOOKED_UP if {*of, *columns} <= names]
+    made: list[tuple[str, ...]] = []
+    for columns in wanted:
+        if any(other[: len(columns)] == columns for other in made):
+            continue
+        made.append(columns)
         name = "_".join((table.name, *columns, "idx"))
         if not target.execute("select to_regclass(%s)", [f"mart.{name}"]).fetchone()[0]:  # type: ignore[index]
             listed = sql.SQL(", ").join(map(sql.Identifier, columns))
@@ -343,7 +371,7 @@ def _index(target: psycopg.Connection, table: _Table) -> None:
 
 
 def _analyze(target: psycopg.Connection, table: _Table) -> None:
-    plain = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns if not column.kind.endswith("[]"))
+    plain = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns if column.name not in table.arrays)
     target.execute(sql.SQL("analyze {} ({})").format(table.target, plain))
 
 
@@ -395,14 +423,24 @@ def _is_view(target: psycopg.Connection) -> bool:
 # --- rows ---------------------------------------------------------------------------------------------------------------------
 
 
+class _Copied(NamedTuple):
+    """Rows that were copied, and whether a native partition was made for them."""
+
+    rows: int
+    has_new_range: bool = False
+
+    def __add__(self, other: "_Copied") -> "_Copied":  # type: ignore[override]
+        return _Copied(self.rows + other.rows, self.has_new_range or other.has_new_range)
+
+
 def _replace(
     connection: duckdb.DuckDBPyConnection, target: psycopg.Connection, table: _Table, is_fresh: bool, interval_days: int
-) -> int:
-    """Delete and copy what has to be replaced; gives the rows copied."""
+) -> _Copied:
+    """Delete and copy what has to be replaced."""
     if table.partitioned == "whole":
         hashed = _hash(connection, table)
         if not is_fresh and _content(target, table.name) == hashed:
-            return 0
+            return _Copied(0)
         _note(target, table.name, hashed)
         return _rewrite(connection, target, table, "true")
     if table.name == INTERVALS:
@@ -413,14 +451,14 @@ def _replace(
     return _replace_touched(connection, target, table)
 
 
-def _rewrite(connection: duckdb.DuckDBPyConnection, target: psycopg.Connection, table: _Table, where: str) -> int:
+def _rewrite(connection: duckdb.DuckDBPyConnection, target: psycopg.Connection, table: _Table, where: str) -> _Copied:
     target.execute(sql.SQL("delete from {}").format(table.target))
     return _copy(connection, target, table, where)
 
 
 def _replace_touched(
     connection: duckdb.DuckDBPyConnection, target: psycopg.Connection, table: _Table, further: str = "true"
-) -> int:
+) -> _Copied:
     partitioning = PARTITIONINGS[table.partitioned]
     _delete_keys(connection, target, table.target, partitioning)
     return _copy(connection, target, table, f"{partitioning.condition} and {further}")
@@ -428,7 +466,7 @@ def _replace_touched(
 
 def _replace_intervals(
     connection: duckdb.DuckDBPyConnection, target: psycopg.Connection, table: _Table, is_fresh: bool, interval_days: int
-) -> int:
+) -> _Copied:
     """The touched days from the first one kept; further back where more days are kept than at the last publication."""
     newest = connection.execute(f"select max(day) from {INTERVALS}").fetchall()[0][0]
     if newest is None:
@@ -438,12 +476,23 @@ def _replace_intervals(
     _note(target, INTERVALS, first.isoformat())
     if is_fresh:
         return _rewrite(connection, target, table, recent)
-    rows = _replace_touched(connection, target, table, recent)
-    target.execute("delete from mart.unit_interval where day < %s", [first])
+    copied = _replace_touched(connection, target, table, recent)
+    if not ranges.is_cut(target, INTERVALS):  # else their month goes once none of its days is kept
+        target.execute("delete from mart.unit_interval where day < %s", [first])
     if kept and date.fromisoformat(kept) > first:
         earlier = f"day >= '{first}' and day < '{kept}' and day not in (select day from touched_day)"
-        rows += _copy(connection, target, table, earlier)
-    return rows
+        touched = [day for (day,) in connection.execute("select day from touched_day").fetchall()]
+        target.execute("delete from mart.unit_interval where day >= %s and day < %s and day <> all(%s)", [first, kept, touched])
+        copied += _copy(connection, target, table, earlier)
+    return copied
+
+
+def _drop_intervals(dsn: str) -> None:
+    """Drop the partitions of intervals that are not kept, now that nobody waits for this publication."""
+    with psycopg.connect(dsn, autocommit=True) as target:
+        first = _content(target, INTERVALS)
+        if first and first != HELD_BACK:
+            ranges.drop_before(target, INTERVALS, date.fromisoformat(first))
 
 
 def _hash(connection: duckdb.DuckDBPyConnection, table: _Table) -> str:
@@ -470,7 +519,7 @@ def _forget(target: psycopg.Connection, name: str) -> None:
     target.execute("delete from mart.published where table_name = %s", [name])
 
 
-def _copy(connection: duckdb.DuckDBPyConnection, target: psycopg.Connection, table: _Table, where: str) -> int:
+def _copy(connection: duckdb.DuckDBPyConnection, target: psycopg.Connection, table: _Table, where: str) -> _Copied:
     refused = _refused(connection, table, where)
     left_out = [f"not coalesce({column.refused}, false)" for column in table.columns if column.in_key and column in refused]
     selected = ", ".join(
@@ -479,10 +528,14 @@ def _copy(connection: duckdb.DuckDBPyConnection, target: psycopg.Connection, tab
         else column.quoted
         for column in table.columns
     )
-    query = f"select {selected} from {table.name} where {' and '.join([f'({where})', *left_out])}"
+    chosen = f"from {table.name} where {' and '.join([f'({where})', *left_out])}"
+    query = f"select {selected} {chosen}"
+    has_new_range = False
+    if table.cut_by and ranges.is_cut(target, table.name):
+        days = connection.execute(f"select distinct {table.cut_by} {chosen}").fetchall()
+        has_new_range = ranges.cover(target, table.name, [day for (day,) in days], table.arrays)
     names = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
-    has_arrays = any(column.kind.endswith("[]") for column in table.columns)
-    rows = connection.sql(query).to_arrow_reader(2_000 if has_arrays else 100_000)
+    rows = connection.sql(query).to_arrow_reader(2_000 if table.arrays else 100_000)
     encoder = ArrowToPostgresBinaryEncoder(rows.schema)
     with target.cursor().copy(sql.SQL("copy {} ({}) from stdin (format binary)").format(table.target, names)) as stream:
         stream.write(encoder.write_header())
@@ -491,7 +544,7 @@ def _copy(connection: duckdb.DuckDBPyConnection, target: psycopg.Connection, tab
             stream.write(encoder.write_batch(batch))
             written += batch.num_rows
         stream.write(encoder.finish())
-    return written
+    return _Copied(written, has_new_range)
 
 
 def _refused(connection: duckdb.DuckDBPyConnection, table: _Table, where: str) -> list[_Column]:

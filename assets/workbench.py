@@ -17,8 +17,9 @@ class Workbench:
     """The tools of a run.
 
     `serving_dsn` gives the connection string of the PostgreSQL to publish to, None where the site serves nothing;
-    `interval_days` are the days of intervals that it keeps; `billing` is the ODBC connection string, empty where there is no
-    billing system; `engine` computes many days at once; `lake_units` is where a lake has the intervals.
+    `interval_days` are the days of intervals that it keeps, `partitioned` says whether its great tables get native partitions;
+    `billing` is the ODBC connection string, empty where there is no billing system; `engine` computes many days at once;
+    `lake_units` is where a lake has the intervals.
     """
 
     site: Site
@@ -31,6 +32,7 @@ class Workbench:
     billing_overlap_days: int
     language: str = "zh"
     interval_days: int = INTERVAL_DAYS
+    partitioned: bool = False
     engine: Engine = LOCAL
     lake_units: Storage | None = None
 

@@ -46,11 +46,13 @@ PROBES = {
     "newday": Entry("whole", "new_day", "四百天历史上的新一天", "a new day on 400 days of history"),
     "fresh": Entry("whole", "freshness", "报文到看板的时间", "from a frame to the board"),
     "alarm": Entry("alarms", "soon", "报文到报警的时间", "from a frame to its alarm"),
+    "spark": Entry("spark", "against_spark", "小时与日指标与 Spark SQL 之比", "hourly and daily figures against Spark SQL"),
     "p8": Entry("figures_cost", "growth", "一天的代价随表数的增长", "cost of a day from 2,000 to 200,000 meters"),
     "region": Entry("figures_cost", "region", "一百万块表一天的代价与内存", "cost and memory of a day of 1,000,000 meters"),
     "p9": Entry("figures_cost", "late_day", "迟到一天的代价", "cost of one late day"),
     "p10": Entry("figures_cost", "engines", "两个工作者与一个之比，多进程与 Ray", "two workers against one: processes and Ray"),
     "p12": Entry("serving", "serving", "发布区间的代价与看板查询", "publishing intervals, and how long panels wait"),
+    "served": Entry("served", "served", "一百万块表的每个看板查询", "every query of the boards over a million meters"),
     "p14": Entry(
         "reports", "data_sheet", "报表工作簿与 xlsxwriter 逐格写之比", "a report's data sheet against xlsxwriter's loop"
     ),

@@ -286,6 +286,19 @@ def _kernel(task: Task) -> Used:
         return _measure(work)
 
 
+def _figures(task: Task) -> Used:
+    """The kernel's hours and days as Parquet files beside the archive, to compare."""
+    from assets import cleaned
+
+    out = Path(f"{task.archive}-figures")
+    out.mkdir(exist_ok=True)
+    with _prepared(task) as (bench, connection, days):
+        readings, _ = cleaned.make(bench, connection, days)
+        for name in ("hour", "day"):
+            connection.execute(f"copy unit_{name} to '{out}/{name}.parquet'").fetchall()
+    return Used(0, 0, 0, readings)
+
+
 def _compute(task: Task) -> Used:
     from assets import cleaned
     from benchmarks.figures_cost import ready  # by this name, not as part of __main__, workers find it
@@ -406,6 +419,7 @@ def _pandas(task: Task) -> Used:
 TASKS = {
     "archive": _make_archive,
     "kernel": _kernel,
+    "figures": _figures,
     "compute": _compute,
     "scan": _scan,
     "duckdb": _duckdb,

@@ -11,7 +11,7 @@ from dashboards.panels.charts import LIMIT, RIGHT, band, bars, curves, strip
 from dashboards.panels.core import fixed, mapping, steps
 from dashboards.panels.tables import coloured, hidden, plain, table
 from dashboards.panels.tiles import CHANGE, some, tile
-from dashboards.variables import FROM_DAY, METER, THE_DAY, THE_MONTH, TO_DAY, TODAY, midnight
+from dashboards.variables import FROM_DAY, METER, THE_DAY, THE_MONTH, TO_DAY, TODAY, midnight, near
 from dashboards.vocabulary import METER_SOURCES, NOT_MEASURED, SO_FAR, Text, Word, words
 
 GAP = thresholds.LONGEST_JOINED_GAP_MS
@@ -109,7 +109,7 @@ def register() -> Json:
 
 def coefficients(meter: str = METER) -> list[Row]:
     """The coefficients of the chosen day and month of the meter (SQL), each with its volume."""
-    of_the_day = f"meter = {meter} AND day = {THE_DAY}"
+    of_the_day = f"meter = {meter} AND day = {THE_DAY} AND hour_start {near(THE_DAY)}"
     of_the_month = f"c.meter = {meter} AND c.day BETWEEN {THE_MONTH} AND {MONTH_LAST}"
     hours = f"SELECT hour_start, coefficient FROM mart.hourly_coefficient WHERE {of_the_day} ORDER BY hour_start"
     days = f"""SELECT to_char(c.day, 'MM-DD') AS day, c.coefficient FROM mart.daily_coefficient AS c
@@ -117,7 +117,7 @@ WHERE {of_the_month}
 ORDER BY c.day"""
     day_figures = f"""SELECT u.volume_m3, max(h.coefficient) AS kh
 FROM mart.daily_usage AS u
-LEFT JOIN mart.hourly_coefficient AS h ON h.meter = u.meter AND h.day = u.day
+LEFT JOIN mart.hourly_coefficient AS h ON h.meter = u.meter AND h.day = u.day AND h.hour_start {near("u.day")}
 WHERE u.meter = {meter} AND u.day = {THE_DAY}
 GROUP BY u.volume_m3"""
     month_figures = f"""SELECT u.measured_m3, u.days_complete, max(c.coefficient) AS kd_max

@@ -25,6 +25,16 @@ NO_INLET = "NOT IN (SELECT i.meter FROM mart.meter AS i WHERE i.inlet_of IS NOT 
 """SQL after a meter: what comes into a zone is no customer's, and its water is in theirs."""
 
 
+def latest_of(meter: str) -> str:
+    """SQL of the latest status of a row's meter, to be joined `ON true`; behind the fence it is looked up, else all are read."""
+    return f"LATERAL (SELECT * FROM mart.latest_status AS l WHERE l.meter = {meter} OFFSET 0)"
+
+
+def near(day: str) -> str:
+    """SQL that holds for the hours around a civil day of any zone, `hour_start` of which is looked up by the key."""
+    return f"BETWEEN {day} - 1 AND {day} + 2"
+
+
 def midnight(day: str) -> str:
     """SQL of the instant at which a civil day begins."""
     return f"CAST({day} AS timestamp) AT TIME ZONE {ZONE}"

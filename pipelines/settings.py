@@ -324,9 +324,16 @@ class ServingSettings:
 
     interval_days: int = setting(
         400,
-        "days of intervals before the newest that PostgreSQL keeps; older ones stay in marts.duckdb",
+        "days of intervals before the newest that PostgreSQL keeps (partitioned: the whole months of them); older ones stay in "
+        "marts.duckdb",
         "区间读数保留天数",
         minimum=1,
+    )
+    partitioned: bool = setting(
+        False,
+        "whether PostgreSQL keeps great tables in partitions of a month, from then on always; for hundreds of thousands of "
+        "meters",
+        "大表是否按月分区（分区后不再合并）；用于数十万块表",
     )
 
 

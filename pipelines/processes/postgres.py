@@ -29,6 +29,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from assets import ranges
 from assets.outputs import READER_ROLE, SCHEMA
 from assets.publication import BOARD_ROLE, DESK_ROLE
 from ingest_daemon.contract import ownership
@@ -287,7 +288,7 @@ class _Server:
             connection.execute(f"grant connect on database {DATABASE} to {DESK_ROLE}, {BOARD_ROLE}, {READER_ROLE}")
         with psycopg.connect(self.dsn(SUPERUSER), autocommit=True) as connection:
             connection.execute("revoke all on schema public from public")
-            for schema in ("mart", "ops", "rights", SCHEMA):
+            for schema in ("mart", ranges.SCHEMA, "ops", "rights", SCHEMA):
                 _hand_over(connection, schema)
 
     def _own_folder(self) -> None:

@@ -20,6 +20,7 @@ def workbench(settings: Settings) -> Workbench:
         billing_overlap_days=settings[BillingSettings].overlap_days,
         language=settings[SiteSettings].language,
         interval_days=settings[ServingSettings].interval_days,
+        partitioned=settings[ServingSettings].partitioned,
         engine=settings[FigureSettings].chosen_engine,
         lake_units=lake.at("units") if (lake := open_lake(settings[StoreSettings])) else None,
     )

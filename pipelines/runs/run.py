@@ -173,6 +173,7 @@ class Run:
                 made=self._made | held.made,
                 renewed=self._renewed | held.renewed,
                 interval_days=self.bench.interval_days,
+                partitioned=self.bench.partitioned,
                 comments=columns.comments(),
                 site_id=ownership.site_id(self.bench.site),
             )

@@ -53,7 +53,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def dsn(server: str) -> str:
     """The server without anything published."""
     with psycopg.connect(server) as connection:
-        connection.execute("drop schema if exists mart, rights, out_v1 cascade")
+        connection.execute("drop schema if exists mart, mart_range, rights, out_v1 cascade")
     return server
 
 
@@ -301,7 +301,7 @@ def others(dsn: str) -> Iterator[None]:
     """Takes away what `OTHERS` made."""
     yield
     with psycopg.connect(dsn) as connection:
-        connection.execute("drop view if exists public.mine; drop schema mart cascade; drop role somebody")
+        connection.execute("drop view if exists public.mine cascade; drop schema mart cascade; drop role somebody")
 
 
 @pytest.mark.usefixtures("others")
@@ -389,6 +389,116 @@ def test_a_table_without_partitions_is_only_rewritten_where_its_content_changed(
         publication.publish(connection, dsn, prepare(connection, FIRST))
         assert written_by() != first
         assert plain(served(dsn))["customer"] == plain(computed(connection))["customer"]
+
+
+# Native partitions
+
+KEPT_BY_OTHERS = """
+comment on table mart.daily_usage is 'read by the control room';
+grant select (meter) on mart.daily_usage to public;
+create view public.on_mine with (security_invoker = true) as select meter from public.mine;
+"""
+"""Beside `OTHERS`."""
+
+
+def ranges_of(dsn: str, table: str) -> list[str]:
+    with psycopg.connect(dsn) as reader:
+        query = "select relname from pg_inherits join pg_class on oid = inhrelid where inhparent = to_regclass(%s) order by 1"
+        return [name for (name,) in reader.execute(query, [f"mart.{table}"])]
+
+
+def test_great_tables_are_cut_by_month_and_served_as_computed(tmp_path: Path, dsn: str) -> None:
+    with warehouse(tmp_path) as connection:
+        publication.publish(connection, dsn, prepare(connection, FIRST, SECOND), partitioned=True)
+        assert plain(served(dsn)) == plain(computed(connection))
+        insert(connection, "daily_usage", meter="M1", day=date(2025, 7, 1), volume_m3=1.5)
+        connection.execute("update hourly_coefficient set coefficient = 5").fetchall()
+        publication.publish(connection, dsn, prepare(connection, SECOND, date(2025, 7, 1)), partitioned=True)
+        connection.execute("update hourly_coefficient set coefficient = hour(hour_start) / 7 where day = '2025-06-01'").fetchall()
+    found = plain(served(dsn))
+    assert {row[-1] for row in found["hourly_coefficient"] if row[2] == SECOND} == {5.0}
+    assert ranges_of(dsn, "daily_usage") == ["daily_usage_202506", "daily_usage_202507"]
+    for name in ("hourly_coefficient", "unit_interval", "usage_comparison"):
+        assert ranges_of(dsn, name) == [f"{name}_202506"]
+    assert ranges_of(dsn, "customer") == []
+
+
+@pytest.mark.usefixtures("others")
+def test_a_site_that_wants_partitions_loses_no_row_and_nothing_that_others_built(tmp_path: Path, dsn: str) -> None:
+    with warehouse(tmp_path) as connection:
+        publication.publish(connection, dsn, prepare(connection, FIRST, SECOND))
+        with psycopg.connect(dsn) as other:
+            other.execute(OTHERS + KEPT_BY_OTHERS)
+        before = served(dsn)
+        publication.publish(connection, dsn, prepare(connection), partitioned=True)
+        assert served(dsn) == before
+        insert(connection, "daily_usage", meter="M1", day=date(2025, 7, 1), volume_m3=1.5)
+        connection.execute("update daily_usage set coverage = 0.5").fetchall()
+        publication.publish(connection, dsn, prepare(connection, SECOND, date(2025, 7, 1)), partitioned=True)
+        publication.publish(connection, dsn, prepare(connection, FIRST), partitioned=False)
+        assert plain(served(dsn)) == plain(computed(connection))
+    assert ranges_of(dsn, "daily_usage") == ["daily_usage_202507", "daily_usage_before"]
+    with psycopg.connect(dsn) as reader:
+        assert reader.execute("select count(*) from public.mine").fetchone() == (5,)
+        assert reader.execute("select reloptions from pg_class where relname = 'on_mine'").fetchone() == (
+            ["security_invoker=true"],
+        )
+        comment = reader.execute("select obj_description('mart.daily_usage'::regclass)").fetchone()
+        assert comment == ("read by the control room",)
+        reader.execute("set role somebody")
+        assert reader.execute("select distinct meter from mart.daily_usage").fetchall() == [("M1",)]
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            reader.execute("select * from mart_range.daily_usage_before")
+
+
+@pytest.mark.usefixtures("others")
+@pytest.mark.parametrize(
+    ("hanging", "named"),
+    [
+        ("create materialized view mart.stored as select meter from mart.daily_usage", r"materialized view mart\.stored"),
+        (
+            "create function mart.counted() returns bigint begin atomic select count(*) from mart.daily_usage; end",
+            r"function mart\.counted\(\)",
+        ),
+    ],
+    ids=["a materialized view", "a function that PostgreSQL has read"],
+)
+def test_what_cannot_be_carried_over_is_named_and_its_table_stays_as_it_is(
+    tmp_path: Path, dsn: str, hanging: str, named: str
+) -> None:
+    with warehouse(tmp_path) as connection:
+        publication.publish(connection, dsn, prepare(connection, FIRST, SECOND))
+        with psycopg.connect(dsn) as other:
+            other.execute(OTHERS + hanging)
+        with pytest.raises(publication.Hindered, match=named):
+            publication.publish(connection, dsn, prepare(connection), partitioned=True)
+        assert plain(served(dsn))["daily_usage"] == plain(computed(connection))["daily_usage"]
+    assert ranges_of(dsn, "daily_usage") == []
+    assert ranges_of(dsn, "hourly_coefficient") == ["hourly_coefficient_before"]
+
+
+def test_months_of_intervals_that_are_not_kept_go_as_soon_as_nobody_reads_and_come_back_when_wanted(
+    tmp_path: Path, dsn: str
+) -> None:
+    def days() -> tuple[date, int, int]:
+        with psycopg.connect(dsn) as reader:
+            row = reader.execute("select min(day), count(distinct day), count(*) from mart.unit_interval").fetchone()
+            assert row
+            return row
+
+    with warehouse(tmp_path) as connection:
+        add_intervals(connection, 40)
+        publication.publish(connection, dsn, prepare(connection, FIRST), partitioned=True)
+        whole, until = days(), ranges_of(dsn, "unit_interval")
+        with psycopg.connect(dsn) as reader:
+            reader.execute("select count(*) from mart.unit_interval")
+            publication.publish(connection, dsn, prepare(connection), interval_days=5, partitioned=True)
+            assert days() == whole
+        publication.publish(connection, dsn, prepare(connection), interval_days=5, partitioned=True)
+        assert ranges_of(dsn, "unit_interval") == until[-2:]
+        assert days()[0] == date(2025, 5, 1)
+        publication.publish(connection, dsn, prepare(connection), interval_days=100, partitioned=True)
+        assert (days(), ranges_of(dsn, "unit_interval")) == (whole, until)
 
 
 # Types and values

@@ -12,16 +12,18 @@ from dashboards.vocabulary import Word, words
 TITLE = Word("事故追忆", "Recall of an alarm")
 MORE = Word("报警前后的流量、压力、同网水表与原始报文。", "Flow, pressure, neighbours and frames around an alarm.")
 
-_NEIGHBOURS = f"""(SELECT DISTINCT other.meter FROM mart.relation AS own
-    JOIN mart.relation AS other ON other.kind = own.kind AND other.code = own.code
-    WHERE own.meter = {METER} AND own.kind = 'network' AND own.valid_to IS NULL AND other.valid_to IS NULL
+_NEIGHBOURS = f"""(SELECT DISTINCT other.meter
+    FROM (SELECT kind, code FROM mart.relation WHERE meter = {METER} AND kind = 'network' AND valid_to IS NULL OFFSET 0) AS own
+    CROSS JOIN LATERAL (SELECT r.meter FROM mart.relation AS r
+      WHERE r.kind = own.kind AND r.code = own.code AND r.valid_to IS NULL
+      ORDER BY r.meter LIMIT {thresholds.NEIGHBOURS}) AS other
     ORDER BY other.meter LIMIT {thresholds.NEIGHBOURS})"""
 
 
 ALARMS = f"""SELECT {SELECTED}
 FROM ops.alarm AS a
 WHERE a.raised_at <= $__timeTo() AND coalesce(a.cleared_at, now()) >= $__timeFrom()
-  AND (a.meter = {METER} OR a.meter IN (SELECT n.meter FROM {_NEIGHBOURS} AS n))
+  AND a.meter IN (SELECT {METER} UNION ALL SELECT n.meter FROM {_NEIGHBOURS} AS n)
 ORDER BY a.meter = {METER} DESC, a.raised_at DESC
 LIMIT {thresholds.ALARM_ROWS}"""
 

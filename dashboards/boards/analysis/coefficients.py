@@ -8,7 +8,7 @@ from dashboards.panels.core import mapping, steps
 from dashboards.panels.tables import coloured, table
 from dashboards.panels.tiles import tile
 from dashboards.thresholds import COVERAGE_COMPLETE
-from dashboards.variables import METER, THE_DAY, ZONE, day, meter
+from dashboards.variables import METER, THE_DAY, ZONE, day, meter, near
 from dashboards.vocabulary import SHIFTS, Word, words
 
 TITLE = Word("时差日差系数", "Hourly and daily coefficients")
@@ -19,7 +19,7 @@ _MONTH = f"CAST(date_trunc('month', {THE_DAY}) AS date)"
 HOURS = f"""SELECT to_char(k.hour_start AT TIME ZONE {ZONE}, 'HH24') AS hour_words, k.coefficient, u.volume_m3
 FROM mart.hourly_coefficient AS k
 LEFT JOIN mart.hourly_usage AS u ON u.meter = k.meter AND u.hour_start = k.hour_start
-WHERE k.meter = {METER} AND k.day = {THE_DAY}
+WHERE k.meter = {METER} AND k.day = {THE_DAY} AND k.hour_start {near(THE_DAY)}
 ORDER BY k.hour_start"""
 
 DAYS = f"""SELECT to_char(u.day, 'MM-DD') AS day, k.coefficient, u.volume_m3
@@ -28,8 +28,10 @@ LEFT JOIN mart.daily_coefficient AS k ON k.meter = u.meter AND k.day = u.day
 WHERE u.meter = {METER} AND u.day >= {_MONTH} AND u.day < {_MONTH} + interval '1 month'
 ORDER BY u.day"""
 
-KH = f"SELECT max(coefficient) AS kh FROM mart.hourly_coefficient WHERE meter = {METER} AND day = {THE_DAY}"
-KD = f"SELECT max(coefficient) AS kd_max FROM mart.daily_coefficient WHERE meter = {METER} AND month = {_MONTH}"
+KH = f"""SELECT max(coefficient) AS kh FROM mart.hourly_coefficient
+WHERE meter = {METER} AND day = {THE_DAY} AND hour_start {near(THE_DAY)}"""
+KD = f"""SELECT max(coefficient) AS kd_max FROM mart.daily_coefficient
+WHERE meter = {METER} AND day >= {_MONTH} AND day < {_MONTH} + interval '1 month'"""
 DAY_VOLUME = f"SELECT volume_m3, coverage FROM mart.daily_usage WHERE meter = {METER} AND day = {THE_DAY}"
 MONTH_VOLUME = f"SELECT measured_m3, coverage FROM mart.monthly_usage WHERE meter = {METER} AND month = {_MONTH}"
 SHIFT = f"SELECT shift_type FROM mart.shift_type WHERE meter = {METER} AND month = {_MONTH}"

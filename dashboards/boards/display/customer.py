@@ -7,7 +7,7 @@ from dashboards.panels.charts import bars, curves, many_curves
 from dashboards.panels.core import fixed, mapping
 from dashboards.panels.tables import coloured, hidden, plain, table, total_first
 from dashboards.panels.tiles import some
-from dashboards.variables import CUSTOMER, FROM_DAY, OWN_METER, TO_DAY, TODAY, customer, day, month, own_meter
+from dashboards.variables import CUSTOMER, FROM_DAY, OWN_METER, TO_DAY, TODAY, customer, day, latest_of, month, own_meter
 from dashboards.vocabulary import (
     ALL,
     BILL_KINDS,
@@ -38,7 +38,7 @@ METERS = f"""WITH found AS (
   SELECT m.meter, m.source, m.dn_mm, s.reading_at, s.pressure_mpa, s.flow_m3h, s.register_m3, s.today_m3, s.month_m3,
     (SELECT count(*) FROM ops.alarm AS a WHERE a.meter = m.meter AND a.cleared_at IS NULL AND a.retracted_at IS NULL) AS alarms
   FROM mart.meter AS m
-  LEFT JOIN mart.latest_status AS s ON s.meter = m.meter
+  LEFT JOIN {latest_of("m.meter")} AS s ON true
   WHERE m.customer_no = {CUSTOMER})
 SELECT '' AS meter, NULL AS source, max(reading_at) AS reading_at, CAST(NULL AS double precision) AS pressure_mpa,
   sum(flow_m3h) AS flow_m3h,
