@@ -73,7 +73,7 @@ def against_spark(run: Run) -> list[Figure]:
     archive = archive_of(run, meters, MONTH)
     out = run.folder / "spark"
     out.mkdir(exist_ok=True)
-    task = Task("kernel", archive, meters, 0, MONTH, cores)
+    task = Task("kernel", archive, meters, 0, MONTH, "processes", cores)
     ours, theirs = [], []
     for _ in run.each_round("Spark"):
         ours.append(measured(task))

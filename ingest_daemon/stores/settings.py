@@ -18,7 +18,7 @@ FOLDER = re.compile(r"/[^,?*\[\]\x00-\x1f]+")
 @section("store")
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """`[store]`: the raw store of readings. Raises `SettingError` where a lake has no place or no share, or `share` is no name."""
+    """`[store]`: the raw store of readings. Raises `SettingError` where a lake has no place or share, or `share` is no name."""
 
     kind: str = setting("parquet", "raw store", "原始数据存储", choices=("parquet", "influxdb", "lake"))
     influx_url: str = setting("http://127.0.0.1:8086", "InfluxDB address (1.x, 2.x or 3.x)", "InfluxDB 地址")
