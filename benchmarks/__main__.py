@@ -51,6 +51,7 @@ PROBES = {
     "region": Entry("figures_cost", "region", "一百万块表一天的代价与内存", "cost and memory of a day of 1,000,000 meters"),
     "p9": Entry("figures_cost", "late_day", "迟到一天的代价", "cost of one late day"),
     "p10": Entry("figures_cost", "engines", "两个工作者与一个之比，多进程与 Ray", "two workers against one: processes and Ray"),
+    "lake": Entry("lake", "lake", "数据湖与单站归档之比", "a lake against the embedded archive"),
     "p12": Entry("serving", "serving", "发布区间的代价与看板查询", "publishing intervals, and how long panels wait"),
     "served": Entry("served", "served", "一百万块表的每个看板查询", "every query of the boards over a million meters"),
     "p14": Entry(

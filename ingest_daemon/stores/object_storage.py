@@ -206,6 +206,7 @@ def _client(access: Access) -> fs.S3FileSystem:
         connect_timeout=CONNECT_S,
         request_timeout=ANSWER_S,
         retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=TRIES),
+        allow_delayed_open=True,  # a small object is one request and not three
     )
 
 

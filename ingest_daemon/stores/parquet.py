@@ -103,7 +103,7 @@ class ParquetStore:
                     if not (files := held.get(cell, [])):
                         continue
                     self._look_through(files)
-                    left = self._rows(files).join(part, on=[*KEY, *POSITION], how="anti", maintain_order="left")
+                    left = _distinct(self.scan(files)).join(part, on=[*KEY, *POSITION], how="anti", maintain_order="left")
                     self._add(f"day={day}", {cell: New(left, files, files)})
                     self._storage.delete(files)
             self._storage.append(ARRIVALS, _lines(spans(points["ts"])))
@@ -132,7 +132,7 @@ class ParquetStore:
         self._refuse(
             [file for file, source in zip(files, sources, strict=True) if isinstance(source, bytes) and not _gives(file, source)]
         )
-        return pl.scan_parquet(sources, hive_partitioning=False, glob=False)
+        return _scan(sources)
 
     def unreadable(self, files: Sequence[str]) -> list[str]:
         """Those of the files that are no Parquet file any more, as a person finds them."""
@@ -273,15 +273,15 @@ class ParquetStore:
         Every distinct row is kept: a row that lost against a later one may still win a field against one that comes later
         but was received before. Damaged files, and those beside a lost one, are left alone.
         """
-        if not all(map(self._is_whole, files)) or _gaps(files, 0, begin=min(_stands_for(file)[0] for file in files)):
+        if _gaps(files, 0, begin=min(_stands_for(file)[0] for file in files)):
             return
-        rows = self._rows(files).sort("terminal", "ts", maintain_order=True)
+        sources = self._storage.sources(files)
+        contents: Sequence[Path | bytes] = sources
+        if not all(map(_gives, files, contents)):
+            return
+        rows = _distinct(_scan(sources)).sort("terminal", "ts", maintain_order=True)
         self._add(day, {cell: New(rows, held, files)})
         self._storage.delete(files)
-
-    def _rows(self, files: list[str]) -> pl.DataFrame:
-        """The distinct rows of files, in the order of their last writing."""
-        return self.scan(files).collect().unique(keep="last", maintain_order=True)
 
     def _newest(self, files: list[str]) -> list[str]:
         """The newest files, up to one that outweighs all newer ones together: so a row is rewritten a logarithmic number of
@@ -312,7 +312,8 @@ class ParquetStore:
 
     def _is_whole(self, file: str) -> bool:
         """Whether a file gives the checksum in its name; one of before, without one, whether it can be read. Raises `OSError`."""
-        return _gives(file, self._storage.read(file))
+        (source,) = self._storage.sources([file])
+        return _gives(file, source)
 
     @contextmanager
     def _away(self, what: str) -> Iterator[None]:
@@ -370,8 +371,18 @@ def bucket_name(bucket: int) -> str:
     return f"bucket={bucket:03}"
 
 
-def _gives(file: str, content: bytes) -> bool:
-    """Whether the content of a file gives the checksum in its name; of a file of before, without one, whether it can be read."""
+def _scan(sources: list[Path] | list[bytes]) -> pl.LazyFrame:
+    return pl.scan_parquet(sources, hive_partitioning=False, glob=False)
+
+
+def _distinct(rows: pl.LazyFrame) -> pl.DataFrame:
+    """The distinct rows of files, in the order of their last writing."""
+    return rows.collect().unique(keep="last", maintain_order=True)
+
+
+def _gives(file: str, source: Path | bytes) -> bool:
+    """Whether a file gives the checksum in its name; one of before, without one, whether it can be read. Raises `OSError`."""
+    content = source if isinstance(source, bytes) else source.read_bytes()
     checksum = file.rpartition("/")[2].split(".")[1]
     return f"{zlib.crc32(content):08x}" == checksum if checksum != "parquet" else _is_parquet(content)
 
