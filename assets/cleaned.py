@@ -10,6 +10,7 @@ the engine, nor on the number of workers, nor on the cut.
 import math
 import socket
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
@@ -31,14 +32,14 @@ from ingest_daemon.stores.storage import Storage
 STRETCH_METER_DAYS = 8_000
 """So many meters × days are read and computed at a time: bounds the memory."""
 
-BUCKET_METERS = 8_000
+BUCKET_METERS = 5_000
 """A part has at most so many meters, where the store can read some terminals apart."""
 
 PART_METER_DAYS, PART_DAYS = 20_000, 16
 """A part has about so many meters × days, and at most so many days."""
 
-WRITE_MEMORY = "300MB"
-"""Of DuckDB while units are written; what does not fit lies beside the warehouse for that time."""
+MEMORY = "200MB"
+"""Of DuckDB while units are made; what does not fit lies beside the warehouse for that time."""
 
 SHARED_METER_DAYS, SHARED_DAYS = 100_000, 300
 """Fewer meters × days, and fewer days, are not worth the seconds that workers take to start."""
@@ -92,33 +93,37 @@ def make(bench: Workbench, connection: duckdb.DuckDBPyConnection, touched: Seque
     """
     read = written = 0
     last = [pl.DataFrame(schema=LATEST)]
-    for days, parts in groupby(computed(bench, connection, touched), attrgetter("days")):
-        names = set()
-        with warehouse.transaction(connection):  # a day has the rows of all its buckets, or those of before
-            for table in KEPT_TABLES:
-                connection.execute(f"delete from {table} where day in (select unnest(?::date[]))", [days]).fetchall()
-            for done in parts:
-                names.add(done.name)
-                last.append(done.last)
-                read += done.readings
-                written += done.filed + _write(connection, done)
-            interval_files.keep(bench.unit_files, days, names)
+    with _bounded(connection):
+        for days, parts in groupby(computed(bench, connection, touched), attrgetter("days")):
+            names = set()
+            with warehouse.transaction(connection):  # a day has the rows of all its buckets, or those of before
+                for table in KEPT_TABLES:
+                    connection.execute(f"delete from {table} where day in (select unnest(?::date[]))", [days]).fetchall()
+                for done in parts:
+                    for table, rows in done.rows.items():
+                        warehouse.append(connection, table, rows)
+                        written += rows.num_rows
+                    names.add(done.name)
+                    last.append(done.last)
+                    read += done.readings
+                    written += done.filed
+                interval_files.keep(bench.unit_files, days, names)
     interval_files.show(connection, bench.unit_files)
     _keep_latest(connection, pl.concat(last), touched)
     return read, written
 
 
-def _write(connection: duckdb.DuckDBPyConnection, done: Done) -> int:
-    """Add the rows of a part to the warehouse; gives their number."""
-    connection.execute("set threads = 1").fetchall()  # several insert no faster, and cost a fifth more
-    connection.execute(f"set memory_limit = '{WRITE_MEMORY}'").fetchall()  # or it keeps all that was written until the run ends
+@contextmanager
+def _bounded(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """DuckDB with one thread, as several insert no faster and cost a fifth more, and with little memory: it would keep what was
+    written until the run ends."""
+    connection.execute("set threads = 1").fetchall()
+    connection.execute(f"set memory_limit = '{MEMORY}'").fetchall()
     try:
-        for name, rows in done.rows.items():
-            warehouse.append(connection, name, rows)
+        yield
     finally:
         connection.execute("reset threads").fetchall()
         connection.execute("reset memory_limit").fetchall()
-    return sum(rows.num_rows for rows in done.rows.values())
 
 
 def computed(bench: Workbench, connection: duckdb.DuckDBPyConnection, touched: Sequence[date]) -> Iterator[Done]:
@@ -147,14 +152,16 @@ def parts(store: RawStore, connection: duckdb.DuckDBPyConnection, touched: Seque
     """
     firsts = warehouse.frame(connection, "select meter, min(terminal) as terminal from registry.span group by meter")
     own_part = pl.Series("part", store.buckets_of(firsts["terminal"].to_list()), pl.Int64)
-    meters = firsts.with_columns(own_part).sort("part", "terminal", "meter")
-    buckets = max(1, math.ceil(meters.height / BUCKET_METERS)) if store.cuts_by_terminal else 1
-    numbered = meters.select("meter", bucket=pl.int_range(pl.len()) * buckets // max(1, meters.height))
+    meters = firsts.with_columns(own_part).sort("part", "terminal", "meter")["meter"]
+    fleet = len(meters)
+    buckets = max(1, math.ceil(fleet / BUCKET_METERS)) if store.cuts_by_terminal else 1
+    numbered = pl.DataFrame({"meter": meters, "bucket": pl.int_range(fleet, eager=True) * buckets // max(1, fleet)})
     with warehouse.registered(connection, "incoming", numbered):
         connection.execute(
             "create or replace temp table fleet as select * from registry.span join incoming using (meter) order by bucket, meter"
         ).fetchall()
-    for days in blocks(touched, math.ceil(meters.height / buckets)):
+    del meters, numbered
+    for days in blocks(touched, math.ceil(fleet / buckets)):
         for bucket in range(buckets):
             spans = warehouse.frame(connection, f"select * exclude (bucket) from fleet where bucket = {bucket}")
             yield Part(days, bucket, buckets, spans)

@@ -11,13 +11,14 @@ import pickle
 import re
 import socket
 import tempfile
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -200,6 +201,7 @@ def _drive(line: Connection, folder: str, workers: int, address: str) -> None:
     with open(os.devnull, "w") as nowhere:  # Ray writes pages; what is wrong goes back as an error
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_gcs_rpc_server_reconnect_timeout_s": "20"}
     import ray
 
@@ -233,6 +235,14 @@ def _drive(line: Connection, folder: str, workers: int, address: str) -> None:
             line.send(error if isinstance(error, WorkerEnded) else _away(address, f"failed: {_first_line(error)}"))
     finally:
         ray.shutdown()
+
+
+def _end_with_parent() -> None:
+    """A run that is killed leaves no Ray behind: what Ray started ends with this process."""
+    run = parent_process()
+    assert run
+    run.join()
+    os._exit(1)
 
 
 def _compute_packed(shared: bytes, part: Any) -> bytes:
