@@ -33,6 +33,6 @@ language sql stable parallel safe as $$
         $3 - $2 > interval '8 days'
         and hours.meter = $1
         and hours.day between cast($2 at time zone 'UTC' as date) - 1 and cast($3 at time zone 'UTC' as date) + 1
-        and hour_start + interval '1 hour' between $2 and $3
+        and hour_start between $2 - interval '1 hour' and $3 - interval '1 hour'
     order by 1
 $$
