@@ -123,7 +123,7 @@ def _bounded(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         yield
     finally:
         connection.execute("reset threads").fetchall()
-        connection.execute("reset memory_limit").fetchall()
+        connection.execute(f"set memory_limit = '{warehouse.MEMORY}'").fetchall()
 
 
 def computed(bench: Workbench, connection: duckdb.DuckDBPyConnection, touched: Sequence[date]) -> Iterator[Done]:
@@ -160,7 +160,7 @@ def parts(store: RawStore, connection: duckdb.DuckDBPyConnection, touched: Seque
         connection.execute(
             "create or replace temp table fleet as select * from registry.span join incoming using (meter) order by bucket, meter"
         ).fetchall()
-    del meters, numbered
+    del firsts, own_part, meters, numbered
     for days in blocks(touched, math.ceil(fleet / buckets)):
         for bucket in range(buckets):
             spans = warehouse.frame(connection, f"select * exclude (bucket) from fleet where bucket = {bucket}")

@@ -26,13 +26,15 @@ language sql stable parallel safe as $$
     from mart.intervals($1, $2, $3) as raw
     where $3 - $2 <= interval '8 days'
     union all
-    select hour_start + interval '1 hour', hours.volume_m3, pressure.pressure_mpa, null, 60
+    select hours.hour_start + interval '1 hour', hours.volume_m3, pressure.pressure_mpa, null, 60
     from mart.hourly_usage as hours
-    left join mart.hourly_pressure as pressure using (meter, hour_start, day)
+    left join mart.hourly_pressure as pressure
+        on pressure.meter = $1 and pressure.hour_start = hours.hour_start
+        and pressure.day between cast($2 at time zone 'UTC' as date) - 1 and cast($3 at time zone 'UTC' as date) + 1
     where
         $3 - $2 > interval '8 days'
         and hours.meter = $1
         and hours.day between cast($2 at time zone 'UTC' as date) - 1 and cast($3 at time zone 'UTC' as date) + 1
-        and hour_start + interval '1 hour' between $2 and $3
+        and hours.hour_start between $2 - interval '1 hour' and $3 - interval '1 hour'
     order by 1
 $$
