@@ -30,6 +30,7 @@ class BySharedFixtures(LoadFileScheduling):
         return next((group for group, files in TOGETHER.items() if nodeid.startswith(files)), super()._split_scope(nodeid))
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BySharedFixtures | None:
     """That of `--dist loadfile`. Marks of groups (`--dist loadgroup`) have no effect with pytest 9.2."""
     return BySharedFixtures(config, log) if config.getvalue("dist") == "loadfile" else None

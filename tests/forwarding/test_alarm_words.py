@@ -87,7 +87,7 @@ def test_alarms_of_every_protocol_appear_at_once_while_the_store_is_away_and_are
             with closing(Client(daemon.data_port)) as other:
                 other.send(self_report(raised, "Q_HI"))
         with closing(Dtu(daemon.data_port, b"DTU-1", line)):
-            eventually(lambda: len(alarm_events(dsn)) == 4, "the alarms of all three", within_s=5)
+            eventually(lambda: len(alarm_events(dsn)) == 4, "the alarms of all three")
         client.acknowledged(3)
         assert backlog(site)["data"] > 0
         eventually(lambda: backlog(site)["alarm-events"] == 0, "the repeated ones are dealt with")

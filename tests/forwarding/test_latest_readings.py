@@ -76,9 +76,9 @@ def test_a_reading_is_there_within_seconds_with_all_its_fields_and_its_meter(ser
     ts = minutes_ago(3)
     with running(served) as daemon:
         send(daemon, frame(METER, ts, 12.5, pressure_mpa=0.31))
-        eventually(lambda: METER in latest(dsn), "the reading is on the board", within_s=5)
+        eventually(lambda: METER in latest(dsn), "the reading is on the board")
         send(daemon, frame(OTHER, ts, 3.5, alarms=["MAG"]), port=lambda daemon: daemon.alarm_port)
-        eventually(lambda: OTHER in latest(dsn), "that of an alarm frame, too", within_s=5)
+        eventually(lambda: OTHER in latest(dsn), "that of an alarm frame, too")
     assert latest(dsn)[METER] == (f"M{METER}", ts, 12.5, 0.31, None, "tcp", "data")
     assert latest(dsn)[OTHER][-1] == "alarm"
 
@@ -114,7 +114,7 @@ def test_the_board_lives_while_the_raw_store_is_away(served: Site, dsn: str) -> 
     served.raw.write_text("a file where the archive's folder must be")
     with running(served) as daemon:
         send(daemon, *(frame(METER, minutes_ago(900 - number), number, sequence=number + 1) for number in range(300)))
-        eventually(lambda: value(dsn) == 299.0, "the newest", within_s=5)
+        eventually(lambda: value(dsn) == 299.0, "the newest")
         assert backlog(served)["data"] > 0
 
 
@@ -268,7 +268,7 @@ def test_a_frame_that_the_forwarder_decoded_is_not_decoded_again(served: Site, d
     assert not decoded
     monkeypatch.setattr(latest_readings, "PATIENCE_S", 0.5)
     journaled(3)
-    eventually(lambda: value(dsn) == 3.0, "what was not handed over", within_s=5)
+    eventually(lambda: value(dsn) == 3.0, "what was not handed over")
     assert decoded == [1]
     sink.stop(10)
     journals.close()

@@ -80,7 +80,7 @@ def test_whatever_is_killed_is_back_and_a_second_up_is_refused(site: Site, start
     status = mainflow("status", "--site", site.root).stdout
     assert status.count("signal 9") == 5
     assert "stopped" in mainflow("down", "--site", site.root).stdout
-    eventually(lambda: started.poll() is not None, "the supervisor ends", 5)
+    eventually(lambda: started.poll() is not None, "the supervisor ends", 30)
     assert supervisor.kept(site) is None
 
 
@@ -106,4 +106,4 @@ def test_nothing_outlives_a_killed_supervisor_and_the_site_starts_again_with_its
         again.communicate(timeout=60)
     assert again.returncode == 0
     assert not (site.state / "daemon.json").exists()
-    eventually(lambda: left_over(site) == [], "no process of the site is left", 10)
+    eventually(lambda: left_over(site) == [], "no process of the site is left", 30)
