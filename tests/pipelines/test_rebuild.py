@@ -60,6 +60,7 @@ def test_a_file_of_intervals_that_is_spoilt_is_told(tmp_path: Path) -> None:
     assert_same_tables(before, tables(bench.site.marts))
 
 
+@pytest.mark.usefixtures("few_tables")
 def test_a_warehouse_that_another_program_holds_is_not_called_damaged(tmp_path: Path) -> None:
     bench, _ = computed(tmp_path / "site", 1)
     with warehouse.opened(bench.site.marts, "UTC"):
