@@ -68,18 +68,15 @@ language sql stable parallel safe as $$
     from member_days
     -- The fence keeps the key in use: a day of a member is 24 rows of it.
     cross join lateral (
-        select hours.meter, hours.hour_start, hours.day, hours.volume_m3
+        select hours.meter, hours.hour_start, hours.volume_m3
         from mart.hourly_usage as hours
         where hours.meter = member_days.meter
-            -- The day alone leaves out partitions; it is the utility's, and the zone that of the clock.
-            and hours.day between member_days.day - 1 and member_days.day + 1
             and hours.hour_start >= cast(member_days.day as timestamp) at time zone $5
             and hours.hour_start < cast(member_days.day + 1 as timestamp) at time zone $5
             and hours.hour_start between $3 and $4
         offset 0
     ) as usage
-    left join mart.hourly_pressure as pressure
-        on pressure.meter = usage.meter and pressure.hour_start = usage.hour_start and pressure.day = usage.day
+    left join mart.hourly_pressure as pressure on pressure.meter = usage.meter and pressure.hour_start = usage.hour_start
     left join peaks on peaks.meter = usage.meter and peaks.day = member_days.day
         and peaks.hour = cast(extract(hour from usage.hour_start at time zone $5) as integer)
     order by 1, 2
