@@ -176,7 +176,7 @@ def _copy(owner: psycopg.Connection[Any], schema: str, name: str, columns: list[
             )
         )
     for _, made in indexes:
-        owner.execute(sql.SQL(made))
+        owner.execute(sql.SQL(made.replace(" ON ONLY ", " ON ")))  # of a table with partitions: on these, too
 
 
 def _value(table: str, column: str) -> sql.Composed:
