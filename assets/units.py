@@ -290,8 +290,8 @@ def assigned(readings: pl.DataFrame, meters: pl.DataFrame, place: dict[str, int]
     places = np.lexsort((at_us, meter))
     places = places[meter[places] >= 0]
     meter, at_us = meter[places], at_us[places]
-    first = np.append(True, (np.diff(meter) != 0) | (np.diff(at_us) != 0))[: len(places)]
-    return Rows(places[first], meter[first], at_us[first])
+    last = np.append((np.diff(meter) != 0) | (np.diff(at_us) != 0), True)[: len(places)]
+    return Rows(places[last], meter[last], at_us[last])
 
 
 def _facts(meters: pl.DataFrame) -> Facts:

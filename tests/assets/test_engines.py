@@ -21,6 +21,7 @@ from assets.engines import Engine, WorkerEnded
 from ingest_daemon.contract.schema import READING
 from ingest_daemon.contract.settings import SettingError, Settings
 from ingest_daemon.stores import StoreAway
+from ingest_daemon.stores.storage import LocalStorage
 from pipelines.runs import run
 from pipelines.runs.bench import workbench
 from pipelines.settings import FigureSettings, load
@@ -237,6 +238,8 @@ def test_a_worker_that_does_not_see_the_site_computes_nothing(
     with warehouse.opened(bench.site.marts, "UTC") as connection:
         run.prepare_selects(bench, connection)
         (part,) = cleaned.parts(bench.store, connection, [FIRST.date()])
-    elsewhere = cleaned.Work(bench.store, tmp_path / "units", bench.zone, bench.max_hole, part.spans, part.spans, {})
-    with pytest.raises(StoreAway, match=r"does not see .*units: a worker needs the folder of the site at this path"):
+    elsewhere = cleaned.Work(
+        bench.store, LocalStorage(tmp_path / "units"), bench.zone, bench.max_hole, part.spans, part.spans, {}
+    )
+    with pytest.raises(StoreAway, match=r"does not see .*units: a worker needs the site's folder, or the lake, at this path"):
         elsewhere.compute(part)

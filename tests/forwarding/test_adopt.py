@@ -159,7 +159,7 @@ def test_what_came_later_for_the_same_time_stays_and_what_it_lacks_is_completed(
         adopt(site)
     (row,) = stored(site).to_dicts()
     assert (row["forward_m3"], row["pressure_mpa"]) == (2.0, 0.3)
-    newest = ParquetStore(site.raw)._readings.rglob("*.parquet")
+    newest = (site.raw / "readings").rglob("*.parquet")
     last = pl.read_parquet(sorted(newest)[-1]).row(0, named=True)
     assert (last["forward_m3"], last["pressure_mpa"]) == (2.0, 0.3), "a store in which the last writer wins must agree"
     assert len(kept(site, "CONFLICT")) == 1
