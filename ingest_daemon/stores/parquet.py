@@ -40,9 +40,6 @@ ROW_GROUP = 16_384
 OPEN_DAYS = 2
 """A day begins: those before it, this many excepted, are over. Terminals that report daily have reported by then."""
 
-MANY_TERMINALS = 1_000
-"""From so many on a read looks first which files can hold one of them."""
-
 READ_TRIES = 20
 """Attempts to read: a file that vanishes meanwhile was compacted into another, so the folder is listed again."""
 
@@ -73,8 +70,6 @@ class ParquetStore:
         self._buckets = buckets
         self._whole: set[tuple[str, tuple[int, int]]] = set()
         """Files that were found whole, with their stamp: each is looked through once a process."""
-        self._ranges: dict[str, tuple[str, str] | None] = {}
-        """The first and the last terminal in files, by their sequences and checksums; None: not known."""
 
     def buckets_of(self, terminals: Sequence[str]) -> list[int]:
         """See `RawStore.buckets_of`."""
@@ -128,20 +123,8 @@ class ParquetStore:
             wanted = {bucket_name(bucket) for bucket in bucket_of(terminals, self._buckets)}
             cells = {cell: files for cell, files in cells.items() if cell.rpartition("/")[2] in wanted}
         files = [file for own in cells.values() for file in own]
-        if terminals is not None and len(terminals) >= MANY_TERMINALS:
-            low, high = min(terminals), max(terminals)
-            files = [file for file in files if self._may_hold(file, low, high)]
         self._look_through(files)
         return files
-
-    def _may_hold(self, file: str, low: str, high: str) -> bool:
-        """Whether terminals from `low` to `high` may be in a file: a day of a large fleet is asked for part after part, and to
-        open each of its files for each part costs more than what is read."""
-        if file not in self._ranges:
-            (source,) = self._storage.sources([file]) if self._storage.stamp(file) else (b"",)
-            self._ranges[file] = _range_of(source)
-        found = self._ranges[file]
-        return found is None or (found[0] <= high and low <= found[1])
 
     def scan(self, files: Sequence[str]) -> pl.LazyFrame:
         """The rows of files of the archive, one file after the other. Raises `FileNotFoundError`, `StoreAway`."""
@@ -376,21 +359,6 @@ def read_points(
         else:
             return merge(rows, columns, rows["ts"].is_between(start, end).to_numpy())
     raise AssertionError("unreachable")
-
-
-def _range_of(source: Path | bytes) -> tuple[str, str] | None:
-    """The first and the last terminal by the statistics of a file; None where it has none, or is fetched whole anyway."""
-    if isinstance(source, bytes):
-        return None
-    from pyarrow import parquet  # the daemon never reads so many: it would cost its start a tenth of a second
-
-    try:
-        metadata = parquet.read_metadata(source)
-        column = metadata.schema.names.index("terminal")
-        groups = [metadata.row_group(number).column(column).statistics for number in range(metadata.num_row_groups)]
-        return min(group.min for group in groups), max(group.max for group in groups)
-    except (OSError, ValueError, TypeError, AttributeError):  # a damaged file is named by who reads it
-        return None
 
 
 def bucket_of(terminals: Iterable[str], buckets: int) -> list[int]:
