@@ -296,8 +296,8 @@ def _figures(task: Task) -> Used:
     out.mkdir(exist_ok=True)
     with _prepared(task) as (bench, connection, days):
         readings, _ = cleaned.make(bench, connection, days)
-        for name in ("hour", "day"):
-            connection.execute(f"copy unit_{name} to '{out}/{name}.parquet'").fetchall()
+        for table, name in (("clock_hour", "hour"), ("unit_day", "day")):
+            connection.execute(f"copy (from {table}) to '{out}/{name}.parquet'").fetchall()
     return Used(0, 0, 0, readings)
 
 
