@@ -10,8 +10,8 @@ CRC-32 modulo their number, so that whoever asks for some terminals opens the fi
 """
 
 import json
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +20,7 @@ import polars as pl
 from ingest_daemon.contract import ownership
 from ingest_daemon.contract.site import Site
 from ingest_daemon.stores import Arrivals, StoreAway
-from ingest_daemon.stores.parquet import NO_SPANS, FilesMissing, ParquetStore, bucket_of, read_points
+from ingest_daemon.stores.parquet import NO_SPANS, FilesMissing, ParquetStore, away, bucket_of, read_points
 from ingest_daemon.stores.points import ALL
 from ingest_daemon.stores.storage import Storage
 
@@ -184,13 +184,8 @@ class LakeStore:
             ) from None
         return value
 
-    @contextmanager
-    def _away(self, what: str) -> Iterator[None]:
-        """Raise `StoreAway` for a place that does not answer or refuses, so that callers wait for it."""
-        try:
-            yield
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise StoreAway(f"the lake {self._storage.where()} {what}: {error}") from error
+    def _away(self, what: str) -> AbstractContextManager[None]:
+        return away(f"the lake {self._storage.where()} {what}")
 
 
 def _cursors(cursor: str | None) -> dict[str, str]:

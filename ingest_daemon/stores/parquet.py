@@ -16,7 +16,7 @@ One process writes (the daemon); any number may read at any moment. `points.py` 
 
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -315,13 +315,18 @@ class ParquetStore:
         (source,) = self._storage.sources([file])
         return _gives(file, source)
 
-    @contextmanager
-    def _away(self, what: str) -> Iterator[None]:
-        """Raise `StoreAway` for a full or broken disk, so that callers wait for it as for an absent server."""
-        try:
-            yield
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise StoreAway(f"the Parquet archive {self._storage.where()} {what}: {error}") from error
+    def _away(self, what: str) -> AbstractContextManager[None]:
+        return away(f"the Parquet archive {self._storage.where()} {what}")
+
+
+@contextmanager
+def away(what: str) -> Iterator[None]:
+    """Raise `StoreAway` saying `what` for a full or broken disk, or a place that does not answer or refuses: callers wait for it
+    as for an absent server."""
+    try:
+        yield
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise StoreAway(f"{what}: {error}") from error
 
 
 def read_points(
