@@ -4,8 +4,6 @@ import json
 import pickle
 import shutil
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import count, cycle
@@ -26,6 +24,7 @@ from tests.object_store import ObjectStore
 from tests.stores.test_stores import (
     ALWAYS,
     NOON,
+    acknowledged_before_a_kill,
     journals,
     meters_day,
     minutes,
@@ -265,16 +264,7 @@ def test_after_a_kill_every_acknowledged_write_is_in_the_object_store_and_told_a
     objects_server: ObjectStore, tmp_path: Path, writes: int
 ) -> None:
     chosen = objects_server.settings(objects_server.new_bucket(), lake_buckets=2)
-    command = [sys.executable, "-c", WRITER, str(tmp_path), json.dumps(chosen)]
-    writer = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
-    assert writer.stdout is not None
-    with writer.stdout as lines:
-        acknowledged = 0
-        while acknowledged < writes:
-            acknowledged = int(lines.readline()) + 1
-        writer.kill()
-        acknowledged += len(lines.readlines())
-    writer.wait()
+    acknowledged = acknowledged_before_a_kill(WRITER, writes, str(tmp_path), json.dumps(chosen))
     store = open_store(Site(tmp_path), StoreSettings(**chosen))  # type: ignore[arg-type]
     rows = meters_day(acknowledged * 10)
     found = store.read(*ALWAYS)

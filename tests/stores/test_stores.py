@@ -484,18 +484,24 @@ for number, part in enumerate(meters_day(100_000).iter_slices(10)):
 """
 
 
-@pytest.mark.parametrize("writes", [1, 40, 70])
-def test_after_a_kill_every_acknowledged_write_is_there_and_told_as_arrived(tmp_path: Path, writes: int) -> None:
-    repository = Path(__file__).parents[2]
-    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "raw")], stdout=subprocess.PIPE, cwd=repository)
-    assert writer.stdout is not None
-    with writer.stdout as lines:
+def acknowledged_before_a_kill(writer: str, writes: int, *arguments: str) -> int:
+    """How many writes the program `writer` told as done when it was killed after `writes` of them; it prints a line each."""
+    command = [sys.executable, "-c", writer, *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
+    assert process.stdout is not None
+    with process.stdout as lines:
         acknowledged = 0
         while acknowledged < writes:
             acknowledged = int(lines.readline()) + 1
-        writer.kill()
+        process.kill()
         acknowledged += len(lines.readlines())
-    writer.wait()
+    process.wait()
+    return acknowledged
+
+
+@pytest.mark.parametrize("writes", [1, 40, 70])
+def test_after_a_kill_every_acknowledged_write_is_there_and_told_as_arrived(tmp_path: Path, writes: int) -> None:
+    acknowledged = acknowledged_before_a_kill(WRITER, writes, str(tmp_path / "raw"))
     store = ParquetStore(tmp_path / "raw")
     rows = meters_day(acknowledged * 10)
     found = store.read(*ALWAYS)
