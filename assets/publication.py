@@ -272,7 +272,9 @@ def publish(
                 limit_regions(target)
         except errors.InsufficientPrivilege as error:
             _LIMITED.warn("rights of regions", f"{target.info.user} may not set them: new tables are closed to regions: {error}")
-    _drop_intervals(dsn)
+        may_drop = ranges.is_cut(target, INTERVALS)
+    if may_drop:
+        _drop_intervals(dsn)
     if hindered:
         raise Hindered(hindered, rows)
     return rows
