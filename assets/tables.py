@@ -127,21 +127,23 @@ def _units(making: Making) -> Made:
     return Made(*cleaned.make(making.bench, making.connection, making.partitions.days))
 
 
-def _register_month(making: Making) -> Made:
+def _drop_renewed(making: Making, table: str) -> None:
     if making.renew:
-        making.connection.execute("drop table if exists register_month").fetchall()
+        making.connection.execute(f"drop table if exists {table}").fetchall()
+
+
+def _register_month(making: Making) -> Made:
+    _drop_renewed(making, "register_month")
     return Made(0, register_differences.make_months(making.connection, making.partitions.months, making.bench.zone))
 
 
 def _register_year(making: Making) -> Made:
-    if making.renew:
-        making.connection.execute("drop table if exists register_year").fetchall()
+    _drop_renewed(making, "register_year")
     return Made(0, register_differences.make_years(making.connection, making.partitions.years, making.bench.zone))
 
 
 def _night_level(making: Making) -> Made:
-    if making.renew:
-        making.connection.execute("drop table if exists night_level").fetchall()
+    _drop_renewed(making, "night_level")
     return Made(0, night_levels.make(making.connection))
 
 
