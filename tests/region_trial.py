@@ -154,12 +154,7 @@ def _plug(switch: Host, name: str, host: Host | None) -> None:
     run("ip", "link", "add", near, "type", "veth", "peer", "name", far)
     run("ip", "link", "set", far, "netns", switch.name)
     run(*switch.command("ip", "link", "set", far, "master", "br0", "up"))
-    inside: tuple[str, ...] = ()
-    if host:
-        run("ip", "link", "set", near, "netns", host.name)
-        inside = tuple(host.command())
-    run(*inside, "ip", "address", "add", f"{address(name)}/24", "dev", near)
-    run(*inside, "ip", "link", "set", near, "up")
+    two_hosts.put_end(near, host, address(name))
 
 
 def cut(host: Host, name: str, *, is_up: bool) -> None:

@@ -109,12 +109,17 @@ def link(*ends: tuple[str, Host | None, str]) -> None:
     """A cable between two hosts (None: this one) with an address at each end."""
     run("ip", "link", "add", ends[0][0], "type", "veth", "peer", "name", ends[1][0])
     for name, host, address in ends:
-        inside: tuple[str, ...] = ()
-        if host:
-            run("ip", "link", "set", name, "netns", host.name)
-            inside = tuple(host.command())
-        run(*inside, "ip", "address", "add", f"{address}/24", "dev", name)
-        run(*inside, "ip", "link", "set", name, "up")
+        put_end(name, host, address)
+
+
+def put_end(name: str, host: Host | None, address: str) -> None:
+    """Put the end of a cable on a host (None: this one), with an address, and switch it on."""
+    inside: tuple[str, ...] = ()
+    if host:
+        run("ip", "link", "set", name, "netns", host.name)
+        inside = tuple(host.command())
+    run(*inside, "ip", "address", "add", f"{address}/24", "dev", name)
+    run(*inside, "ip", "link", "set", name, "up")
 
 
 def shape(daemon: Host) -> None:
